@@ -1,0 +1,1 @@
+"""Stream Truto licenses into Parquet."""

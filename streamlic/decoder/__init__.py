@@ -1,0 +1,76 @@
+"""Bytes in, record batches out: one contract, and the engines that keep it.
+
+The contract, for every engine:
+
+1. Where the body is cut into chunks never changes what comes out.
+2. A bad body raises DecodeError with byte position and path, never anything else. The position is
+   that of the first byte at which the body stops being the beginning of any valid one; for bytes
+   that are no UTF-8, of the first byte of the ill-formed sequence; for a body that is cut, its
+   length. The first error in the body counts. A decoder that failed stays failed.
+3. JSON is RFC 8259, strictly. An unpaired surrogate escape becomes U+FFFD. Of a repeated key of a
+   record the last counts; the rows may stand only once; rows that are an object are all kept.
+4. Columns, rescues and JSON text follow the rules of ``streamlic.schema``: JSON columns and
+   rescued values keep their text as it came. Rescues stand in document order.
+5. A batch is full at ``batch_rows`` rows or ``batch_bytes`` bytes of records, so that batches, too,
+   are the same however the body is cut and whichever engine reads it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from streamlic.decoder.envelope import Envelope
+from streamlic.decoder.options import DecoderOptions
+from streamlic.errors import UsageError
+from streamlic.schema import LICENSE_SCHEMA, check_schema
+
+__all__ = ["ENGINES", "Decoder", "DecoderOptions", "Envelope", "engine_named", "open_decoder"]
+
+ENGINES = ("auto", "reference", "fast")
+"""What ``engine`` may be; ``auto`` is the fastest that this installation has."""
+
+
+class Decoder(Protocol):
+    """What every engine offers. Feed every chunk, then close once."""
+
+    @property
+    def engine(self) -> str:
+        """The engine's name."""
+
+    @property
+    def envelope(self) -> Envelope:
+        """What the body said of itself; complete once the decoder is closed."""
+
+    def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
+        """Take the next bytes; return the batches they filled, often none."""
+
+    def close(self) -> list[pa.RecordBatch]:
+        """Say that the body has ended; return what was left."""
+
+
+def engine_named(engine: str) -> str:
+    """Return which engine ``engine`` means here; UsageError if it is unknown or was not built."""
+    if engine in ("auto", "reference"):
+        return "reference"
+    if engine == "fast":
+        raise UsageError(
+            "the fast engine is not part of this installation: use --engine auto or reference"
+        )
+    raise UsageError(f"expected one of {', '.join(ENGINES)}, got {engine!r} (--engine)")
+
+
+def open_decoder(
+    schema: pa.Schema = LICENSE_SCHEMA, *, engine: str = "auto", **options: Any
+) -> Decoder:
+    """Return a decoder of one body into batches of ``schema``.
+
+    ``options`` are those of DecoderOptions. Raises UsageError for a schema that no JSON can fill,
+    an option out of its range, and an engine that this installation does not have.
+    """
+    check_schema(schema)
+    engine_named(engine)
+    from streamlic.decoder.reference import ReferenceDecoder  # noqa: PLC0415  (ijson comes late)
+
+    return ReferenceDecoder(schema, DecoderOptions(**options))

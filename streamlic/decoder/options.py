@@ -1,0 +1,45 @@
+"""How a body is to be read, and within which bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamlic.errors import UsageError
+
+_MIB = 1 << 20
+DEFAULT_ROWS_AT = "result"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderOptions:
+    """How a body is read, and the bounds within which.
+
+    ``rows_at`` is the dotted path to the rows in an envelope. ``is_lines`` says that the body is
+    newline-delimited. A batch is full at ``batch_rows`` rows or ``batch_bytes`` bytes of JSON,
+    whichever comes first. ``max_record_bytes`` bounds one record, or one other member of the
+    envelope; ``max_depth`` the brackets open at once, the envelope's included. ``is_strict``
+    makes the first value that does not fit an error.
+    """
+
+    rows_at: str = DEFAULT_ROWS_AT
+    is_lines: bool = False
+    is_strict: bool = False
+    batch_rows: int = 8192
+    batch_bytes: int = 2 * _MIB
+    max_record_bytes: int = 64 * _MIB
+    max_depth: int = 128
+
+    def __post_init__(self) -> None:
+        if not all(self.rows_at.split(".")):
+            raise UsageError(
+                f"expected a dotted path such as data.items, got {self.rows_at!r} (--rows-at)"
+            )
+        for name, low, high in (
+            ("batch_rows", 1, 1 << 20),
+            ("batch_bytes", 1, 1 << 30),
+            ("max_record_bytes", 2, 1 << 30),
+            ("max_depth", 1, 512),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UsageError(f"{name} must be from {low} to {high}, got {value}")

@@ -1,0 +1,262 @@
+"""Byte chunks in, record batches out: the reference engine, on ijson.
+
+Rules:
+1. No I/O and no asyncio: the caller owns the socket, this module owns the bytes.
+2. Where a body is cut into chunks never changes what comes out.
+3. A bad body raises DecodeError, whatever ijson made of it, and the first error in it counts.
+4. At most one unfinished batch, the records of one chunk, and the record in progress are held.
+5. ijson's verdict holds, but for what its C engine is known to get wrong: it takes form feeds for
+   white space and unpaired surrogates for ``?``, cannot hold every exponent, and ends the whole
+   process at an integer of more than 4,300 digits. None of these reach it, or they are read again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterator
+from decimal import Decimal, DecimalException
+from io import BytesIO
+from typing import Any, Final
+
+import pyarrow as pa
+from ijson.backends import yajl2_c
+from ijson.common import JSONError
+
+from streamlic.decoder.columns import RecordColumns
+from streamlic.decoder.envelope import Envelope
+from streamlic.decoder.framing import Framer, Record
+from streamlic.decoder.options import DecoderOptions
+from streamlic.decoder.rescue import locate, rescued_json, why
+from streamlic.decoder.strict import Malformed, PathStep, children, path_text, value_end
+from streamlic.errors import DecodeError, RescueError, UsageError
+from streamlic.schema import JSON_RECORD, JSON_RESCUED, JSON_VALUE, HugeNumber, json_role
+
+_BLOCK_BYTES = 65_536
+_DIGIT = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+_MANY_DIGITS: Final = 300
+_ESCAPED_KEY = re.compile(rb'\\u[^"]*+"[ \t\n\r]*+:')
+
+
+class ReferenceDecoder:
+    """Decode one body into record batches of ``schema``.
+
+    Feed every chunk, then close once. After a DecodeError the decoder is spent, and so is its
+    page: none of its batches may be committed.
+    """
+
+    engine: Final = "reference"
+
+    def __init__(self, schema: pa.Schema, options: DecoderOptions) -> None:
+        self._schema = schema
+        self._options = options
+        roles = {field.name: json_role(field) for field in schema}
+        self._json_columns = tuple(name for name in roles if roles[name] == JSON_VALUE)
+        self._rescued_column = next((n for n in roles if roles[n] == JSON_RESCUED), None)
+        self._is_whole_record = JSON_RECORD in roles.values()
+        self._columns = RecordColumns(schema)
+        self._framer = Framer(options, self._json_columns)
+        self._block: list[Record] = []
+        self._block_bytes = 0
+        self._blocks: list[list[pa.Array]] = []
+        self._batch_rows = 0
+        self._batch_bytes = 0
+        self._is_spent = False
+
+    @property
+    def envelope(self) -> Envelope:
+        """What the body said of itself; complete once the decoder is closed."""
+        return self._framer.envelope
+
+    def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
+        """Take the next bytes; return the batches they filled, often none."""
+        return self._advance(chunk)
+
+    def close(self) -> list[pa.RecordBatch]:
+        """Say that the body has ended; return what was left. Raises TruncatedBody if it is cut."""
+        batches = self._advance(None)
+        self._is_spent = True
+        return batches
+
+    def _advance(self, chunk: bytes | None) -> list[pa.RecordBatch]:
+        if self._is_spent:
+            raise UsageError("this decoder is spent: it was closed, or its body was bad")
+        self._is_spent = True  # Unless all goes well.
+        try:
+            if chunk is None:
+                self._framer.close()
+            else:
+                self._framer.feed(chunk)
+        except DecodeError:
+            for _ in self._batches(is_last=True):  # An error inside an earlier record comes first.
+                pass
+            raise
+        batches = list(self._batches(is_last=chunk is None))
+        self._is_spent = False
+        return batches
+
+    def _batches(self, *, is_last: bool) -> Iterator[pa.RecordBatch]:
+        records, self._framer.records = self._framer.records, []
+        options = self._options
+        for record in records:
+            self._block.append(record)
+            self._block_bytes += len(record.text)
+            rows = self._batch_rows + len(self._block)
+            is_full = (
+                rows == options.batch_rows
+                or self._batch_bytes + self._block_bytes >= options.batch_bytes
+            )
+            if is_full or self._block_bytes >= _BLOCK_BYTES:
+                self._take_block()
+            if is_full:
+                yield self._take_batch()
+        if is_last:
+            self._take_block()
+            if self._batch_rows:
+                yield self._take_batch()
+
+    def _take_batch(self) -> pa.RecordBatch:
+        blocks, self._blocks, self._batch_rows, self._batch_bytes = self._blocks, [], 0, 0
+        columns = [pa.concat_arrays(column) for column in zip(*blocks, strict=True)]
+        return pa.record_batch(columns, schema=self._schema)
+
+    def _take_block(self) -> None:
+        """Turn the records at hand into arrays: few at a time, while they are in the caches."""
+        records, self._block = self._block, []
+        if records:
+            self._blocks.append(self._arrays(records))
+            self._batch_rows += len(records)
+            self._batch_bytes += self._block_bytes
+            self._block_bytes = 0
+
+    def _arrays(self, records: list[Record]) -> list[pa.Array]:
+        if self._is_whole_record:
+            self._check_all(records)
+            texts = [_json_or_null(record.text) for record in records]
+            return [pa.array(texts, pa.string())]
+        try:
+            spans = [self._spans(record) for record in records] if self._json_columns else []
+        except DecodeError:
+            self._parse_one_by_one(records)  # An error in an earlier record comes first.
+            raise
+        rows = self._parse(records, spans)
+        columns, places = self._columns.build(rows)
+        for name in self._json_columns:
+            values = [
+                _json_or_null(record.text[slice(*where[name])]) if name in where else None
+                for record, where in zip(records, spans, strict=True)
+            ]
+            columns[name] = pa.array(values, pa.string())
+        if self._rescued_column:
+            columns[self._rescued_column] = self._rescue(records, places)
+        return [columns[name] for name in self._schema.names]
+
+    def _spans(self, record: Record) -> dict[str, tuple[int, int]]:
+        """Return where the JSON columns lie; of a repeated key the last one counts."""
+        spans = record.json_spans
+        if spans is None or (b"\\u" in record.text and _ESCAPED_KEY.search(record.text)):
+            self._check(record)
+            if record.text[:1] != b"{":
+                return {}
+            return {str(key): (start, end) for key, start, end in children(record.text, 0)}
+        return {name: (start, end) for name, start, end in spans}
+
+    def _parse(self, records: list[Record], spans: list[dict[str, tuple[int, int]]]) -> list[Any]:
+        """Return what the records hold, but for their JSON columns, which are only checked."""
+        shortened, aside = [record.text for record in records], []
+        for number, where in enumerate(spans):
+            for start, end in _cuts(where, self._json_columns):
+                text = shortened[number]
+                aside.append(text[start:end])
+                shortened[number] = b"%bnull%b" % (text[:start], text[end:])
+        try:
+            _check_by_ijson(aside)
+            return _parse_by_ijson(shortened)
+        except (JSONError, ValueError, DecimalException):
+            return self._parse_one_by_one(records)
+
+    def _parse_one_by_one(self, records: list[Record]) -> list[Any]:
+        """Find which record is bad; if none is, ijson cannot hold a number: read them without."""
+        rows: list[Any] = []
+        for number, record in enumerate(records):
+            try:
+                self._check(record)
+            except DecodeError:
+                if self._options.is_strict:  # A rescue in an earlier record comes first.
+                    _, places = self._columns.build(rows)
+                    self._rescue(records[:number], places)
+                raise
+            rows.append(json.loads(record.text, parse_int=_number, parse_float=_number))
+        return rows
+
+    def _check_all(self, records: list[Record]) -> None:
+        try:
+            _check_by_ijson([record.text for record in records])
+        except (JSONError, ValueError, DecimalException):
+            for record in records:
+                self._check(record)
+
+    def _check(self, record: Record) -> None:
+        try:
+            value_end(record.text, 0, depth=self._options.max_depth, at_end=True)
+        except Malformed as malformed:
+            path = self._framer.row_path(record)
+            raise self._framer.error(malformed, record.position, path) from None
+
+    def _rescue(self, records: list[Record], places: list[tuple[int, tuple[PathStep, ...]]]) -> Any:
+        by_row: dict[int, list[tuple[PathStep, ...]]] = {}
+        for number, path in places:
+            by_row.setdefault(number, []).append(path)
+        if self._options.is_strict and by_row:
+            self._refuse(records[min(by_row)], by_row[min(by_row)])
+        texts: list[str | None] = [None] * len(records)
+        for number, paths in by_row.items():
+            text = records[number].text
+            texts[number] = rescued_json(text, locate(text, paths))
+        self.envelope.rescued += len(places)
+        return pa.array(texts, pa.string())
+
+    def _refuse(self, record: Record, paths: list[tuple[PathStep, ...]]) -> None:
+        first = locate(record.text, paths)[0]
+        raise RescueError(
+            f"{why(self._schema, record.text, first)} (--strict)",
+            position=record.position + first.start,
+            path=path_text((*self._framer.row_path(record), *first.path)),
+        )
+
+
+def _cuts(where: dict[str, tuple[int, int]], names: tuple[str, ...]) -> list[tuple[int, int]]:
+    return sorted((where[name] for name in names if name in where), reverse=True)
+
+
+def _parse_by_ijson(texts: list[bytes]) -> list[Any]:
+    return list(yajl2_c.items(_array_of(texts), "item"))
+
+
+def _check_by_ijson(texts: list[bytes]) -> None:
+    if texts:
+        deque(yajl2_c.basic_parse(_array_of(texts)), maxlen=0)
+
+
+def _array_of(texts: list[bytes]) -> BytesIO:
+    """Return the texts as one JSON array to read; ValueError if ijson might not hold a number."""
+    whole = b"[%b]" % b",".join(texts)
+    if b"0" * _MANY_DIGITS in whole.translate(_DIGIT):
+        raise ValueError("a number of many digits")
+    return BytesIO(whole)
+
+
+def _number(text: str) -> int | Decimal | HugeNumber:
+    if len(text) > _MANY_DIGITS:
+        return HugeNumber(text)
+    if text.lstrip("-").isdigit():
+        return int(text)
+    try:
+        return Decimal(text)
+    except DecimalException:
+        return HugeNumber(text)
+
+
+def _json_or_null(text: bytes) -> str | None:
+    return None if text == b"null" else text.decode()

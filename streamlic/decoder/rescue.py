@@ -1,0 +1,81 @@
+"""What did not fit: found again in the record's own bytes, so that not a digit of it is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from streamlic.decoder.strict import PathStep, children
+
+_SHOWN_CHARACTERS = 60
+_KINDS = {
+    "{": "object",
+    "[": "array",
+    '"': "string",
+    "t": "boolean",
+    "f": "boolean",
+    "n": "null",
+}
+
+
+class Rescued(NamedTuple):
+    """One value that did not fit: its path and where its text lies in the record."""
+
+    path: tuple[PathStep, ...]
+    start: int
+    end: int
+
+
+def locate(text: bytes, paths: Iterable[tuple[PathStep, ...]]) -> list[Rescued]:
+    """Find the values at ``paths`` in the record ``text``; return them in document order.
+
+    Of a repeated key the last one counts.
+    """
+    known: dict[int, dict[PathStep, tuple[int, int]]] = {}
+    found = []
+    for path in paths:
+        start, end = 0, len(text)
+        for step in path:
+            if start not in known:
+                known[start] = {key: (first, last) for key, first, last in children(text, start)}
+            start, end = known[start][step]
+        found.append(Rescued(path, start, end))
+    return sorted(found, key=lambda one: one.start)
+
+
+def rescued_json(text: bytes, found: Iterable[Rescued]) -> str:
+    """Write the rescued values as a JSON object from JSON Pointer (RFC 6901) to value."""
+    members = (
+        f"{json.dumps(pointer(one.path), ensure_ascii=False)}:{text[one.start : one.end].decode()}"
+        for one in found
+    )
+    return "{" + ",".join(members) + "}"
+
+
+def pointer(path: Iterable[PathStep]) -> str:
+    """Return the JSON Pointer of a path (RFC 6901, section 3)."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def why(schema: pa.Schema, text: bytes, one: Rescued) -> str:
+    """Say what was expected at the value's path, and what came."""
+    value = text[one.start : one.end].decode()
+    shown = value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 3] + "..."
+    return f"expected {_expected(schema, one.path)}, got {_KINDS.get(value[0], 'number')} {shown}"
+
+
+def _expected(schema: pa.Schema, path: tuple[PathStep, ...]) -> str:
+    if not path:
+        return "an object"
+    kind: pa.DataType = pa.struct(list(schema))
+    for step in path:
+        if isinstance(step, int):
+            kind = kind.value_type
+        elif kind.get_field_index(step) < 0:
+            return "no such field"
+        else:
+            kind = kind.field(step).type
+    return str(kind)

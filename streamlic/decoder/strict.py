@@ -1,0 +1,248 @@
+"""A strict scanner of one JSON value (RFC 8259) over bytes in memory: where it ends, or goes wrong.
+
+Rules:
+1. It decides position and path of every error: the first byte at which the text stops being the
+   beginning of any JSON text.
+2. It walks without recursion and keeps only the path to where it is.
+3. Bytes of 128 and more are taken inside strings; that they are valid UTF-8 is checked elsewhere.
+4. White space is space, tab, line feed and carriage return: no form feed, no byte-order mark.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Final
+
+PathStep = str | int
+"""An object's key or an array's index."""
+
+WHITE_SPACE: Final = re.compile(rb"[ \t\n\r]*+")
+STRING: Final = rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
+
+_STRING = re.compile(STRING)
+_STRING_BEGUN = re.compile(STRING[:-1])
+_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?")
+_HEX = b"0123456789abcdefABCDEF"
+_LITERALS = {ord("t"): b"true", ord("f"): b"false", ord("n"): b"null"}
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_HAS_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+_VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END, _COLON, _COMMA_OR_END = range(6)
+_OPENS = {0x7B: _KEY_OR_END, 0x5B: _VALUE_OR_END}
+_CLOSES = {0x7D: _KEY_OR_END, 0x5D: _VALUE_OR_END}
+_EXPECTED = {
+    _VALUE: "expected a value",
+    _VALUE_OR_END: "expected a value or ]",
+    _KEY: "expected a key in double quotes",
+    _KEY_OR_END: "expected a key in double quotes or }",
+    _COLON: "expected : after the key",
+}
+
+
+class Malformed(Exception):
+    """The text is no JSON: what was expected, at which index of the buffer, and the path there."""
+
+    def __init__(self, reason: str, index: int, path: tuple[PathStep, ...] = ()) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.index = index
+        self.path = path
+
+
+class TooDeep(Malformed):
+    """More brackets are open than allowed."""
+
+
+class TooLong(Malformed):
+    """A value, or an object's member, takes more bytes than allowed."""
+
+
+class Unfinished(Exception):
+    """The buffer ends inside the value, whose beginning is sound; ``path`` leads to the end."""
+
+    def __init__(self, path: tuple[PathStep, ...] = ()) -> None:
+        super().__init__("unfinished")
+        self.path = path
+
+
+def value_end(buffer: bytes, index: int, *, depth: int, at_end: bool = False) -> int:
+    """Return the index after the value that begins at ``index`` (no white space before it).
+
+    ``depth`` brackets may be open at once within it. ``at_end`` says that nothing follows the
+    buffer, so that a number may end with it. Raises Malformed, TooDeep or Unfinished, whose path
+    leads to the value that is in progress, or to the container between two of them.
+    """
+    path: list[PathStep] = []
+    closers: list[int] = []
+    expected = _VALUE
+    try:
+        while True:
+            if closers:
+                index = after_white_space(buffer, index)
+            if index == len(buffer):
+                raise Unfinished
+            byte = buffer[index]
+            if expected == _COMMA_OR_END:
+                if byte == 0x2C:
+                    expected = _KEY if closers[-1] == 0x7D else _VALUE
+                    if expected == _VALUE:
+                        path[-1] += 1  # type: ignore[operator]
+                elif byte == closers[-1]:
+                    closers.pop()
+                    path.pop()
+                else:
+                    raise Malformed(f"expected , or {chr(closers[-1])}", index)
+                index += 1
+            elif expected == _COLON:
+                if byte != 0x3A:
+                    raise Malformed(_EXPECTED[_COLON], index)
+                expected = _VALUE
+                index += 1
+            elif byte in _CLOSES and _CLOSES[byte] == expected:
+                closers.pop()
+                path.pop()
+                expected = _COMMA_OR_END
+                index += 1
+            elif expected in (_KEY, _KEY_OR_END):
+                if byte != 0x22:
+                    raise Malformed(_EXPECTED[expected], index)
+                start, index = index, string_end(buffer, index)
+                path[-1] = text_of(buffer[start:index])
+                expected = _COLON
+            elif byte in _OPENS:
+                if len(closers) == depth:
+                    raise TooDeep("too many open brackets", index)
+                closers.append(byte + 2)  # In ASCII both closing brackets stand two behind.
+                path.append("" if byte == 0x7B else 0)
+                expected = _OPENS[byte]
+                index += 1
+            else:
+                index = _scalar_end(buffer, index, _EXPECTED[expected])
+                is_number = byte not in b'"tfn'
+                if is_number and index == len(buffer) and not (at_end and not closers):
+                    raise Unfinished
+                expected = _COMMA_OR_END
+            if not closers and expected == _COMMA_OR_END:
+                return index
+    except (Malformed, Unfinished) as stop:
+        in_value = expected in (_VALUE, _VALUE_OR_END, _COLON)
+        stop.path = tuple(path if in_value else path[:-1])
+        raise
+
+
+def _scalar_end(buffer: bytes, index: int, expected: str) -> int:
+    byte = buffer[index]
+    if byte == 0x22:
+        return string_end(buffer, index)
+    if byte == 0x2D or 0x30 <= byte <= 0x39:
+        return _number_end(buffer, index)
+    if byte not in _LITERALS:
+        raise Malformed(expected, index)
+    literal = _LITERALS[byte]
+    given = buffer[index : index + len(literal)]
+    if given == literal:
+        return index + len(literal)
+    for offset, one in enumerate(given):
+        if one != literal[offset]:
+            raise Malformed(f"expected {literal.decode()}", index + offset)
+    raise Unfinished
+
+
+def after_white_space(buffer: bytes, index: int) -> int:
+    """Return the index of the first byte from ``index`` on that is no white space."""
+    return WHITE_SPACE.match(buffer, index).end()  # type: ignore[union-attr]  # It always matches.
+
+
+def string_end(buffer: bytes, index: int) -> int:
+    """Return the index after the string that begins at ``index``."""
+    match = _STRING.match(buffer, index)
+    if match:
+        return match.end()
+    stop = _STRING_BEGUN.match(buffer, index).end()  # type: ignore[union-attr]
+    if stop == len(buffer):
+        raise Unfinished
+    if buffer[stop] != 0x5C:
+        raise Malformed("expected no control character in a string", stop)
+    for offset, one in enumerate(buffer[stop + 1 : stop + 6]):
+        if offset == 0 and one not in b'"\\/bfnrtu':
+            raise Malformed(r"expected one of \" \\ \/ \b \f \n \r \t \u after \ ", stop + 1)
+        if offset and one not in _HEX:
+            raise Malformed(r"expected four hexadecimal digits after \u", stop + 1 + offset)
+    raise Unfinished
+
+
+def _number_end(buffer: bytes, index: int) -> int:
+    match = _NUMBER.match(buffer, index)
+    if match is None:  # A minus sign without a digit.
+        return _digit_missing(buffer, index + 1)
+    end = match.end()
+    following = buffer[end : end + 1]
+    if following == b"." and not match[1] and not match[2]:
+        return _digit_missing(buffer, end + 1)
+    if following in (b"e", b"E") and not match[2]:
+        signed = buffer[end + 1 : end + 2] in (b"+", b"-")
+        return _digit_missing(buffer, end + 1 + signed)
+    return end
+
+
+def _digit_missing(buffer: bytes, index: int) -> int:
+    if index >= len(buffer):
+        raise Unfinished
+    raise Malformed("expected a digit", index)
+
+
+def children(buffer: bytes, index: int) -> Iterator[tuple[PathStep, int, int]]:
+    """Yield (key or index, start, end) of each child of the valid container at ``index``.
+
+    In document order, with repeated keys each time. A scalar has no children.
+    """
+    opener = buffer[index]
+    if opener not in b"{[":
+        return
+    index = after_white_space(buffer, index + 1)
+    place = 0
+    while buffer[index] not in b"}]":
+        step: PathStep = place
+        if opener == 0x7B:
+            start, index = index, string_end(buffer, index)
+            step = text_of(buffer[start:index])
+            index = buffer.index(b":", index) + 1
+        start = after_white_space(buffer, index)
+        end = value_end(buffer, start, depth=len(buffer))
+        yield step, start, end
+        place += 1
+        index = after_white_space(buffer, end)
+        if buffer[index] == 0x2C:
+            index = after_white_space(buffer, index + 1)
+
+
+def text_of(token: bytes) -> str:
+    """Return the text that a valid JSON string token denotes, unpaired surrogates as U+FFFD."""
+    text: str = json.loads(mend_surrogates(token))
+    return text
+
+
+def mend_surrogates(text: bytes) -> bytes:
+    r"""Replace each unpaired surrogate escape by ``\ufffd``; the length stays the same."""
+    if not _HAS_SURROGATE.search(text):
+        return text
+    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], text)
+
+
+def path_text(path: tuple[PathStep, ...]) -> str:
+    """Write a path as ``result[3].products[2]``; a key that is no plain name as ``["a b"]``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif re.fullmatch(r"[A-Za-z_@$][\w@$-]*", step) and len(step) <= 60:
+            text += f".{step}" if text else step
+        else:
+            text += f"[{json.dumps(step if len(step) <= 60 else step[:57] + '...')}]"
+    return text

@@ -1,0 +1,150 @@
+"""What can go wrong, by whose fault: the caller, the API, the data, the network, the disk.
+
+Every message says what was expected, what came, where, and which option helps. None holds the
+token.
+``exit_code`` is what the command line ends with.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class StreamlicError(Exception):
+    """The base of every error that streamlic raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+# The caller's fault
+
+
+class UsageError(StreamlicError):
+    """The request cannot be made as it was asked; nothing was sent and nothing was written."""
+
+    exit_code = 2
+
+
+class DatasetConflict(UsageError):
+    """The destination holds something that this run must not touch without being told so."""
+
+
+# The API's fault, or its vendor's
+
+
+class Fault(StrEnum):
+    """Who has to act on an error of the API."""
+
+    REQUEST = "request"
+    """The request itself: parameters, permissions, token."""
+    TRUTO = "truto"
+    """Truto's own service."""
+    VENDOR = "vendor"
+    """The remote provider behind the integrated account."""
+
+
+class ApiError(StreamlicError):
+    """The API answered with an error.
+
+    ``insight`` is Truto's ``truto_error_insight`` object, empty where there is none. ``retryable``
+    and ``retry_after_seconds`` say whether and when the same request may be sent again.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        status: int,
+        message: str = "",
+        insight: dict[str, Any] | None = None,
+        fault: Fault = Fault.REQUEST,
+        retryable: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.message = message
+        self.insight = insight or {}
+        self.fault = fault
+        self.retryable = retryable
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RateLimited(ApiError):
+    """Too many requests (RFC 6585, section 4), and the attempts are used up."""
+
+
+class AuthenticationError(ApiError):
+    """The token is missing, wrong or expired."""
+
+    exit_code = 4
+
+
+class AccountNeedsReauth(ApiError):
+    """The account has to be connected again by its owner; no retry can help."""
+
+    exit_code = 4
+
+
+class AccountBlocked(ApiError):
+    """The account is blocked in Truto; no retry can help."""
+
+    exit_code = 4
+
+
+# The data's fault
+
+
+class DecodeError(StreamlicError):
+    """The body is not what it must be, at byte ``position`` (from 0, after decompression).
+
+    ``path`` leads there (``result[1204].products[2]``), empty for the body itself. ``reason`` is
+    the sentence without the place.
+    """
+
+    exit_code = 5
+
+    def __init__(self, reason: str, *, position: int, path: str = "") -> None:
+        super().__init__(f"{reason} at {path or 'the top of the body'} (byte {position})")
+        self.reason = reason
+        self.position = position
+        self.path = path
+
+
+class TruncatedBody(DecodeError):
+    """The body ended before its JSON was complete."""
+
+
+class LimitExceeded(DecodeError):
+    """The body goes beyond ``max_record_bytes`` or ``max_depth``."""
+
+
+class RescueError(DecodeError):
+    """A value does not fit its column, or has none, and rescuing it was forbidden (``strict``)."""
+
+
+class PageMismatch(StreamlicError):
+    """A page contradicts itself or the pages before it: a count, a cursor, a repeated page."""
+
+    exit_code = 5
+
+
+class IntegrityError(StreamlicError):
+    """A dataset is not what its commit log promises."""
+
+    exit_code = 5
+
+
+# The network's fault
+
+
+class TransportError(StreamlicError):
+    """No complete answer came: refused, reset, silent, too slow, or cut short."""
+
+
+# The disk's fault
+
+
+class StoreError(StreamlicError):
+    """The destination could not be read or written."""

@@ -1,0 +1,264 @@
+"""What is asked: the parameters of a list of licenses, validated, and how they stand in the URL.
+
+Source: ``GET /unified/user-directory/licenses`` of the Truto unified API and Truto's page on
+specifying query parameters. Pure: nothing here touches the network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import date, datetime
+from typing import Any, Self
+from urllib.parse import quote
+
+from streamlic.errors import UsageError
+
+LICENSES_PATH = "/unified/user-directory/licenses"
+PRODUCTS = ("azure_active_directory", "onedrive")
+RESPONSE_FORMATS = ("stream", "unified", "normalized", "raw")
+LICENSE_FIELDS = (
+    "id",
+    "name",
+    "description",
+    "available_quantity",
+    "assigned_quantity",
+    "unit_amount",
+    "currency",
+    "is_paid",
+    "status",
+    "products",
+    "roles",
+    "created_at",
+    "updated_at",
+    "remote_data",
+)
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_OWN_PARAMETERS = {
+    "integrated_account_id": "--account",
+    "truto_response_format": "--response-format",
+    "product": "--product",
+    "organization_id": "--organization-id",
+    "limit": "--limit",
+    "next_cursor": "the cursor that the API itself gives",
+    "truto_ignore_limit": "--ignore-limit",
+    "truto_key_by": "--key-by",
+    "truto_ignore_remote_data": "--ignore-remote-data",
+    "truto_exclude_fields": "--exclude-field",
+    "remote_query": "--remote-query",
+}
+
+QueryValue = str | int | float | bool | date | None | Mapping[str, Any] | Sequence[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LicensesRequest:
+    """One request for a page of licenses.
+
+    ``remote_query`` goes to the remote API unchanged, nested to any depth. ``query`` holds any
+    further unified parameters under their full names (``updated_at[gt]``). Raises UsageError,
+    before anything is sent, for a value that the API would not take.
+    """
+
+    account: str
+    response_format: str = "stream"
+    product: str | None = None
+    organization_id: str | None = None
+    limit: int | None = None
+    ignore_limit: bool = False
+    key_by: str | None = None
+    exclude_fields: tuple[str, ...] = ()
+    ignore_remote_data: bool = False
+    remote_query: Mapping[str, QueryValue] = field(default_factory=dict)
+    query: tuple[tuple[str, str], ...] = ()
+    next_cursor: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _UUID.fullmatch(self.account.lower()):
+            raise UsageError(
+                f"the account must be a UUID such as 62f44730-dd91-461e-bd6a-aedd9e0ad79d, "
+                f"got {_shown(self.account)} (--account)"
+            )
+        object.__setattr__(self, "account", self.account.lower())
+        _one_of("response format", self.response_format, RESPONSE_FORMATS, "--response-format")
+        if self.product is not None:
+            _one_of("product", self.product, PRODUCTS, "--product")
+        if self.organization_id is not None and not self.organization_id.strip():
+            raise UsageError("the organization id must not be empty (--organization-id)")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"the limit must be 1 or more, got {self.limit} (--limit)")
+        for name in self.exclude_fields:
+            _field_name(name, "--exclude-field")
+        if len(set(self.exclude_fields)) != len(self.exclude_fields):
+            raise UsageError("a field is excluded twice (--exclude-field)")
+        if self.key_by is not None:
+            _field_name(self.key_by, "--key-by")
+            excluded = (*self.exclude_fields, *(["remote_data"] * self.ignore_remote_data))
+            if self.key_by in excluded:
+                raise UsageError(
+                    f"the result cannot be keyed by {self.key_by}, which is excluded: "
+                    "choose another field (--key-by) or keep this one (--exclude-field)"
+                )
+            if self.response_format == "raw":
+                raise UsageError("a raw response cannot be keyed (--key-by, --response-format)")
+        for name, _ in self.query:
+            _check_further_parameter(name)
+
+    def query_items(self) -> list[tuple[str, str]]:
+        """Return the query as (name, value) pairs, decoded, in the order in which they are sent."""
+        items = [
+            ("integrated_account_id", self.account),
+            ("truto_response_format", self.response_format),
+        ]
+        optional: dict[str, QueryValue] = {
+            "product": self.product,
+            "organization_id": self.organization_id,
+            "limit": self.limit,
+            "truto_ignore_limit": self.ignore_limit or None,
+            "truto_key_by": self.key_by,
+            "truto_ignore_remote_data": self.ignore_remote_data or None,
+            "truto_exclude_fields": list(self.exclude_fields) or None,
+            "remote_query": dict(self.remote_query) or None,
+        }
+        for name, value in optional.items():
+            if value is not None:
+                items.extend(encode_parameter(name, value))
+        items.extend(self.query)
+        if self.next_cursor:
+            items.append(("next_cursor", self.next_cursor))
+        return items
+
+    def query_string(self) -> str:
+        """Return the query with keys and values percent-encoded (RFC 3986)."""
+        return "&".join(
+            f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in self.query_items()
+        )
+
+    def after(self, next_cursor: str | None) -> Self | None:
+        """Return the request for the page after one that named ``next_cursor``.
+
+        None where that is null, absent or empty: the listing has ended.
+        """
+        return replace(self, next_cursor=next_cursor) if next_cursor else None
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that makes this the same listing, apart from the account and the cursor.
+
+        Holds JSON values only, and never the token. Two runs with equal identities read the same.
+        """
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        del given["account"], given["next_cursor"]
+        given["exclude_fields"] = list(self.exclude_fields)
+        given["remote_query"] = encode_parameter("remote_query", dict(self.remote_query))
+        given["query"] = [list(item) for item in self.query]
+        given["remote_query"] = [list(item) for item in given["remote_query"]]
+        return given
+
+
+def encode_parameter(name: str, value: QueryValue) -> Iterator[tuple[str, str]]:
+    """Yield the (name, value) pairs by which Truto reads ``value`` under ``name``.
+
+    Booleans are ``true`` and ``false``; objects ``a[b]=1``; arrays ``a[]=1``, repeated; arrays of
+    objects ``a[][b]=1``; dates ISO 8601; None is left out. An empty object or array sends nothing.
+    """
+    if value is None:
+        return
+    if isinstance(value, bool):
+        yield name, "true" if value else "false"
+    elif isinstance(value, datetime | date):
+        yield name, value.isoformat()
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from encode_parameter(f"{name}[{key}]", inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for inner in value:
+            yield from encode_parameter(f"{name}[]", inner)
+    else:
+        yield name, str(value)
+
+
+def parse_remote_query(assignments: Iterable[str]) -> dict[str, Any]:
+    """Read ``K=V`` texts into nested objects: ``a[b]=1`` gives ``{"a": {"b": "1"}}``.
+
+    A leading ``remote_query`` may stand before the brackets: ``remote_query[a][b]=1`` is the same.
+    ``a[]=1`` gives a list, and a key that repeats becomes one too. Raises UsageError for anything
+    else.
+    """
+    nested: dict[str, Any] = {}
+    for text in assignments:
+        name, value = split_assignment(text, "--remote-query")
+        keys = _bracketed(name)
+        if keys is None:
+            raise UsageError(
+                f"expected K=V, K[SUB]=V or K[]=V, got {_shown(text)} (--remote-query)"
+            )
+        if keys[0] == "remote_query" and len(keys) > 1 and keys[1]:
+            keys = keys[1:]
+        _place(nested, keys, value, text)
+    return nested
+
+
+def split_assignment(text: str, option: str) -> tuple[str, str]:
+    """Split ``K=V`` at its first equals sign; without one, a UsageError names ``option``."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"expected KEY=VALUE, got {_shown(text)} ({option})")
+    return name, value
+
+
+def _place(nested: dict[str, Any], keys: list[str], value: str, text: str) -> None:
+    clash = UsageError(f"{_shown(text)} gives a key two different shapes (--remote-query)")
+    *parents, last = keys if keys[-1] else keys[:-1]
+    is_list = not keys[-1]
+    here = nested
+    for key in parents:
+        here = here.setdefault(key, {})
+        if not isinstance(here, dict):
+            raise clash
+    if last not in here:
+        here[last] = [value] if is_list else value
+    elif isinstance(here[last], dict):
+        raise clash
+    elif isinstance(here[last], list):
+        here[last].append(value)
+    else:
+        here[last] = [here[last], value]
+
+
+def _bracketed(name: str) -> list[str] | None:
+    """Split ``a[b][]`` into ``["a", "b", ""]``; an empty key may stand only at the end."""
+    match = re.fullmatch(r"([^\[\]]+)((?:\[[^\[\]]+\])*)(\[\])?", name)
+    if match is None:
+        return None
+    inner = re.findall(r"\[([^\[\]]+)\]", match[2])
+    return [match[1], *inner, *([""] if match[3] else [])]
+
+
+def _check_further_parameter(name: str) -> None:
+    base = name.partition("[")[0]
+    if not base:
+        raise UsageError(f"a query parameter needs a name, got {_shown(name)} (--query)")
+    if base in _OWN_PARAMETERS:
+        raise UsageError(f"{base} has an option of its own: {_OWN_PARAMETERS[base]} (--query)")
+
+
+def _field_name(name: str, option: str) -> None:
+    if not _FIELD.fullmatch(name):
+        raise UsageError(
+            f"expected a field's name such as {LICENSE_FIELDS[1]}, got {_shown(name)} ({option})"
+        )
+
+
+def _one_of(what: str, value: str, allowed: Sequence[str], option: str) -> None:
+    if value not in allowed:
+        raise UsageError(
+            f"the {what} must be one of {', '.join(allowed)}, got {_shown(value)} ({option})"
+        )
+
+
+def _shown(text: str) -> str:
+    """Quote what came, cut to a length that fits a message."""
+    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -1,0 +1,239 @@
+"""The license in Arrow, and how each JSON value becomes a column's value.
+
+Rules:
+1. Every column is nullable and always there. JSON ``null`` and a missing key are both null.
+2. A value that does not fit its column is null there and kept, by its pointer, in ``_rescued``.
+3. A conversion here returns the column's value, or ``MISFIT``; it never raises for bad data.
+4. A JSON number arrives as an int, a Decimal, or, where neither can hold it, as ``HugeNumber``.
+
+JSON columns are strings that hold JSON text as it came, white space and digits included: Arrow's
+own JSON type is refused by Spark's Arrow conversion and is an opaque extension to polars.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+
+import pyarrow as pa
+
+from streamlic.errors import UsageError
+
+JSON_ROLE = b"streamlic.json"
+"""The key of a field's metadata that makes a string column a JSON column."""
+JSON_VALUE = b"value"
+"""The column holds the JSON text of the record's own field of that name."""
+JSON_RECORD = b"record"
+"""The column holds the JSON text of the whole record."""
+JSON_RESCUED = b"rescued"
+"""The column holds what did not fit: an object from JSON Pointer (RFC 6901) to JSON value."""
+
+TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
+
+
+def json_field(name: str, role: bytes) -> pa.Field:
+    """Return a JSON column; ``role`` is JSON_VALUE, JSON_RECORD or JSON_RESCUED."""
+    return pa.field(name, pa.string(), metadata={JSON_ROLE: role})
+
+
+LICENSE_SCHEMA: Final[pa.Schema] = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("description", pa.string()),
+        pa.field("available_quantity", pa.int64()),
+        pa.field("assigned_quantity", pa.int64()),
+        pa.field("unit_amount", pa.float64()),
+        pa.field("currency", pa.string()),
+        pa.field("is_paid", pa.bool_()),
+        pa.field("status", pa.string()),
+        pa.field(
+            "products",
+            pa.list_(
+                pa.struct([("id", pa.string()), ("name", pa.string()), ("status", pa.string())])
+            ),
+        ),
+        pa.field("roles", pa.list_(pa.struct([("id", pa.string()), ("name", pa.string())]))),
+        pa.field("created_at", TIMESTAMP),
+        pa.field("updated_at", TIMESTAMP),
+        json_field("remote_data", JSON_VALUE),
+        json_field("_rescued", JSON_RESCUED),
+    ]
+)
+"""What the decoder yields for licenses. Source: the response body on the endpoint's own page."""
+
+RAW_SCHEMA: Final[pa.Schema] = pa.schema([json_field("record", JSON_RECORD)])
+"""What the decoder yields for ``raw`` bodies: the vendor's records, whole."""
+
+
+class _Misfit:
+    """The type of MISFIT."""
+
+    def __repr__(self) -> str:
+        return "MISFIT"
+
+
+MISFIT: Final = _Misfit()
+"""What a conversion returns for a value that its column cannot hold."""
+
+
+class HugeNumber(str):
+    """A JSON number's own text, where an int or a Decimal would cost too much or cannot hold it."""
+
+    __slots__ = ()
+
+
+def json_role(field: pa.Field) -> bytes | None:
+    """Return the field's role as a JSON column, None for any other column."""
+    role: bytes | None = (field.metadata or {}).get(JSON_ROLE)
+    return role
+
+
+def check_schema(schema: pa.Schema) -> None:
+    """Raise UsageError unless a decoder can fill every column of ``schema``."""
+    names = schema.names
+    if len(set(names)) != len(names):
+        raise UsageError("a column's name stands twice in the schema")
+    roles = [json_role(field) for field in schema]
+    for field, role in zip(schema, roles, strict=True):
+        if role is None:
+            _check_type(field.type, field.name)
+        elif role not in (JSON_VALUE, JSON_RECORD, JSON_RESCUED) or field.type != pa.string():
+            raise UsageError(f"column {field.name} has an unknown JSON role or is no string")
+        if not field.nullable:
+            raise UsageError(f"column {field.name} must be nullable")
+    if roles.count(JSON_RESCUED) != (0 if roles == [JSON_RECORD] else 1):
+        raise UsageError("the schema needs one column for what is rescued, or one whole record")
+    if JSON_RECORD in roles and roles != [JSON_RECORD]:
+        raise UsageError("a column for the whole record must be the only one")
+
+
+def _check_type(kind: pa.DataType, name: str) -> None:
+    if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+        kind = kind.value_type
+    if pa.types.is_struct(kind):
+        for field in kind:
+            if json_role(field) is not None:
+                raise UsageError(f"column {name}: a JSON column cannot stand inside a struct")
+            _check_type(field.type, f"{name}.{field.name}")
+    elif kind not in SCALARS:
+        raise UsageError(f"column {name}: no JSON value becomes {kind}")
+
+
+def to_string(value: Any) -> Any:
+    """Strings as they are; JSON integers as their digits (``-0`` is ``0``)."""
+    kind = type(value)
+    if kind is str:
+        return value
+    if kind is int:
+        return str(value)
+    if kind is HugeNumber and value.lstrip("-").isdigit():
+        return str(value)
+    return MISFIT
+
+
+def to_int64(value: Any) -> Any:
+    """Integers in range, and numbers that are whole (``12.0``, ``1e3``)."""
+    kind = type(value)
+    if kind is HugeNumber:
+        value = _whole(value)
+    elif kind is Decimal:
+        value = _whole(str(value))
+    elif kind is not int:
+        return MISFIT
+    return value if value is not None and -(2**63) <= value < 2**63 else MISFIT
+
+
+def to_double(value: Any) -> Any:
+    """Every number that is finite as a double, rounded to nearest, ties to even (IEEE 754)."""
+    kind = type(value)
+    try:
+        number = float(value) if kind in (int, Decimal, HugeNumber) else math.inf
+    except OverflowError:
+        return MISFIT
+    return number if math.isfinite(number) else MISFIT
+
+
+def to_bool(value: Any) -> Any:
+    """``true`` and ``false`` only."""
+    return value if type(value) is bool else MISFIT
+
+
+_ISO_8601 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)"
+    r"(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_DAY_US = 86_400_000_000
+_MIN_US = (date.min.toordinal() - _EPOCH_DAY) * _DAY_US
+_MAX_US = (date.max.toordinal() - _EPOCH_DAY + 1) * _DAY_US - 1
+
+
+def to_timestamp(value: Any) -> Any:
+    """Return microseconds since 1970-01-01T00:00Z of an ISO 8601 date-time in extended format.
+
+    ``T``, ``t`` or a space; seconds may be absent; a fraction of any length is truncated to
+    microseconds; ``Z``, an offset (``+02``, ``+0200``, ``+02:00``) or none, which is UTC; a date
+    alone is midnight UTC. Years 1 to 9999, after the offset too. No leap second, no hour 24.
+    """
+    match = _ISO_8601.fullmatch(value) if type(value) is str else None
+    if match is None:
+        return MISFIT
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    try:
+        days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
+    except ValueError:
+        return MISFIT
+    hours, minutes, seconds = int(hour or 0), int(minute or 0), int(second or 0)
+    offset = _offset_minutes(zone)
+    if hours > 23 or minutes > 59 or seconds > 59 or offset is None:
+        return MISFIT
+    micros = int(fraction[:6].ljust(6, "0")) if fraction else 0
+    moment = (
+        days * _DAY_US + (hours * 3600 + (minutes - offset) * 60 + seconds) * 1_000_000 + micros
+    )
+    return moment if _MIN_US <= moment <= _MAX_US else MISFIT
+
+
+def _offset_minutes(zone: str | None) -> int | None:
+    if zone is None or zone in "Zz":
+        return 0
+    hours, minutes = int(zone[1:3]), int(zone[3:].lstrip(":") or 0)
+    if hours > 23 or minutes > 59:
+        return None
+    return (hours * 60 + minutes) * (-1 if zone[0] == "-" else 1)
+
+
+def _whole(text: str) -> int | None:
+    """Return the integer that a JSON number's text denotes; None if it is none, or beyond int64.
+
+    Works on the digits: an exponent of any length costs nothing.
+    """
+    mantissa, _, exponent_text = text.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return 0
+    if len(exponent_text) > 20 and exponent_text.lstrip("+-").lstrip("0")[18:]:
+        return None  # Neither whole nor in range, unless the digits, too, fill exabytes.
+    zeros = len(digits) - len(significant) + int(exponent_text or 0) - len(fraction)
+    if zeros < 0 or len(significant) + zeros > 19:
+        return None
+    number = int(significant + "0" * zeros)
+    return -number if text.startswith("-") else number
+
+
+SCALARS: Final[dict[pa.DataType, Callable[[Any], Any]]] = {
+    pa.string(): to_string,
+    pa.int64(): to_int64,
+    pa.float64(): to_double,
+    pa.bool_(): to_bool,
+    TIMESTAMP: to_timestamp,
+}
+"""The rule by which a JSON value becomes a column's value, by the column's type."""

@@ -1,0 +1,155 @@
+"""The third judge: what a body's records must become, by the standard library's json alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+
+from streamlic.decoder import Decoder, Envelope, open_decoder
+from streamlic.errors import DecodeError
+from streamlic.schema import LICENSE_SCHEMA
+
+Verdict = tuple[str, int, str]
+STRINGS = ("id", "name", "description", "currency", "status")
+
+
+def decode(
+    body: bytes,
+    cuts: list[int] | None = None,
+    *,
+    schema: pa.Schema = LICENSE_SCHEMA,
+    **options: Any,
+) -> tuple[pa.Table, Envelope]:
+    """Decode a body cut at these indexes."""
+    decoder: Decoder = open_decoder(schema, **options)
+    batches = []
+    edges = [0, *(cuts or []), len(body)]
+    for start, end in pairwise(edges):
+        batches += decoder.feed(body[start:end])
+    batches += decoder.close()
+    return pa.Table.from_batches(batches, schema), decoder.envelope
+
+
+def outcome(body: bytes, cuts: list[int] | None = None, **options: Any) -> Any:
+    """Return what decoding comes to: rows, batch lengths and envelope, or the verdict."""
+    try:
+        table, envelope = decode(body, cuts, **options)
+    except DecodeError as error:
+        return type(error).__name__, error.position, error.path, error.reason
+    lengths = [len(batch) for batch in table.to_batches()]
+    return table.to_pylist(), lengths, envelope
+
+
+def expected_row(record: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the row of a parsed record, and its rescues by pointer; numbers are int or Decimal."""
+    row: dict[str, Any] = dict.fromkeys(LICENSE_SCHEMA.names)
+    del row["_rescued"]
+    rescued: dict[str, Any] = {}
+    if not isinstance(record, dict):
+        return row, {"": record}
+    for key, value in record.items():
+        if key not in row:
+            rescued["/" + escaped(key)] = value
+        elif key == "remote_data":
+            row[key] = value
+        elif value is not None:
+            row[key] = fitted(key, value, "/" + key, rescued)
+    return row, rescued
+
+
+def fitted(key: str, value: Any, pointer: str, rescued: dict[str, Any]) -> Any:
+    """Return the column's value, or None and a rescue."""
+    result: Any
+    if key in STRINGS:
+        result = plain_string(value)
+    elif key in ("available_quantity", "assigned_quantity"):
+        is_whole = is_number(value) and value == value.to_integral_value()
+        result = int(value) if is_whole and -(2**63) <= value < 2**63 else None
+    elif key == "unit_amount":
+        number = float(value) if is_number(value) else math.inf
+        result = number if math.isfinite(number) else None
+    elif key == "is_paid":
+        result = value if isinstance(value, bool) else None
+    elif key in ("created_at", "updated_at"):
+        result = moment(value)
+    else:
+        fields = ("id", "name", "status") if key == "products" else ("id", "name")
+        result = structs(value, fields, pointer, rescued)
+    if result is None:
+        rescued[pointer] = value
+    return result
+
+
+def structs(
+    value: Any, fields: tuple[str, ...], pointer: str, rescued: dict[str, Any]
+) -> list[Any] | None:
+    if not isinstance(value, list):
+        return None
+    elements: list[Any] = []
+    for index, element in enumerate(value):
+        here = f"{pointer}/{index}"
+        if not isinstance(element, dict):
+            if element is not None:
+                rescued[here] = element
+            elements.append(None)
+            continue
+        for key, inner in element.items():
+            if key not in fields or (inner is not None and plain_string(inner) is None):
+                rescued[f"{here}/{escaped(key)}"] = inner
+        elements.append({field: plain_string(element.get(field)) for field in fields})
+    return elements
+
+
+def plain_string(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if is_number(value) and value.as_tuple().exponent == 0:
+        return str(int(value))
+    return None
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, Decimal)
+
+
+def moment(value: Any) -> datetime | None:
+    """Read what Python reads too; the edges have tests of their own."""
+    if not isinstance(value, str) or len(value) < 10 or value[4:5] != "-":
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def epoch_us(value: datetime) -> int:
+    return (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def parsed(text: bytes | str) -> Any:
+    """Parse JSON with every number a Decimal, so that no digit is lost."""
+    return json.loads(text, parse_int=Decimal, parse_float=Decimal)
+
+
+def check_rows(rows: list[dict[str, Any]], records: list[Any]) -> None:
+    """Compare decoded rows with what the records, parsed by ``parsed``, must become."""
+    assert len(rows) == len(records)
+    for row, record in zip(rows, records, strict=True):
+        want, rescued = expected_row(record)
+        got = dict(row)
+        got_rescued = got.pop("_rescued")
+        for name in ("remote_data",):
+            got[name] = None if got[name] is None else parsed(got[name])
+        assert got == want
+        assert ({} if got_rescued is None else parsed(got_rescued)) == rescued
