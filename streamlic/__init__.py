@@ -1,1 +1,90 @@
-"""Stream Truto licenses into Parquet."""
+"""Stream the Truto unified API's licenses into Parquet: constant memory, nothing lost or doubled.
+
+The public names are handed on from their modules when they are first used, so that
+``streamlic --help`` answers before pyarrow and aiohttp are loaded.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from streamlic._version import __version__
+
+if TYPE_CHECKING:
+    from streamlic.api import Client, export
+    from streamlic.credentials import TokenSource
+    from streamlic.decoder import Decoder, Envelope, open_decoder
+    from streamlic.errors import (
+        AccountBlocked,
+        AccountNeedsReauth,
+        ApiError,
+        AuthenticationError,
+        DatasetConflict,
+        DecodeError,
+        Fault,
+        IntegrityError,
+        LimitExceeded,
+        PageMismatch,
+        RateLimited,
+        RescueError,
+        StoreError,
+        StreamlicError,
+        TransportError,
+        TruncatedBody,
+        UsageError,
+    )
+    from streamlic.job import AccountSummary, JobOptions, Progress, Summary
+    from streamlic.request import LicensesRequest
+    from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
+
+__all__ = [
+    "LICENSE_SCHEMA",
+    "RAW_SCHEMA",
+    "AccountBlocked",
+    "AccountNeedsReauth",
+    "AccountSummary",
+    "ApiError",
+    "AuthenticationError",
+    "Client",
+    "DatasetConflict",
+    "DecodeError",
+    "Decoder",
+    "Envelope",
+    "Fault",
+    "IntegrityError",
+    "JobOptions",
+    "LicensesRequest",
+    "LimitExceeded",
+    "PageMismatch",
+    "Progress",
+    "RateLimited",
+    "RescueError",
+    "StoreError",
+    "StreamlicError",
+    "Summary",
+    "TokenSource",
+    "TransportError",
+    "TruncatedBody",
+    "UsageError",
+    "__version__",
+    "export",
+    "open_decoder",
+]
+
+_HOMES = {
+    **dict.fromkeys(["Client", "export"], "api"),
+    "TokenSource": "credentials",
+    **dict.fromkeys(["Decoder", "Envelope", "open_decoder"], "decoder"),
+    **dict.fromkeys(["AccountSummary", "JobOptions", "Progress", "Summary"], "job"),
+    "LicensesRequest": "request",
+    **dict.fromkeys(["LICENSE_SCHEMA", "RAW_SCHEMA"], "schema"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"streamlic.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value

@@ -140,7 +140,14 @@ class IntegrityError(StreamlicError):
 
 
 class TransportError(StreamlicError):
-    """No complete answer came: refused, reset, silent, too slow, or cut short."""
+    """No complete answer came: refused, reset, silent, too slow, or cut short.
+
+    ``retryable`` is false where asking again cannot help, as with a certificate that is not valid.
+    """
+
+    def __init__(self, text: str, *, retryable: bool = True) -> None:
+        super().__init__(text)
+        self.retryable = retryable
 
 
 # The disk's fault

@@ -1,0 +1,433 @@
+"""The command line: options in, a summary out. No logic of its own.
+
+Results go to standard output, everything else to standard error. Heavy modules are imported when a
+command needs them, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
+
+import click
+
+from streamlic._version import __version__
+from streamlic.errors import StreamlicError, UsageError
+from streamlic.request import (
+    PRODUCTS,
+    RESPONSE_FORMATS,
+    LicensesRequest,
+    parse_remote_query,
+    split_assignment,
+)
+
+if TYPE_CHECKING:
+    from streamlic.job import JobOptions, OnProgress, Summary
+
+T = TypeVar("T")
+Command = Callable[..., Any]
+
+EXIT_PARTIAL = 3
+_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
+          "KB": 10**3, "MB": 10**6, "GB": 10**9}  # fmt: skip
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 1048576, 256MiB, 1.5GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes that the text means."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())
+        if match is None or match[2].upper() not in _UNITS:
+            self.fail(f"expected a size such as 256MiB, got {value!r}", param, ctx)
+        return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+class Interrupted(Exception):
+    """A signal ended the command."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_job_options = _options(
+    click.option("--rows-at", metavar="PATH", default="result", show_default=True,
+                 help="Dotted path to the rows in the body's envelope."),
+    click.option("--engine", type=click.Choice(["auto", "reference", "fast"]), default="auto",
+                 show_default=True, help="What decodes; auto is the fastest installed."),
+    click.option("--memory", "memory_bytes", type=Size(), default="256MiB", show_default=True,
+                 help="What the whole process aims to stay within; at least 128MiB."),
+    click.option("--part-bytes", type=Size(), default="128MiB", show_default=True,
+                 help="Size at which a part file is complete."),
+    click.option("--commit-seconds", type=click.FloatRange(0), default=300, show_default=True,
+                 help="The longest time that whole pages wait for a commit."),
+    click.option("--compression", type=click.Choice(["zstd", "snappy", "none"]), default="zstd",
+                 show_default=True, help="Compression of the Parquet files."),
+    click.option("--max-record-bytes", type=Size(), default="64MiB", show_default=True,
+                 help="The most that one record may take; more is an error."),
+    click.option("--max-depth", type=click.IntRange(1, 512), default=128, show_default=True,
+                 help="The most brackets that may be open at once; more is an error."),
+    click.option("--mode", type=click.Choice(["error", "append", "overwrite"]), default="error",
+                 show_default=True, help="What to do where DEST holds a finished dataset."),
+    click.option("--restart", is_flag=True,
+                 help="Discard an unfinished run in DEST and begin anew."),
+    click.option("--strict", "is_strict", is_flag=True,
+                 help="Fail at the first value that does not fit its column."),
+    click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
+    click.option("-v", "--verbose", is_flag=True, help="Show every page."),
+)  # fmt: skip
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="streamlic")
+def cli() -> None:
+    """Stream the Truto unified API's licenses into Parquet.
+
+    Memory stays flat whatever the size, and no row is lost or doubled when something breaks.
+    """
+
+
+@cli.command()
+@click.argument("dest")
+@_options(
+    click.option("--account", "accounts", metavar="ID", multiple=True, required=True,
+                 help="Integrated account to read; may repeat."),
+    click.option("--product", type=click.Choice(PRODUCTS),
+                 help="Product to list; Microsoft 365 accounts need it."),
+    click.option("--organization-id", metavar="ID",
+                 help="Organization; Cisco Meraki, ClickUp and GitHub accounts need it."),
+    click.option("--limit", type=int, metavar="N", help="Records a page."),
+    click.option("--ignore-limit", is_flag=True, help="Ask for everything in one body."),
+    click.option("--key-by", metavar="FIELD", help="Ask for an object keyed by this field."),
+    click.option("--exclude-field", "exclude_fields", metavar="F", multiple=True,
+                 help="Field to leave out; may repeat."),
+    click.option("--ignore-remote-data", is_flag=True, help="Leave remote_data out."),
+    click.option("--remote-query", "remote_query", metavar="K=V", multiple=True,
+                 help="Parameter for the remote API, K or K[SUB] or K[]; may repeat."),
+    click.option("--query", "query", metavar="K=V", multiple=True,
+                 help="Any further unified parameter, e.g. updated_at[gt]=2026-01-01; may repeat."),
+    click.option("--response-format", type=click.Choice(RESPONSE_FORMATS), default="stream",
+                 show_default=True, help="What the API is asked to send."),
+    click.option("--base-url", metavar="URL", envvar="TRUTO_API_BASE_URL",
+                 default="https://api.truto.one", show_default=True, show_envvar=True,
+                 help="Where the API is."),
+    click.option("--allow-http", is_flag=True, help="Let the token travel unencrypted."),
+    click.option("--token-file", type=click.Path(), metavar="F",
+                 help="File with the API token; otherwise TRUTO_API_TOKEN holds it."),
+    click.option("--rate-limit", default="50/10s", show_default=True, metavar="N/Ss|none",
+                 help="The account's rate limit, or no pacing."),
+)  # fmt: skip
+@_job_options
+def export(dest: str, accounts: tuple[str, ...], **given: Any) -> None:
+    """Land accounts' licenses in DEST as Parquet.
+
+    Run the same command again to go on with a run that was interrupted.
+    """
+    from streamlic.client import Connection
+    from streamlic.credentials import TokenSource
+    from streamlic.job import export_async
+    from streamlic.pacing import parse_rate_limit
+
+    shared = {
+        name: given[name]
+        for name in ("product", "organization_id", "limit", "ignore_limit", "key_by",
+                     "exclude_fields", "ignore_remote_data", "response_format")
+    }  # fmt: skip
+    requests = [
+        LicensesRequest(
+            account=account,
+            remote_query=parse_remote_query(given["remote_query"]),
+            query=tuple(split_assignment(text, "--query") for text in given["query"]),
+            **shared,
+        )
+        for account in accounts
+    ]
+    options = _job(given, is_raw=given["response_format"] == "raw")
+    token = given["token_file"]
+    connection = Connection(
+        TokenSource.from_file(token) if token else TokenSource.from_environment(),
+        base_url=given["base_url"],
+        allow_http=given["allow_http"],
+        rate_limit=parse_rate_limit(given["rate_limit"]),
+    )
+    job = export_async(dest, requests, connection, options, _progress(given))
+    _finish(_run(job), dest, given)
+
+
+@cli.command()
+@click.argument("source", metavar="SOURCE|-")
+@click.argument("dest")
+@click.option(
+    "--lines/--no-lines",
+    "is_lines",
+    default=None,
+    help="Whether the body is newline-delimited records; told by SOURCE's name otherwise.",
+)
+@click.option("--account", metavar="ID", help="Integrated account that the body came from.")
+@click.option("--raw", "is_raw", is_flag=True, help="Keep each record whole, as a raw export does.")
+@_job_options
+def convert(source: str, dest: str, account: str | None, **given: Any) -> None:
+    """Land a body that is at hand, a file or - for standard input, in DEST as Parquet."""
+    from streamlic.job import convert_async
+
+    if account is not None:
+        account = LicensesRequest(account=account).account
+    if given["is_lines"] is None:
+        given["is_lines"] = Path(source).suffix in (".ndjson", ".jsonl")
+    options = _job(given, is_raw=given["is_raw"])
+    with _opened(source) as file:
+        job = convert_async(
+            file, dest, account=account, name=source, options=options, on_progress=_progress(given)
+        )
+        _finish(_run(job), dest, given)
+
+
+@cli.command()
+@click.argument("dest")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+def verify(dest: str, as_json: bool) -> None:
+    """Check that the dataset in DEST is what its commit log promises.
+
+    Reads every file; writes nothing. Ends with 5 where a file is missing, altered or foreign.
+    """
+    from streamlic.errors import IntegrityError
+    from streamlic.store import LocalStore
+    from streamlic.verify import verify_dataset
+
+    report = verify_dataset(LocalStore(dest))
+    if as_json:
+        click.echo(json.dumps({**asdict(report), "sound": report.is_sound}))
+    else:
+        click.echo(f"{report.runs} run(s), {report.files} part file(s), {report.rows:,} rows, "
+                   f"{report.bytes / 1e6:,.1f} MB")  # fmt: skip
+        for note in report.notes:
+            click.echo(f"note: {note}")
+        for problem in report.problems:
+            click.echo(f"problem: {problem}")
+        click.echo("sound" if report.is_sound else "NOT SOUND")
+    if not report.is_sound:
+        raise IntegrityError(f"{len(report.problems)} problem(s) found in {dest}")
+
+
+@cli.command()
+@click.argument("dest")
+@click.option("--json", "as_json", is_flag=True, help="Print the runs as one JSON object.")
+def inspect(dest: str, as_json: bool) -> None:
+    """Show the runs in DEST: their state, rows, part files and accounts."""
+    from streamlic.commits import load_runs
+    from streamlic.store import LocalStore
+
+    runs: list[dict[str, Any]] = [
+        {
+            "run": run.id,
+            "complete": run.is_complete,
+            "mode": run.mode,
+            "started_at": run.started_at.isoformat(),
+            "rows": run.rows,
+            "parts": len(run.files),
+            "bytes": sum(file.bytes for file in run.files),
+            "rescued": sum(point.rescued for point in run.points.values()),
+            "pages": sum(point.pages for point in run.points.values()),
+            "partial_response": any(point.is_partial for point in run.points.values()),
+            "accounts": len(run.accounts),
+            "accounts_done": sum(point.is_done for point in run.points.values()),
+            "request": run.request,
+        }
+        for run in load_runs(LocalStore(dest))
+    ]
+    if not runs:
+        raise UsageError(f"{dest} is no dataset of streamlic: it has no run")
+    if as_json:
+        click.echo(json.dumps({"dest": dest, "runs": runs}))
+        return
+    for run in runs:
+        state = "complete" if run["complete"] else "unfinished: run the same export again"
+        click.echo(f"run {run['run']}, begun {run['started_at']}: {state}")
+        click.echo(
+            f"  {run['rows']:,} rows in {run['parts']} part file(s), {run['bytes'] / 1e6:,.1f} MB, "
+            f"{run['pages']:,} page(s), {run['accounts_done']} of {run['accounts']} account(s), "
+            f"{run['rescued']:,} rescued" + (", partial" if run["partial_response"] else "")
+        )
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the columns as one JSON object.")
+def schema(as_json: bool) -> None:
+    """Show the columns of a dataset of licenses."""
+    from streamlic.dataset import dataset_schema
+    from streamlic.schema import LICENSE_SCHEMA, json_role
+
+    columns = [
+        {"name": field.name, "type": str(field.type), "json": json_role(field) is not None}
+        for field in dataset_schema(LICENSE_SCHEMA, has_account=True)
+    ]
+    if as_json:
+        click.echo(json.dumps({"columns": columns}))
+        return
+    for column in columns:
+        click.echo(f"{column['name']:24}{column['type']}{' (JSON)' if column['json'] else ''}")
+
+
+@cli.command()
+@_options(
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
+                 help="Port to listen on; 0 takes a free one."),
+    click.option("--records", type=click.IntRange(0), default=100_000, show_default=True,
+                 help="Licenses of each account."),
+    click.option("--seed", type=int, default=7, show_default=True, help="Seed of the records."),
+    click.option("--page-size", type=click.IntRange(1), default=100, show_default=True,
+                 help="Records a page where no limit is asked for."),
+    click.option("--latency-ms", type=click.FloatRange(0), default=0, show_default=True,
+                 help="Milliseconds before each answer."),
+    click.option("--token", metavar="T", help="Token to demand; none by default."),
+    click.option("--rate-limits", is_flag=True, help="Enforce both of Truto's rate limits."),
+    click.option("--integration", type=click.Choice(["generic", "microsoft365", "github"]),
+                 default="generic", show_default=True, help="Whose required parameters to check."),
+    click.option("--partial", "is_partial", is_flag=True, help="Call every answer partial."),
+    click.option("--compress", is_flag=True, help="Compress bodies as the client accepts."),
+)  # fmt: skip
+def emulate(host: str, port: int, **given: Any) -> None:
+    """Run a Truto API on this machine, for demos, tests and benchmarks.
+
+    Its first line of output is its URL. It ends at SIGINT or SIGTERM.
+    """
+    from streamlic.emulator import EmulatorConfig, serve
+
+    asyncio.run(serve(EmulatorConfig(**given), host=host, port=port, on_ready=click.echo))
+
+
+@cli.command()
+@click.argument("dest", default="demo-licenses")
+@click.option("--records", type=click.IntRange(1), default=200_000, show_default=True,
+              help="Licenses to export.")  # fmt: skip
+def demo(dest: str, records: int) -> None:
+    """Export licenses from an emulated Truto into DEST and answer a question from them."""
+    from streamlic.client import Connection
+    from streamlic.credentials import TokenSource
+    from streamlic.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
+    from streamlic.job import JobOptions, export_async
+    from streamlic.progress import ProgressLines
+
+    given = {"as_json": False}
+    with emulator_process(records) as url:
+        click.echo(f"an emulated Truto answers at {url}; exporting {records:,} licenses to {dest}")
+        request = LicensesRequest(account=DEMO_ACCOUNT, limit=5000)
+        connection = Connection(TokenSource.from_value(DEMO_TOKEN), base_url=url, rate_limit=None)
+        options = JobOptions(mode="overwrite", restart=True)
+        summary = _run(export_async(dest, [request], connection, options, ProgressLines()))
+    click.echo()
+    _show(summary, dest, given)
+    click.echo("\nWhich licenses waste the most paid seats?")
+    click.echo(f"{'license':36}{'licenses':>10}{'unused seats':>14}")
+    for waste in wasted_seats(dest):
+        click.echo(f"{waste.name:36}{waste.licenses:>10,}{waste.unused_seats:>14,}")
+
+
+def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
+    from streamlic.job import JobOptions
+
+    names = ("rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
+             "max_record_bytes", "max_depth", "mode", "restart", "is_strict")  # fmt: skip
+    return JobOptions(
+        is_raw=is_raw, is_lines=given.get("is_lines"), **{name: given[name] for name in names}
+    )
+
+
+def _opened(source: str) -> BinaryIO:
+    if source == "-":
+        return sys.stdin.buffer
+    try:
+        return Path(source).open("rb")
+    except OSError as error:
+        raise UsageError(f"{source} cannot be read: {error.strerror}") from error
+
+
+def _progress(given: dict[str, Any]) -> OnProgress | None:
+    from streamlic.progress import ProgressLines
+
+    return None if given["quiet"] else ProgressLines(is_verbose=given["verbose"])
+
+
+def _run(job: Coroutine[Any, Any, T]) -> T:
+    """Run a job to its end; a signal cancels it, once, and is remembered."""
+    caught: list[int] = []
+
+    async def run() -> T:
+        task = asyncio.ensure_future(job)
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int) -> None:
+            if not caught:
+                caught.append(number)
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+        return await task
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise Interrupted(caught[0] if caught else signal.SIGINT) from None
+
+
+def _finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:
+    _show(summary, dest, given)
+    if summary.partial_response:
+        sys.exit(EXIT_PARTIAL)
+
+
+def _show(summary: Summary, dest: str, given: dict[str, Any]) -> None:
+    from streamlic.progress import summary_text
+
+    text = json.dumps(asdict(summary)) if given["as_json"] else summary_text(summary, dest)
+    click.echo(text)
+
+
+def main() -> NoReturn:
+    """Run the command line; end the process with one of the documented exit codes."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except click.exceptions.Abort:
+        code = 128 + signal.SIGINT
+    except StreamlicError as error:
+        click.echo(f"streamlic: {error}", err=True)
+        code = error.exit_code
+    except Interrupted as interrupted:
+        click.echo(
+            "streamlic: interrupted; what is committed is kept: "
+            "run the same command again to go on",
+            err=True,
+        )
+        code = 128 + interrupted.number
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,252 @@
+"""The plan for one answer: what was asked goes in, what to send comes out. No I/O.
+
+Source: Truto's reference of ``GET /unified/user-directory/licenses``, and of its errors.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamlic.emulator.records import Shape, blocks, license_json
+
+INTEGRATIONS = ("generic", "microsoft365", "github")
+_FORMATS = ("unified", "raw", "normalized", "stream")
+_PRODUCTS = ("azure_active_directory", "onedrive")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MAX_LIMIT = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmulatorConfig:
+    """What this Truto has and how it behaves.
+
+    ``records`` licenses for each account, or as ``accounts`` says by id, and then no others exist.
+    ``latency_ms`` passes before each answer. ``integration`` decides which parameters are
+    required. ``is_partial`` makes every answer say that it is partial. ``compress`` encodes
+    bodies as the client accepts.
+    """
+
+    records: int = 100_000
+    seed: int = 7
+    page_size: int = 100
+    latency_ms: float = 0.0
+    token: str | None = None
+    rate_limits: bool = False
+    accounts: Mapping[str, int] | None = None
+    integration: str = "generic"
+    is_partial: bool = False
+    compress: bool = False
+
+    def records_of(self, account: str) -> int | None:
+        """Return how many licenses an account has; None where it does not exist."""
+        return self.records if self.accounts is None else self.accounts.get(account)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, as far as answers depend on it."""
+
+    method: str
+    path: str
+    query: list[tuple[str, str]]
+    headers: Mapping[str, str]
+    """By lower-case name."""
+
+    def value(self, name: str) -> str | None:
+        """Return a parameter; None where it is absent, empty, or the vendor's SDK's ``None``."""
+        given = [value for key, value in self.query if key == name and value not in ("", "None")]
+        return given[-1] if given else None
+
+    def values(self, name: str) -> list[str]:
+        """Return an array, written ``name[]=``, ``name[0]=`` or with commas."""
+        pattern = re.compile(re.escape(name) + r"(?:\[\d*\])?")
+        texts = [value for key, value in self.query if pattern.fullmatch(key)]
+        return [one for text in texts for one in text.split(",") if one and one != "None"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to send. ``pieces`` may be called more than once; each call begins anew."""
+
+    status: int
+    pieces: Callable[[], Iterator[bytes]]
+    headers: dict[str, str] = field(default_factory=dict)
+    has_length: bool = True
+    """Whether Content-Length is told; else the body is sent in chunks."""
+
+
+class _Refusal(Exception):
+    """The request is refused with this answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+def answer(config: EmulatorConfig, asked: Asked) -> Answer:
+    """Plan the answer to one request."""
+    try:
+        _authenticate(config, asked)
+        if asked.method != "GET":
+            raise _refusal(404, "Not Found", f"{asked.method} {asked.path} does not exist")
+        if asked.path == "/ping":
+            return _json_answer(200, {"message": "pong"})
+        if asked.path == "/unified/user-directory/licenses":
+            return _licenses(config, asked)
+        raise _refusal(404, "Not Found", f"{asked.path} does not exist")
+    except _Refusal as refusal:
+        return refusal.answer
+
+
+def rate_limited(wait_seconds: int) -> Answer:
+    """Plan the answer to one request too many."""
+    insight = {"rate_limit_error": {"description": "Too many requests", "value": True}}
+    refused = _refusal(429, "Too Many Requests", "Rate limit exceeded", insight).answer
+    return Answer(429, refused.pieces, {**refused.headers, "Retry-After": str(wait_seconds)})
+
+
+def _authenticate(config: EmulatorConfig, asked: Asked) -> None:
+    if config.token is None:
+        return
+    if asked.headers.get("authorization") != f"Bearer {config.token}":
+        raise _refusal(401, "Unauthorized", "Invalid API token")
+
+
+def _licenses(config: EmulatorConfig, asked: Asked) -> Answer:
+    account = (asked.value("integrated_account_id") or "").lower()
+    if not _UUID.fullmatch(account):
+        raise _missing("integrated_account_id")
+    total = config.records_of(account)
+    if total is None:
+        raise _refusal(404, "Not Found", "Integrated account not found")
+    form = asked.value("truto_response_format") or "unified"
+    if form not in _FORMATS:
+        raise _refusal(400, "Bad Request", f"truto_response_format must be one of {_FORMATS}")
+    first_only = asked.value("remote_query[first]")
+    if first_only and first_only.isdigit():
+        total = min(total, int(first_only))
+    shape = _shape(config, asked, is_raw=form == "raw")
+    start = _offset(asked)
+    stop = min(start + _limit(config, asked, total), total)
+    next_cursor = _cursor(asked, stop) if stop < total else None
+    key_by = asked.value("truto_key_by")
+    facts = {
+        "next_cursor": next_cursor,
+        "prev_cursor": _cursor(asked, 0) if start else None,
+        "result_count": stop - start,
+        "is_partial_response": config.is_partial,
+    }
+
+    def pieces() -> Iterator[bytes]:
+        if form == "raw":
+            yield b'{"@odata.context":"https://graph.microsoft.com/v1.0/$metadata#subscribedSkus",'
+            yield b'"value":['
+            yield from blocks(config.seed, account, start, stop, shape)
+            link = f"https://graph.microsoft.com/v1.0/subscribedSkus?$skiptoken={next_cursor}"
+            yield b"]}" if next_cursor is None else f'],"@odata.nextLink":"{link}"}}'.encode()
+            return
+        if key_by is None or (key_by == "id" and "id" not in shape.excluded):
+            yield b'{"result":{' if key_by else b'{"result":['
+            yield from blocks(config.seed, account, start, stop, shape, is_keyed=bool(key_by))
+            yield b"}" if key_by else b"]"
+        else:
+            yield b'{"result":' + _keyed(config.seed, account, range(start, stop), shape, key_by)
+        yield b"," + json.dumps(facts)[1:].encode()
+
+    return Answer(200, pieces, {"Content-Type": "application/json"}, has_length=form != "stream")
+
+
+def _shape(config: EmulatorConfig, asked: Asked, *, is_raw: bool) -> Shape:
+    product, organization = asked.value("product"), asked.value("organization_id")
+    if config.integration == "microsoft365" and product is None:
+        raise _missing("product")
+    if config.integration == "github" and organization is None:
+        raise _missing("organization_id")
+    if product is not None and product not in _PRODUCTS:
+        raise _refusal(400, "Bad Request", f"product must be one of {', '.join(_PRODUCTS)}")
+    excluded = set(asked.values("truto_exclude_fields"))
+    if asked.value("truto_ignore_remote_data") == "true":
+        excluded.add("remote_data")
+    return Shape(frozenset(excluded), is_raw, product, organization)
+
+
+def _limit(config: EmulatorConfig, asked: Asked, total: int) -> int:
+    if asked.value("truto_ignore_limit") == "true":
+        return total
+    limit = asked.value("limit")
+    if limit is None:
+        return config.page_size
+    if not limit.isdigit() or not 0 < int(limit) <= _MAX_LIMIT:
+        raise _refusal(400, "Bad Request", f"limit must be from 1 to {_MAX_LIMIT}")
+    return int(limit)
+
+
+def _keyed(seed: int, account: str, numbers: range, shape: Shape, key_by: str) -> bytes:
+    """Key a page as lodash's keyBy does: the last record of a key counts."""
+    keyed: dict[str, bytes] = {}
+    for number in numbers:
+        text = license_json(seed, account, number, shape)
+        value = json.loads(text).get(key_by, "undefined")
+        key = value if isinstance(value, str) else json.dumps(value)
+        keyed[key] = text
+    members = (json.dumps(key).encode() + b":" + text for key, text in keyed.items())
+    return b"{" + b",".join(members) + b"}"
+
+
+def _offset(asked: Asked) -> int:
+    text = asked.value("next_cursor")
+    if text is None:
+        return 0
+    try:
+        cursor = json.loads(base64.urlsafe_b64decode(text))
+        offset, fingerprint = int(cursor["offset"]), cursor["of"]
+    except (ValueError, KeyError, TypeError):
+        raise _refusal(400, "Bad Request", "next_cursor is not valid") from None
+    if fingerprint != _fingerprint(asked) or offset < 0:
+        raise _refusal(400, "Bad Request", "next_cursor belongs to another request")
+    return offset
+
+
+def _cursor(asked: Asked, offset: int) -> str:
+    body = {"offset": offset, "of": _fingerprint(asked)}
+    return base64.urlsafe_b64encode(json.dumps(body).encode()).decode()
+
+
+def _fingerprint(asked: Asked) -> str:
+    """Return what ties a cursor to its request: all parameters that have a value, but itself."""
+    given = sorted(
+        (key, value)
+        for key, value in asked.query
+        if key not in ("next_cursor", "limit") and value not in ("", "None")
+    )
+    return hashlib.sha256(json.dumps(given).encode()).hexdigest()[:12]
+
+
+def _missing(name: str) -> _Refusal:
+    insight = {
+        "missing_required_query_parameters": {
+            "description": "Required query parameters are missing",
+            "value": [name],
+        }
+    }
+    return _refusal(400, "Bad Request", f"{name} is required", insight)
+
+
+def _refusal(
+    status: int, error: str, message: str, insight: dict[str, Any] | None = None
+) -> _Refusal:
+    body: dict[str, Any] = {"statusCode": status, "error": error, "message": message}
+    if insight:
+        body["truto_error_insight"] = insight
+    return _Refusal(_json_answer(status, body))
+
+
+def _json_answer(status: int, body: dict[str, Any]) -> Answer:
+    data = json.dumps(body).encode()
+    return Answer(status, lambda: iter([data]), {"Content-Type": "application/json"})

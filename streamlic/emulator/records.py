@@ -1,0 +1,188 @@
+"""What record i of account a is: a pure function of (seed, a, i), fast enough for gigabytes.
+
+A cycle of templates is made once for each seed and shape: JSON text with a hole for the id.
+Record i is a template, chosen by the account and i, with its own id. Templates vary like the real
+world: sparse fields, unicode, escapes, many products, unknown fields, now and then a wrong type.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+CYCLE = 1024
+_BLOCK = 256
+_NAMES = [
+    *("Microsoft 365 E3", "Microsoft 365 E5", "Office 365 E1", "Power BI Pro", "Visio Plan 2"),
+    *("Project Plan 3", "Exchange Online (Plan 1)", "Entra ID P2", "Intune", "Defender for Office"),
+    *("GitHub Enterprise", "GitHub Copilot Business", "Jira Software", "Confluence", "Slack Pro"),
+    *("Zoom Business", "Webex Meetings", "Figma Organization", "Miro Team", "Notion Business"),
+    *("Salesforce Sales Cloud", "HubSpot Pro", "Zendesk Suite", "Asana Advanced", "ClickUp"),
+    *(
+        "Adobe Creative Cloud \u2013 Équipe",
+        "会議室ライセンス",
+        "Лицензия «Базовая»",
+        "Café \U0001f600 Plus",
+    ),
+]
+_PRODUCT_STATUSES = ["active", "inactive", "errored", "needs_input", "pending"]
+_ESCAPES = [r"Line one\nline two", r"caf\u00e9 \u20ac", r"a \"quoted\" word", r"C:\\share \/ x",
+            r"smile \ud83d\ude00"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a request makes of every record."""
+
+    excluded: frozenset[str] = frozenset()
+    is_raw: bool = False
+    product: str | None = None
+    organization_id: str | None = None
+
+
+_PLAIN = Shape()
+
+
+def license_json(seed: int, account: str, i: int, shape: Shape = _PLAIN) -> bytes:
+    """Return the bytes of record ``i`` (from 0) of an account, as they stand in the body."""
+    head, tail = _templates(seed, shape)[_template_number(account, i)]
+    return head + license_id(account, i).encode() + tail if tail else head
+
+
+def license_record(seed: int, account: str, i: int) -> dict[str, Any]:
+    """Return record ``i`` of an account, as ``json.loads`` reads it."""
+    record: dict[str, Any] = json.loads(license_json(seed, account, i))
+    return record
+
+
+def license_id(account: str, i: int) -> str:
+    """Return the id of record ``i``: unique among all accounts that differ in eight digits."""
+    return f"lic-{account[:8]}-{i:09d}"
+
+
+def blocks(
+    seed: int, account: str, start: int, stop: int, shape: Shape, *, is_keyed: bool = False
+) -> Iterator[bytes]:
+    """Yield records ``start`` to ``stop``, joined by commas, some hundred kilobytes at a time."""
+    templates = _templates(seed, shape)
+    offset = _template_number(account, 0)
+    prefix = f"lic-{account[:8]}-".encode()
+    for first in range(start, stop, _BLOCK):
+        pieces = []
+        for i in range(first, min(first + _BLOCK, stop)):
+            head, tail = templates[(offset + i) % CYCLE]
+            if is_keyed:
+                head = b'"%b%09d":%b' % (prefix, i, head)
+            pieces.append(b"%b%b%09d%b" % (head, prefix, i, tail) if tail else head)
+        block = b",".join(pieces)
+        yield block if first == start else b"," + block
+
+
+def _template_number(account: str, i: int) -> int:
+    return (zlib.crc32(account.encode()) + i) % CYCLE
+
+
+@lru_cache(maxsize=16)
+def _templates(seed: int, shape: Shape) -> list[tuple[bytes, bytes]]:
+    """Return what stands before and after the id of each template; no tail where no id stands."""
+    templates = []
+    for number in range(CYCLE):
+        members = _members(random.Random(f"{seed}/{number}"), shape)
+        if shape.is_raw:
+            text = dict(members)["remote_data"]
+        else:
+            kept = [(key, value) for key, value in members if key not in shape.excluded]
+            text = "{" + ",".join(f'"{key}":{value}' for key, value in kept) + "}"
+        head, _, tail = text.partition("\0")
+        templates.append((head.encode(), tail.encode()))
+    return templates
+
+
+def _members(rng: random.Random, shape: Shape) -> list[tuple[str, str]]:
+    """Return a record's keys with their JSON text; NUL stands for the id."""
+    name = rng.choice(_NAMES)
+    seats = rng.randrange(1, 500)
+    used = min(int(seats * rng.triangular(0.2, 1.05, 0.9)), seats)
+    optional: list[tuple[str, float, Callable[[], str]]] = [
+        ("name", 0.92, lambda: _text(rng, name)),
+        ("description", 0.1, lambda: f'"{rng.choice(_ESCAPES)}"'),
+        ("available_quantity", 0.85, lambda: _quantity(rng, seats)),
+        ("assigned_quantity", 0.85, lambda: _quantity(rng, used)),
+        ("unit_amount", 0.4, lambda: _price(rng)),
+        ("currency", 0.4, lambda: rng.choice(['"USD"', '"EUR"', '"GBP"'])),
+        ("is_paid", 0.8, lambda: "true" if rng.random() < 0.75 else "false"),
+        ("status", 0.4, lambda: rng.choice(['"active"', '"active"', '"inactive"'])),
+        ("products", 0.2, lambda: _products(rng)),
+        ("roles", 0.05, lambda: '[{"id":"r1","name":"Administrator"},{"id":"r2","name":"User"}]'),
+        ("created_at", 0.2, lambda: _moment(rng)),
+        ("updated_at", 0.12, lambda: _moment(rng)),
+        ("cost_center", 0.03, lambda: f'{{"code":{rng.randrange(9999)},"path":"a/b~c"}}'),
+    ]
+    members = [("id", '"\0"'), *((key, make()) for key, fill, make in optional
+                                 if rng.random() < fill)]  # fmt: skip
+    if rng.random() < 0.006:
+        key, value = rng.choice([("available_quantity", '"12"'), ("is_paid", '"yes"'),
+                                 ("created_at", '"never"'), ("unit_amount", '"9.99"')])  # fmt: skip
+        members = [*((k, v) for k, v in members if k != key), (key, value)]
+    members.append(("remote_data", _remote(rng, seats, used, shape)))
+    return members
+
+
+def _text(rng: random.Random, text: str) -> str:
+    return json.dumps(text, ensure_ascii=rng.random() < 0.3)
+
+
+def _quantity(rng: random.Random, number: int) -> str:
+    return rng.choice([f"{number}.0", "1e2", str(number)]) if rng.random() < 0.01 else str(number)
+
+
+def _price(rng: random.Random) -> str:
+    cents = rng.randrange(100, 6000)
+    return f"{cents / 7:.15g}" if rng.random() < 0.03 else f"{cents / 100:.2f}"
+
+
+def _moment(rng: random.Random) -> str:
+    day = f"20{rng.randrange(15, 26)}-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}"
+    clock = f"{rng.randrange(24):02d}:{rng.randrange(60):02d}:{rng.randrange(60):02d}"
+    forms = ["{}T{}Z", "{}T{}.123Z", "{}T{}.123456Z", "{}T{}.123456789Z", "{}T{}+05:30", "{} {}"]
+    return '"' + rng.choice([forms[0], forms[0], forms[1], *forms]).format(day, clock) + '"'
+
+
+def _products(rng: random.Random) -> str:
+    products = []
+    for number in range(60 if rng.random() < 0.02 else rng.randrange(6)):
+        sku = ',"sku":"S-1"' if rng.random() < 0.02 else ""
+        status = rng.choice(_PRODUCT_STATUSES)
+        products.append(f'{{"id":"p{number}","name":"Plan {number}","status":"{status}"{sku}}}')
+    return "[" + ",".join(products) + "]"
+
+
+def _remote(rng: random.Random, seats: int, used: int, shape: Shape) -> str:
+    plans = [
+        {
+            "servicePlanId": f"{rng.getrandbits(128):032x}",
+            "servicePlanName": rng.choice(["EXCHANGE_S_STANDARD", "TEAMS1", "SHAREPOINTWAC"]),
+            "provisioningStatus": rng.choice(["Success", "PendingInput", "Disabled"]),
+        }
+        for _ in range(rng.randrange(4))
+    ]
+    remote: dict[str, Any] = {
+        "skuId": f"{rng.getrandbits(128):032x}",
+        "skuPartNumber": rng.choice(["ENTERPRISEPACK", "SPE_E5", "POWER_BI_PRO"]),
+        "capabilityStatus": "Enabled",
+        "consumedUnits": used,
+        "prepaidUnits": {"enabled": seats, "suspended": 0, "warning": 0, "lockedOut": 0},
+        "servicePlans": plans,
+    }
+    if rng.random() < 0.02:
+        remote["bigNumber"] = rng.getrandbits(100)
+    if shape.product:
+        remote["product"] = shape.product
+    if shape.organization_id:
+        remote["organization"] = shape.organization_id
+    return json.dumps(remote, separators=(",", ":"))

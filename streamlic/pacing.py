@@ -1,0 +1,186 @@
+"""When to ask: rate limits, and what a failure is worth. Pure: it decides, its caller waits.
+
+Source of the limits: Truto allows 500 requests in 10 seconds to a token, and 50 in 10 seconds to an
+integrated account, and answers 429 with Retry-After beyond them. All times are seconds.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from streamlic.errors import (
+    ApiError,
+    DecodeError,
+    LimitExceeded,
+    PageMismatch,
+    RescueError,
+    TransportError,
+    TruncatedBody,
+    UsageError,
+)
+
+MAX_WAIT_SECONDS = 300.0
+"""The longest wait that a server's header is believed."""
+_MARGIN_SECONDS = 0.1  # Requests do not travel equally fast: the server's window is not quite ours.
+_MAX_ACCOUNTS = 10_000
+_RATE = re.compile(r"(\d+)/(\d+(?:\.\d+)?)s")
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """At most ``requests`` in any ``window_seconds``."""
+
+    requests: int
+    window_seconds: float
+
+
+TOKEN_RATE_LIMIT = RateLimit(500, 10)
+ACCOUNT_RATE_LIMIT = RateLimit(50, 10)
+
+
+def parse_rate_limit(text: str) -> RateLimit | None:
+    """Read ``50/10s``; None for ``none``; UsageError for anything else."""
+    match = _RATE.fullmatch(text)
+    if text == "none":
+        return None
+    if match is None or not int(match[1]) or not float(match[2]):
+        raise UsageError(
+            f"expected requests/seconds such as 50/10s, or none, got {text!r} (--rate-limit)"
+        )
+    return RateLimit(int(match[1]), float(match[2]))
+
+
+class SlidingWindow:
+    """The times of the last requests, and how long the next one has to wait."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self._limit = limit
+        self._sent: deque[float] = deque(maxlen=limit.requests)
+        self._not_before = 0.0
+
+    def delay(self, now: float) -> float:
+        """Return the seconds until the next request may go; 0 if it may go now."""
+        wait = self._not_before - now
+        if len(self._sent) == self._limit.requests:
+            free_at = self._sent[0] + self._limit.window_seconds + _MARGIN_SECONDS
+            wait = max(wait, free_at - now)
+        return max(wait, 0.0)
+
+    def record(self, now: float) -> None:
+        """Count a request that goes at ``now``."""
+        self._sent.append(now)
+
+    def wait_until(self, moment: float) -> None:
+        """Let no request go before ``moment``: the server said so."""
+        self._not_before = max(self._not_before, moment)
+
+
+class Pacing:
+    """Both tiers: one window for the token, one for each account that was asked lately.
+
+    ``account_limit`` None turns pacing off; what the server says is respected all the same.
+    """
+
+    def __init__(self, account_limit: RateLimit | None = ACCOUNT_RATE_LIMIT) -> None:
+        self._account_limit = account_limit or RateLimit(1_000_000, 1e-9)
+        self._token = SlidingWindow(TOKEN_RATE_LIMIT if account_limit else self._account_limit)
+        self._is_counted = account_limit is not None
+        self._accounts: OrderedDict[str, SlidingWindow] = OrderedDict()
+
+    def delay(self, account: str, now: float) -> float:
+        """Return the seconds until a request of this account may go."""
+        return max(self._token.delay(now), self._window(account).delay(now))
+
+    def record(self, account: str, now: float) -> None:
+        """Count a request of this account that goes at ``now``."""
+        if self._is_counted:
+            self._token.record(now)
+            self._window(account).record(now)
+
+    def observe(self, account: str, headers: Mapping[str, str], now: float) -> None:
+        """Respect ``ratelimit-remaining: 0``: wait for ``ratelimit-reset`` seconds."""
+        reset = _seconds(headers.get("ratelimit-reset"))
+        if headers.get("ratelimit-remaining", "").strip() == "0" and reset is not None:
+            self._window(account).wait_until(now + min(reset, MAX_WAIT_SECONDS))
+
+    def _window(self, account: str) -> SlidingWindow:
+        window = self._accounts.get(account)
+        if window is None:
+            window = self._accounts[account] = SlidingWindow(self._account_limit)
+            if len(self._accounts) > _MAX_ACCOUNTS:
+                self._accounts.popitem(last=False)
+        self._accounts.move_to_end(account)
+        return window
+
+
+def retry_after_seconds(
+    headers: Mapping[str, str], now: datetime, *, is_rate_limit: bool = False
+) -> float | None:
+    """Return how long the server asks to wait: ``Retry-After``, seconds or date (RFC 9110, 10.2.3).
+
+    For a 429 ``ratelimit-reset`` counts too, and the longer of the two. At most 300 seconds.
+    """
+    text = headers.get("retry-after", "").strip()
+    waits = [_seconds(text)]
+    if waits == [None] and text:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            pass
+        else:
+            moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+            waits = [max((moment - now).total_seconds(), 0.0)]
+    if is_rate_limit:
+        waits.append(_seconds(headers.get("ratelimit-reset")))
+    known = [wait for wait in waits if wait is not None]
+    return min(max(known), MAX_WAIT_SECONDS) if known else None
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text.strip()) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often one page is asked for, and how long to wait in between.
+
+    ``max_attempts`` counts attempts on the same page, that is, without progress.
+    ``backoff_seconds`` is doubled for each attempt up to ``max_backoff_seconds``; 0 takes all
+    waiting out, for tests.
+    """
+
+    max_attempts: int = 6
+    backoff_seconds: float = 0.5
+    max_backoff_seconds: float = 30.0
+
+    def wait_seconds(self, error: BaseException, attempt: int) -> float | None:
+        """Return the seconds before the next attempt after the ``attempt``-th, None to give up.
+
+        The wait that the server named, or exponential backoff, plus jitter. A body that is no
+        JSON, or contradicts itself, is fetched a second time only: a proxy may have spoilt it.
+        """
+        allowed = self.max_attempts if _may_pass(error) else 2 if _may_be_spoilt(error) else 1
+        if attempt >= allowed:
+            return None
+        backoff = min(self.backoff_seconds * 2 ** (attempt - 1), self.max_backoff_seconds)
+        jitter = random.uniform(0, backoff)  # noqa: S311  (it spreads load; it guards nothing)
+        named = error.retry_after_seconds if isinstance(error, ApiError) else None
+        return backoff / 2 + jitter if named is None else named + jitter
+
+
+def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, ApiError | TransportError):
+        return error.retryable
+    return isinstance(error, TruncatedBody)
+
+
+def _may_be_spoilt(error: BaseException) -> bool:
+    if isinstance(error, LimitExceeded | RescueError):
+        return False
+    return isinstance(error, DecodeError | PageMismatch)

@@ -1,0 +1,176 @@
+"""Where datasets live: the local disk, with the few durable operations that the rest needs.
+
+Rules:
+1. Names are relative to the root and never leave it.
+2. What an operation reports as done has reached the disk: files and directories are fsynced.
+3. A file appears whole under its name, or not at all.
+4. An OSError becomes a StoreError that names the path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+import filelock
+
+from streamlic.errors import DatasetConflict, StoreError
+
+LOG_DIRECTORY = "_streamlic"
+_LOCK = f"{LOG_DIRECTORY}/lock"
+_OWNER = f"{LOG_DIRECTORY}/lock-owner"
+
+
+class LocalStore:
+    """A directory on the local disk. It is created when something is first written."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def __repr__(self) -> str:
+        return f"LocalStore({str(self.root)!r})"
+
+    def path(self, name: str) -> Path:
+        """Return the path of ``name``; StoreError if it would leave the root."""
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts or not parts.parts:
+            raise StoreError(f"expected a name inside {self.root}, got {name!r}")
+        return self.root / parts
+
+    def exists(self, name: str) -> bool:
+        """Return whether a file or directory of that name is there."""
+        return self.path(name).exists()
+
+    def names(self, directory: str = "") -> list[str]:
+        """Return the names in a directory, sorted; none where it does not exist."""
+        path = self.path(directory) if directory else self.root
+        with _translated(path):
+            try:
+                return sorted(entry.name for entry in path.iterdir())
+            except FileNotFoundError:
+                return []
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content."""
+        with _translated(self.path(name)):
+            return self.path(name).read_bytes()
+
+    def size(self, name: str) -> int:
+        """Return a file's length in bytes."""
+        with _translated(self.path(name)):
+            return self.path(name).stat().st_size
+
+    def sha256(self, name: str) -> str:
+        """Return the SHA-256 of a file's content, in hexadecimal."""
+        with _translated(self.path(name)), self.path(name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def make_directory(self, name: str = "") -> None:
+        """Create a directory and its parents, durably; one that is there is left alone."""
+        path = self.path(name) if name else self.root
+        with _translated(path):
+            missing = [one for one in (path, *path.parents) if not one.exists()]
+            path.mkdir(parents=True, exist_ok=True)
+            for one in reversed(missing):
+                _sync_directory(one.parent)
+
+    def write_exclusive(self, name: str, data: bytes) -> None:
+        """Create a file durably, whole or not at all; StoreError if it is there already."""
+        path = self.path(name)
+        begun = path.with_name(f".{path.name}.{os.getpid()}")
+        self.make_directory(str(PurePosixPath(name).parent))
+        with _translated(path):
+            try:
+                with begun.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.link(begun, path)
+            finally:
+                begun.unlink(missing_ok=True)
+            _sync_directory(path.parent)
+
+    def sync(self, name: str) -> None:
+        """Make a file that was written elsewhere durable, and its name too."""
+        path = self.path(name)
+        with _translated(path):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            _sync_directory(path.parent)
+
+    def move(self, source: str, target: str) -> None:
+        """Move a file durably; StoreError if something of the target's name is there."""
+        old, new = self.path(source), self.path(target)
+        with _translated(new):
+            if new.exists():
+                raise FileExistsError(17, "a file of that name is there already", str(new))
+            old.rename(new)
+            _sync_directory(new.parent)
+            _sync_directory(old.parent)
+
+    def delete(self, name: str) -> None:
+        """Delete a file durably; one that is gone already is no error."""
+        path = self.path(name)
+        with _translated(path):
+            path.unlink(missing_ok=True)
+            if path.parent.exists():
+                _sync_directory(path.parent)
+
+    def delete_tree(self, name: str) -> None:
+        """Delete a directory and all in it; one that is gone already is no error."""
+        path = self.path(name)
+        with _translated(path):
+            if path.exists():
+                shutil.rmtree(path)
+                _sync_directory(path.parent)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the only writer's lock; DatasetConflict names who holds it.
+
+        The lock is the kernel's, on an open file: it ends with the process, however that ends.
+        """
+        self.make_directory(LOG_DIRECTORY)
+        lock = filelock.FileLock(self.path(_LOCK), blocking=False)
+        with _translated(self.path(_LOCK)):
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                owner = ""
+                with suppress(StoreError):
+                    owner = self.read(_OWNER).decode(errors="replace")[:200]
+                raise DatasetConflict(
+                    f"another writer is at work in {self.root}"
+                    + (f" ({owner})" if owner else "")
+                    + ": wait for it, or choose another DEST"
+                ) from None
+        try:
+            with suppress(OSError):
+                self.path(_OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            yield
+        finally:
+            with suppress(OSError):
+                self.path(_OWNER).unlink(missing_ok=True)
+            lock.release()
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"{path}: {reason} (is DEST writable, and has the disk room?)") from error

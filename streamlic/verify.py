@@ -1,0 +1,90 @@
+"""Whether a dataset is what its commit log promises: every file, every byte, every row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from streamlic.commits import Run, load_runs
+from streamlic.errors import IntegrityError, StoreError
+from streamlic.store import LOG_DIRECTORY, LocalStore
+
+
+@dataclass
+class VerifyReport:
+    """What was read, and every problem found; ``notes`` are no problems."""
+
+    runs: int = 0
+    files: int = 0
+    rows: int = 0
+    bytes: int = 0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the dataset is what was promised."""
+        return not self.problems
+
+
+def verify_dataset(store: LocalStore) -> VerifyReport:
+    """Read the whole dataset and compare it with its commit log. Nothing is written."""
+    report = VerifyReport()
+    if not store.names(LOG_DIRECTORY):
+        report.problems.append(f"{store.root} is no dataset of streamlic: it has no commit log")
+        return report
+    try:
+        runs = load_runs(store)
+    except IntegrityError as error:
+        report.problems.append(str(error))
+        return report
+    report.runs = len(runs)
+    if not runs:
+        report.problems.append(f"{store.root} is no dataset of streamlic: it has no run")
+    for run in runs:
+        _verify_run(store, run, report)
+    seen = {file.name for run in runs for file in run.files}
+    report.problems.extend(
+        f"{name}: no commit record speaks of it"
+        for name in store.names()
+        if name != LOG_DIRECTORY and name not in seen
+    )
+    return report
+
+
+def _verify_run(store: LocalStore, run: Run, report: VerifyReport) -> None:
+    if not run.is_complete:
+        report.notes.append(
+            f"run {run.id} is unfinished, with {run.rows} rows: run the same export again"
+        )
+    elif store.exists(run.staging):
+        report.notes.append(f"run {run.id} has still to be tidied up by the next export")
+    for file in run.files:
+        name = file.name
+        if not store.exists(name) and store.exists(f"{run.staging}/{name}"):
+            name = f"{run.staging}/{name}"
+        try:
+            problem = _problem_of(store, name, file.rows, file.bytes, file.sha256)
+        except StoreError as error:
+            problem = str(error)
+        if problem:
+            report.problems.append(f"{file.name}: {problem}")
+        report.files += 1
+        report.rows += file.rows
+        report.bytes += file.bytes
+
+
+def _problem_of(store: LocalStore, name: str, rows: int, size: int, sha256: str) -> str | None:
+    if not store.exists(name):
+        return "missing"
+    if store.size(name) != size:
+        return f"expected {size} bytes, got {store.size(name)}"
+    if store.sha256(name) != sha256:
+        return "its content was altered: the SHA-256 differs"
+    try:
+        in_footer = pq.read_metadata(store.path(name)).num_rows
+    except (OSError, pa.ArrowException) as error:
+        return f"no readable Parquet: {error}"
+    return None if in_footer == rows else f"expected {rows} rows, got {in_footer}"
