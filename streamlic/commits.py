@@ -9,10 +9,10 @@ Layout, below the dataset's root::
 
 Rules:
 1. Part files are durable in staging before a commit record names them; the record is durable
-   before they move into place; ``staging`` goes last. A crash between any two steps leaves a state
-   that ``recover`` completes or undoes, and a crash in ``recover`` one that it completes again.
-2. Each record holds the SHA-256 of the one before it (the first one that of ``request.json``), so
-   that a record that is gone or altered is seen.
+   before they move into place; ``staging`` goes last. A crash between any two steps leaves what
+   recovery completes or undoes, and a crash in recovery what it completes the next time.
+2. Each record holds its own SHA-256 and that of the one before it (the first one that of
+   ``request.json``), so that a record that is gone or altered is seen.
 3. A run that overwrites keeps its part files in staging until it is complete; then they move in,
    and only then do the files of the runs that it replaces go.
 4. Only the holder of the store's lock calls what writes.
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -32,9 +32,11 @@ from streamlic.dataset import PartFile
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.store import LOG_DIRECTORY, LocalStore
 
-_VERSION = 1
+VERSION = 1
 PART_PREFIX = "part-"
 _REMOVED = "removed.json"
+_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+_PART_NUMBER = re.compile(r"([0-9]{6,})\.parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,7 @@ class Run:
 
     def next_part_number(self) -> int:
         """Return the first number that no promised part file has."""
-        taken = [int(file.name.removeprefix(self.part_prefix)[:6]) for file in self.files]
-        return max(taken, default=0) + 1
+        return max((_part_number(self, file.name) for file in self.files), default=0) + 1
 
     def point(self, account: str | None) -> ResumePoint:
         """Return how far an account has come."""
@@ -109,32 +110,31 @@ class Run:
         """Promise these staged files and resume points, then publish the files."""
         files = list(files)
         record = {
-            "version": _VERSION,
+            "version": VERSION,
             "run": self.id,
             "number": self.commits + 1,
-            "created_at": _written(datetime.now(UTC)),
+            "created_at": written(datetime.now(UTC)),
             "previous_sha256": self.last_sha256,
             "is_complete": is_complete,
             "files": [asdict(file) for file in files],
             "accounts": {account or "": asdict(point) for account, point in points.items()},
         }
-        data = _json_bytes(record)
-        self.store.write_exclusive(_record_name(self, self.commits + 1), data)
+        data = json_bytes(record)
+        self.store.write_exclusive(f"{self.directory}/commits/{self.commits + 1:08d}.json", data)
         self._fold(record, data)
         self.publish(files)
 
     def publish(self, files: Iterable[PartFile]) -> None:
         """Move promised files into place, if they are to be seen; end a complete run's work."""
-        if not self.is_published:
-            return
-        for file in self.files if self.mode == "overwrite" else files:
+        for file in self.files if self.is_complete and self.mode == "overwrite" else files:
             staged = f"{self.staging}/{file.name}"
             if self.store.exists(staged):
-                self.store.move(staged, file.name)
-            elif not self.store.exists(file.name):
+                if self.is_published:
+                    self.store.move(staged, file.name)
+            elif not (self.is_published and self.store.exists(file.name)):
                 raise IntegrityError(
-                    f"{file.name} was promised and is gone: fetch again with --restart, "
-                    "or into another DEST"
+                    f"{file.name} in {self.store.root} was promised and is gone: "
+                    "fetch again with --restart, or into another DEST"
                 )
         if self.is_complete:
             for old in self.replaces:
@@ -152,20 +152,24 @@ class Run:
         self.publish(self.files)
 
     def _fold(self, record: dict[str, Any], data: bytes) -> None:
+        files = [_checked(self, PartFile(**file)) for file in record["files"]]
         self.commits = record["number"]
-        self.files = [*self.files, *(PartFile(**file) for file in record["files"])]
+        self.files = [*self.files, *files]
         for account, point in record["accounts"].items():
             self.points[account or None] = ResumePoint(**point)
         self.is_complete = record["is_complete"]
         self.last_sha256 = hashlib.sha256(data).hexdigest()
 
     def load_records(self) -> None:
-        """Fold the run's commit records, in order; IntegrityError where one is gone or altered."""
+        """Fold the run's commit records, in order; IntegrityError where one is gone or altered.
+
+        The last record has none after it that could miss it: its part files do.
+        """
         names = [name for name in self.store.names(f"{self.directory}/commits") if name[0] != "."]
         for number, name in enumerate(names, start=1):
             where = f"{self.directory}/commits/{name}"
             data = self.store.read(where)
-            record = _parsed(data, where)
+            record = parsed(data, where)
             if name != f"{number:08d}.json" or record.get("number") != number:
                 raise IntegrityError(f"{where}: expected commit record {number}, one is missing")
             if record.get("previous_sha256") != self.last_sha256:
@@ -176,77 +180,43 @@ class Run:
                 raise IntegrityError(f"{where}: no commit record: {error!r}") from error
 
 
-def begin_run(
-    store: LocalStore,
-    *,
-    request: dict[str, Any],
-    accounts: list[str | None],
-    mode: str,
-    replaces: list[str],
-) -> Run:
-    """Begin a run and make its request durable."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-    body = {
-        "version": _VERSION,
-        "run": run_id,
-        "started_at": _written(now),
-        "mode": mode,
-        "accounts": accounts,
-        "replaces": replaces,
-        "request": request,
-    }
-    data = _json_bytes(body)
-    store.write_exclusive(f"{LOG_DIRECTORY}/{run_id}/request.json", data)
-    run = _run_of(store, body, data)
-    store.make_directory(run.staging)
-    return run
+def run_ids(store: LocalStore) -> list[str]:
+    """Return the ids of the runs that have a directory, removed ones included, oldest first."""
+    return [name for name in store.names(LOG_DIRECTORY) if _RUN_ID.fullmatch(name)]
 
 
 def load_runs(store: LocalStore) -> list[Run]:
     """Return the dataset's runs, oldest first, each with its commit records folded."""
-    runs = []
-    for name in store.names(LOG_DIRECTORY):
-        where = f"{LOG_DIRECTORY}/{name}/request.json"
-        if store.exists(where) and not _is_removed(store, name):
-            data = store.read(where)
-            try:
-                run = _run_of(store, _parsed(data, where), data)
-            except (KeyError, TypeError, ValueError) as error:
-                raise IntegrityError(f"{where}: no request of a run: {error!r}") from error
-            if run.id != name:
-                raise IntegrityError(f"{where}: it speaks of another run, {run.id}")
-            run.load_records()
-            runs.append(run)
-    return runs
+    runs = (load_run(store, run_id) for run_id in run_ids(store))
+    return [run for run in runs if run]
 
 
-def recover(store: LocalStore) -> list[Run]:
-    """Bring every run to the state that it promised; return the runs that are left."""
-    for name in store.names(LOG_DIRECTORY):
-        directory = f"{LOG_DIRECTORY}/{name}"
-        if not store.path(directory).is_dir():
-            continue
-        if _is_removed(store, name):
-            remove_run(store, name)
-        elif not store.exists(f"{directory}/request.json"):
-            store.delete_tree(directory)  # It had just begun when the process ended.
-        else:
-            for place in (directory, f"{directory}/commits"):
-                for begun in store.names(place):
-                    if begun.startswith("."):
-                        store.delete(f"{place}/{begun}")
-    for run in load_runs(store):
-        run.recover()
-    return load_runs(store)
+def load_run(store: LocalStore, run_id: str) -> Run | None:
+    """Return a run as its records tell it; None for one that hardly began or is being removed."""
+    where = request_name(run_id)
+    if is_removed(store, run_id) or not (
+        store.exists(where) or store.names(f"{LOG_DIRECTORY}/{run_id}/commits")
+    ):
+        return None
+    if not store.exists(where):
+        raise IntegrityError(f"{store.path(where)} is gone, and commit records depend on it")
+    data = store.read(where)
+    try:
+        run = run_of(store, parsed(data, where), data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{where}: no request of a run: {error!r}") from error
+    if run.id != run_id:
+        raise IntegrityError(f"{where}: it speaks of another run, {run.id}")
+    run.load_records()
+    return run
 
 
 def remove_run(store: LocalStore, run_id: str) -> None:
-    """Remove a run and its part files; ``recover`` goes on with a removal that was cut short."""
+    """Remove a run and its part files; recovery goes on with a removal that was cut short."""
     directory = f"{LOG_DIRECTORY}/{run_id}"
     if not store.exists(directory):
         return
-    if not _is_removed(store, run_id):
+    if not is_removed(store, run_id):
         store.write_exclusive(f"{directory}/{_REMOVED}", b"{}\n")
     for name in store.names():
         if name.startswith(f"{PART_PREFIX}{run_id}-"):
@@ -257,12 +227,19 @@ def remove_run(store: LocalStore, run_id: str) -> None:
     store.delete_tree(directory)
 
 
-def _is_removed(store: LocalStore, run_id: str) -> bool:
+def is_removed(store: LocalStore, run_id: str) -> bool:
+    """Return whether the run's removal has begun."""
     return store.exists(f"{LOG_DIRECTORY}/{run_id}/{_REMOVED}")
 
 
-def _run_of(store: LocalStore, body: dict[str, Any], data: bytes) -> Run:
-    if body["version"] != _VERSION:
+def request_name(run_id: str) -> str:
+    """Return the name of the file that holds a run's request."""
+    return f"{LOG_DIRECTORY}/{run_id}/request.json"
+
+
+def run_of(store: LocalStore, body: dict[str, Any], data: bytes) -> Run:
+    """Return the run that a ``request.json`` of these bytes describes, without any commit."""
+    if body["version"] != VERSION:
         raise StoreError(f"run {body['run']} was written by another version of streamlic")
     return Run(
         store=store,
@@ -276,23 +253,45 @@ def _run_of(store: LocalStore, body: dict[str, Any], data: bytes) -> Run:
     )
 
 
-def _record_name(run: Run, number: int) -> str:
-    return f"{run.directory}/commits/{number:08d}.json"
-
-
-def _written(moment: datetime) -> str:
+def written(moment: datetime) -> str:
+    """Return a moment in UTC as the log has it (RFC 3339, with ``Z``)."""
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def _json_bytes(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, indent=1).encode() + b"\n"
+def json_bytes(body: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a file of the log: ``body`` and its own SHA-256, as ASCII JSON."""
+    return _dumped({**body, "sha256": hashlib.sha256(_dumped(body)).hexdigest()})
 
 
-def _parsed(data: bytes, where: str) -> dict[str, Any]:
+def parsed(data: bytes, where: str) -> dict[str, Any]:
+    """Return the body of a file of the log; IntegrityError, naming ``where``, if it was altered."""
     try:
         body = json.loads(data)
     except ValueError as error:
         raise IntegrityError(f"{where}: no JSON: {error}") from error
     if not isinstance(body, dict):
         raise IntegrityError(f"{where}: expected an object")
+    digest = body.pop("sha256", None)
+    if digest != hashlib.sha256(_dumped(body)).hexdigest():
+        raise IntegrityError(f"{where}: it was altered: its SHA-256 differs")
     return body
+
+
+def _dumped(body: Mapping[str, Any]) -> bytes:
+    # ASCII, because a text may hold a lone surrogate, which UTF-8 cannot.
+    return json.dumps(body, indent=1).encode() + b"\n"
+
+
+def _part_number(run: Run, name: str) -> int:
+    match = _PART_NUMBER.fullmatch(name.removeprefix(run.part_prefix))
+    if match is None or not name.startswith(run.part_prefix):
+        raise ValueError(f"{name!r} is no part file of run {run.id}")
+    return int(match[1])
+
+
+def _checked(run: Run, file: PartFile) -> PartFile:
+    """Return the part file if a record may promise it: what is read here is trusted later."""
+    _part_number(run, file.name)
+    if any(type(count) is not int or count < 0 for count in (file.rows, file.bytes)):
+        raise ValueError(f"{file.name}: rows and bytes must be counts")
+    return file

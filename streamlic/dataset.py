@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -115,20 +115,18 @@ class DatasetWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take a batch of the page in progress."""
+        if not batch.num_rows:
+            return
         whole = self._completed(batch)
         if self._own:
-            self._own[-1].write(whole)
-            if self._own[-1].file_bytes >= self._options.part_bytes:
-                self._own[-1].close()
-                self._own.append(self._open())
+            self._write_own(whole)
             return
         self._held.append(whole)
         self._held_bytes += whole.nbytes
         if self._held_bytes > self._options.hold_bytes:
-            self._own.append(self._open())
             held, self._held, self._held_bytes = self._held, [], 0
             for one in held:
-                self._own[-1].write(one)
+                self._write_own(one)
 
     def end_page(self) -> None:
         """Say that the page is whole: from now on its rows belong to the next commit."""
@@ -163,11 +161,14 @@ class DatasetWriter:
         return closed
 
     def discard(self) -> None:
-        """Forget everything that was not returned by ``finish``."""
+        """Forget everything that was not returned by ``finish``, and delete its files."""
         self.abandon_page()
-        if self._shared:
-            self._shared.discard()
-            self._shared = None
+        shared, self._shared = self._shared, None
+        if shared:
+            shared.discard()
+        closed, self._closed = self._closed, []
+        for file in closed:
+            self._store.delete(f"{self._staging}/{file.name}")
 
     def _completed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = batch.num_rows
@@ -178,6 +179,14 @@ class DatasetWriter:
             pa.repeat(pa.scalar(self._exported_at, TIMESTAMP), rows),
         ]
         return pa.record_batch(columns, schema=self._schema)
+
+    def _write_own(self, batch: pa.RecordBatch) -> None:
+        """Write a batch into the page's own part files; a full one is followed by another."""
+        if not self._own or self._own[-1].file_bytes >= self._options.part_bytes:
+            for part in self._own[-1:]:
+                part.close()
+            self._own.append(self._open())
+        self._own[-1].write(batch)
 
     def _open(self) -> _Part:
         name = f"{self._prefix}{self._number:06d}.parquet"
@@ -209,18 +218,22 @@ class _Part:
         self._row_group_bytes = options.row_group_bytes
         self._gathered: list[pa.RecordBatch] = []
         self._gathered_bytes = 0
-        with _translated(name):
-            self._sink = pa.OSFile(str(store.path(name)), "wb")
-            self._writer = pq.ParquetWriter(
-                self._sink,
-                schema,
-                version="2.6",
-                compression=options.compression,
-                use_dictionary=_leaves(schema, _LONG_TEXTS | _UNIQUE),
-                write_statistics=_leaves(schema, _LONG_TEXTS),
-                write_page_index=True,
-                write_page_checksum=True,
-            )
+        try:
+            with _translated(name):
+                self._sink = pa.OSFile(str(store.path(name)), "wb")
+                self._writer = pq.ParquetWriter(
+                    self._sink,
+                    schema,
+                    version="2.6",
+                    compression=options.compression,
+                    use_dictionary=_leaves(schema, _LONG_TEXTS | _UNIQUE),
+                    write_statistics=_leaves(schema, _LONG_TEXTS),
+                    write_page_index=True,
+                    write_page_checksum=True,
+                )
+        except StoreError:
+            store.delete(name)
+            raise
 
     @property
     def file_bytes(self) -> int:
@@ -250,11 +263,11 @@ class _Part:
     def discard(self) -> None:
         """Delete the file, finished or not."""
         self._gathered = []
-        if self._writer is not None:
-            with _translated(self.name):
-                self._writer.close()
-                self._sink.close()
-            self._writer = None
+        # Its last bytes may not find room: all the more reason to delete it.
+        for unfinished in (self._writer, self._sink) if self._writer is not None else ():
+            with suppress(StoreError), _translated(self.name):
+                unfinished.close()
+        self._writer = None
         self._store.delete(self.name)
 
     def _write_row_group(self) -> None:

@@ -96,8 +96,8 @@ class _Brotli:
             data = b""
             for start in range(0, len(piece), PIECE_BYTES):
                 yield piece[start : start + PIECE_BYTES]
-            if self._stream.can_accept_more_data():
-                return
+            if not piece and self._stream.can_accept_more_data():
+                return  # Only with nothing left to give: at the limit it says so too early.
         if data:
             raise TransportError("the compressed body goes on after its end")
 

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import secrets
+from datetime import UTC, datetime
 from typing import Any
 
-from streamlic.commits import PART_PREFIX, Run, begin_run, recover, remove_run
+from streamlic.commits import (
+    PART_PREFIX,
+    VERSION,
+    Run,
+    is_removed,
+    json_bytes,
+    load_runs,
+    remove_run,
+    request_name,
+    run_ids,
+    run_of,
+    written,
+)
 from streamlic.errors import DatasetConflict, UsageError
 from streamlic.store import LOG_DIRECTORY, LocalStore
 
@@ -24,30 +39,88 @@ def open_run(
     The caller holds ``store.lock()``. ``restart`` discards an unfinished run with all its rows.
     Raises DatasetConflict, with the options that help, where the destination holds something else:
     an unfinished run of another request, a finished dataset under ``mode`` "error", or files that
-    are not streamlic's.
+    are not streamlic's. Raises IntegrityError where the commit log is not whole.
     """
     if mode not in MODES:
         raise UsageError(f"expected one of {', '.join(MODES)}, got {mode!r} (--mode)")
-    runs = recover(store)
+    request = json.loads(json.dumps(request))  # As the log will give it back: tuples are lists.
+    runs = recover(store, leaves_unfinished=restart)
     unfinished = [run for run in runs if not run.is_complete]
-    for run in unfinished:
-        if restart:
-            remove_run(store, run.id)
-        else:
-            _check_same(run, request, accounts, mode)
-            run.is_resumed = True
-            store.make_directory(run.staging)
-            return run
     finished = [run for run in runs if run.is_complete]
+    if unfinished and not restart:
+        run = unfinished[0]
+        _check_same(run, request, accounts, mode)
+        # A part file of a commit record that was lost would stand beside the rows fetched again.
+        _check_nothing_foreign(store, runs)
+        run.is_resumed = True
+        store.make_directory(run.staging)
+        return run
     if finished and mode == "error":
         rows = sum(run.rows for run in finished)
         raise DatasetConflict(
             f"{store.root} holds a finished dataset of {rows} rows: "
             "add to it with --mode append, or replace it with --mode overwrite"
         )
+    for run in unfinished:
+        remove_run(store, run.id)
     _check_nothing_foreign(store, finished)
     replaces = [run.id for run in finished] if mode == "overwrite" else []
     return begin_run(store, request=request, accounts=accounts, mode=mode, replaces=replaces)
+
+
+def begin_run(
+    store: LocalStore,
+    *,
+    request: dict[str, Any],
+    accounts: list[str | None],
+    mode: str,
+    replaces: list[str],
+) -> Run:
+    """Begin a run and make its request durable."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    body = {
+        "version": VERSION,
+        "run": run_id,
+        "started_at": written(now),
+        "mode": mode,
+        "accounts": accounts,
+        "replaces": replaces,
+        "request": request,
+    }
+    data = json_bytes(body)
+    store.write_exclusive(request_name(run_id), data)
+    run = run_of(store, body, data)
+    store.make_directory(run.staging)
+    return run
+
+
+def recover(store: LocalStore, *, leaves_unfinished: bool = False) -> list[Run]:
+    """Bring every run to what it promised; return the runs that are left, oldest first.
+
+    ``leaves_unfinished`` spares a run that is to be discarded, which may be past recovery.
+    """
+    for run_id in run_ids(store):
+        _tidy(store, run_id)
+    for run in load_runs(store):
+        if run.is_complete or not leaves_unfinished:
+            run.recover()
+    return load_runs(store)
+
+
+def _tidy(store: LocalStore, run_id: str) -> None:
+    """Clear away what a process left that ended while it began or removed a run, or wrote."""
+    directory = f"{LOG_DIRECTORY}/{run_id}"
+    commits = f"{directory}/commits"
+    if is_removed(store, run_id):
+        remove_run(store, run_id)
+    elif not store.exists(request_name(run_id)) and not store.names(commits):
+        store.delete_tree(directory)
+    else:
+        for place in (directory, commits):
+            for begun in store.names(place):
+                if begun.startswith("."):
+                    store.delete(f"{place}/{begun}")
 
 
 def _check_same(run: Run, request: dict[str, Any], accounts: list[str | None], mode: str) -> None:
@@ -68,13 +141,13 @@ def _check_same(run: Run, request: dict[str, Any], accounts: list[str | None], m
         )
 
 
-def _check_nothing_foreign(store: LocalStore, finished: list[Run]) -> None:
-    promised = {file.name for run in finished for file in run.files}
+def _check_nothing_foreign(store: LocalStore, runs: list[Run]) -> None:
+    promised = {file.name for run in runs if run.is_published for file in run.files}
     foreign = [name for name in store.names() if name != LOG_DIRECTORY and name not in promised]
     if foreign:
         raise DatasetConflict(
-            f"{store.root} holds files that are not streamlic's, such as {foreign[0]!r} "
-            f"(part files are called {PART_PREFIX}*): choose an empty or new DEST"
+            f"{store.root} holds files that no commit record speaks of, such as {foreign[0]!r} "
+            f"(part files are called {PART_PREFIX}*): remove them, or choose an empty or new DEST"
         )
 
 

@@ -3,7 +3,7 @@
 Rules:
 1. Names are relative to the root and never leave it.
 2. What an operation reports as done has reached the disk: files and directories are fsynced.
-3. A file appears whole under its name, or not at all.
+3. A file appears whole under its name, or not at all, and never in the place of another.
 4. An OSError becomes a StoreError that names the path.
 """
 
@@ -38,13 +38,14 @@ class LocalStore:
     def path(self, name: str) -> Path:
         """Return the path of ``name``; StoreError if it would leave the root."""
         parts = PurePosixPath(name)
-        if parts.is_absolute() or ".." in parts.parts or not parts.parts:
+        if parts.is_absolute() or ".." in parts.parts or not parts.parts or "\0" in name:
             raise StoreError(f"expected a name inside {self.root}, got {name!r}")
         return self.root / parts
 
     def exists(self, name: str) -> bool:
         """Return whether a file or directory of that name is there."""
-        return self.path(name).exists()
+        with _translated(self.path(name)):
+            return self.path(name).exists()
 
     def names(self, directory: str = "") -> list[str]:
         """Return the names in a directory, sorted; none where it does not exist."""
@@ -80,10 +81,14 @@ class LocalStore:
                 _sync_directory(one.parent)
 
     def write_exclusive(self, name: str, data: bytes) -> None:
-        """Create a file durably, whole or not at all; StoreError if it is there already."""
+        """Create a file durably, whole or not at all; StoreError if it is there already.
+
+        After another StoreError the file may be there: only reading can tell.
+        """
         path = self.path(name)
         begun = path.with_name(f".{path.name}.{os.getpid()}")
-        self.make_directory(str(PurePosixPath(name).parent))
+        directory = str(PurePosixPath(name).parent)
+        self.make_directory("" if directory == "." else directory)
         with _translated(path):
             try:
                 with begun.open("wb") as file:
@@ -104,13 +109,20 @@ class LocalStore:
             _sync_directory(path.parent)
 
     def move(self, source: str, target: str) -> None:
-        """Move a file durably; StoreError if something of the target's name is there."""
+        """Move a file durably; StoreError if something of the target's name is there.
+
+        By a second name, and then without the first: a rename would replace what is there. Where
+        a crash left both names, moving once more ends the work.
+        """
         old, new = self.path(source), self.path(target)
         with _translated(new):
-            if new.exists():
-                raise FileExistsError(17, "a file of that name is there already", str(new))
-            old.rename(new)
+            try:
+                os.link(old, new)
+            except FileExistsError:
+                if new.is_symlink() or not new.samefile(old):
+                    raise
             _sync_directory(new.parent)
+            old.unlink()
             _sync_directory(old.parent)
 
     def delete(self, name: str) -> None:
@@ -134,7 +146,14 @@ class LocalStore:
         """Hold the only writer's lock; DatasetConflict names who holds it.
 
         The lock is the kernel's, on an open file: it ends with the process, however that ends.
+        A directory that holds other files, and no commit log, is refused before it is touched.
         """
+        others = self.names()
+        if others and LOG_DIRECTORY not in others:
+            raise DatasetConflict(
+                f"{self.root} is no dataset of streamlic and holds files already, such as "
+                f"{others[0]!r}: choose an empty or new DEST"
+            )
         self.make_directory(LOG_DIRECTORY)
         lock = filelock.FileLock(self.path(_LOCK), blocking=False)
         with _translated(self.path(_LOCK)):
@@ -171,6 +190,8 @@ def _sync_directory(path: Path) -> None:
 def _translated(path: Path) -> Iterator[None]:
     try:
         yield
+    except FileExistsError as error:
+        raise StoreError(f"{path}: something of that name is there already") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreError(f"{path}: {reason} (is DEST writable, and has the disk room?)") from error

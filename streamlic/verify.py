@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamlic.commits import Run, load_runs
+from streamlic.commits import Run, is_removed, load_run, run_ids
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.store import LOG_DIRECTORY, LocalStore
+
+_TIDY = "the next export into this DEST, of whatever mode, completes it first"
 
 
 @dataclass
@@ -35,17 +37,21 @@ def verify_dataset(store: LocalStore) -> VerifyReport:
     if not store.names(LOG_DIRECTORY):
         report.problems.append(f"{store.root} is no dataset of streamlic: it has no commit log")
         return report
-    try:
-        runs = load_runs(store)
-    except IntegrityError as error:
-        report.problems.append(str(error))
-        return report
-    report.runs = len(runs)
-    if not runs:
+    seen: set[str] = set()
+    for run_id in run_ids(store):
+        try:
+            run = load_run(store, run_id)
+        except (IntegrityError, StoreError) as error:
+            report.problems.append(str(error))
+            continue
+        if run:
+            report.runs += 1
+            seen.update(file.name for file in run.files if run.is_published)
+            _verify_run(store, run, report)
+        elif is_removed(store, run_id):
+            report.problems.append(f"run {run_id} is half removed: {_TIDY}")
+    if not report.runs and not report.problems:
         report.problems.append(f"{store.root} is no dataset of streamlic: it has no run")
-    for run in runs:
-        _verify_run(store, run, report)
-    seen = {file.name for run in runs for file in run.files}
     report.problems.extend(
         f"{name}: no commit record speaks of it"
         for name in store.names()
@@ -60,7 +66,7 @@ def _verify_run(store: LocalStore, run: Run, report: VerifyReport) -> None:
             f"run {run.id} is unfinished, with {run.rows} rows: run the same export again"
         )
     elif store.exists(run.staging):
-        report.notes.append(f"run {run.id} has still to be tidied up by the next export")
+        report.problems.append(f"run {run.id} was cut short while it was published: {_TIDY}")
     for file in run.files:
         name = file.name
         if not store.exists(name) and store.exists(f"{run.staging}/{name}"):

@@ -1,0 +1,152 @@
+"""License-like record batches, and a small job that lands them without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from streamlic.commits import ResumePoint, Run
+from streamlic.dataset import DatasetWriter, WriteOptions
+from streamlic.runs import open_run
+from streamlic.schema import JSON_RESCUED, JSON_VALUE, TIMESTAMP, json_field
+from streamlic.store import LocalStore
+
+EXPORTED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ACCOUNTS: list[str | None] = ["account-a", "account-b"]
+PAGES = 3
+PAGE_ROWS = 20
+LARGE_PAGE_ROWS = 120
+"""Too many to be held by TINY: the page streams into part files of its own."""
+TINY = WriteOptions(part_bytes=12_000, row_group_bytes=6_000, hold_bytes=12_000)
+
+_PRODUCT = pa.struct([("id", pa.string()), ("name", pa.string()), ("status", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("name", pa.string()),
+        ("description", pa.string()),
+        ("available_quantity", pa.int64()),
+        ("assigned_quantity", pa.int64()),
+        ("unit_amount", pa.float64()),
+        ("currency", pa.string()),
+        ("is_paid", pa.bool_()),
+        ("status", pa.string()),
+        ("products", pa.list_(_PRODUCT)),
+        ("roles", pa.list_(pa.struct([("id", pa.string()), ("name", pa.string())]))),
+        ("created_at", TIMESTAMP),
+        ("updated_at", TIMESTAMP),
+        json_field("remote_data", JSON_VALUE),
+        json_field("_rescued", JSON_RESCUED),
+    ]
+)
+
+
+def license_rows(first: int, rows: int, prefix: str = "license") -> list[dict[str, object]]:
+    return [
+        {
+            "id": f"{prefix}-{i}",
+            "name": f"Plan E{i % 5}",
+            "description": None if i % 3 else f"The plan of row {i}",
+            "available_quantity": i % 1000,
+            "assigned_quantity": i % 7,
+            "unit_amount": i / 4,
+            "currency": "USD",
+            "is_paid": bool(i % 2),
+            "status": None if i % 5 == 0 else "active",
+            "products": None
+            if i % 4 == 0
+            else [
+                {"id": f"p{j}", "name": f"Product {j}", "status": "active"} for j in range(i % 3)
+            ],
+            "roles": [] if i % 6 else [None, {"id": "r", "name": None}],
+            "created_at": EXPORTED_AT,
+            "updated_at": None,
+            "remote_data": f'{{"sku": "{i:032x}", "units": {i}}}',
+            "_rescued": None if i % 50 else '{"/seats": 5}',
+        }
+        for i in range(first, first + rows)
+    ]
+
+
+def license_batch(first: int, rows: int, prefix: str = "license") -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(license_rows(first, rows, prefix), schema=SCHEMA)
+
+
+def open_writer(run: Run, options: WriteOptions = TINY) -> DatasetWriter:
+    return DatasetWriter(
+        run.store,
+        run.staging,
+        run.part_prefix,
+        schema=SCHEMA,
+        has_account=True,
+        exported_at=EXPORTED_AT,
+        first_number=run.next_part_number(),
+        options=options,
+    )
+
+
+def page_batches(account: str | None, page: int, tag: str) -> Iterator[pa.RecordBatch]:
+    """Yield a page's batches; every account's second page is a large one."""
+    rows = LARGE_PAGE_ROWS if page == 1 else PAGE_ROWS
+    for first in range(0, rows, PAGE_ROWS):
+        yield license_batch(first, PAGE_ROWS, f"{tag}-{account}-{page}")
+
+
+def expected_ids(tag: str) -> list[str]:
+    """Return the ids that a landed job of this tag has, sorted."""
+    return sorted(
+        i
+        for account in ACCOUNTS
+        for page in range(PAGES)
+        for batch in page_batches(account, page, tag)
+        for i in batch["id"].to_pylist()
+    )
+
+
+def visible_ids(dest: Path) -> list[str]:
+    """Return the ids that a reader sees who knows nothing of the commit log, sorted."""
+    return sorted(
+        i
+        for path in dest.glob("*.parquet")
+        for i in pq.ParquetFile(path).read(columns=["id"])["id"].to_pylist()
+    )
+
+
+def land(
+    dest: Path, tag: str, *, mode: str = "error", restart: bool = False, pages: int | None = None
+) -> Run:
+    """Land a job, or go on with it; ``pages`` ends it after so many pages of this process."""
+    store = LocalStore(dest)
+    with store.lock():
+        run = open_run(store, request={"tag": tag}, accounts=ACCOUNTS, mode=mode, restart=restart)
+        writer = open_writer(run)
+        for account in ACCOUNTS:
+            while not run.point(account).is_done:
+                if pages == 0:
+                    return run
+                _land_page(run, writer, account, tag)
+                pages = pages - 1 if pages is not None else None
+        run.commit(writer.finish(with_empty=not run.files), {}, is_complete=True)
+    return run
+
+
+def _land_page(run: Run, writer: DatasetWriter, account: str | None, tag: str) -> None:
+    point = run.point(account)
+    page = int(point.cursor or 0)
+    writer.begin_page(account)
+    rows = 0
+    for batch in page_batches(account, page, tag):
+        writer.write(batch)
+        rows += batch.num_rows
+    writer.end_page()
+    moved = ResumePoint(
+        cursor=str(page + 1),
+        is_done=page + 1 == PAGES,
+        rows=point.rows + rows,
+        pages=point.pages + 1,
+    )
+    run.commit(writer.finish(), {account: moved}, is_complete=False)

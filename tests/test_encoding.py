@@ -1,0 +1,89 @@
+"""Compressed bodies: bounded pieces, and every cut noticed."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import zlib
+from collections.abc import Iterator
+
+import brotli
+import pytest
+
+from streamlic.encoding import PIECE_BYTES, open_decompressor
+from streamlic.errors import TransportError
+
+DATA = random.Random(3).randbytes(5000) * 400
+
+
+def streamed(chunks: list[bytes]) -> bytes:
+    stream = brotli.Compressor(quality=1)
+    return b"".join([*(stream.process(chunk) for chunk in chunks), stream.finish()])
+
+
+CODINGS = {
+    "identity": ("", DATA),
+    "gzip": ("gzip", gzip.compress(DATA)),
+    "gzip members": ("x-gzip", gzip.compress(DATA[:70_000]) + gzip.compress(DATA[70_000:])),
+    "deflate": ("deflate", zlib.compress(DATA)),
+    "raw deflate": ("Deflate", zlib.compress(DATA, wbits=-15)),
+    "br": ("br", brotli.compress(DATA)),
+    "br streamed": ("br", streamed([DATA[:900_000], DATA[900_000:]])),
+}
+
+
+def pieces(coding: str, chunks: list[bytes]) -> Iterator[bytes]:
+    decompressor = open_decompressor(coding)
+    for chunk in chunks:
+        yield from decompressor.feed(chunk)
+    decompressor.finish()
+
+
+@pytest.mark.parametrize("name", CODINGS)
+@pytest.mark.parametrize("chunk_bytes", [1, 1000, 65_536, 10_000_000])
+def test_every_coding_is_undone_in_bounded_pieces(name: str, chunk_bytes: int) -> None:
+    coding, body = CODINGS[name]
+    if chunk_bytes == 1 and len(body) > 100_000:
+        return
+    chunks = [body[i : i + chunk_bytes] for i in range(0, len(body), chunk_bytes)]
+    got = list(pieces(coding, chunks))
+    assert b"".join(got) == DATA
+    assert max(map(len, got)) <= PIECE_BYTES
+
+
+@pytest.mark.parametrize("name", [name for name in CODINGS if name != "identity"])
+def test_a_cut_body_is_noticed_wherever_it_is_cut(name: str) -> None:
+    coding, body = CODINGS[name]
+    first_member = len(gzip.compress(DATA[:70_000]))
+    for cut in {1, 5, len(body) // 3, len(body) // 2, len(body) - 5, len(body) - 1}:
+        assert cut != first_member
+        with pytest.raises(TransportError):
+            list(pieces(coding, [body[:cut]]))
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+def test_corrupt_bodies_are_transport_errors(coding: str) -> None:
+    with pytest.raises(TransportError, match="corrupt"):
+        list(pieces(coding, [b"\xff\xff this is no compressed body"]))
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_a_bomb_unpacks_piece_by_piece(coding: str) -> None:
+    zeros = bytes(50_000_000)
+    bomb = gzip.compress(zeros) if coding == "gzip" else brotli.compress(zeros, quality=3)
+    assert len(bomb) < 100_000
+    total = 0
+    for piece in pieces(coding, [bomb]):
+        assert len(piece) <= PIECE_BYTES
+        total += len(piece)
+    assert total == len(zeros)
+
+
+def test_a_coding_that_was_not_asked_for_is_refused() -> None:
+    with pytest.raises(TransportError, match="Content-Encoding 'zstd'"):
+        open_decompressor("zstd")
+
+
+def test_an_empty_body_needs_no_stream() -> None:
+    for coding in ("gzip", "deflate", "br", ""):
+        assert list(pieces(coding, [])) == []

@@ -1,0 +1,160 @@
+"""The promise under SIGKILL, and memory that stays flat."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pytest
+
+from streamlic.emulator import EmulatorConfig, running_emulator
+from tests.cli import ACCOUNT, TOKEN, check_landed, export_args, files_of, run_cli, start_cli
+
+RECORDS = 60_000
+
+
+async def test_ten_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    """Kill an export ten times at a random moment, then let it end: every record is there once."""
+    rng = random.Random(os.environ.get("STREAMLIC_TEST_SEED", "11"))
+    dest = tmp_path / "out"
+    more = ["--limit", "500", "--commit-seconds", "0.2", "--part-bytes", "64KiB"]
+    committed = [0]
+    async with running_emulator(EmulatorConfig(records=RECORDS, latency_ms=5)) as emulator:
+        args = export_args(dest, emulator.url, *more)
+        for _ in range(10):
+            process = await start_cli(*args)
+            await asyncio.sleep(rng.uniform(0.3, 1.6))
+            process.kill()
+            await process.communicate()
+            if list(dest.glob("*.parquet")):
+                committed.append(ds.dataset(dest).count_rows())
+        ended = await run_cli(*args)
+    assert ended.code == 0, ended.err
+    assert committed == sorted(committed)
+    assert 0 < committed[-1] <= RECORDS
+    assert ended.summary["resumed"] is True
+    assert ended.summary["rows"] == RECORDS
+    check_landed(dest, RECORDS)
+    check_files(dest, ended.summary["run"])
+    assert (await run_cli("verify", str(dest))).code == 0
+    check_readers(dest)
+
+
+def check_files(dest: Path, run: str) -> None:
+    """There is nothing but the run's part files, its log, and the lock."""
+    names = files_of(dest)
+    parts = {name for name in names if name.endswith(".parquet")}
+    assert all(name.startswith(f"part-{run}-") for name in parts)
+    log = {name for name in names - parts if not name.startswith(f"_streamlic/{run}/commits/0")}
+    assert log - {"_streamlic/lock"} == {f"_streamlic/{run}/request.json"}
+
+
+def check_readers(dest: Path) -> None:
+    """Readers that know nothing of streamlic agree."""
+    columns = ["available_quantity", "assigned_quantity", "unit_amount"]
+    table = ds.dataset(dest).to_table()
+    by_arrow = [table.num_rows, *(round(pc.sum(table[name]).as_py(), 2) for name in columns)]
+    sums = ", ".join(f"round(sum({name}), 2)" for name in columns)
+    by_duckdb = duckdb.sql(f"select count(*), {sums} from '{dest}/*.parquet'").fetchone()  # noqa: S608
+    frame = polars.scan_parquet(f"{dest}/*.parquet")
+    by_polars = frame.select(polars.len(), *(polars.col(name).sum().round(2) for name in columns))
+    assert by_duckdb is not None
+    assert [float(value) for value in by_duckdb] == pytest.approx(by_arrow)
+    assert list(by_polars.collect().row(0)) == pytest.approx(by_arrow)
+    by_json = duckdb.sql(
+        f"select sum((remote_data->>'$.consumedUnits')::int) from '{dest}/*.parquet'"  # noqa: S608
+    ).fetchone()
+    assert by_json is not None
+    remote = [json.loads(text)["consumedUnits"] for text in table["remote_data"].to_pylist()]
+    assert by_json[0] == sum(remote)
+
+
+MEASURE = """
+import sys
+from streamlic.cli import cli
+try:
+    cli.main(sys.argv[1:], standalone_mode=False)
+finally:
+    status = open("/proc/self/status").read()
+    print(status.split("VmHWM:")[1].split()[0], file=sys.stderr)
+"""
+
+
+async def peak_mib(*args: str) -> float:
+    """Run an export in a process of its own; return its VmHWM in MiB."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        MEASURE,
+        *args,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "TRUTO_API_TOKEN": TOKEN},
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return int(err.split()[-1]) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
+@pytest.mark.parametrize("way", [["--limit", "1000"], ["--ignore-limit"]], ids=["pages", "one"])
+async def test_memory_does_not_grow_with_the_size(tmp_path: Path, way: list[str]) -> None:
+    peaks: dict[int, float] = {}
+    for records in (100_000, 1_000_000):
+        command = ["emulate", "--records", str(records)]
+        emulator = await start_cli(*command)
+        assert emulator.stdout is not None
+        url = (await emulator.stdout.readline()).decode().strip()
+        args = export_args(tmp_path / str(records), url, *way)
+        peaks[records] = await peak_mib(*args)
+        emulator.terminate()
+        await emulator.wait()
+    print(f"peak memory {way}: {peaks}")
+    assert max(peaks.values()) < 256
+    assert abs(peaks[1_000_000] - peaks[100_000]) < 8
+
+
+async def test_a_commit_covers_whole_pages_only(tmp_path: Path) -> None:
+    """Whatever is committed is a whole number of pages, at any moment a reader looks."""
+    config = EmulatorConfig(records=2000, page_size=100, latency_ms=10)
+    seen: set[int] = set()
+    async with running_emulator(config) as emulator:
+        args = export_args(tmp_path, emulator.url, "--commit-seconds", "0")
+        process = await start_cli(*args)
+        while process.returncode is None:
+            if list(tmp_path.glob("*.parquet")):
+                seen.add(_rows_now(tmp_path))
+            await asyncio.sleep(0.01)
+        await process.communicate()
+    assert process.returncode == 0
+    assert len(seen) > 1
+    assert all(rows % 100 == 0 for rows in seen)
+
+
+def _rows_now(dest: Path) -> int:
+    rows: Any = ds.dataset(dest).count_rows()
+    return int(rows)
+
+
+def test_the_account_is_told_in_the_statistics(tmp_path: Path) -> None:
+    """Readers that filter by account may skip row groups."""
+
+    async def export() -> None:
+        async with running_emulator(EmulatorConfig(records=10)) as emulator:
+            assert (await run_cli(*export_args(tmp_path, emulator.url))).code == 0
+
+    asyncio.run(export())
+    part = next(iter(ds.dataset(tmp_path).get_fragments()))
+    column = part.metadata.row_group(0).column(0)
+    assert column.path_in_schema == "integrated_account_id"
+    assert column.statistics.min == column.statistics.max == ACCOUNT

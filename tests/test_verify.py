@@ -1,0 +1,193 @@
+"""What verify sees: every file, every byte, every row, and the chain of records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from streamlic.commits import ResumePoint, Run
+from streamlic.dataset import PartFile
+from streamlic.runs import open_run
+from streamlic.store import LocalStore
+from streamlic.verify import verify_dataset
+from tests.batches import expected_ids, land, open_writer
+
+
+def problems(dest: Path) -> list[str]:
+    return verify_dataset(LocalStore(dest)).problems
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return land(tmp_path / "dest", "new")
+
+
+@pytest.fixture
+def part(run: Run) -> Path:
+    return run.store.path(run.files[1].name)
+
+
+def test_a_sound_dataset_is_counted(run: Run) -> None:
+    land(run.store.root, "more", mode="append")
+    report = verify_dataset(run.store)
+    paths = list(run.store.root.glob("*.parquet"))
+    assert report.is_sound
+    assert (report.problems, report.notes) == ([], [])
+    assert report.runs == 2
+    assert report.files == len(paths)
+    assert report.rows == len(expected_ids("new")) * 2
+    assert report.bytes == sum(path.stat().st_size for path in paths)
+
+
+def test_nothing_is_written(run: Run) -> None:
+    before = sorted(run.store.root.rglob("*"))
+    verify_dataset(run.store)
+    assert sorted(run.store.root.rglob("*")) == before
+
+
+def test_a_missing_file_is_a_problem(run: Run, part: Path) -> None:
+    part.unlink()
+    assert problems(run.store.root) == [f"{part.name}: missing"]
+
+
+def test_a_truncated_file_is_a_problem(run: Run, part: Path) -> None:
+    size = part.stat().st_size
+    part.write_bytes(part.read_bytes()[:-1])
+    assert problems(run.store.root) == [f"{part.name}: expected {size} bytes, got {size - 1}"]
+
+
+@pytest.mark.parametrize("place", [0, 4, 1000, -1])
+def test_any_flipped_bit_is_a_problem(run: Run, part: Path, place: int) -> None:
+    data = bytearray(part.read_bytes())
+    data[place] ^= 1
+    part.write_bytes(data)
+    assert problems(run.store.root) == [
+        f"{part.name}: its content was altered: the SHA-256 differs"
+    ]
+
+
+def test_two_files_that_changed_places_are_problems(run: Run, part: Path) -> None:
+    other = run.store.path(run.files[0].name)
+    one, two = part.read_bytes(), other.read_bytes()
+    part.write_bytes(two)
+    other.write_bytes(one)
+    assert len(problems(run.store.root)) == 2
+
+
+@pytest.mark.parametrize("name", ["part-x.parquet", "notes.txt", ".hidden"])
+def test_a_file_of_nobody_is_a_problem(run: Run, name: str) -> None:
+    run.store.path(name).write_bytes(b"")
+    assert problems(run.store.root) == [f"{name}: no commit record speaks of it"]
+
+
+def test_a_file_of_another_content_with_a_record_to_match_is_counted(tmp_path: Path) -> None:
+    """Promised with a wrong number of rows: the file itself has the last word."""
+    run = open_run(LocalStore(tmp_path), request={}, accounts=["a"])
+    [file] = open_writer(run).finish(with_empty=True)
+    wrong = PartFile(file.name, 7, file.bytes, file.sha256)
+    run.commit([wrong], {"a": ResumePoint(is_done=True)}, is_complete=True)
+    assert problems(tmp_path) == [f"{file.name}: expected 7 rows, got 0"]
+
+
+def test_a_file_that_is_no_parquet_is_a_problem(tmp_path: Path) -> None:
+    run = open_run(LocalStore(tmp_path), request={}, accounts=["a"])
+    name = f"{run.part_prefix}000001.parquet"
+    run.store.write_exclusive(f"{run.staging}/{name}", b"PAR1")
+    digest = run.store.sha256(f"{run.staging}/{name}")
+    run.commit([PartFile(name, 0, 4, digest)], {}, is_complete=True)
+    [problem] = problems(tmp_path)
+    assert problem.startswith(f"{name}: no readable Parquet")
+
+
+def test_an_unfinished_run_is_a_note(tmp_path: Path) -> None:
+    run = land(tmp_path, "new", pages=2)
+    report = verify_dataset(run.store)
+    assert report.problems == []
+    assert report.notes == [f"run {run.id} is unfinished, with 140 rows: run the same export again"]
+
+
+def test_an_unfinished_overwrite_is_a_note_and_its_staged_files_are_checked(
+    tmp_path: Path,
+) -> None:
+    land(tmp_path, "old")
+    run = land(tmp_path, "new", mode="overwrite", pages=2)
+    report = verify_dataset(run.store)
+    assert (report.problems, len(report.notes)) == ([], 1)
+    run.store.delete(f"{run.staging}/{run.files[0].name}")
+    assert problems(tmp_path) == [f"{run.files[0].name}: missing"]
+
+
+def cut_short_before_the_move(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "publish", lambda *_: None)
+        land(dest, "new", pages=0)
+        land(dest, "new")
+
+
+def cut_short_in_a_removal(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = land(dest, "new")
+    run.store.write_exclusive(f"{run.directory}/removed.json", b"{}\n")
+
+
+@pytest.mark.parametrize(
+    ("begin", "says"),
+    [
+        (cut_short_before_the_move, "was cut short while it was published"),
+        (cut_short_in_a_removal, "is half removed"),
+    ],
+)
+def test_what_a_reader_does_not_see_as_promised_is_a_problem(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begin: Callable[[Path, pytest.MonkeyPatch], None],
+    says: str,
+) -> None:
+    begin(tmp_path, monkeypatch)
+    assert says in problems(tmp_path)[0]
+
+
+def test_a_broken_chain_is_a_problem_and_other_runs_are_read_on(run: Run) -> None:
+    more = land(run.store.root, "more", mode="append")
+    run.store.delete(f"{run.directory}/commits/00000002.json")
+    report = verify_dataset(run.store)
+    assert "expected commit record 2, one is missing" in report.problems[0]
+    assert report.rows == more.rows
+
+
+def test_a_lost_request_is_a_problem(run: Run) -> None:
+    run.store.delete(f"{run.directory}/request.json")
+    assert "request.json is gone" in problems(run.store.root)[0]
+
+
+@pytest.mark.parametrize("number", [1, 7])
+def test_any_flipped_bit_of_a_record_is_a_problem(run: Run, number: int) -> None:
+    """The last record too, which no other record could miss."""
+    assert run.commits == 7
+    path = run.store.path(f"{run.directory}/commits/{number:08d}.json")
+    whole = path.read_bytes()
+    for place in range(0, len(whole) - 1, 11):
+        data = bytearray(whole)
+        data[place] ^= 1
+        path.write_bytes(data)
+        assert problems(run.store.root), f"byte {place}"
+    path.write_bytes(whole)
+    assert problems(run.store.root) == []
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_directory_without_a_log_is_no_dataset(tmp_path: Path, is_there: bool) -> None:
+    dest = tmp_path / "dest"
+    if is_there:
+        dest.mkdir()
+    assert problems(dest) == [f"{dest} is no dataset of streamlic: it has no commit log"]
+    (dest / "_streamlic").mkdir(parents=True)
+    (dest / "_streamlic/lock").touch()
+    assert problems(dest) == [f"{dest} is no dataset of streamlic: it has no run"]
+
+
+def test_the_rows_are_those_of_the_files(run: Run) -> None:
+    rows = sum(pq.read_metadata(run.store.path(file.name)).num_rows for file in run.files)
+    assert verify_dataset(run.store).rows == rows
