@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import polars
+import polars as pl
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
@@ -64,18 +64,23 @@ def check_readers(dest: Path) -> None:
     table = ds.dataset(dest).to_table()
     by_arrow = [table.num_rows, *(round(pc.sum(table[name]).as_py(), 2) for name in columns)]
     sums = ", ".join(f"round(sum({name}), 2)" for name in columns)
-    by_duckdb = duckdb.sql(f"select count(*), {sums} from '{dest}/*.parquet'").fetchone()  # noqa: S608
-    frame = polars.scan_parquet(f"{dest}/*.parquet")
-    by_polars = frame.select(polars.len(), *(polars.col(name).sum().round(2) for name in columns))
-    assert by_duckdb is not None
+    by_duckdb = asked_of_duckdb(f"select count(*), {sums} from '{dest}/*.parquet'")  # noqa: S608
+    frame = pl.scan_parquet(f"{dest}/*.parquet")
+    by_polars = frame.select(pl.len(), *(pl.col(name).sum().round(2) for name in columns))
     assert [float(value) for value in by_duckdb] == pytest.approx(by_arrow)
     assert list(by_polars.collect().row(0)) == pytest.approx(by_arrow)
-    by_json = duckdb.sql(
+    by_json = asked_of_duckdb(
         f"select sum((remote_data->>'$.consumedUnits')::int) from '{dest}/*.parquet'"  # noqa: S608
-    ).fetchone()
-    assert by_json is not None
+    )
     remote = [json.loads(text)["consumedUnits"] for text in table["remote_data"].to_pylist()]
     assert by_json[0] == sum(remote)
+
+
+def asked_of_duckdb(question: str) -> tuple[Any, ...]:
+    """Return the only row of DuckDB's answer."""
+    with duckdb.connect() as connection:
+        row: tuple[Any, ...] = connection.execute(question).fetchall()[0]
+    return row
 
 
 MEASURE = """

@@ -1,0 +1,36 @@
+# `make demo` and `make test` each work as the first command on a fresh clone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow lint bench clean
+
+$(VENV)/.run: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/.run  ## export 200,000 licenses from an emulated Truto and answer a question
+	$(BIN)/streamlic demo demo-licenses
+
+test: $(VENV)/.dev  ## the tests
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.dev  ## large bodies and long fuzzing
+	$(BIN)/python -m pytest -m slow -s
+
+lint: $(VENV)/.dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev  ## the parsing path and its neighbours, side by side
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo-licenses .pytest_cache .mypy_cache .ruff_cache .hypothesis
