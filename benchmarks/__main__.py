@@ -69,8 +69,8 @@ def decoding(megabytes: int, rounds: int) -> None:
         figures: dict[str, list[dict[str, float]]] = {"reference": [], "textbook": []}
         for _ in range(rounds):
             for case, seen in figures.items():
-                command = [sys.executable, "-m", "benchmarks", "--case", case, "--mb",
-                           str(megabytes), *(["--no-remote-data"] if not remote else [])]  # fmt: skip
+                command = [sys.executable, "-m", "benchmarks", "--case", case, "--mb"]
+                command += [str(megabytes), *([] if remote else ["--no-remote-data"])]
                 seen.append(json.loads(subprocess.check_output(command)))
         print(f"decoding {megabytes} MB, {'with' if remote else 'without'} remote_data:")
         for case, seen in figures.items():

@@ -36,14 +36,15 @@ def decode(body: BinaryIO) -> int:
 
     It converts only what ``from_pylist`` would refuse: a value of a wrong type becomes null.
     """
-    rows = 0
+    batches = []
     held: list[dict[str, Any]] = []
     for record in ijson.items(body, "result.item"):
         held.append(_row(record))
         if len(held) == _BATCH_ROWS:
-            rows += pa.RecordBatch.from_pylist(held, schema=SCHEMA).num_rows
+            batches.append(pa.RecordBatch.from_pylist(held, schema=SCHEMA).num_rows)
             held = []
-    return rows + pa.RecordBatch.from_pylist(held, schema=SCHEMA).num_rows
+    batches.append(pa.RecordBatch.from_pylist(held, schema=SCHEMA).num_rows)
+    return sum(batches)
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:

@@ -161,13 +161,14 @@ def test_part_files_of_a_page_that_end_with_it_are_followed_by_no_empty_one(run:
 
 def test_small_pages_fill_a_part_file_together(run: Run) -> None:
     writer = open_writer(run)
-    first = 0
-    while not writer.is_full:
-        write_page(writer, first, 20)
-        first += 20
+    pages = 0
+    while not writer.is_full and pages < 200:
+        write_page(writer, pages * 20, 20)
+        pages += 1
     [file] = writer.finish()
+    assert 1 < pages < 200
     assert file.bytes >= TINY.part_bytes
-    assert ids(run, [file]) == numbered(0, first)
+    assert ids(run, [file]) == numbered(0, pages * 20)
 
 
 def test_row_groups_gather_batches_and_are_bounded(run: Run) -> None:

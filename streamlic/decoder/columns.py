@@ -7,9 +7,10 @@ by value with the rules of ``schema``. What does not fit is null, and listed by 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import accumulate, chain
+from operator import itemgetter
 from typing import Any, Final
 
 import pyarrow as pa
@@ -39,6 +40,10 @@ class RecordColumns:
     def __init__(self, schema: pa.Schema) -> None:
         self._fields = [field for field in schema if json_role(field) is None]
         self._known = frozenset(schema.names)
+        self._nothing: dict[str, Any] = dict.fromkeys(schema.names)
+        names = [field.name for field in self._fields]
+        # One name more, because itemgetter gives no tuple for a single one.
+        self._values_of = itemgetter(*names, next(iter(self._known)))
 
     def build(self, rows: list[Any]) -> tuple[dict[str, pa.Array], list[Place]]:
         """Return the columns by name, and the places of what did not fit, in no order."""
@@ -48,10 +53,13 @@ class RecordColumns:
         else:
             places = [(number, ()) for number, row in enumerate(rows) if type(row) is not dict]
             objects = [row if type(row) is dict else {} for row in rows]
-        places.extend(_unknown(objects, self._known))
+        nothing = self._nothing
+        whole = [nothing | row for row in objects]
+        if max(map(len, whole), default=0) > len(nothing):
+            places.extend(_unknown(objects, self._known))
         columns = {}
-        for field in self._fields:
-            values = [row.get(field.name) for row in objects]
+        by_column = list(zip(*map(self._values_of, whole), strict=True)) or [()] * len(nothing)
+        for field, values in zip(self._fields, by_column, strict=False):
             columns[field.name], misfits = _column(field.type, values)
             places.extend((number, (field.name, *path)) for number, path in misfits)
         return columns, places
@@ -67,7 +75,7 @@ def _unknown(objects: Iterable[dict[str, Any] | None], known: frozenset[str]) ->
     ]
 
 
-def _column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
+def _column(kind: pa.DataType, values: Sequence[Any]) -> tuple[pa.Array, list[Place]]:
     if pa.types.is_list(kind):
         return _list_column(kind, values)
     if pa.types.is_struct(kind):
@@ -75,7 +83,7 @@ def _column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]
     return _scalar_column(kind, values)
 
 
-def _scalar_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
+def _scalar_column(kind: pa.DataType, values: Sequence[Any]) -> tuple[pa.Array, list[Place]]:
     if values.count(None) == len(values):
         return pa.nulls(len(values), kind), []
     if kind == TIMESTAMP:
@@ -99,7 +107,7 @@ def _scalar_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list
     return pa.array(converted, kind), misfits
 
 
-def _usual_moments(values: list[Any]) -> list[datetime | None] | None:
+def _usual_moments(values: Sequence[Any]) -> list[datetime | None] | None:
     """Return date-times of the usual form, read by the standard library; None for any other."""
     texts = [text for text in values if text is not None]
     if not {str}.issuperset(map(type, texts)) or not _USUAL_MOMENTS.fullmatch("\n".join(texts)):
@@ -111,7 +119,7 @@ def _usual_moments(values: list[Any]) -> list[datetime | None] | None:
     return moments
 
 
-def _struct_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
+def _struct_column(kind: pa.DataType, values: Sequence[Any]) -> tuple[pa.Array, list[Place]]:
     objects, misfits = _only(dict, values)
     misfits.extend(_unknown(objects, frozenset(field.name for field in kind)))
     is_null = None
@@ -127,7 +135,7 @@ def _struct_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list
     return pa.StructArray.from_arrays(children, fields=list(kind), mask=is_null), misfits
 
 
-def _list_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
+def _list_column(kind: pa.DataType, values: Sequence[Any]) -> tuple[pa.Array, list[Place]]:
     lists, misfits = _only(list, values)
     is_null = None
     if None in lists:
@@ -144,7 +152,7 @@ def _list_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[P
     return array, misfits
 
 
-def _only(kind: type, values: list[Any]) -> tuple[list[Any], list[Place]]:
+def _only(kind: type, values: Sequence[Any]) -> tuple[Sequence[Any], list[Place]]:
     """Return the values with None for those of another type, and the places of the latter."""
     if {kind, _NONE}.issuperset(map(type, values)):
         return values, []

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from streamlic.decoder.envelope import Envelope
@@ -40,8 +40,11 @@ class Record(NamedTuple):
     position: int
     step: PathStep
     """Its index among the rows, or its key where the rows are an object."""
-    json_spans: list[Span] | None
+    json_spans: Sequence[Span] | None
     """Where its JSON columns lie; None where that has still to be found."""
+
+
+_record = Record._make  # Half the time of calling the class.
 
 
 class Framer:
@@ -251,15 +254,19 @@ class Framer:
         buffer, index, rows = self._buffer, self._index, self.envelope.rows
         if self._open_brackets == self._options.max_depth:
             return
-        match, append = self._pattern().match, self.records.append
+        match, append, has_escapes = self._pattern().match, self.records.append, self._has_escapes
+        position, limit = self._position, self._options.max_record_bytes
         while True:
             cut = match(buffer, index)
             if cut is None:
                 break
             end, spans = cut
-            if buffer[end : end + 2] != b",{" or end - index > self._options.max_record_bytes:
+            if buffer[end : end + 2] != b",{" or end - index > limit:
                 break
-            append(Record(self._mended(index, end), self._position + index, rows, spans))
+            text = buffer[index:end]
+            if has_escapes:
+                text = mend_surrogates(text)
+            append(_record((text, position + index, rows, spans)))
             rows += 1
             index = end + 1
         self.envelope.rows, self._index = rows, index
@@ -351,7 +358,7 @@ class Framer:
 
     def _cut(self, start: int, step: PathStep, *, since: int) -> None:
         """Append the record that begins at ``start``, and go behind it."""
-        spans: list[Span] | None = None
+        spans: Sequence[Span] | None = None
         is_shallow = self._open_brackets < self._options.max_depth
         cut = self._pattern().match(self._buffer, start) if is_shallow else None
         if cut and cut[0] - since <= self._options.max_record_bytes:

@@ -10,6 +10,7 @@ Possessive throughout: linear in time, whatever the bytes.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from streamlic.decoder.strict import after_white_space
@@ -22,6 +23,9 @@ _SCALAR = rb"[-+.0-9A-Za-z]++"
 
 Span = tuple[str, int, int]
 """A JSON column's name, and from where to where in the record its text lies."""
+
+
+_NO_SPANS: Sequence[Span] = ()
 
 
 class RecordPattern:
@@ -41,7 +45,7 @@ class RecordPattern:
         self._name = re.compile(rb'"(' + names + rb')"')
         self._value = re.compile(inner + b"|" + _SCALAR)
 
-    def match(self, buffer: bytes, start: int) -> tuple[int, list[Span]] | None:
+    def match(self, buffer: bytes, start: int) -> tuple[int, Sequence[Span]] | None:
         """Return the end of the record at ``start`` and its JSON spans, counted from ``start``.
 
         None where the pattern does not fit. Of a repeated key the last span counts, so the list
@@ -51,6 +55,8 @@ class RecordPattern:
         if here is None:
             return None
         index = here.end()
+        if buffer[index : index + 1] == b"}":
+            return index + 1, _NO_SPANS
         spans: list[Span] = []
         while buffer[index : index + 1] == b'"':
             name = self._name.match(buffer, index)

@@ -12,10 +12,12 @@ Rules:
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal, DecimalException
 from io import BytesIO
 from typing import Any, Final
@@ -83,6 +85,12 @@ class ReferenceDecoder:
         if self._is_spent:
             raise UsageError("this decoder is spent: it was closed, or its body was bad")
         self._is_spent = True  # Unless all goes well.
+        with _without_collector():
+            batches = self._decoded(chunk)
+        self._is_spent = False
+        return batches
+
+    def _decoded(self, chunk: bytes | None) -> list[pa.RecordBatch]:
         try:
             if chunk is None:
                 self._framer.close()
@@ -92,25 +100,26 @@ class ReferenceDecoder:
             for _ in self._batches(is_last=True):  # An error inside an earlier record comes first.
                 pass
             raise
-        batches = list(self._batches(is_last=chunk is None))
-        self._is_spent = False
-        return batches
+        return list(self._batches(is_last=chunk is None))
 
     def _batches(self, *, is_last: bool) -> Iterator[pa.RecordBatch]:
         records, self._framer.records = self._framer.records, []
         options = self._options
+        block, block_bytes = self._block, self._block_bytes
         for record in records:
-            self._block.append(record)
-            self._block_bytes += len(record.text)
-            rows = self._batch_rows + len(self._block)
+            block.append(record)
+            block_bytes += len(record[0])
             is_full = (
-                rows == options.batch_rows
-                or self._batch_bytes + self._block_bytes >= options.batch_bytes
+                self._batch_rows + len(block) == options.batch_rows
+                or self._batch_bytes + block_bytes >= options.batch_bytes
             )
-            if is_full or self._block_bytes >= _BLOCK_BYTES:
+            if is_full or block_bytes >= _BLOCK_BYTES:
+                self._block_bytes = block_bytes
                 self._take_block()
+                block, block_bytes = self._block, 0
             if is_full:
                 yield self._take_batch()
+        self._block_bytes = block_bytes
         if is_last:
             self._take_block()
             if self._batch_rows:
@@ -136,43 +145,43 @@ class ReferenceDecoder:
             texts = [_json_or_null(record.text) for record in records]
             return [pa.array(texts, pa.string())]
         try:
-            spans = [self._spans(record) for record in records] if self._json_columns else []
+            spans = self._all_spans(records)
         except DecodeError:
             self._parse_one_by_one(records)  # An error in an earlier record comes first.
             raise
-        rows = self._parse(records, spans)
+        rows = self._parse(records)
         columns, places = self._columns.build(rows)
         for name in self._json_columns:
-            values = [
-                _json_or_null(record.text[slice(*where[name])]) if name in where else None
-                for record, where in zip(records, spans, strict=True)
-            ]
+            values: list[str | None] = [None] * len(records)
+            for number, where in spans.items():
+                if name in where:
+                    start, end = where[name]
+                    values[number] = _json_or_null(records[number][0][start:end])
             columns[name] = pa.array(values, pa.string())
         if self._rescued_column:
             columns[self._rescued_column] = self._rescue(records, places)
         return [columns[name] for name in self._schema.names]
 
-    def _spans(self, record: Record) -> dict[str, tuple[int, int]]:
-        """Return where the JSON columns lie; of a repeated key the last one counts."""
-        spans = record.json_spans
-        if spans is None or (b"\\u" in record.text and _ESCAPED_KEY.search(record.text)):
-            self._check(record)
-            if record.text[:1] != b"{":
-                return {}
-            return {str(key): (start, end) for key, start, end in children(record.text, 0)}
-        return {name: (start, end) for name, start, end in spans}
+    def _all_spans(self, records: list[Record]) -> dict[int, dict[str, tuple[int, int]]]:
+        """Return where JSON columns lie, by the record's number and the column's name.
 
-    def _parse(self, records: list[Record], spans: list[dict[str, tuple[int, int]]]) -> list[Any]:
-        """Return what the records hold, but for their JSON columns, which are only checked."""
-        shortened, aside = [record.text for record in records], []
-        for number, where in enumerate(spans):
-            for start, end in _cuts(where, self._json_columns):
-                text = shortened[number]
-                aside.append(text[start:end])
-                shortened[number] = b"%bnull%b" % (text[:start], text[end:])
+        Of a repeated key the last one counts. Only exact reading finds a key with escapes.
+        """
+        all_spans = {}
+        for number, (text, _, _, spans) in enumerate(records if self._json_columns else ()):
+            if spans is None or (b"\\u" in text and _ESCAPED_KEY.search(text)):
+                self._check(records[number])
+                if text[:1] == b"{":
+                    members = children(text, 0)
+                    all_spans[number] = {str(key): (start, end) for key, start, end in members}
+            elif spans:
+                all_spans[number] = {name: (start, end) for name, start, end in spans}
+        return all_spans
+
+    def _parse(self, records: list[Record]) -> list[Any]:
+        """Return what the records hold. JSON columns are parsed too, which is what checks them."""
         try:
-            _check_by_ijson(aside)
-            return _parse_by_ijson(shortened)
+            return list(yajl2_c.items(_array_of(records), "item"))
         except (JSONError, ValueError, DecimalException):
             return self._parse_one_by_one(records)
 
@@ -192,7 +201,7 @@ class ReferenceDecoder:
 
     def _check_all(self, records: list[Record]) -> None:
         try:
-            _check_by_ijson([record.text for record in records])
+            deque(yajl2_c.basic_parse(_array_of(records)), maxlen=0)
         except (JSONError, ValueError, DecimalException):
             for record in records:
                 self._check(record)
@@ -226,25 +235,24 @@ class ReferenceDecoder:
         )
 
 
-def _cuts(where: dict[str, tuple[int, int]], names: tuple[str, ...]) -> list[tuple[int, int]]:
-    return sorted((where[name] for name in names if name in where), reverse=True)
-
-
-def _parse_by_ijson(texts: list[bytes]) -> list[Any]:
-    return list(yajl2_c.items(_array_of(texts), "item"))
-
-
-def _check_by_ijson(texts: list[bytes]) -> None:
-    if texts:
-        deque(yajl2_c.basic_parse(_array_of(texts)), maxlen=0)
-
-
-def _array_of(texts: list[bytes]) -> BytesIO:
-    """Return the texts as one JSON array to read; ValueError if ijson might not hold a number."""
-    whole = b"[%b]" % b",".join(texts)
+def _array_of(records: list[Record]) -> BytesIO:
+    """Return the records as one JSON array to read; ValueError if ijson might not hold a number."""
+    whole = b"[%b]" % b",".join([record[0] for record in records])
     if b"0" * _MANY_DIGITS in whole.translate(_DIGIT):
         raise ValueError("a number of many digits")
     return BytesIO(whole)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the cyclic collector out: it would look through every row, and none has a cycle."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _number(text: str) -> int | Decimal | HugeNumber:

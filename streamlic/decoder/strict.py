@@ -24,6 +24,9 @@ STRING: Final = rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
 _STRING = re.compile(STRING)
 _STRING_BEGUN = re.compile(STRING[:-1])
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?")
+_PLAIN_VALUE = re.compile(rb'"[^"\\]*+"|[-+.0-9A-Za-z]++')  # of a text known to be valid
+_PLAIN_KEY = re.compile(rb'"([^"\\]*+)"[ \t\n\r]*+:[ \t\n\r]*+')
+_SEPARATOR = re.compile(rb"[ \t\n\r]*+,?[ \t\n\r]*+")
 _HEX = b"0123456789abcdefABCDEF"
 _LITERALS = {ord("t"): b"true", ord("f"): b"false", ord("n"): b"null"}
 _ESCAPE = re.compile(
@@ -202,28 +205,34 @@ def children(buffer: bytes, index: int) -> Iterator[tuple[PathStep, int, int]]:
 
     In document order, with repeated keys each time. A scalar has no children.
     """
-    opener = buffer[index]
-    if opener not in b"{[":
+    is_object = buffer[index] == 0x7B
+    if not is_object and buffer[index] != 0x5B:
         return
     index = after_white_space(buffer, index + 1)
     place = 0
     while buffer[index] not in b"}]":
         step: PathStep = place
-        if opener == 0x7B:
-            start, index = index, string_end(buffer, index)
-            step = text_of(buffer[start:index])
-            index = buffer.index(b":", index) + 1
-        start = after_white_space(buffer, index)
-        end = value_end(buffer, start, depth=len(buffer))
+        if is_object:
+            key = _PLAIN_KEY.match(buffer, index)
+            if key:
+                step, start = key[1].decode(), key.end()
+            else:
+                start, index = index, string_end(buffer, index)
+                step = text_of(buffer[start:index])
+                start = after_white_space(buffer, buffer.index(b":", index) + 1)
+        else:
+            start = index
+        plain = _PLAIN_VALUE.match(buffer, start)
+        end = plain.end() if plain else value_end(buffer, start, depth=len(buffer))
         yield step, start, end
         place += 1
-        index = after_white_space(buffer, end)
-        if buffer[index] == 0x2C:
-            index = after_white_space(buffer, index + 1)
+        index = _SEPARATOR.match(buffer, end).end()  # type: ignore[union-attr]  # It always matches.
 
 
 def text_of(token: bytes) -> str:
     """Return the text that a valid JSON string token denotes, unpaired surrogates as U+FFFD."""
+    if b"\\" not in token:
+        return token[1:-1].decode()
     text: str = json.loads(mend_surrogates(token))
     return text
 
