@@ -28,10 +28,10 @@ _USUAL: Final[dict[pa.DataType, frozenset[type]]] = {
     pa.bool_(): frozenset({bool, _NONE}),
 }
 _USUAL_MOMENTS = re.compile(
-    r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
-    r"(?:\.[0-9]{3,6})?Z(?:\n|\Z))*+"
+    r"(?:(?!000|9999)[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
+    r"(?:\.[0-9]++)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?(?:\n|\Z))*+"
 )
-"""Date-times in UTC, one a line, which the standard library reads as ``schema`` does."""
+"""Date-times, one a line, which the standard library reads as ``schema`` does."""
 
 
 class RecordColumns:

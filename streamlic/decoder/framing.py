@@ -66,6 +66,7 @@ class Framer:
         self._waiting_bytes = 0
         self._wanted_bytes = 0
         self._at_end = False
+        self._is_last = False  # Nothing follows the buffer that is worth waiting for.
         self._open_brackets = 0
         self._path: tuple[PathStep, ...] = ()  # to the innermost of them
         self._path_in_progress: tuple[PathStep, ...] = ()
@@ -80,6 +81,7 @@ class Framer:
         self._waiting_bytes += sound
         if offset is not None:  # Outside a string its first byte is wrong already as JSON.
             self._waiting.append(chunk[: offset + 1] if offset >= 0 else b"")
+            self._is_last = True
             self._advance()
             raise DecodeError(
                 "expected UTF-8, got bytes that are none",
@@ -93,7 +95,7 @@ class Framer:
 
     def close(self) -> None:
         """Say that the body has ended; raise TruncatedBody unless it is complete."""
-        self._at_end = True
+        self._at_end = self._is_last = True
         self._advance()
         if self._next_step not in (self._after_body, self._line) or self._path_in_progress:
             raise TruncatedBody(
@@ -254,12 +256,21 @@ class Framer:
         buffer, index, rows = self._buffer, self._index, self.envelope.rows
         if self._open_brackets == self._options.max_depth:
             return
-        match, append, has_escapes = self._pattern().match, self.records.append, self._has_escapes
+        pattern, append, has_escapes = self._pattern(), self.records.append, self._has_escapes
         position, limit = self._position, self._options.max_record_bytes
-        while True:
-            cut = match(buffer, index)
-            if cut is None:
+        match_plain = pattern.plain_match(buffer)
+        while row := match_plain(buffer, index):
+            end = row.end() - 1
+            if end - index > limit:
                 break
+            text = buffer[index:end]
+            if has_escapes:
+                text = mend_surrogates(text)
+            append(_record((text, position + index, rows, ())))
+            rows += 1
+            index = end + 1
+        match = pattern.match
+        while cut := match(buffer, index):
             end, spans = cut
             if buffer[end : end + 2] != b",{" or end - index > limit:
                 break
@@ -313,7 +324,7 @@ class Framer:
         begun = self._buffer[self._index : self._index + 3]
         if begun == codecs.BOM_UTF8:
             raise Malformed("expected JSON, got a byte-order mark", self._index)
-        return codecs.BOM_UTF8.startswith(begun) and not self._at_end
+        return codecs.BOM_UTF8.startswith(begun) and not self._is_last
 
     def _open_bracket(self) -> None:
         if self._open_brackets == self._options.max_depth:

@@ -10,7 +10,7 @@ Possessive throughout: linear in time, whatever the bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from streamlic.decoder.strict import after_white_space
@@ -25,6 +25,7 @@ Span = tuple[str, int, int]
 """A JSON column's name, and from where to where in the record its text lies."""
 
 
+_NOTHING = re.compile(rb"(?!)")
 _NO_SPANS: Sequence[Span] = ()
 
 
@@ -42,8 +43,20 @@ class RecordPattern:
         rest = _OTHERS + rb"(?:" + stop + rb"(?:" + inner + rb")" + _OTHERS + rb")*+"
         self._open = re.compile(rb"\{" + rest)
         self._rest = re.compile(rest)
+        plain = _OTHERS + rb"(?:(?:" + inner + rb")" + _OTHERS + rb")*+"
+        self._plain_row = re.compile(rb"\{" + plain + rb"\},(?=\{)")
+        self._quoted = [b'"%b"' % name.encode() for name in json_columns]
         self._name = re.compile(rb'"(' + names + rb')"')
         self._value = re.compile(inner + b"|" + _SCALAR)
+
+    def plain_match(self, buffer: bytes) -> Callable[[bytes, int], re.Match[bytes] | None]:
+        """Return what matches a row with its comma, before another row.
+
+        Where a JSON column stands anywhere in the buffer it matches nothing.
+        """
+        if any(name in buffer for name in self._quoted):
+            return _NOTHING.match
+        return self._plain_row.match
 
     def match(self, buffer: bytes, start: int) -> tuple[int, Sequence[Span]] | None:
         """Return the end of the record at ``start`` and its JSON spans, counted from ``start``.

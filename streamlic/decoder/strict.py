@@ -24,7 +24,17 @@ STRING: Final = rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
 _STRING = re.compile(STRING)
 _STRING_BEGUN = re.compile(STRING[:-1])
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?")
-_PLAIN_VALUE = re.compile(rb'"[^"\\]*+"|[-+.0-9A-Za-z]++')  # of a text known to be valid
+_ANY_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_FLAT = rb'\[[^\[\]{}"]*+\]|\{[^\[\]{}"]*+(?:' + _ANY_STRING + rb'[^\[\]{}"]*+)*+\}'
+_PLAIN_VALUE = re.compile(
+    _ANY_STRING
+    + rb"|[-+.0-9A-Za-z]++|"
+    + _FLAT
+    + rb"|\[[^\[\]{}\"]*+(?:(?:"
+    + _FLAT
+    + rb')[^\[\]{}"]*+)*+\]'
+)
+"""Scalars, flat objects, and arrays of them, in a text that is known to be valid."""
 _PLAIN_KEY = re.compile(rb'"([^"\\]*+)"[ \t\n\r]*+:[ \t\n\r]*+')
 _SEPARATOR = re.compile(rb"[ \t\n\r]*+,?[ \t\n\r]*+")
 _HEX = b"0123456789abcdefABCDEF"
