@@ -155,7 +155,7 @@ def _moment(rng: random.Random) -> str:
 
 def _products(rng: random.Random) -> str:
     products = []
-    for number in range(60 if rng.random() < 0.02 else rng.randrange(6)):
+    for number in range(60 if rng.random() < 0.04 else rng.randrange(6)):
         sku = ',"sku":"S-1"' if rng.random() < 0.02 else ""
         status = rng.choice(_PRODUCT_STATUSES)
         products.append(f'{{"id":"p{number}","name":"Plan {number}","status":"{status}"{sku}}}')
