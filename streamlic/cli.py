@@ -348,8 +348,10 @@ def demo(dest: str, records: int) -> None:
 
 
 def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
+    from streamlic.dataset import choose_memory_pool
     from streamlic.job import JobOptions
 
+    choose_memory_pool()
     names = ("rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
              "max_record_bytes", "max_depth", "mode", "restart", "is_strict")  # fmt: skip
     return JobOptions(

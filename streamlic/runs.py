@@ -36,7 +36,8 @@ def open_run(
 ) -> Run:
     """Recover the destination, then go on with its unfinished run or begin one.
 
-    The caller holds ``store.lock()``. ``restart`` discards an unfinished run with all its rows.
+    The caller holds ``store.lock()``. ``restart`` discards an unfinished run with all its rows; one
+    of another request that has come to nothing yet is discarded without being told.
     Raises DatasetConflict, with the options that help, where the destination holds something else:
     an unfinished run of another request, a finished dataset under ``mode`` "error", or files that
     are not streamlic's. Raises IntegrityError where the commit log is not whole.
@@ -49,7 +50,15 @@ def open_run(
     finished = [run for run in runs if run.is_complete]
     if unfinished and not restart:
         run = unfinished[0]
-        _check_same(run, request, accounts, mode)
+        differences = _differences(run, request, accounts, mode)
+        restart = bool(differences) and _is_empty(run)
+        if differences and not restart:
+            raise DatasetConflict(
+                f"{store.root} holds an unfinished run of another request ({run.rows} rows): "
+                f"{'; '.join(differences)}. Run the same command again to go on with it, discard "
+                "it with --restart, or choose another DEST"
+            )
+    if unfinished and not restart:
         # A part file of a commit record that was lost would stand beside the rows fetched again.
         _check_nothing_foreign(store, runs)
         run.is_resumed = True
@@ -123,8 +132,10 @@ def _tidy(store: LocalStore, run_id: str) -> None:
                     store.delete(f"{place}/{begun}")
 
 
-def _check_same(run: Run, request: dict[str, Any], accounts: list[str | None], mode: str) -> None:
-    differences = [
+def _differences(
+    run: Run, request: dict[str, Any], accounts: list[str | None], mode: str
+) -> list[str]:
+    return [
         f"{name} was {_shown(before)}, now is {_shown(now)}"
         for name, before, now in [
             ("the mode", run.mode, mode),
@@ -133,12 +144,12 @@ def _check_same(run: Run, request: dict[str, Any], accounts: list[str | None], m
         ]
         if before != now
     ]
-    if differences:
-        raise DatasetConflict(
-            f"{run.store.root} holds an unfinished run of another request ({run.rows} rows): "
-            f"{'; '.join(differences)}. Run the same command again to go on with it, discard it "
-            "with --restart, or choose another DEST"
-        )
+
+
+def _is_empty(run: Run) -> bool:
+    """Return whether a run has promised nothing, and no part file of it is where readers look."""
+    parts = (name for name in run.store.names() if name.startswith(run.part_prefix))
+    return not run.commits and not any(parts)
 
 
 def _check_nothing_foreign(store: LocalStore, runs: list[Run]) -> None:

@@ -386,6 +386,15 @@ async def test_an_unfinished_run_of_another_request_is_refused(tmp_path: Path) -
     assert (await run_cli("verify", str(tmp_path))).code == 0
 
 
+async def test_a_run_that_came_to_nothing_is_in_nobodys_way(tmp_path: Path) -> None:
+    lines = b'{"id":"a"}\n{"id":"b"}\n'
+    assert (await run_cli("convert", "-", str(tmp_path), "--quiet", stdin=lines)).code == 5
+    again = await run_cli("convert", "-", str(tmp_path), "--quiet", "--lines", stdin=lines)
+    assert again.code == 0
+    assert [row["id"] for row in landed(tmp_path)] == ["a", "b"]
+    assert (await run_cli("verify", str(tmp_path))).code == 0
+
+
 async def test_a_failed_run_is_gone_on_with(tmp_path: Path) -> None:
     async with answering([page("a", "1"), page("b", "2"), (404, b"{}")]) as url:
         assert (await run_cli(*export_args(tmp_path, url))).code == 1

@@ -129,6 +129,21 @@ async def test_memory_does_not_grow_with_the_size(tmp_path: Path, way: list[str]
     assert abs(peaks[1_000_000] - peaks[100_000]) < 8
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
+async def test_128_mib_of_memory_are_kept(tmp_path: Path) -> None:
+    emulator = await start_cli("emulate", "--records", "200000")
+    assert emulator.stdout is not None
+    url = (await emulator.stdout.readline()).decode().strip()
+    for way in (["--limit", "1000"], ["--ignore-limit"]):
+        args = export_args(tmp_path / way[0], url, *way, "--memory", "128MiB")
+        peak = await peak_mib(*args)
+        print(f"peak memory {way} with --memory 128MiB: {peak}")
+        assert peak < 128
+    emulator.terminate()
+    await emulator.wait()
+
+
 async def test_a_commit_covers_whole_pages_only(tmp_path: Path) -> None:
     """Whatever is committed is a whole number of pages, at any moment a reader looks."""
     config = EmulatorConfig(records=2000, page_size=100, latency_ms=10)
