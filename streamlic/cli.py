@@ -108,6 +108,9 @@ def cli() -> None:
 
     Memory stays flat whatever the size, and no row is lost or doubled when something breaks.
     """
+    if sys.platform == "linux":
+        # Measured on exports: jemalloc gives memory back soonest. Arrow reads this when it loads.
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 
 
 @cli.command()
@@ -348,10 +351,8 @@ def demo(dest: str, records: int) -> None:
 
 
 def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
-    from streamlic.dataset import choose_memory_pool
     from streamlic.job import JobOptions
 
-    choose_memory_pool()
     names = ("rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
              "max_record_bytes", "max_depth", "mode", "restart", "is_strict")  # fmt: skip
     return JobOptions(

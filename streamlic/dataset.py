@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -67,19 +66,6 @@ def dataset_schema(schema: pa.Schema, *, has_account: bool) -> pa.Schema:
     """Return the dataset's schema: the decoder's, the account before it, the time after it."""
     account = [pa.field(ACCOUNT_COLUMN, pa.string())] if has_account else []
     return pa.schema([*account, *schema, pa.field(EXPORTED_AT_COLUMN, TIMESTAMP)])
-
-
-def choose_memory_pool() -> None:
-    """Make Arrow allocate in a way that gives memory back soonest, for this whole process.
-
-    Measured on exports: jemalloc peaks lowest, the system's allocator next, Arrow's default,
-    mimalloc, a fifth higher. A process that set ARROW_DEFAULT_MEMORY_POOL has chosen itself.
-    """
-    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
-        try:
-            pa.set_memory_pool(pa.jemalloc_memory_pool())
-        except NotImplementedError:  # Not every build of Arrow has it.
-            pa.set_memory_pool(pa.system_memory_pool())
 
 
 class DatasetWriter:
