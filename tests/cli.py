@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
-from streamlic.emulator import license_json
+from streamlic.emulator import Emulator, license_json
 from tests.judge import check_rows, parsed
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
@@ -92,3 +92,12 @@ def check_landed(
 def files_of(dest: Path) -> set[str]:
     """Return the names of all files below a directory."""
     return {str(path.relative_to(dest)) for path in dest.rglob("*") if path.is_file()}
+
+
+async def asked(emulator: Emulator, requests: int) -> None:
+    """Wait until so many requests were made."""
+    for _ in range(3000):
+        if len(emulator.requests) >= requests:
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError

@@ -12,12 +12,13 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic.emulator import Emulator, EmulatorConfig, running_emulator
+from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.emulator.records import license_json
 from tests.cli import (
     ACCOUNT,
     OTHER_ACCOUNT,
     TOKEN,
+    asked,
     check_landed,
     export_args,
     files_of,
@@ -99,15 +100,15 @@ async def test_every_parameter_is_sent_and_changes_the_answer(
     config = EmulatorConfig(records=50, page_size=20, integration=integration)
     async with running_emulator(config) as emulator:
         ended = await run_cli(*export_args(tmp_path, emulator.url, *more))
-        asked = list(emulator.requests)
+        requests = list(emulator.requests)
     assert ended.code == 0, ended.err
-    assert all(pair in one.query for one in asked)
-    assert all(("integrated_account_id", ACCOUNT) in one.query for one in asked)
+    assert all(pair in one.query for one in requests)
+    assert all(("integrated_account_id", ACCOUNT) in one.query for one in requests)
     rows = landed(tmp_path)
     option = more[0] if more else ""
     pages = {"--limit": 8, "--ignore-limit": 1, "--remote-query": 2}.get(option, 3)
-    assert len(asked) == pages
-    assert [one.value("next_cursor") is None for one in asked] == [True] + [False] * (pages - 1)
+    assert len(requests) == pages
+    assert [one.value("next_cursor") is None for one in requests] == [True] + [False] * (pages - 1)
     assert len(rows) == (30 if option == "--remote-query" else 50)
     remote = [json.loads(row["remote_data"]) if row["remote_data"] else {} for row in rows]
     assert all(one.get("product") == "onedrive" for one in remote) == (option == "--product")
@@ -173,15 +174,6 @@ async def test_a_429_is_waited_out(tmp_path: Path) -> None:
         ended = await run_cli(*export_args(tmp_path, url))
     assert ended.code == 0
     assert ended.summary["retries"] == 2
-
-
-async def asked(emulator: Emulator, requests: int) -> None:
-    """Wait until so many requests were made."""
-    for _ in range(3000):
-        if len(emulator.requests) >= requests:
-            return
-        await asyncio.sleep(0.01)
-    raise TimeoutError
 
 
 class answering:  # noqa: N801  (it is used like a function)
@@ -427,7 +419,7 @@ async def test_an_interrupted_run_keeps_its_pages_and_goes_on(
 
 
 async def test_a_second_writer_is_refused(tmp_path: Path) -> None:
-    config = EmulatorConfig(records=3000, page_size=50, latency_ms=50)
+    config = EmulatorConfig(records=3000, page_size=50, latency_ms=300)
     async with running_emulator(config) as emulator:
         process = await start_cli(*export_args(tmp_path, emulator.url))
         await asked(emulator, 3)

@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from streamlic.emulator import EmulatorConfig, running_emulator
-from tests.cli import ACCOUNT, TOKEN, check_landed, export_args, files_of, run_cli, start_cli
+from tests.cli import ACCOUNT, TOKEN, asked, check_landed, export_args, files_of, run_cli, start_cli
 
 RECORDS = 60_000
 
@@ -31,8 +31,10 @@ async def test_ten_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     async with running_emulator(EmulatorConfig(records=RECORDS, latency_ms=5)) as emulator:
         args = export_args(dest, emulator.url, *more)
         for _ in range(10):
+            before = len(emulator.requests)
             process = await start_cli(*args)
-            await asyncio.sleep(rng.uniform(0.3, 1.6))
+            await asked(emulator, before + rng.randrange(2, 11))  # Ten times do not reach the end.
+            await asyncio.sleep(rng.uniform(0, 0.05))
             process.kill()
             await process.communicate()
             if list(dest.glob("*.parquet")):

@@ -8,7 +8,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -88,10 +88,11 @@ async def _send(
         response.content_length = sum(len(piece) for piece in planned.pieces())
     else:
         response.enable_chunked_encoding()
-    await response.prepare(request)
-    for piece in pieces:
-        await response.write(piece)
-    await response.write_eof()
+    with suppress(ConnectionError):  # The client went away: nobody is left to be told.
+        await response.prepare(request)
+        for piece in pieces:
+            await response.write(piece)
+        await response.write_eof()
     return response
 
 
