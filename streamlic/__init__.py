@@ -34,9 +34,10 @@ if TYPE_CHECKING:
         TruncatedBody,
         UsageError,
     )
-    from streamlic.job import AccountSummary, JobOptions, Progress, Summary
+    from streamlic.job_options import JobOptions
     from streamlic.request import LicensesRequest
     from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
+    from streamlic.summary import AccountSummary, Progress, Summary
 
 __all__ = [
     "LICENSE_SCHEMA",
@@ -76,7 +77,8 @@ _HOMES = {
     **dict.fromkeys(["Client", "export"], "api"),
     "TokenSource": "credentials",
     **dict.fromkeys(["Decoder", "Envelope", "open_decoder"], "decoder"),
-    **dict.fromkeys(["AccountSummary", "JobOptions", "Progress", "Summary"], "job"),
+    "JobOptions": "job_options",
+    **dict.fromkeys(["AccountSummary", "Progress", "Summary"], "summary"),
     "LicensesRequest": "request",
     **dict.fromkeys(["LICENSE_SCHEMA", "RAW_SCHEMA"], "schema"),
 }

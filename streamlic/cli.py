@@ -30,7 +30,8 @@ from streamlic.request import (
 )
 
 if TYPE_CHECKING:
-    from streamlic.job import JobOptions, OnProgress, Summary
+    from streamlic.job_options import JobOptions
+    from streamlic.summary import OnProgress, Summary
 
 T = TypeVar("T")
 Command = Callable[..., Any]
@@ -332,7 +333,8 @@ def demo(dest: str, records: int) -> None:
     from streamlic.client import Connection
     from streamlic.credentials import TokenSource
     from streamlic.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
-    from streamlic.job import JobOptions, export_async
+    from streamlic.job import export_async
+    from streamlic.job_options import JobOptions
     from streamlic.progress import ProgressLines
 
     given = {"as_json": False}
@@ -351,7 +353,7 @@ def demo(dest: str, records: int) -> None:
 
 
 def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
-    from streamlic.job import JobOptions
+    from streamlic.job_options import JobOptions
 
     names = ("rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
              "max_record_bytes", "max_depth", "mode", "restart", "is_strict")  # fmt: skip

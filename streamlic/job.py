@@ -18,23 +18,20 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, BinaryIO
 
-import pyarrow as pa
-
-from streamlic.client import Connection, Retry
+from streamlic.client import Connection
 from streamlic.commits import ResumePoint, Run
-from streamlic.dataset import DatasetWriter, WriteOptions
-from streamlic.decoder import Decoder, Envelope, engine_named, open_decoder
+from streamlic.dataset import DatasetWriter
+from streamlic.decoder import Decoder, Envelope, engine_named
 from streamlic.errors import ApiError, DecodeError, PageMismatch, TransportError, UsageError
+from streamlic.job_options import JobOptions
 from streamlic.request import LicensesRequest
 from streamlic.runs import open_run
-from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
 from streamlic.store import LocalStore
+from streamlic.summary import AccountSummary, OnProgress, Progress, Summary
 
-_MIB = 1 << 20
-MIN_MEMORY_BYTES = 128 * _MIB
 _READ_BYTES = 256 * 1024
 _REMEMBERED_CURSORS = 20_000
 _OTHERS_FAULTS = (
@@ -46,122 +43,6 @@ _OTHERS_FAULTS = (
     asyncio.CancelledError,
 )
 """What ends a run without casting doubt on what the writer holds: whole pages are then kept."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobOptions:
-    """How a job decodes and writes, whatever its source.
-
-    ``memory_bytes`` is the whole process's aim; row groups and held pages take their share of it.
-    """
-
-    engine: str = "auto"
-    rows_at: str = "result"
-    is_lines: bool | None = None
-    is_raw: bool = False
-    is_strict: bool = False
-    max_record_bytes: int = 64 * _MIB
-    max_depth: int = 128
-    memory_bytes: int = 256 * _MIB
-    part_bytes: int = 128 * _MIB
-    commit_seconds: float = 300.0
-    compression: str = "zstd"
-    mode: str = "error"
-    restart: bool = False
-
-    def __post_init__(self) -> None:
-        if self.memory_bytes < MIN_MEMORY_BYTES:
-            raise UsageError(
-                f"expected at least {MIN_MEMORY_BYTES >> 20}MiB of memory, "
-                f"got {self.memory_bytes >> 20}MiB (--memory)"
-            )
-        engine_named(self.engine)
-        _ = self.write_options
-        self.open_decoder()
-
-    @property
-    def schema(self) -> pa.Schema:
-        """What the decoder yields."""
-        return RAW_SCHEMA if self.is_raw else LICENSE_SCHEMA
-
-    @property
-    def write_options(self) -> WriteOptions:
-        """How part files are written within the memory given."""
-        return WriteOptions(
-            part_bytes=self.part_bytes,
-            row_group_bytes=self.memory_bytes // 16,
-            hold_bytes=self.memory_bytes // 32,
-            compression=self.compression,
-        )
-
-    def open_decoder(self, *, is_lines: bool = False) -> Decoder:
-        """Open a decoder for one body."""
-        return open_decoder(
-            self.schema,
-            engine=self.engine,
-            rows_at=self.rows_at,
-            is_lines=is_lines if self.is_lines is None else self.is_lines,
-            is_strict=self.is_strict,
-            max_record_bytes=self.max_record_bytes,
-            max_depth=self.max_depth,
-        )
-
-    def identity(self) -> dict[str, Any]:
-        """Return what makes the rows what they are, for the run's request."""
-        return {"rows_at": self.rows_at, "is_lines": self.is_lines, "is_raw": self.is_raw}
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccountSummary:
-    """What is committed of one account."""
-
-    account: str | None
-    rows: int
-    rescued: int
-    pages: int
-    partial_response: bool
-    complete: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What a job came to. Counts of rows, rescues, pages and parts are the whole run's.
-
-    ``bytes_received``, ``bytes_written``, ``seconds`` and ``retries`` are this process's own.
-    """
-
-    run: str
-    complete: bool
-    resumed: bool
-    rows: int
-    rescued: int
-    pages: int
-    parts: int
-    bytes_received: int
-    bytes_written: int
-    seconds: float
-    engine: str
-    partial_response: bool
-    retries: int
-    accounts: list[AccountSummary]
-
-
-@dataclass
-class Progress:
-    """Where a job stands, for who watches it."""
-
-    account: str | None = None
-    rows: int = 0
-    pages: int = 0
-    bytes_received: int = 0
-    parts: int = 0
-    rescued: int = 0
-    retry: Retry | None = None
-    resumed_rows: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-
-OnProgress = Callable[[Progress], None]
 
 
 class _Job:

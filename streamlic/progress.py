@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from streamlic.job import Progress, Summary
+from streamlic.summary import Progress, Summary
 
 _LINE_SECONDS = 2.0
 

@@ -25,6 +25,8 @@ ORDER = [
     "commits",
     "runs",
     "verify",
+    "job_options",
+    "summary",
     "job",
     "api",
     "progress",

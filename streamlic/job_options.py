@@ -1,0 +1,79 @@
+"""How a job decodes and writes, whatever its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from streamlic.dataset import WriteOptions
+from streamlic.decoder import Decoder, engine_named, open_decoder
+from streamlic.errors import UsageError
+from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
+
+_MIB = 1 << 20
+MIN_MEMORY_BYTES = 128 * _MIB
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """How a job decodes and writes, whatever its source.
+
+    ``memory_bytes`` is the whole process's aim; row groups and held pages take their share of it.
+    """
+
+    engine: str = "auto"
+    rows_at: str = "result"
+    is_lines: bool | None = None
+    is_raw: bool = False
+    is_strict: bool = False
+    max_record_bytes: int = 64 * _MIB
+    max_depth: int = 128
+    memory_bytes: int = 256 * _MIB
+    part_bytes: int = 128 * _MIB
+    commit_seconds: float = 300.0
+    compression: str = "zstd"
+    mode: str = "error"
+    restart: bool = False
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes < MIN_MEMORY_BYTES:
+            raise UsageError(
+                f"expected at least {MIN_MEMORY_BYTES >> 20}MiB of memory, "
+                f"got {self.memory_bytes >> 20}MiB (--memory)"
+            )
+        engine_named(self.engine)
+        _ = self.write_options
+        self.open_decoder()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """What the decoder yields."""
+        return RAW_SCHEMA if self.is_raw else LICENSE_SCHEMA
+
+    @property
+    def write_options(self) -> WriteOptions:
+        """How part files are written within the memory given."""
+        return WriteOptions(
+            part_bytes=self.part_bytes,
+            row_group_bytes=self.memory_bytes // 16,
+            hold_bytes=self.memory_bytes // 32,
+            compression=self.compression,
+        )
+
+    def open_decoder(self, *, is_lines: bool = False) -> Decoder:
+        """Open a decoder for one body."""
+        return open_decoder(
+            self.schema,
+            engine=self.engine,
+            rows_at=self.rows_at,
+            is_lines=is_lines if self.is_lines is None else self.is_lines,
+            is_strict=self.is_strict,
+            max_record_bytes=self.max_record_bytes,
+            max_depth=self.max_depth,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes the rows what they are, for the run's request."""
+        return {"rows_at": self.rows_at, "is_lines": self.is_lines, "is_raw": self.is_raw}
