@@ -18,7 +18,7 @@ def test_every_public_name_is_there(name: str) -> None:
 
 
 def test_the_public_names_are_typed() -> None:
-    """mypy reads this: it fails where a signature changes."""
+    """A type checker reads this: it fails where a signature changes."""
     decoder: streamlic.Decoder = streamlic.open_decoder(engine="reference", batch_rows=10)
     envelope: streamlic.Envelope = decoder.envelope
     rows: int = envelope.rows
