@@ -1,4 +1,4 @@
-"""What an error answer says: whose fault it is, and what helps, in one line.
+"""Answers: a page and its chunks; and what an error says, whose fault it is, and what helps.
 
 Source: Truto's error envelope ``{"statusCode", "error", "message"}`` with ``truto_is_remote_error``
 and ``truto_error_insight``, and its table of statuses.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from streamlic.encoding import open_decompressor
 from streamlic.errors import (
     AccountBlocked,
     AccountNeedsReauth,
@@ -20,33 +22,102 @@ from streamlic.errors import (
     AuthenticationError,
     Fault,
     RateLimited,
+    TransportError,
 )
-from streamlic.pacing import retry_after_seconds
+from streamlic.pacing import ProgressWatch, retry_after_seconds
 
+LINES_TYPES = frozenset(
+    f"application/{name}"
+    for name in ("x-ndjson", "ndjson", "jsonl", "x-jsonl", "jsonlines", "x-jsonlines", "json-lines")
+)
+PAGES_OF_PEOPLE = frozenset({"text/html", "application/xhtml+xml"})
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TEXT_CHARACTERS = 300
+_INSIGHT_CHARACTERS = 600
 _OPTIONS = {"product": "--product", "organization_id": "--organization-id", "limit": "--limit"}
 
 
+class Page:
+    """One answer of the API, whose body has yet to arrive.
+
+    ``headers`` are found by names of any case. ``read`` waits for the next bytes of the body as
+    they are on the wire, and gives none at its end. ``hide`` is shown nowhere.
+    """
+
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        read: Callable[[], Awaitable[bytes]],
+        watch: ProgressWatch,
+        *,
+        hide: str,
+    ) -> None:
+        self._headers = headers
+        self._read = read
+        self._watch = watch
+        self._coding = headers.get("Content-Encoding", "").replace(hide, "***")
+        kind = headers.get("Content-Type", "").partition(";")[0]
+        self.content_type = one_line(kind, hide=hide).lower()
+        """The media type, without parameters; empty where none was named."""
+        self.is_lines = self.content_type in LINES_TYPES
+        """Whether the body is newline-delimited, by its Content-Type."""
+
+    def check(self, *, is_lines: bool | None = None) -> None:
+        """Raise TransportError for newline-delimited records whose end could not be seen.
+
+        They have no end of their own, so that HTTP has to tell (RFC 9112, section 6.3).
+        ``is_lines`` says that they are such, or not, whatever the Content-Type says.
+        """
+        is_chunked = "chunked" in self._headers.get("Transfer-Encoding", "").lower()
+        is_framed = is_chunked or "Content-Length" in self._headers
+        if (self.is_lines if is_lines is None else is_lines) and not is_framed:
+            raise TransportError(
+                "newline-delimited records came without Content-Length or chunked framing: "
+                "it could not be seen if they were cut"
+            )
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives, decompressed; TransportError where it is cut or corrupt."""
+        decompressor = open_decompressor(self._coding)
+        begun = time.monotonic()
+        while data := await self._read():
+            self._watch.arrived(len(data), time.monotonic() - begun)
+            for piece in decompressor.feed(data):
+                yield piece
+            begun = time.monotonic()
+        decompressor.finish()
+
+
 def api_error(
-    status: int, headers: Mapping[str, str], body: bytes, *, account: str, now: datetime
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    account: str,
+    token: str,
+    now: datetime,
 ) -> ApiError:
-    """Return the error that an answer of this status means. ``headers`` have lower-case names."""
-    envelope = _object(body)
+    """Return the error that an answer of this status means; ``token`` stands nowhere in it.
+
+    ``headers`` are found by names of any case. ``body`` may be the start of one only.
+    """
+    envelope = _object(body, token)
     insight = envelope.get("truto_error_insight")
     insight = insight if isinstance(insight, dict) else {}
-    message = one_line(envelope.get("message") or envelope.get("error") or "")
-    if not message and not envelope:
-        message = one_line(body[:_TEXT_CHARACTERS].decode(errors="replace"))
     is_remote = envelope.get("truto_is_remote_error") is True
+    said = envelope.get("message") or (is_remote and envelope.get("raw_response"))
+    message = one_line(said or envelope.get("error") or "")
+    if not message and not envelope:
+        message = one_line(body.decode(errors="replace"), hide=token)
     fault = _fault(status, is_remote=is_remote)
-    is_blocked = status == 503 and "blocked" in f"{message} {json.dumps(insight)}".lower()
+    reasons = f"{message} {json.dumps(insight)}".lower()
+    is_blocked = status == 503 and not is_remote and "blocked" in reasons
     kind = _kind(status, is_remote=is_remote, is_blocked=is_blocked)
     says = f": {message}" if message else ""
-    parts = [f"{_status_text(status)} for account {account}{says}", *_insights(insight)]
-    advice = _advice(kind, status, fault)
+    told = one_line("; ".join(_insights(insight)), most=_INSIGHT_CHARACTERS)
+    first = f"{_status_text(status)} for account {account}{says}"
     return kind(
-        "; ".join([*parts, advice] if advice else parts),
+        "; ".join(part for part in (first, told, _advice(kind, status, fault)) if part),
         status=status,
         message=message,
         insight=insight,
@@ -56,16 +127,24 @@ def api_error(
     )
 
 
-def one_line(value: Any) -> str:
-    """Return a server's text as one line of bounded length, without control characters."""
+def one_line(value: Any, *, hide: str = "", most: int = _TEXT_CHARACTERS) -> str:
+    """Return a server's text as one line of at most ``most`` characters, fit for any terminal.
+
+    ``hide`` is replaced by asterisks. Whatever cannot be printed is a blank: control characters,
+    those that turn the writing round, and surrogates, which no output could encode.
+    """
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip()
-    return text if len(text) <= _TEXT_CHARACTERS else text[: _TEXT_CHARACTERS - 3] + "..."
+    text = text.replace(hide, "***") if hide else text
+    text = "".join(one if one.isprintable() else " " for one in text[: 8 * most])
+    text = re.sub(r"\s+", " ", text).strip()
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _object(body: bytes, token: str) -> dict[str, Any]:
+    """Read the envelope, the token hidden wherever it stands and however it was escaped."""
     try:
-        value = json.loads(body)
+        text = json.dumps(json.loads(body), ensure_ascii=False)
+        value = json.loads(text.replace(json.dumps(token)[1:-1], "***"))
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

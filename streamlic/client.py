@@ -11,13 +11,12 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Self
 
 import aiohttp
@@ -25,28 +24,32 @@ import tenacity
 from yarl import URL
 
 from streamlic._version import __version__
-from streamlic.answers import api_error, one_line
-from streamlic.credentials import TokenSource
-from streamlic.encoding import ACCEPT_ENCODING, open_decompressor
+from streamlic.answers import PAGES_OF_PEOPLE, Page, api_error, one_line
+from streamlic.credentials import (
+    DEFAULT_BASE_URL,
+    TokenSource,
+    checked_base_url,
+    redirect_target,
+)
+from streamlic.encoding import ACCEPT_ENCODING
 from streamlic.errors import (
     ApiError,
     AuthenticationError,
-    StreamlicError,
+    Fault,
+    RateLimited,
     TransportError,
     UsageError,
 )
-from streamlic.pacing import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, RetryPolicy
+from streamlic.pacing import ACCOUNT_RATE_LIMIT, Pacing, ProgressWatch, RateLimit, RetryPolicy
 from streamlic.request import LICENSES_PATH, LicensesRequest
 
-DEFAULT_BASE_URL = "https://api.truto.one"
-LINES_TYPES = frozenset(
-    f"application/{name}"
-    for name in ("x-ndjson", "ndjson", "jsonl", "x-jsonl", "jsonlines", "x-jsonlines", "json-lines")
-)
-_PAGES_OF_PEOPLE = ("text/html", "application/xhtml+xml")
-_ERROR_BODY_BYTES = 65_536
+__all__ = ["DEFAULT_BASE_URL", "Connection", "Page", "Retry", "Timeouts"]
+
+_START_BYTES = 65_536
+_REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
 _READ_BUFFER_BYTES = 256 * 1024
+_HOPELESS = (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,11 @@ class Timeouts:
     silence_seconds: float = 60.0
     progress_seconds: float = 120.0
     progress_bytes: int = 1024
+
+    @property
+    def answer_seconds(self) -> float:
+        """The most that may pass until an answer's head is there: progress holds for it too."""
+        return self.connect_seconds + max(self.silence_seconds, self.progress_seconds)
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class Connection:
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
-        self._base = _checked_base(base_url, allow_http=allow_http)
+        self._base = checked_base_url(base_url, allow_http=allow_http)
         self._source = token
         self._token = token.read()
         self._timeouts = timeouts or Timeouts()
@@ -98,7 +106,10 @@ class Connection:
         """The bytes of bodies that arrived, as they were on the wire."""
 
     async def __aenter__(self) -> Self:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(self._on_sent)
         self._session = aiohttp.ClientSession(
+            trace_configs=[trace],
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
             timeout=aiohttp.ClientTimeout(
@@ -114,10 +125,7 @@ class Connection:
         )
         return self
 
-    async def __aexit__(
-        self,
-        *raised: object,
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         if self._session:
             await self._session.close()
 
@@ -155,189 +163,155 @@ class Connection:
 
         Raises the ApiError that the answer means, or TransportError where none came.
         """
-        response = await self._response(request)
+        response, token = await self._answer(request)
         try:
-            page = Page(self, response, self._timeouts)
+            page = self._page(response, token)
+            if page.content_type in PAGES_OF_PEOPLE:
+                start = (await self._start_of(response, token)).decode(errors="replace")
+                raise TransportError(
+                    f"expected JSON, got {page.content_type}: is something between us and the "
+                    f"API? It says: {one_line(start, hide=token)}"
+                )
             page.check()
             yield page
         finally:
-            response.close()
+            response.close()  # Of a body that was read to its end nothing is left to close.
 
-    async def _response(self, request: LicensesRequest) -> aiohttp.ClientResponse:
+    async def _answer(self, request: LicensesRequest) -> tuple[aiohttp.ClientResponse, str]:
+        """Return the answer with status 200, its body still to come, and the token it took."""
         url = self._base.with_path(self._base.path.rstrip("/") + LICENSES_PATH)
         url = URL(f"{url}?{request.query_string()}", encoded=True)
-        is_read_again = False
-        redirects = 0
+        token, is_read_again, redirects = self._token, False, 0
         while True:
-            response = await self._send(url, request.account)
+            response = await self._send(url, request.account, token)
             if response.status == 200:
-                return response
-            if response.status in (301, 302, 303, 307, 308):
+                return response, token
+            if response.status in _REDIRECTS:
                 redirects += 1
-                url = self._redirected(response, url, redirects)
-                response.close()
+                url = self._redirected(response, url, token, redirects)
                 continue
-            error = await self._error(response, request.account)
-            if isinstance(error, AuthenticationError) and not is_read_again:
-                is_read_again = True
-                before, self._token = self._token, self._source.read()
-                if self._token != before:
-                    continue
-            raise error
+            error = await self._error(response, request.account, token)
+            if not isinstance(error, AuthenticationError) or is_read_again:
+                raise error
+            token, is_read_again = self._token_after(token, error), True
 
-    async def _send(self, url: URL, account: str) -> aiohttp.ClientResponse:
+    def _token_after(self, refused: str, error: AuthenticationError) -> str:
+        """Read the token again; raise ``error`` where it is the refused one, or there is none."""
+        try:
+            self._token = self._source.read()
+        except UsageError as missing:
+            raise error from missing
+        if self._token == refused:
+            raise error
+        return self._token
+
+    async def _send(self, url: URL, account: str, token: str) -> aiohttp.ClientResponse:
         if self._session is None:
             raise UsageError("a connection has to be entered first: async with connection")
         # Only time passes here: there is no event that could be waited for.
         while (delay := self._pacing.delay(account, time.monotonic())) > 0:  # noqa: ASYNC110
             await asyncio.sleep(delay)
-        self._pacing.record(account, time.monotonic())
-        with _translated(self._token):
-            response = await self._session.get(
-                url,
-                allow_redirects=False,
-                headers={"Authorization": f"Bearer {self._token}"},
-            )
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        self._pacing.observe(account, headers, time.monotonic())
+        recorded = time.monotonic()
+        self._pacing.record(account, recorded)
+        with _translated(token):
+            async with asyncio.timeout(self._timeouts.answer_seconds):
+                response = await self._session.get(
+                    url,
+                    allow_redirects=False,
+                    headers={"Authorization": f"Bearer {token}"},
+                    trace_request_ctx=(account, recorded),
+                )
+        self._pacing.observe(account, response.headers, time.monotonic())
         return response
 
-    async def _error(self, response: aiohttp.ClientResponse, account: str) -> ApiError:
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        body = b""
+    async def _on_sent(self, _: object, context: SimpleNamespace, __: object) -> None:
+        """Tell ``pacing`` when a request went, which connecting, or a new try, had put off."""
+        account, recorded = context.trace_request_ctx
+        self._pacing.sent(account, recorded, time.monotonic())
+
+    async def _error(self, response: aiohttp.ClientResponse, account: str, token: str) -> ApiError:
+        """Read what an error answer says, and let those wait whom it concerns."""
         try:
-            with _translated(self._token):
-                decompressor = open_decompressor(headers.get("content-encoding", ""))
-                while len(body) < _ERROR_BODY_BYTES and (data := await response.content.readany()):
-                    for piece in decompressor.feed(data):
-                        body += piece
-                        if len(body) >= _ERROR_BODY_BYTES:
-                            break
-        except TransportError:
-            pass  # The status alone says enough.
+            body = await self._start_of(response, token)
         finally:
             response.close()
-        body = body.replace(self._token.encode(), b"***")
-        return api_error(response.status, headers, body, account=account, now=datetime.now(UTC))
+        error = api_error(
+            response.status,
+            response.headers,
+            body,
+            account=account,
+            token=token,
+            now=datetime.now(UTC),
+        )
+        if isinstance(error, RateLimited) and error.retry_after_seconds:
+            self._pacing.penalize(
+                account,
+                error.retry_after_seconds,
+                time.monotonic(),
+                is_vendors=error.fault is Fault.VENDOR,
+            )
+        return error
 
-    def _redirected(self, response: aiohttp.ClientResponse, url: URL, redirects: int) -> URL:
-        text = response.headers.get("Location", "")
-        try:
-            target = url.join(URL(text))
-            is_ours = target.origin() == self._base.origin()
-        except ValueError:
-            is_ours = False
-        if not text or not is_ours or redirects > _MAX_REDIRECTS:
+    async def _start_of(self, response: aiohttp.ClientResponse, token: str) -> bytes:
+        """Return as much of a body as a message may need; what fails in it is no news."""
+        body = bytearray()
+        chunks = self._page(response, token).chunks()
+        with suppress(TransportError, TimeoutError):
+            async with asyncio.timeout(self._timeouts.silence_seconds), aclosing(chunks):
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) >= _START_BYTES:
+                        break
+        return bytes(body[:_START_BYTES])
+
+    def _page(self, response: aiohttp.ClientResponse, token: str) -> Page:
+        async def read() -> bytes:
+            with _translated(token):
+                data = await response.content.readany()
+            self.bytes_received += len(data)
+            return data
+
+        watch = ProgressWatch(self._timeouts.progress_bytes, self._timeouts.progress_seconds)
+        return Page(response.headers, read, watch, hide=token)
+
+    def _redirected(
+        self, response: aiohttp.ClientResponse, url: URL, token: str, redirects: int
+    ) -> URL:
+        location = response.headers.get("Location", "")
+        response.close()
+        target = redirect_target(url, location)
+        if target is None or redirects > _MAX_REDIRECTS:
+            shown = one_line(location, hide=token) or "nowhere"
             raise ApiError(
-                f"HTTP {response.status}: redirected to {one_line(text) or 'nowhere'}, and the "
-                f"token goes to {self._base.origin()} only, over {_MAX_REDIRECTS} redirects at "
-                "most (--base-url)",
+                f"HTTP {response.status}: redirected to {shown}, and the token goes to "
+                f"{self._base.origin()} only, over {_MAX_REDIRECTS} redirects at most (--base-url)",
                 status=response.status,
             )
         return target
-
-
-class Page:
-    """One answer of the API, whose body has yet to arrive."""
-
-    def __init__(
-        self, connection: Connection, response: aiohttp.ClientResponse, timeouts: Timeouts
-    ) -> None:
-        self._connection = connection
-        self._response = response
-        self._timeouts = timeouts
-        self.content_type = response.headers.get("Content-Type", "").partition(";")[0].lower()
-        self.is_lines = self.content_type.strip() in LINES_TYPES
-        """Whether the body is newline-delimited, by its Content-Type."""
-
-    def check(self, *, is_lines: bool | None = None) -> None:
-        """Raise TransportError for a body that is none of ours, or whose end could not be seen.
-
-        Newline-delimited records have no end of their own, so that HTTP has to frame them.
-        """
-        if self.content_type.strip() in _PAGES_OF_PEOPLE:
-            raise TransportError(
-                f"expected JSON, got {self.content_type}: is something between us and the API?"
-            )
-        headers = self._response.headers
-        is_framed = "Content-Length" in headers or "Transfer-Encoding" in headers
-        if (self.is_lines if is_lines is None else is_lines) and not is_framed:
-            raise TransportError(
-                "newline-delimited records came without Content-Length or chunked framing: "
-                "it could not be seen if they were cut"
-            )
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it arrives, decompressed; TransportError where it is cut or corrupt."""
-        encoding = self._response.headers.get("Content-Encoding", "")
-        decompressor = open_decompressor(encoding)
-        waited_seconds, arrived_bytes = 0.0, 0
-        while True:
-            begun = time.monotonic()
-            with _translated(self._connection._token):  # noqa: SLF001  (it is kept out of messages)
-                data = await self._response.content.readany()
-            if not data:
-                break
-            self._connection.bytes_received += len(data)
-            waited_seconds += time.monotonic() - begun
-            arrived_bytes += len(data)
-            if arrived_bytes >= self._timeouts.progress_bytes:
-                waited_seconds, arrived_bytes = 0.0, 0
-            elif waited_seconds >= self._timeouts.progress_seconds:
-                raise TransportError(
-                    f"only {arrived_bytes} bytes came in {waited_seconds:.0f} seconds of waiting"
-                )
-            for piece in decompressor.feed(data):
-                yield piece
-        decompressor.finish()
-
-
-def _checked_base(text: str, *, allow_http: bool) -> URL:
-    try:
-        base = URL(text)
-        port = base.port
-    except ValueError:
-        base, port = URL(), None
-    if base.scheme not in ("http", "https") or not base.host or port == 0:
-        raise UsageError(f"expected a URL such as {DEFAULT_BASE_URL}, got {text!r} (--base-url)")
-    if base.user or base.password or base.query_string or base.fragment:
-        raise UsageError("the base URL must have no user, query or fragment (--base-url)")
-    if base.scheme == "http" and not allow_http and not _is_loopback(base.host):
-        raise UsageError(
-            f"the token would go to {base.host} unencrypted: use https, or say --allow-http"
-        )
-    return base
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @contextmanager
 def _translated(token: str) -> Iterator[None]:
     try:
         yield
-    except StreamlicError:
-        raise
-    except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
-        is_certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
+    except (aiohttp.ClientError, OSError) as error:  # A TimeoutError is an OSError.
         raise TransportError(
-            _said(error).replace(token, "***"), retryable=not is_certificate
+            _said(error, one_line(str(error), hide=token)),
+            retryable=not isinstance(error, _HOPELESS),
         ) from error
 
 
-def _said(error: BaseException) -> str:
+def _said(error: Exception, detail: str) -> str:
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "the API could not be reached in time"
+    if type(error) is TimeoutError:
+        return "no answer came in time"
     if isinstance(error, TimeoutError):
         return "the API fell silent"
     if isinstance(error, aiohttp.ClientPayloadError):
-        return f"the body was cut before its end: {one_line(str(error))}"
+        return f"the body was cut before its end: {detail}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the API closed the connection without an answer"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"the API could not be reached: {one_line(str(error))}"
-    return f"the connection failed: {one_line(str(error) or type(error).__name__)}"
+        return f"the API could not be reached: {detail}"
+    return f"the connection failed: {detail or type(error).__name__}"

@@ -1,13 +1,17 @@
-"""The API token: where it comes from, and that nobody sees it."""
+"""The API token: where it comes from, where it may go, and that nobody sees it."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from yarl import URL
+
 from streamlic.errors import UsageError
 
+DEFAULT_BASE_URL = "https://api.truto.one"
 TOKEN_VARIABLE = "TRUTO_API_TOKEN"  # noqa: S105  (the variable's name is no secret)
 
 
@@ -55,3 +59,47 @@ class TokenSource:
     def from_value(cls, token: str) -> TokenSource:
         """Return a source that always gives this token."""
         return cls(lambda: token, "the value given")
+
+
+def checked_base_url(text: str, *, allow_http: bool) -> URL:
+    """Return the URL below which the API is; UsageError for one that the token must not go to.
+
+    HTTPS only, unless the host is this machine or ``allow_http`` is given.
+    """
+    try:
+        base = URL(text)
+        port = base.port
+    except ValueError:
+        base, port = URL(), None
+    if base.scheme not in ("http", "https") or not base.host or port == 0:
+        raise UsageError(
+            f"expected a URL such as {DEFAULT_BASE_URL}, got {text[:80]!r} (--base-url)"
+        )
+    if base.user or base.password or base.query_string or base.fragment:
+        raise UsageError("the base URL must have no user, query or fragment (--base-url)")
+    if base.scheme == "http" and not allow_http and not _is_loopback(base.host):
+        raise UsageError(
+            f"the token would go to {base.host} unencrypted: use https, or say --allow-http"
+        )
+    return base
+
+
+def redirect_target(url: URL, location: str) -> URL | None:
+    """Return where a redirect leads from ``url``; None where the token must not go there.
+
+    Another scheme, host or port is another origin (RFC 6454), and a user in the URL would take
+    the token's place.
+    """
+    try:
+        target = url.join(URL(location))
+        is_same = bool(location) and target.origin() == url.origin()
+    except ValueError:
+        return None
+    return target if is_same and target.user is None and target.password is None else None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

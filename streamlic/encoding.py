@@ -1,7 +1,8 @@
 """Compressed bodies: pieces of bounded size come out, and a body that was cut is noticed.
 
 Codings are those of RFC 9110, section 8.4.1, and br (RFC 7932). A cut gzip stream inside whole HTTP
-framing ends cleanly for most clients, aiohttp among them; here it is an error.
+framing ends cleanly for most clients, aiohttp among them; here it is an error. A stream of several
+gzip members that was cut between two of them looks whole: only the JSON inside can tell.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import brotli
 from streamlic.errors import TransportError
 
 ACCEPT_ENCODING = "gzip, deflate, br"
+_GZIP = 16 + zlib.MAX_WBITS  # What zlib takes for "with gzip's header and trailer".
 PIECE_BYTES = 256 * 1024
 """The most that one piece holds, so that a small body that unpacks to gigabytes costs no memory."""
 
@@ -35,7 +37,7 @@ def open_decompressor(content_encoding: str) -> Decompressor:
     if coding in ("", "identity"):
         return _Identity()
     if coding in ("gzip", "x-gzip"):
-        return _Zlib(31)
+        return _Zlib(_GZIP)
     if coding == "deflate":
         return _Zlib(None)
     if coding == "br":
@@ -64,6 +66,8 @@ class _Zlib:
     def feed(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._stream is None or self._stream.eof:
+                if self._stream and self._window_bits != _GZIP:
+                    raise TransportError("the compressed body goes on after its end")
                 if self._window_bits is None:  # RFC 1950's header; some servers leave it out.
                     has_header = data[0] & 0x0F == 8
                     self._window_bits = zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
@@ -77,17 +81,15 @@ class _Zlib:
             data = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
 
     def finish(self) -> None:
-        if self._stream is not None and not self._stream.eof:
+        if self._stream is None or not self._stream.eof:
             raise TransportError("the compressed body was cut before its end")
 
 
 class _Brotli:
     def __init__(self) -> None:
         self._stream: Any = brotli.Decompressor()
-        self._is_begun = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        self._is_begun = self._is_begun or bool(data)
         while not self._stream.is_finished():
             try:
                 piece = self._stream.process(data, output_buffer_limit=PIECE_BYTES)
@@ -102,5 +104,5 @@ class _Brotli:
             raise TransportError("the compressed body goes on after its end")
 
     def finish(self) -> None:
-        if self._is_begun and not self._stream.is_finished():
+        if not self._stream.is_finished():
             raise TransportError("the compressed body was cut before its end")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ MAX_WAIT_SECONDS = 300.0
 """The longest wait that a server's header is believed."""
 _MARGIN_SECONDS = 0.1  # Requests do not travel equally fast: the server's window is not quite ours.
 _MAX_ACCOUNTS = 10_000
-_RATE = re.compile(r"(\d+)/(\d+(?:\.\d+)?)s")
+_RATE = re.compile(r"([0-9]{1,6})/([0-9]{1,6}(?:\.[0-9]{1,6})?)s")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def parse_rate_limit(text: str) -> RateLimit | None:
 
 
 class SlidingWindow:
-    """The times of the last requests, and how long the next one has to wait."""
+    """The times of the last requests, in their order, and how long the next one has to wait."""
 
     def __init__(self, limit: RateLimit) -> None:
         self._limit = limit
@@ -75,6 +76,17 @@ class SlidingWindow:
     def record(self, now: float) -> None:
         """Count a request that goes at ``now``."""
         self._sent.append(now)
+
+    def sent(self, recorded: float, now: float) -> None:
+        """Count a request at ``now`` that was recorded earlier: connecting took its time.
+
+        One that is not in the log any more, or was counted so before, was sent once more.
+        """
+        if recorded in self._sent:
+            self._sent.remove(recorded)
+        elif len(self._sent) == self._limit.requests:
+            self._sent.popleft()
+        insort(self._sent, now)
 
     def wait_until(self, moment: float) -> None:
         """Let no request go before ``moment``: the server said so."""
@@ -103,6 +115,24 @@ class Pacing:
             self._token.record(now)
             self._window(account).record(now)
 
+    def sent(self, account: str, recorded: float, now: float) -> None:
+        """Correct the time of a recorded request to ``now``, when it has really been sent.
+
+        The server counts what arrives: a request that waited for its connection counts later.
+        """
+        if self._is_counted:
+            self._token.sent(recorded, now)
+            self._window(account).sent(recorded, now)
+
+    def penalize(self, account: str, seconds: float, now: float, *, is_vendors: bool) -> None:
+        """Let the account's requests wait for what a 429 named.
+
+        One of Truto's own does not say which tier it means, so that all accounts wait.
+        """
+        self._window(account).wait_until(now + seconds)
+        if not is_vendors:
+            self._token.wait_until(now + seconds)
+
     def observe(self, account: str, headers: Mapping[str, str], now: float) -> None:
         """Respect ``ratelimit-remaining: 0``: wait for ``ratelimit-reset`` seconds."""
         reset = _seconds(headers.get("ratelimit-reset"))
@@ -119,6 +149,32 @@ class Pacing:
         return window
 
 
+class ProgressWatch:
+    """Sees to it that ``progress_bytes`` arrive in each ``progress_seconds`` of waiting for them.
+
+    Only time spent waiting for the network is given to it, so that a slow consumer is no lack of
+    progress; a server that sends a byte now and then is.
+    """
+
+    def __init__(self, progress_bytes: int, progress_seconds: float) -> None:
+        self._progress_bytes = progress_bytes
+        self._progress_seconds = progress_seconds
+        self._arrived_bytes = 0
+        self._waited_seconds = 0.0
+
+    def arrived(self, size_bytes: int, waited_seconds: float) -> None:
+        """Count bytes and the wait that they took; TransportError where it took too long."""
+        self._arrived_bytes += size_bytes
+        self._waited_seconds += waited_seconds
+        if self._arrived_bytes >= self._progress_bytes:
+            self._arrived_bytes, self._waited_seconds = 0, 0.0
+        elif self._waited_seconds >= self._progress_seconds:
+            raise TransportError(
+                f"only {self._arrived_bytes} bytes came in {self._waited_seconds:.0f} seconds "
+                "of waiting"
+            )
+
+
 def retry_after_seconds(
     headers: Mapping[str, str], now: datetime, *, is_rate_limit: bool = False
 ) -> float | None:
@@ -131,11 +187,10 @@ def retry_after_seconds(
     if waits == [None] and text:
         try:
             moment = parsedate_to_datetime(text)
-        except ValueError:
-            pass
-        else:
             moment = moment.replace(tzinfo=moment.tzinfo or UTC)
             waits = [max((moment - now).total_seconds(), 0.0)]
+        except (ValueError, OverflowError):  # No date, or one that no clock can show.
+            pass
     if is_rate_limit:
         waits.append(_seconds(headers.get("ratelimit-reset")))
     known = [wait for wait in waits if wait is not None]
@@ -143,7 +198,8 @@ def retry_after_seconds(
 
 
 def _seconds(text: str | None) -> float | None:
-    return float(text) if text and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text.strip()) else None
+    is_number = text and re.fullmatch(r"[0-9]+(\.[0-9]+)?", text.strip())
+    return float(text) if text and is_number else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +207,8 @@ class RetryPolicy:
     """How often one page is asked for, and how long to wait in between.
 
     ``max_attempts`` counts attempts on the same page, that is, without progress.
-    ``backoff_seconds`` is doubled for each attempt up to ``max_backoff_seconds``; 0 takes all
-    waiting out, for tests.
+    ``backoff_seconds`` is doubled for each attempt up to ``max_backoff_seconds``, and something
+    between its half and its whole is waited; 0 takes all waiting out, for tests.
     """
 
     max_attempts: int = 6
@@ -168,8 +224,9 @@ class RetryPolicy:
         allowed = self.max_attempts if _may_pass(error) else 2 if _may_be_spoilt(error) else 1
         if attempt >= allowed:
             return None
-        backoff = min(self.backoff_seconds * 2 ** (attempt - 1), self.max_backoff_seconds)
-        jitter = random.uniform(0, backoff)  # noqa: S311  (it spreads load; it guards nothing)
+        doubled = self.backoff_seconds * 2 ** min(attempt - 1, 60)
+        backoff = min(doubled, self.max_backoff_seconds)
+        jitter = random.uniform(0, backoff / 2)  # noqa: S311  (it spreads load, and guards nothing)
         named = error.retry_after_seconds if isinstance(error, ApiError) else None
         return backoff / 2 + jitter if named is None else named + jitter
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,55 +21,7 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.pacing import RetryPolicy
-from streamlic.request import LicensesRequest
-
-ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
-TOKEN = "secret-token"
-BODY = b'{"result":[{"id":"a"},{"id":"b"}],"next_cursor":null}'
-OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-REQUEST = LicensesRequest(account=ACCOUNT)
-Answer = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
-
-
-def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
-    lines = [b"HTTP/1.1 " + status, *headers, b"Content-Length: %d" % len(body)]
-    return b"\r\n".join([*lines, b"", body])
-
-
-def chunked(body: bytes, *, is_ended: bool = True) -> bytes:
-    last = b"0\r\n\r\n" if is_ended else b""
-    return OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(body), body) + last
-
-
-@asynccontextmanager
-async def server(*answers: Answer) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Answer each connection's only request with the next answer, then close."""
-    asked: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            asked.append(await reader.readuntil(b"\r\n\r\n"))
-            answer = answers[min(len(asked), len(answers)) - 1]
-            if isinstance(answer, bytes):
-                writer.write(answer)
-            else:
-                await answer(writer)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with listening:
-        port = listening.sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}", asked
-
-
-def connection(url: str, token: TokenSource | None = None, **given: Any) -> Connection:
-    source = token or TokenSource.from_value(TOKEN)
-    retry = RetryPolicy(backoff_seconds=0)
-    return Connection(source, base_url=url, rate_limit=None, retry=retry, **given)
+from tests.raw_server import BODY, OK, REQUEST, TOKEN, Answer, chunked, connection, server, whole
 
 
 async def rows(asking: Connection, retries: int = 1) -> int:
@@ -109,7 +59,7 @@ async def test_a_request_carries_the_token_and_says_who_asks() -> None:
     assert asked[0].startswith(
         b"GET /prefix/unified/user-directory/licenses?integrated_account_id="
     )
-    assert b"Authorization: Bearer secret-token\r\n" in asked[0]
+    assert f"Authorization: Bearer {TOKEN}\r\n".encode() in asked[0]
     assert b"Accept-Encoding: gzip, deflate, br\r\n" in asked[0]
     assert b"User-Agent: streamlic/" in asked[0]
 
@@ -265,7 +215,8 @@ def test_plain_http_is_for_loopback(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.com", "ftp://127.0.0.1", "https://", "", "https://h?x"]
+    "url",
+    ["http://example.com", "ftp://127.0.0.1", "https://", "", "https://h?x", "http://127.0.0.1:0"],
 )
 def test_other_base_urls_are_refused(url: str) -> None:
     with pytest.raises(UsageError, match=r"--base-url|--allow-http"):

@@ -84,6 +84,19 @@ def test_a_coding_that_was_not_asked_for_is_refused() -> None:
         open_decompressor("zstd")
 
 
-def test_an_empty_body_needs_no_stream() -> None:
-    for coding in ("gzip", "deflate", "br", ""):
-        assert list(pieces(coding, [])) == []
+def test_an_empty_body_is_no_compressed_one() -> None:
+    """Even nothing, compressed, takes some bytes: without them it was cut."""
+    assert list(pieces("", [])) == []
+    assert list(pieces("gzip", [gzip.compress(b"")])) == []
+    for coding in ("gzip", "deflate", "br"):
+        with pytest.raises(TransportError, match="cut"):
+            list(pieces(coding, []))
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "raw deflate", "br"])
+@pytest.mark.parametrize("is_apart", [True, False])
+def test_nothing_may_follow_a_compressed_body(coding: str, is_apart: bool) -> None:
+    name, body = CODINGS[coding]
+    chunks = [body, b"{}"] if is_apart else [body + b"{}"]
+    with pytest.raises(TransportError, match=r"corrupt|goes on"):
+        list(pieces(name, chunks))

@@ -1,0 +1,87 @@
+"""HTTP answers byte for byte, from a raw socket, and a connection that asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ssl import SSLContext
+from typing import Any
+
+from streamlic.client import Connection
+from streamlic.credentials import TokenSource
+from streamlic.pacing import RetryPolicy
+from streamlic.request import LicensesRequest
+
+ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
+OTHER_ACCOUNT = "0aa44730-dd91-461e-bd6a-aedd9e0ad79d"
+TOKEN = 'se"cret/token'
+"""It has characters that JSON escapes, or may escape."""
+BODY = b'{"result":[{"id":"a"},{"id":"b"}],"next_cursor":null}'
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+REQUEST = LicensesRequest(account=ACCOUNT)
+Answer = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+    """Return an answer that its Content-Length frames."""
+    lines = [b"HTTP/1.1 " + status, *headers, b"Content-Length: %d" % len(body)]
+    return b"\r\n".join([*lines, b"", body])
+
+
+def chunked(body: bytes, *, is_ended: bool = True) -> bytes:
+    """Return an answer of one chunk, with the last chunk of length 0 or without."""
+    last = b"0\r\n\r\n" if is_ended else b""
+    return OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(body), body) + last
+
+
+class Asked(list[bytes]):
+    """The heads of the requests that came, and over how many connections."""
+
+    connections = 0
+
+
+@asynccontextmanager
+async def server(
+    *answers: Answer, is_kept: bool = False, tls: SSLContext | None = None
+) -> AsyncIterator[tuple[str, Asked]]:
+    """Give each request the next answer, the last one ever after.
+
+    The connection is closed after an answer, unless ``is_kept``.
+    """
+    asked = Asked()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.connections += 1
+        try:
+            while True:
+                asked.append(await reader.readuntil(b"\r\n\r\n"))
+                answer = answers[min(len(asked), len(answers)) - 1]
+                if isinstance(answer, bytes):
+                    writer.write(answer)
+                else:
+                    await answer(writer)
+                await writer.drain()
+                if not is_kept:
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}", asked
+
+
+def connection(url: str, token: TokenSource | None = None, **given: Any) -> Connection:
+    """Return a connection without pacing, and without waiting before retries."""
+    given = {"rate_limit": None, "retry": RetryPolicy(backoff_seconds=0), **given}
+    return Connection(token or TokenSource.from_value(TOKEN), base_url=url, **given)
+
+
+async def body_of(asking: Connection, request: LicensesRequest = REQUEST) -> bytes:
+    """Ask once, and return the whole body."""
+    async with asking.page(request) as page:
+        return b"".join([chunk async for chunk in page.chunks()])

@@ -1,0 +1,292 @@
+"""A session over many pages: its connections, its token, its pacing, and how it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlic.client import Connection, Retry
+from streamlic.credentials import TokenSource
+from streamlic.errors import AuthenticationError, RateLimited, TransportError, UsageError
+from streamlic.pacing import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, RetryPolicy
+from streamlic.request import LicensesRequest
+from tests.raw_server import (
+    ACCOUNT,
+    BODY,
+    OK,
+    OTHER_ACCOUNT,
+    REQUEST,
+    TOKEN,
+    body_of,
+    chunked,
+    connection,
+    server,
+    whole,
+)
+
+DENIED = whole(b'{"statusCode":401,"message":"expired"}', status=b"401 Unauthorized")
+
+
+async def attempted(asking: Connection, retries: list[Retry]) -> bytes:
+    """Read a page as the job does, with its retries."""
+    async for attempt in asking.attempts(retries.append):
+        with attempt:
+            return await body_of(asking)
+    raise AssertionError
+
+
+async def test_pages_in_a_row_share_one_connection_until_one_is_left_early() -> None:
+    unfinished = OK + b"Content-Length: 500\r\n\r\n" + BODY
+    answers = [chunked(BODY), whole(BODY), chunked(BODY), unfinished, whole(BODY)]
+    async with server(*answers, is_kept=True) as (url, asked), connection(url) as asking:
+        for _ in range(3):
+            assert await body_of(asking) == BODY
+        assert asked.connections == 1
+        async with asking.page(REQUEST) as page:
+            assert await anext(page.chunks()) == BODY
+        assert await body_of(asking) == BODY
+        assert asked.connections == 2
+        assert asking.bytes_received == 5 * len(BODY)
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_no_failure() -> None:
+    async with server(whole(BODY)) as (url, asked), connection(url) as asking:
+        for _ in range(3):
+            assert await body_of(asking) == BODY
+            await asyncio.sleep(0)
+        assert asked.connections == 3
+        assert asking.retries == 0
+
+
+async def test_a_cancelled_page_is_closed_and_not_tried_again() -> None:
+    """Whether its head, or its body, was still to come."""
+    begun, closed = asyncio.Event(), asyncio.Event()
+
+    async def dripping(writer: asyncio.StreamWriter, start: bytes) -> None:
+        writer.write(start)
+        try:
+            while True:
+                begun.set()
+                await asyncio.sleep(0.01)
+                writer.write(b" ")
+                await writer.drain()
+        except ConnectionError:
+            closed.set()
+
+    for start in (OK + b"Content-Length: 500\r\n\r\n{", b"HTTP/1.1 200 OK\r\nX: "):
+        begun.clear()
+        closed.clear()
+        answer = partial(dripping, start=start)
+        async with server(answer) as (url, asked), connection(url) as asking:
+            retries: list[Retry] = []
+            task = asyncio.create_task(attempted(asking, retries))
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await asyncio.wait_for(closed.wait(), 5)
+            assert len(asked) == 1
+            assert retries == []
+
+
+async def test_a_wait_before_a_retry_can_be_cancelled() -> None:
+    waiting = asyncio.Event()
+    policy = RetryPolicy(backoff_seconds=1000, max_backoff_seconds=1000)
+    async with server(whole(b"{}", status=b"502 Bad")) as (url, asked):
+        async with connection(url, retry=policy) as asking:
+
+            async def read() -> None:
+                async for attempt in asking.attempts(lambda _: waiting.set()):
+                    with attempt:
+                        await body_of(asking)
+
+            task = asyncio.create_task(read())
+            await waiting.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert len(asked) == 1
+
+
+async def test_who_watches_is_told_of_each_retry() -> None:
+    bad = whole(b'{"message":"later"}', status=b"502 Bad Gateway")
+    async with server(bad, bad, whole(BODY)) as (url, _), connection(url) as asking:
+        retries: list[Retry] = []
+        assert await attempted(asking, retries) == BODY
+    assert [(one.attempt, one.wait_seconds) for one in retries] == [(1, 0), (2, 0)]
+    assert all("later" in str(one.error) for one in retries)
+    assert asking.retries == 2
+
+
+async def test_a_token_may_expire_more_than_once_in_a_run(tmp_path: Path) -> None:
+    """Each page may meet one 401, if the token that is read then is another one."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    answers = [DENIED, whole(BODY), DENIED, whole(BODY), DENIED, DENIED, whole(BODY)]
+    async with server(*answers, is_kept=True) as (url, asked):
+        async with connection(url, TokenSource.from_file(file)) as asking:
+            for token in ("second", "third"):
+                file.write_text(token)
+                assert await body_of(asking) == BODY
+                assert f"Bearer {token}\r\n".encode() in asked[-1]
+            file.write_text("fourth")
+            with pytest.raises(AuthenticationError, match="token is wrong or expired"):
+                await body_of(asking)
+            assert len(asked) == 6
+
+
+async def test_a_page_meets_one_401_only_however_often_the_token_changes() -> None:
+    tokens = iter(f"token-{number}" for number in range(100))
+    source = TokenSource(lambda: next(tokens), "a source of tokens")
+    async with server(DENIED) as (url, asked), connection(url, source) as asking:
+        with pytest.raises(AuthenticationError):
+            await body_of(asking)
+    assert len(asked) == 2
+
+
+async def test_a_token_that_is_gone_when_it_expires_is_an_error_of_the_token(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("first")
+    async with server(DENIED) as (url, _):
+        async with connection(url, TokenSource.from_file(file)) as asking:
+            file.unlink()
+            with pytest.raises(AuthenticationError) as caught:
+                await body_of(asking)
+    assert isinstance(caught.value.__cause__, UsageError)
+
+
+async def test_two_pages_may_meet_the_same_expiry(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first")
+    both = asyncio.Barrier(2)
+
+    async def denied(writer: asyncio.StreamWriter) -> None:
+        await both.wait()
+        writer.write(DENIED)
+
+    async with server(denied, denied, whole(BODY)) as (url, asked):
+        async with connection(url, TokenSource.from_file(file)) as asking:
+            file.write_text("second")
+            first, second = await asyncio.gather(body_of(asking), body_of(asking))
+            assert first == second == BODY
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(("is_vendors", "others_wait"), [(True, False), (False, True)])
+async def test_a_429_lets_all_wait_whom_it_concerns(is_vendors: bool, others_wait: bool) -> None:
+    body = b'{"truto_is_remote_error":true}' if is_vendors else b"{}"
+    refused = whole(body, b"Retry-After: 100", status=b"429 Too Many Requests")
+    async with server(refused) as (url, _), connection(url) as asking:
+        with pytest.raises(RateLimited):
+            await body_of(asking)
+        now = time.monotonic()
+        assert 90 < asking._pacing.delay(ACCOUNT, now) <= 100
+        assert (asking._pacing.delay(OTHER_ACCOUNT, now) > 90) == others_wait
+
+
+async def test_limits_that_an_answer_tells_are_respected() -> None:
+    headers = [b"RateLimit-Remaining: 0", b"RateLimit-Reset: 70"]
+    async with server(whole(BODY, *headers)) as (url, _), connection(url) as asking:
+        await body_of(asking)
+        now = time.monotonic()
+        assert 60 < asking._pacing.delay(ACCOUNT, now) <= 70
+        assert asking._pacing.delay(OTHER_ACCOUNT, now) == 0
+
+
+async def test_a_request_counts_from_when_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server counts what arrives: finding the host and connecting come before."""
+    connected: list[float] = []
+    sent: list[tuple[float, float]] = []
+    look_up = asyncio.BaseEventLoop.getaddrinfo
+
+    async def slowly(self: asyncio.BaseEventLoop, *args: Any, **given: Any) -> Any:
+        await asyncio.sleep(0.05)
+        found = await look_up(self, *args, **{**given, "family": socket.AF_INET})
+        connected.append(time.monotonic())
+        return found
+
+    count = Pacing.sent
+
+    def counting(self: Pacing, account: str, recorded: float, now: float) -> None:
+        sent.append((recorded, now))
+        count(self, account, recorded, now)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", slowly)
+    monkeypatch.setattr(Pacing, "sent", counting)
+    async with server(whole(BODY), is_kept=True) as (url, _):
+        named = url.replace("127.0.0.1", "localhost")
+        async with connection(named, rate_limit=ACCOUNT_RATE_LIMIT) as asking:
+            for _ in range(2):
+                await body_of(asking)
+            log = list(asking._pacing._window(ACCOUNT)._sent)
+    assert sent[0][0] < connected[0] <= sent[0][1]
+    assert log == [now for _, now in sent]
+    assert len(log) == 2
+
+
+async def test_requests_at_once_wait_for_one_another() -> None:
+    """The second may go only in a minute: not because the first is not yet on the wire."""
+    async with server(whole(BODY)) as (url, asked):
+        async with connection(url, rate_limit=RateLimit(1, 60)) as asking:
+            tasks = [asyncio.create_task(body_of(asking)) for _ in range(2)]
+            done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            assert [task.result() for task in done] == [BODY]
+            await asyncio.wait(waiting, timeout=0.1)
+            assert len(asked) == 1
+            waiting.pop().cancel()
+
+
+async def test_both_tiers_are_kept_over_real_requests() -> None:
+    """The 51st request of an account, and only that, has to wait; another account's goes."""
+    async with server(whole(BODY), is_kept=True) as (url, _):
+        async with connection(url, rate_limit=ACCOUNT_RATE_LIMIT) as asking:
+            for _ in range(50):
+                await body_of(asking)
+            now = time.monotonic()
+            assert asking._pacing.delay(ACCOUNT, now) > 0
+            assert asking._pacing.delay(OTHER_ACCOUNT, now) == 0
+            assert await body_of(asking, LicensesRequest(account=OTHER_ACCOUNT)) == BODY
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+async def test_a_certificate_that_nobody_vouches_for_ends_it_at_once(tmp_path: Path) -> None:
+    """The token is not sent, and there is no second attempt."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    await asyncio.to_thread(
+        subprocess.run,
+        f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout {key} "
+        f"-addext subjectAltName=IP:127.0.0.1 -out {certificate}".split(),
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    async with server(whole(BODY), tls=tls) as (url, asked), connection(url) as asking:
+        retries: list[Retry] = []
+        with pytest.raises(TransportError, match="certificate") as caught:
+            await attempted(asking, retries)
+        assert not caught.value.retryable
+    assert asked == []
+    assert retries == []
+
+
+def test_the_token_is_in_no_repr() -> None:
+    asking = connection("http://127.0.0.1:1")
+    assert TOKEN not in repr(asking)
+    assert TOKEN not in repr(asking._source)
+
+
+async def test_a_connection_that_was_not_entered_says_so() -> None:
+    with pytest.raises(UsageError, match="entered"):
+        await body_of(connection("http://127.0.0.1:1"))
