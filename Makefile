@@ -4,9 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# What the compiled engine is made from: a change of it installs streamlic again.
+ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx streamlic/decoder/core/*)
+
 .PHONY: demo test test-slow lint bench clean
 
-$(VENV)/.run: pyproject.toml
+$(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
@@ -34,3 +37,4 @@ bench: $(VENV)/.dev  ## the parsing path and its neighbours, side by side
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-licenses .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f streamlic/decoder/_fast.*.so

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -11,12 +12,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamlic.decoder import Decoder, Envelope, open_decoder
+from streamlic.decoder import Decoder, DecoderOptions, Envelope, open_decoder, why_not_fast
 from streamlic.errors import DecodeError
 from streamlic.schema import LICENSE_SCHEMA
 
 Verdict = tuple[str, int, str]
 STRINGS = ("id", "name", "description", "currency", "status")
+
+
+def decoders(schema: pa.Schema, **options: Any) -> Iterator[Decoder]:
+    """Yield a decoder of every engine, and of every set of instructions."""
+    yield open_decoder(schema, engine="reference", **options)
+    if not why_not_fast():
+        from streamlic.decoder._fast import SIMD, FastDecoder, best
+
+        for simd in SIMD[: SIMD.index(best()) + 1]:
+            yield FastDecoder(schema, DecoderOptions(**options), simd=simd)
 
 
 def decode(
@@ -26,8 +37,53 @@ def decode(
     schema: pa.Schema = LICENSE_SCHEMA,
     **options: Any,
 ) -> tuple[pa.Table, Envelope]:
-    """Decode a body cut at these indexes."""
-    decoder: Decoder = open_decoder(schema, **options)
+    """Decode a body cut at these indexes, with every engine: their answers must be equal."""
+    first: Any = None
+    for decoder in decoders(schema, **options):
+        try:
+            answer: Any = decoded(decoder, body, cuts, schema)
+        except DecodeError as error:
+            answer = error
+        if first is None:
+            first = answer
+        else:
+            assert_equal(first, answer)
+    if isinstance(first, DecodeError):
+        raise first
+    table, envelope = first
+    return table, envelope
+
+
+def assert_equal(reference: Any, other: Any) -> None:
+    """Compare two engines' answers: tables with their batches and envelopes, or verdicts."""
+    if isinstance(reference, DecodeError) or isinstance(other, DecodeError):
+        assert verdict(reference) == verdict(other)
+        return
+    table, envelope = reference
+    other_table, other_envelope = other
+    assert other_envelope == envelope
+    assert other_table.schema.equals(table.schema, check_metadata=True)
+    lengths = [len(batch) for batch in table.to_batches()]
+    assert [len(batch) for batch in other_table.to_batches()] == lengths
+    if not other_table.equals(table):
+        assert other_table.to_pylist() == table.to_pylist()
+        raise AssertionError("the tables differ, though their rows do not")
+    for column in other_table.columns:
+        for chunk in column.chunks:
+            chunk.validate(full=True)
+
+
+def verdict(answer: Any) -> Any:
+    """Return what a verdict says, to be compared."""
+    if isinstance(answer, DecodeError):
+        return type(answer).__name__, answer.position, answer.path, str(answer)
+    return "no error"
+
+
+def decoded(
+    decoder: Decoder, body: bytes, cuts: list[int] | None, schema: pa.Schema
+) -> tuple[pa.Table, Envelope]:
+    """Decode a body cut at these indexes, with one decoder."""
     batches = []
     edges = [0, *(cuts or []), len(body)]
     for start, end in pairwise(edges):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from streamlic.decoder import engine_named, open_decoder
+from streamlic.decoder import NO_FAST, engine_named, open_decoder, why_not_fast
 from streamlic.errors import DecodeError, LimitExceeded, RescueError, TruncatedBody, UsageError
 from streamlic.schema import JSON_RESCUED, RAW_SCHEMA, json_field
 from tests.judge import check_rows, decode, outcome, parsed
@@ -52,6 +53,14 @@ def test_what_did_not_fit_is_kept_in_document_order_with_its_own_text() -> None:
     assert table["_rescued"].to_pylist() == [
         '{"/id":[],"/a":"\\u00e9","/unit_amount":1e999,"/b":2e0}'
     ]
+
+
+def test_a_field_named_like_the_column_of_rescues_is_rescued() -> None:
+    table, _ = decode(b'[{"_rescued":1,"id":"a"}]')
+    assert table["_rescued"].to_pylist() == ['{"/_rescued":1}']
+    lost = pa.schema([json_field("lost", JSON_RESCUED)])
+    table, _ = decode(b'[{"lost":1},{},5]', schema=lost)
+    assert table["lost"].to_pylist() == ['{"/lost":1}', None, '{"":5}']
 
 
 def test_remote_data_keeps_its_text() -> None:
@@ -335,6 +344,10 @@ def test_depth_is_bounded_and_the_error_names_its_option() -> None:
         b'{"result":{"' + b"k" * 300,
         b'{"' + b"k" * 300 + b'":1,"result":[]}',
         b'{"x":"' + b"y" * 300 + b'","result":[]}',
+        b'{"result"' + b" " * 300 + b":[]}",
+        b'{"x":' + b" " * 300 + b"1}",
+        b'{"' + b"k" * 300 + b"\x01",
+        b'{"result":{"k"' + b" " * 300 + b"1}}",
         b'{"result":[[' + b"1," * 150,
     ],
 )
@@ -419,9 +432,25 @@ def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
         open_decoder(**options)
 
 
+@pytest.fixture
+def without_fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(NO_FAST, "1")
+    why_not_fast.cache_clear()
+    yield
+    why_not_fast.cache_clear()
+
+
+@pytest.mark.usefixtures("without_fast")
 def test_an_engine_asked_for_by_name_never_falls_back() -> None:
     assert engine_named("auto") == open_decoder().engine == "reference"
-    with pytest.raises(UsageError, match="use --engine auto or reference"):
+    with pytest.raises(UsageError, match=r"C\+\+17 compiler.*use --engine auto or reference"):
         open_decoder(engine="fast")
+
+
+def test_the_fastest_engine_is_the_one_that_is_taken() -> None:
+    """Where the fast engine was not built, all that compares engines would say nothing."""
+    assert why_not_fast() is None
+    assert engine_named("auto") == open_decoder().engine == "fast"
+    assert open_decoder(engine="reference").engine == "reference"
     with pytest.raises(UsageError, match="expected one of auto, reference, fast"):
         open_decoder(engine="turbo")

@@ -17,6 +17,8 @@ The contract, for every engine:
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -26,8 +28,18 @@ from streamlic.decoder.options import DecoderOptions
 from streamlic.errors import UsageError
 from streamlic.schema import LICENSE_SCHEMA, check_schema
 
-__all__ = ["ENGINES", "Decoder", "DecoderOptions", "Envelope", "engine_named", "open_decoder"]
+__all__ = [
+    "ENGINES",
+    "Decoder",
+    "DecoderOptions",
+    "Envelope",
+    "engine_named",
+    "open_decoder",
+    "why_not_fast",
+]
 
+NO_FAST = "STREAMLIC_NO_FAST"
+"""The environment variable that leaves the fast engine out, as if it had not been built."""
 ENGINES = ("auto", "reference", "fast")
 """What ``engine`` may be; ``auto`` is the fastest that this installation has."""
 
@@ -52,13 +64,28 @@ class Decoder(Protocol):
 
 def engine_named(engine: str) -> str:
     """Return which engine ``engine`` means here; UsageError if it is unknown or was not built."""
-    if engine in ("auto", "reference"):
-        return "reference"
-    if engine == "fast":
+    if engine not in ENGINES:
+        raise UsageError(f"expected one of {', '.join(ENGINES)}, got {engine!r} (--engine)")
+    why_not = why_not_fast()
+    if engine == "fast" and why_not:
         raise UsageError(
-            "the fast engine is not part of this installation: use --engine auto or reference"
+            f"the fast engine is not part of this installation ({why_not}): install a C++17 "
+            "compiler and then streamlic again (pip install --force-reinstall --no-cache-dir "
+            "streamlic), or use --engine auto or reference"
         )
-    raise UsageError(f"expected one of {', '.join(ENGINES)}, got {engine!r} (--engine)")
+    return "reference" if engine == "reference" or why_not else "fast"
+
+
+@cache
+def why_not_fast() -> str | None:
+    """Return why the fast engine cannot be had, None if it can."""
+    if os.environ.get(NO_FAST):
+        return f"{NO_FAST} is set"
+    try:
+        import streamlic.decoder._fast  # noqa: F401, PLC0415  (it comes late, like ijson)
+    except ImportError as error:
+        return str(error)
+    return None
 
 
 def open_decoder(
@@ -70,7 +97,11 @@ def open_decoder(
     an option out of its range, and an engine that this installation does not have.
     """
     check_schema(schema)
-    engine_named(engine)
+    given = DecoderOptions(**options)
+    if engine_named(engine) == "fast":
+        from streamlic.decoder._fast import FastDecoder  # noqa: PLC0415
+
+        return FastDecoder(schema, given)
     from streamlic.decoder.reference import ReferenceDecoder  # noqa: PLC0415  (ijson comes late)
 
-    return ReferenceDecoder(schema, DecoderOptions(**options))
+    return ReferenceDecoder(schema, given)

@@ -16,12 +16,14 @@ from typing import Any, Final
 import pyarrow as pa
 
 from streamlic.decoder.strict import PathStep
-from streamlic.schema import MISFIT, SCALARS, TIMESTAMP, json_role
+from streamlic.schema import JSON_RESCUED, MISFIT, SCALARS, TIMESTAMP, json_role
 
 Place = tuple[int, tuple[PathStep, ...]]
 """A value's place: the number of its row in the batch, and the path within the record."""
 
 _NONE: Final = type(None)
+_NO_NAME: Final = object()
+"""A key that no record has: itemgetter gives a tuple only where it is asked for two."""
 _USUAL: Final[dict[pa.DataType, frozenset[type]]] = {
     pa.string(): frozenset({str, _NONE}),
     pa.int64(): frozenset({int, _NONE}),
@@ -39,11 +41,12 @@ class RecordColumns:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._fields = [field for field in schema if json_role(field) is None]
-        self._known = frozenset(schema.names)
-        self._nothing: dict[str, Any] = dict.fromkeys(schema.names)
+        # A field of a record that is named like the column of what is rescued is unknown, too.
+        names = [field.name for field in schema if json_role(field) != JSON_RESCUED]
+        self._known = frozenset(names)
+        self._nothing: dict[Any, Any] = dict.fromkeys([*names, _NO_NAME])
         names = [field.name for field in self._fields]
-        # One name more, because itemgetter gives no tuple for a single one.
-        self._values_of = itemgetter(*names, next(iter(self._known)))
+        self._values_of = itemgetter(*names, _NO_NAME, _NO_NAME)
 
     def build(self, rows: list[Any]) -> tuple[dict[str, pa.Array], list[Place]]:
         """Return the columns by name, and the places of what did not fit, in no order."""

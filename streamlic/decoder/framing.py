@@ -354,17 +354,23 @@ class Framer:
         return True
 
     def _key(self) -> tuple[str, int]:
-        """Return the key at the index, and where its value begins."""
-        if self._buffer[self._index] != 0x22:
-            raise Malformed("expected a key in double quotes", self._index)
-        end = string_end(self._buffer, self._index)
-        key = text_of(mend_surrogates(self._buffer[self._index : end]))
-        colon = after_white_space(self._buffer, end)
-        if colon < len(self._buffer) and self._buffer[colon] != 0x3A:
-            raise Malformed("expected : after the key", colon, (key,))
+        """Return the key at the index, and where its value begins; both count as one with it."""
+        start = self._index
+        if self._buffer[start] != 0x22:
+            raise Malformed("expected a key in double quotes", start)
+        try:
+            end = string_end(self._buffer, start)
+            key = text_of(mend_surrogates(self._buffer[start:end]))
+            colon = after_white_space(self._buffer, end)
+            if colon < len(self._buffer) and self._buffer[colon] != 0x3A:
+                raise Malformed("expected : after the key", colon, (key,))
+        except Malformed as malformed:
+            self._check_bytes(start, malformed.index)
+            raise
         value = after_white_space(self._buffer, colon + 1)
         if value >= len(self._buffer):
             raise Unfinished((key,))
+        self._check_bytes(start, value)
         return key, value
 
     def _cut(self, start: int, step: PathStep, *, since: int) -> None:

@@ -1,0 +1,34 @@
+"""The Python face of the compiled engine."""
+
+from typing import Final
+
+import pyarrow as pa
+
+from streamlic.decoder.envelope import Envelope
+from streamlic.decoder.options import DecoderOptions
+
+SIMD: Final[tuple[str, ...]]
+"""The sets of instructions, the simplest first."""
+
+def best() -> str:
+    """Return the set of instructions that this processor and this build have."""
+
+class FastDecoder:
+    """Decode one body into record batches of ``schema``.
+
+    Feed every chunk, then close once. After a DecodeError the decoder is spent, and so is its
+    page: none of its batches may be committed. ``simd`` names other instructions than the best.
+    """
+
+    def __init__(
+        self, schema: pa.Schema, options: DecoderOptions, *, simd: str | None = None
+    ) -> None: ...
+    @property
+    def engine(self) -> str: ...
+    @property
+    def envelope(self) -> Envelope: ...
+    def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
+        """Take the next bytes; return the batches they filled, often none."""
+
+    def close(self) -> list[pa.RecordBatch]:
+        """Say that the body has ended; return what was left. Raises TruncatedBody if it is cut."""

@@ -1,0 +1,287 @@
+# distutils: language = c++
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The Python face of the compiled engine: options in, record batches and errors out."""
+
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdlib cimport free, malloc
+from libcpp cimport bool as cbool
+from libcpp.memory cimport shared_ptr, unique_ptr
+from libcpp.optional cimport optional
+from libcpp.string cimport string
+from libcpp.utility cimport move
+from libcpp.vector cimport vector
+
+import pyarrow as pa
+
+from streamlic.decoder.envelope import Envelope
+from streamlic.decoder.rescue import Rescued, why
+from streamlic.decoder.strict import path_text
+from streamlic.errors import DecodeError, LimitExceeded, RescueError, TruncatedBody, UsageError
+from streamlic.schema import JSON_RECORD, JSON_RESCUED, JSON_VALUE, TIMESTAMP, json_role
+
+
+cdef extern from "core/columns.h" namespace "streamlic" nogil:
+    cdef enum class Kind(uint8_t):
+        String, Int64, Double, Bool, Timestamp, Struct, List, Json, Rescued, Record
+
+    cdef cppclass CField "streamlic::Field":
+        string name
+        Kind kind
+        vector[CField] children
+
+    cdef cppclass Batch:
+        int64_t rows
+
+
+cdef extern from "core/strict.h" namespace "streamlic" nogil:
+    cdef cppclass Step:
+        string key
+        int64_t index
+
+    cdef enum class Fault(uint8_t):
+        # "None" and "Malformed" go by the default.
+        TooDeep, TooLong, Truncated, Rescue, Capacity, Memory
+
+
+cdef extern from "core/envelope.h" namespace "streamlic" nogil:
+    cdef cppclass CEnvelope "streamlic::Envelope":
+        optional[string] next_cursor
+        optional[string] prev_cursor
+        optional[string] next_link
+        optional[int64_t] result_count
+        cbool is_partial_response
+        cbool is_keyed
+        int64_t rows
+        int64_t rescued
+        vector[string] keys
+
+
+cdef extern from "core/record_reader.h" namespace "streamlic" nogil:
+    cdef enum class Simd(uint8_t):
+        Plain, Sse2, Avx2
+
+    Simd best_simd()
+
+
+cdef extern from "core/decoder.h" namespace "streamlic" nogil:
+    cdef cppclass Options:
+        vector[string] rows_path
+        cbool is_lines
+        cbool is_strict
+        int64_t batch_rows
+        int64_t batch_bytes
+        int64_t max_record_bytes
+        int max_depth
+
+    cdef cppclass Verdict:
+        Fault fault
+        string reason
+        int64_t position
+        vector[Step] path
+        string value
+
+    cdef cppclass BatchPool:
+        pass
+
+    cdef cppclass Decoder:
+        Decoder(vector[CField], Options, Simd) except +
+        cbool feed(const uint8_t*, size_t)
+        cbool close()
+        Verdict verdict()
+        CEnvelope envelope()
+        vector[unique_ptr[Batch]] take_batches()
+        shared_ptr[BatchPool] pool()
+
+
+cdef extern from "core/arrow_export.h" nogil:
+    cdef cppclass ArrowArray:
+        pass
+
+cdef extern from "core/arrow_export.h" namespace "streamlic" nogil:
+    void export_batch(unique_ptr[Batch], shared_ptr[BatchPool], ArrowArray*) except +
+    void release_array(ArrowArray*)
+
+
+SIMD = ("plain", "sse2", "avx2")
+"""The sets of instructions, the simplest first."""
+
+
+def best():
+    """Return the set of instructions that this processor and this build have."""
+    return SIMD[<int>best_simd()]
+
+
+cdef class FastDecoder:
+    """Decode one body into record batches of ``schema``.
+
+    Feed every chunk, then close once. After a DecodeError the decoder is spent, and so is its
+    page: none of its batches may be committed.
+    """
+
+    cdef unique_ptr[Decoder] _decoder
+    cdef object _schema
+    cdef object _options
+    cdef cbool _is_spent
+    cdef cbool _is_enveloped
+
+    def __init__(self, schema, options, *, simd=None):
+        cdef vector[CField] fields
+        cdef Options given
+        cdef Simd level = best_simd() if simd is None else <Simd><int>SIMD.index(simd)
+        for field in schema:
+            fields.push_back(_field(field))
+        given.rows_path = [step.encode() for step in options.rows_at.split(".")]
+        given.is_lines = options.is_lines
+        given.is_strict = options.is_strict
+        given.batch_rows = options.batch_rows
+        given.batch_bytes = options.batch_bytes
+        given.max_record_bytes = options.max_record_bytes
+        given.max_depth = options.max_depth
+        self._schema = schema
+        self._options = options
+        self._decoder.reset(new Decoder(fields, given, level))
+
+    @property
+    def engine(self):
+        """The engine's name."""
+        return "fast"
+
+    @property
+    def envelope(self):
+        """What the body said of itself; complete once the decoder is closed."""
+        cdef CEnvelope said = self._decoder.get().envelope()
+        return Envelope(
+            next_cursor=_text(said.next_cursor),
+            prev_cursor=_text(said.prev_cursor),
+            result_count=said.result_count.value() if said.result_count.has_value() else None,
+            is_partial_response=said.is_partial_response,
+            rows=said.rows,
+            rescued=said.rescued,
+            keys=tuple([key.decode() for key in said.keys]),
+            next_link=_text(said.next_link),
+            is_keyed=said.is_keyed,
+        )
+
+    def feed(self, bytes chunk not None):
+        """Take the next bytes; return the batches they filled, often none."""
+        cdef const uint8_t* data = chunk
+        cdef size_t size = len(chunk)
+        cdef cbool is_good
+        self._begin()
+        with nogil:
+            is_good = self._decoder.get().feed(data, size)
+        return self._batches(is_good, False)
+
+    def close(self):
+        """Say that the body has ended; return what was left. Raises TruncatedBody if it is cut."""
+        cdef cbool is_good
+        self._begin()
+        with nogil:
+            is_good = self._decoder.get().close()
+        return self._batches(is_good, True)
+
+    cdef _begin(self):
+        if self._is_spent:
+            raise UsageError("this decoder is spent: it was closed, or its body was bad")
+        self._is_spent = True  # Unless all goes well.
+
+    cdef _batches(self, cbool is_good, cbool is_last):
+        if not is_good:
+            raise self._error()
+        cdef vector[unique_ptr[Batch]] full = self._decoder.get().take_batches()
+        batches = [self._handed_over(move(full[i])) for i in range(full.size())]
+        self._is_spent = is_last
+        return batches
+
+    cdef _handed_over(self, unique_ptr[Batch] batch):
+        cdef ArrowArray* array = <ArrowArray*>malloc(sizeof(ArrowArray))
+        if array == NULL:
+            raise MemoryError
+        try:
+            export_batch(move(batch), self._decoder.get().pool(), array)
+        except BaseException:
+            free(array)
+            raise
+        capsule = PyCapsule_New(array, "arrow_array", _release_capsule)
+        return pa.record_batch(_Exported(self._schema, capsule))
+
+    cdef _error(self):
+        cdef Verdict verdict = self._decoder.get().verdict()
+        cdef Fault fault = verdict.fault
+        if fault == Fault.Memory:
+            return MemoryError("no memory for a batch of the body")
+        steps = tuple([_step(step) for step in verdict.path])
+        place = {"position": verdict.position, "path": path_text(steps)}
+        if fault == Fault.Rescue:
+            value = <bytes>verdict.value
+            in_record = steps[len(steps) - self._steps_in_record(steps) :]
+            reason = why(self._schema, value, Rescued(in_record, 0, len(value)))
+            return RescueError(f"{reason} (--strict)", **place)
+        reason = verdict.reason.decode()
+        if fault == Fault.TooDeep or fault == Fault.TooLong or fault == Fault.Capacity:
+            return LimitExceeded(reason, **place)
+        if fault == Fault.Truncated:
+            return TruncatedBody(reason, **place)
+        return DecodeError(reason, **place)
+
+    cdef _steps_in_record(self, steps):
+        """Return how many steps lead from the record to the value: those behind the row's own."""
+        in_envelope = tuple(self._options.rows_at.split("."))
+        is_enveloped = steps[: len(in_envelope)] == in_envelope and len(steps) > len(in_envelope)
+        return len(steps) - 1 - (len(in_envelope) if is_enveloped else 0)
+
+
+cdef class _Exported:
+    """What ``pyarrow.record_batch`` takes a batch from, once."""
+
+    cdef object _schema
+    cdef object _capsule
+
+    def __cinit__(self, schema, capsule):
+        self._schema = schema
+        self._capsule = capsule
+
+    def __arrow_c_array__(self, requested_schema=None):
+        return self._schema.__arrow_c_schema__(), self._capsule
+
+
+cdef void _release_capsule(object capsule) noexcept:
+    cdef ArrowArray* array = <ArrowArray*>PyCapsule_GetPointer(capsule, "arrow_array")
+    release_array(array)
+    free(array)
+
+
+cdef _text(optional[string] text):
+    return text.value().decode() if text.has_value() else None
+
+
+cdef _step(Step step):
+    return step.key.decode() if step.index < 0 else step.index
+
+
+cdef CField _field(field) except *:
+    cdef CField result
+    result.name = field.name.encode()
+    role = json_role(field)
+    kind = field.type
+    if role is not None:
+        roles = {JSON_VALUE: <int>Kind.Json, JSON_RESCUED: <int>Kind.Rescued, JSON_RECORD: <int>Kind.Record}
+        result.kind = <Kind><int>roles[role]
+    elif pa.types.is_list(kind):
+        result.kind = Kind.List
+        result.children.push_back(_field(kind.value_field))
+    elif pa.types.is_struct(kind):
+        result.kind = Kind.Struct
+        for child in kind:
+            result.children.push_back(_field(child))
+    else:
+        scalars = {
+            pa.string(): <int>Kind.String,
+            pa.int64(): <int>Kind.Int64,
+            pa.float64(): <int>Kind.Double,
+            pa.bool_(): <int>Kind.Bool,
+            TIMESTAMP: <int>Kind.Timestamp,
+        }
+        result.kind = <Kind><int>scalars[kind]
+    return result

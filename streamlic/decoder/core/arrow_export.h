@@ -1,0 +1,35 @@
+// A batch handed over through the Arrow C data interface, without a copy.
+// https://arrow.apache.org/docs/format/CDataInterface.html
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "columns.h"
+#include "decoder.h"
+
+extern "C" {
+struct ArrowArray {
+  int64_t length;
+  int64_t null_count;
+  int64_t offset;
+  int64_t n_buffers;
+  int64_t n_children;
+  const void** buffers;
+  ArrowArray** children;
+  ArrowArray* dictionary;
+  void (*release)(ArrowArray*);
+  void* private_data;
+};
+}
+
+namespace streamlic {
+
+// Fills `array` with a struct array of the batch's columns; it goes back to the pool when the last
+// part of the array is released.
+void export_batch(std::unique_ptr<Batch> batch, std::shared_ptr<BatchPool> pool, ArrowArray* array);
+
+// Releases what `export_batch` filled, if nobody has taken it over.
+void release_array(ArrowArray* array);
+
+}  // namespace streamlic

@@ -1,0 +1,113 @@
+#include "columns.h"
+
+#include <algorithm>
+
+namespace streamlic {
+
+namespace {
+
+constexpr int64_t kFirstRows = 1024;
+
+void grow_bits(Buffer& bits, int64_t had, int64_t rows) {
+  const auto kept = static_cast<size_t>((had + 7) / 8);
+  const auto wanted = static_cast<size_t>((rows + 7) / 8);
+  bits.reserve(wanted, kept);
+  std::memset(bits.data() + kept, 0, wanted - kept);
+}
+
+}  // namespace
+
+Column::Column(const Field& field) : kind_(field.kind) {
+  for (const Field& child : field.children) children_.emplace_back(child);
+  grow_rows(1);
+}
+
+void Column::grow_rows(int64_t rows) {
+  const int64_t wanted = std::max({kFirstRows, capacity_ * 2, rows});
+  grow_bits(validity_, capacity_, wanted);
+  if (kind_ == Kind::Bool) {
+    grow_bits(values_, capacity_, wanted);
+  } else if (has_offsets()) {
+    const bool is_new = capacity_ == 0;
+    values_.reserve(static_cast<size_t>(wanted + 1) * sizeof(int32_t),
+                    is_new ? 0 : static_cast<size_t>(capacity_ + 1) * sizeof(int32_t));
+    if (is_new) values_.as<int32_t>()[0] = 0;
+  } else if (kind_ != Kind::Struct) {
+    const size_t kept = static_cast<size_t>(capacity_) * 8;
+    values_.reserve(static_cast<size_t>(wanted) * 8, kept);
+    std::memset(values_.data() + kept, 0, static_cast<size_t>(wanted) * 8 - kept);
+  }
+  capacity_ = wanted;
+}
+
+void Column::pass_offsets(int64_t row) {
+  int32_t* offsets = values_.as<int32_t>();
+  std::fill(offsets + length_ + 1, offsets + row + 1, offsets[length_]);
+}
+
+void Column::truncate(int64_t row) {
+  for (int64_t gone = row; gone < length_; ++gone) {
+    validity_.data()[gone >> 3] &= static_cast<uint8_t>(~(1u << (gone & 7)));
+  }
+  length_ = std::min(length_, row);
+  if (kind_ == Kind::List) {
+    elements_ = values_.as<int32_t>()[length_];
+    children_[0].truncate(elements_);
+  } else {
+    for (Column& child : children_) child.truncate(row);
+  }
+}
+
+void Column::finish(int64_t rows) {
+  if (rows > capacity_) grow_rows(rows);
+  pass(rows);
+  length_ = rows;
+  for (Column& child : children_) child.finish(kind_ == Kind::List ? elements_ : rows);
+}
+
+void Column::clear() {
+  std::memset(validity_.data(), 0, static_cast<size_t>((length_ + 7) / 8));
+  length_ = elements_ = 0;
+  for (Column& child : children_) child.clear();
+}
+
+int64_t Column::null_count(int64_t rows) const {
+  int64_t valid = 0;
+  const auto whole = static_cast<size_t>(rows / 64);
+  for (size_t i = 0; i < whole; ++i) {
+    uint64_t word;
+    std::memcpy(&word, validity_.data() + i * 8, 8);
+    valid += __builtin_popcountll(word);
+  }
+  for (int64_t row = static_cast<int64_t>(whole) * 64; row < rows; ++row) {
+    valid += validity_.data()[row >> 3] >> (row & 7) & 1;
+  }
+  return rows - valid;
+}
+
+size_t Column::held_bytes() const {
+  size_t bytes = validity_.capacity() + values_.capacity() + data_.capacity();
+  for (const Column& child : children_) bytes += child.held_bytes();
+  return bytes;
+}
+
+void Batch::rollback() {
+  for (Column& column : columns) column.truncate(rows);
+}
+
+void Batch::finish() {
+  for (Column& column : columns) column.finish(rows);
+}
+
+void Batch::clear() {
+  for (Column& column : columns) column.clear();
+  rows = bytes = 0;
+}
+
+size_t Batch::held_bytes() const {
+  size_t sum = 0;
+  for (const Column& column : columns) sum += column.held_bytes();
+  return sum;
+}
+
+}  // namespace streamlic

@@ -1,0 +1,503 @@
+#include "decoder.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "rescue.h"
+#include "text.h"
+
+namespace streamlic {
+
+namespace {
+
+constexpr size_t kPieceBytes = 4096;
+constexpr size_t kHeldBytes = size_t{1} << 20;
+constexpr size_t kSpareBytes = size_t{64} << 20;
+constexpr uint8_t kByteOrderMark[] = {0xEF, 0xBB, 0xBF};
+
+std::string number_text(int64_t number) { return std::to_string(number); }
+
+}  // namespace
+
+std::unique_ptr<Batch> BatchPool::take() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return std::move(spare_);
+}
+
+void BatchPool::give_back(std::unique_ptr<Batch> batch) {
+  if (batch->held_bytes() > kSpareBytes) return;
+  batch->clear();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  spare_ = std::move(batch);
+}
+
+Decoder::Decoder(std::vector<Field> schema, Options options, Simd simd)
+    : schema_(std::move(schema)),
+      options_(std::move(options)),
+      is_trutos_(options_.rows_path == std::vector<std::string>{"result"}),
+      reader_(make_record_reader(simd, schema_)),
+      step_(options_.is_lines ? &Decoder::line : &Decoder::top) {
+  for (size_t i = 0; i < schema_.size(); ++i) {
+    if (schema_[i].kind == Kind::Rescued) rescued_column_ = i;
+  }
+  batch_ = std::make_unique<Batch>(schema_);
+}
+
+// ---- bytes: where they lie, and how long they are kept
+
+bool Decoder::feed(const uint8_t* chunk, size_t size) {
+  return guarded([&] {
+    if (size == 0) return;
+    const int64_t offset = utf8_.take(chunk, size);
+    if (offset != Utf8Check::kSound) {  // Outside a string its first byte is wrong already as JSON.
+      is_last_ = true;
+      wanted_ = 0;
+      take(chunk, offset < 0 ? 0 : static_cast<size_t>(offset) + 1);
+      Path place = path_;
+      place.insert(place.end(), path_in_progress_.begin(), path_in_progress_.end());
+      verdict_ = {Fault::Malformed, "expected UTF-8, got bytes that are none", fed_ + offset,
+                  std::move(place), ""};
+      return;
+    }
+    take(chunk, size);
+    fed_ += static_cast<int64_t>(size);
+  });
+}
+
+bool Decoder::close() {
+  return guarded([&] {
+    at_end_ = is_last_ = true;
+    advance(held_.data(), held_.size(), SIZE_MAX);
+    const bool is_complete = step_ == &Decoder::after_body || step_ == &Decoder::line;
+    if (!is_complete || !path_in_progress_.empty()) {
+      Path place = path_;
+      place.insert(place.end(), path_in_progress_.begin(), path_in_progress_.end());
+      verdict_ = {Fault::Truncated, "the body ended before its JSON was complete", fed_,
+                  std::move(place), ""};
+      return;
+    }
+    if (batch_->rows) end_batch();
+  });
+}
+
+template <class Work>
+bool Decoder::guarded(Work work) {
+  try {
+    work();
+  } catch (const Malformed& malformed) {
+    set_verdict(malformed);
+  } catch (const CapacityExceeded&) {
+    verdict_ = {Fault::Capacity,
+                "expected at most 2 GiB of text in one column of a batch (batch_bytes)",
+                position_ + static_cast<int64_t>(index_), path_, ""};
+  } catch (const std::bad_alloc&) {
+    verdict_.fault = Fault::Memory;
+  }
+  return verdict_.fault == Fault::None;
+}
+
+void Decoder::set_verdict(const Malformed& malformed) {
+  Path place = path_;
+  place.insert(place.end(), malformed.path.begin(), malformed.path.end());
+  verdict_ = {malformed.fault, malformed.reason,
+              position_ + static_cast<int64_t>(malformed.index), std::move(place), verdict_.value};
+  if (malformed.fault == Fault::TooDeep) {
+    verdict_.reason =
+        "expected at most " + number_text(options_.max_depth) + " open brackets (max_depth)";
+  }
+}
+
+void Decoder::take(const uint8_t* chunk, size_t size) {
+  if (waiting_ + size < wanted_) {
+    held_.insert(held_.end(), chunk, chunk + size);
+    waiting_ += size;
+    return;
+  }
+  if (!held_.empty()) finish_held(&chunk, &size);
+  if (held_.empty()) {
+    advance(chunk, size, SIZE_MAX);
+    keep_rest();
+  }
+}
+
+// Reads on in the held bytes, completed from the chunk piece by piece, until reading has left them.
+void Decoder::finish_held(const uint8_t** chunk, size_t* size) {
+  size_t old_bytes = held_.size();
+  size_t copied = 0;
+  const bool was_last = is_last_;
+  do {
+    const size_t piece = std::min(*size - copied, std::max(held_.size(), kPieceBytes));
+    held_.insert(held_.end(), *chunk + copied, *chunk + copied + piece);
+    copied += piece;
+    is_last_ = was_last && copied == *size;
+    advance(held_.data(), held_.size(), old_bytes);
+    if (index_ >= old_bytes) {
+      const size_t used = copied - (held_.size() - index_);
+      position_ += static_cast<int64_t>(index_);
+      *chunk += used;
+      *size -= used;
+      held_.clear();
+      if (held_.capacity() > kHeldBytes) held_.shrink_to_fit();
+      index_ = 0;
+      return;
+    }
+    old_bytes -= index_;
+    keep_rest();
+  } while (copied < *size);
+}
+
+// Keeps what the last step needs again.
+void Decoder::keep_rest() {
+  position_ += static_cast<int64_t>(index_);
+  if (text_.data == held_.data() && !held_.empty()) {
+    held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(index_));
+  } else {
+    held_.assign(text_.data + index_, text_.data + text_.size);
+  }
+  index_ = 0;
+}
+
+void Decoder::advance(const uint8_t* data, size_t size, size_t leave_at) {
+  text_ = {data, size};
+  index_ = 0;
+  leave_at_ = leave_at;
+  waiting_ = wanted_ = 0;
+  path_in_progress_.clear();
+  while (index_ < leave_at_ && (this->*step_)()) {
+  }
+}
+
+// ---- the body's own structure
+
+bool Decoder::top() {
+  if (!has_byte()) return false;
+  const uint8_t byte = text_[index_];
+  if (byte == '[') {
+    open_rows();
+  } else if (byte == '{') {
+    is_enveloped_ = true;
+    open_envelope();
+  } else if (may_be_byte_order_mark()) {
+    return false;
+  } else {
+    throw Malformed{"expected an object or an array", index_, {}};
+  }
+  return true;
+}
+
+void Decoder::open_envelope() {
+  open_bracket();
+  step_ = &Decoder::first_member;
+}
+
+bool Decoder::first_member() {
+  return has_byte() && text_[index_] == '}' ? end_envelope() : member();
+}
+
+bool Decoder::member() {
+  if (!has_byte()) return false;
+  const size_t start = index_;
+  try {
+    const Key name = key(start);
+    if (leads_to_rows(name)) return true;
+    const size_t end = checked_value_end(name.value, Step(name.text), start);
+    if (open_brackets_ == 1) {
+      envelope_.note(name.text, {text_.data + name.value, end - name.value}, name.value, is_trutos_);
+    }
+    index_ = end;
+  } catch (const Unfinished& stop) {
+    return unfinished(start, stop.path);
+  }
+  step_ = &Decoder::after_member;
+  return true;
+}
+
+// Steps into the value if it holds the rows, or is on the path to them.
+bool Decoder::leads_to_rows(const Key& key) {
+  if (key.text != options_.rows_path[path_.size()]) return false;
+  const uint8_t byte = text_[key.value];
+  const bool is_last_step = path_.size() + 1 == options_.rows_path.size();
+  if (is_last_step && byte != '{' && byte != '[') {
+    throw Malformed{"expected an array or an object of rows", key.value, {Step(key.text)}};
+  }
+  if (is_last_step && has_rows_) {
+    throw Malformed{
+        "expected the rows once, got them a second time", key.value, {Step(key.text)}};
+  }
+  if (byte != '{' && !is_last_step) return false;
+  if (path_.empty()) envelope_.note_key(key.text);
+  path_.emplace_back(key.text);
+  index_ = key.value;
+  if (is_last_step) {
+    open_rows();
+  } else {
+    open_envelope();
+  }
+  return true;
+}
+
+bool Decoder::after_member() {
+  return separator('}', &Decoder::end_envelope, &Decoder::member);
+}
+
+bool Decoder::end_envelope() {
+  if (open_brackets_ == 1 && !has_rows_) {
+    std::string keys;
+    for (const std::string& key : envelope_.keys) keys += (keys.empty() ? "" : ", ") + key;
+    if (envelope_.keys.empty()) keys = "none";
+    std::string rows_at;
+    for (const std::string& step : options_.rows_path) rows_at += (rows_at.empty() ? "" : ".") + step;
+    throw Malformed{"expected rows at " + rows_at + ", got an envelope with the keys: " + keys +
+                        "; --rows-at names the path to the rows, --lines reads newline-delimited "
+                        "records,",
+                    index_,
+                    {}};
+  }
+  return close_bracket();
+}
+
+void Decoder::open_rows() {
+  const uint8_t byte = text_[index_];
+  has_rows_ = true;
+  rows_closer_ = static_cast<uint8_t>(byte + 2);
+  envelope_.is_keyed = byte == '{';
+  open_bracket();
+  step_ = &Decoder::first_row;
+}
+
+bool Decoder::first_row() {
+  return has_byte() && text_[index_] == rows_closer_ ? close_bracket() : row();
+}
+
+bool Decoder::row() {
+  if (!has_byte()) return false;
+  size_t start = index_;
+  try {
+    if (envelope_.is_keyed) {
+      const Key name = key(start);
+      if (!read_row(name.value, &name.text, start)) return false;
+    } else {
+      while (true) {  // as long as one row follows the other
+        start = index_;
+        if (!read_row(start, nullptr, start)) return false;
+        if (index_ + 1 >= text_.size || text_[index_] != ',' || text_[index_ + 1] != '{' ||
+            index_ >= leave_at_) {
+          break;
+        }
+        ++index_;
+      }
+    }
+  } catch (const Unfinished& stop) {
+    return unfinished(start, stop.path);
+  }
+  step_ = &Decoder::after_row;
+  return true;
+}
+
+bool Decoder::after_row() {
+  return separator(rows_closer_, &Decoder::close_bracket, &Decoder::row);
+}
+
+bool Decoder::line() {
+  if (!has_byte()) return false;
+  const size_t start = index_;
+  if (may_be_byte_order_mark()) return false;
+  try {
+    if (!read_row(start, nullptr, start)) return false;
+  } catch (const Unfinished& stop) {
+    return unfinished(start, stop.path);
+  }
+  step_ = &Decoder::after_line;
+  return true;
+}
+
+bool Decoder::after_line() {
+  const size_t start = index_;
+  const bool has_more = has_byte();
+  const uint8_t* const behind = text_.data + index_;
+  if (std::find(text_.data + start, behind, '\n') != behind || (!has_more && at_end_)) {
+    step_ = &Decoder::line;
+    return true;
+  }
+  if (has_more) throw Malformed{"expected a line feed after the record", index_, {}};
+  return false;
+}
+
+bool Decoder::after_body() {
+  if (has_byte()) throw Malformed{"expected nothing after the end of the JSON", index_, {}};
+  return false;
+}
+
+// ---- what the steps are made of
+
+// Goes over white space; returns whether a byte follows.
+bool Decoder::has_byte() {
+  index_ = after_white_space(text_, index_);
+  return index_ < text_.size;
+}
+
+// Throws at a byte-order mark; returns whether more bytes could make it one.
+bool Decoder::may_be_byte_order_mark() {
+  const size_t given = std::min<size_t>(text_.size - index_, 3);
+  if (std::memcmp(text_.data + index_, kByteOrderMark, given) != 0) return false;
+  if (given == 3) throw Malformed{"expected JSON, got a byte-order mark", index_, {}};
+  return !is_last_;
+}
+
+void Decoder::open_bracket() {
+  if (open_brackets_ == options_.max_depth) {
+    throw Malformed{"too many open brackets", index_, {}, Fault::TooDeep};
+  }
+  ++open_brackets_;
+  ++index_;
+}
+
+bool Decoder::close_bracket() {
+  --open_brackets_;
+  ++index_;
+  if (!path_.empty()) path_.pop_back();
+  step_ = open_brackets_ ? &Decoder::after_member : &Decoder::after_body;
+  return true;
+}
+
+bool Decoder::separator(uint8_t closer, StepFunction at_closer, StepFunction at_comma) {
+  if (!has_byte()) return false;
+  const uint8_t byte = text_[index_];
+  if (byte == closer) return (this->*at_closer)();
+  if (byte != ',') {
+    throw Malformed{std::string("expected , or ") + static_cast<char>(closer), index_, {}};
+  }
+  ++index_;
+  step_ = at_comma;
+  return true;
+}
+
+// The key at the index, and where its value begins.
+Decoder::Key Decoder::key(size_t since) {
+  if (text_[since] != '"') throw Malformed{"expected a key in double quotes", since, {}};
+  try {
+    const size_t end = string_end(text_, since);
+    Key key{text_of(text_.data + since, end - since), 0};
+    const size_t colon = after_white_space(text_, end);
+    if (colon < text_.size && text_[colon] != ':') {
+      throw Malformed{"expected : after the key", colon, {Step(key.text)}};
+    }
+    key.value = after_white_space(text_, colon + 1);
+    if (key.value >= text_.size) throw Unfinished{{Step(key.text)}};
+    check_bytes(since, key.value);
+    return key;
+  } catch (const Malformed& malformed) {
+    check_bytes(since, malformed.index);
+    throw;
+  }
+}
+
+// Reads the row that begins at `start`, and goes behind it. Returns false where more is needed.
+bool Decoder::read_row(size_t start, const std::string* key, size_t since) {
+  const uint8_t* const begin = text_.data + start;
+  const uint8_t* const behind =
+      reader_->read(begin, text_.data + text_.size, batch_->columns, batch_->rows,
+                    options_.max_depth - open_brackets_);
+  if (behind) {
+    const size_t end = static_cast<size_t>(behind - text_.data);
+    if (end - since <= static_cast<size_t>(options_.max_record_bytes)) {
+      end_row(start, end, key);
+      index_ = end;
+      return true;
+    }
+  }
+  batch_->rollback();
+  if (!behind && reader_->stop() == Stop::AtEnd && !is_last_) return unfinished(since, {});
+  const size_t end = checked_value_end(start, row_step(key), since);
+  // Valid after all: a number that the end of the body ends.
+  std::vector<uint8_t> scalar(begin, text_.data + end);
+  scalar.push_back(' ');
+  const uint8_t* const scalar_end = scalar.data() + scalar.size();
+  if (!reader_->read(scalar.data(), scalar_end, batch_->columns, batch_->rows, 0)) {
+    throw Malformed{"expected what this decoder takes for JSON: please report this body", start, {}};
+  }
+  end_row(start, end, key);
+  index_ = end;
+  return true;
+}
+
+void Decoder::end_row(size_t start, size_t end, const std::string* key) {
+  if (reader_->needs_rescue()) rescue_row(start, end, key);
+  ++envelope_.rows;
+  ++batch_->rows;
+  batch_->bytes += static_cast<int64_t>(end - start);
+  if (batch_->rows == options_.batch_rows || batch_->bytes >= options_.batch_bytes) end_batch();
+}
+
+void Decoder::rescue_row(size_t start, size_t end, const std::string* key) {
+  std::vector<uint8_t> mended;
+  Text record{text_.data + start, end - start};
+  if (has_surrogate_escape(record.data, record.size)) {
+    mended.assign(record.data, record.data + record.size);
+    mend_surrogates(mended.data(), mended.size());
+    record.data = mended.data();
+  }
+  const Rescues found = rescue(record, schema_);
+  if (!found.count) return;  // A later value of the same key did fit.
+  if (options_.is_strict) {
+    verdict_.value.assign(reinterpret_cast<const char*>(record.data + found.first_start),
+                          found.first_end - found.first_start);
+    Path place{row_step(key)};
+    place.insert(place.end(), found.first_path.begin(), found.first_path.end());
+    throw Malformed{"", start + found.first_start, std::move(place), Fault::Rescue};
+  }
+  envelope_.rescued += found.count;
+  batch_->columns[rescued_column_].put_text(batch_->rows, found.json.data(), found.json.size());
+}
+
+Step Decoder::row_step(const std::string* key) const {
+  return key ? Step(*key) : Step(envelope_.rows);
+}
+
+// Where the value ends that began, with its key, at `since`.
+size_t Decoder::checked_value_end(size_t start, const Step& step, size_t since) {
+  try {
+    const size_t end = value_end(text_, start, options_.max_depth - open_brackets_, at_end_);
+    check_bytes(since, end - 1);
+    return end;
+  } catch (Malformed& malformed) {
+    if (malformed.fault == Fault::TooLong) throw;
+    malformed.path.insert(malformed.path.begin(), step);
+    check_bytes(since, malformed.index);
+    throw;
+  } catch (Unfinished& stop) {
+    stop.path.insert(stop.path.begin(), step);
+    throw;
+  }
+}
+
+// Waits for as many bytes again as there are of what began at `start`.
+bool Decoder::unfinished(size_t start, Path path) {
+  check_bytes(start, text_.size - 1);
+  const size_t held = text_.size - start;
+  wanted_ = std::min(held, static_cast<size_t>(options_.max_record_bytes) + 1 - held);
+  if (!path.empty()) path_in_progress_ = std::move(path);
+  index_ = start;
+  return false;
+}
+
+void Decoder::check_bytes(size_t since, size_t last) const {
+  const auto limit = static_cast<size_t>(options_.max_record_bytes);
+  if (last - since >= limit) {
+    throw Malformed{"expected at most " + number_text(options_.max_record_bytes) +
+                        " bytes in one value (max_record_bytes)",
+                    since + limit,
+                    {},
+                    Fault::TooLong};
+  }
+}
+
+void Decoder::end_batch() {
+  batch_->finish();
+  full_.push_back(std::move(batch_));
+  batch_ = pool_->take();
+  if (!batch_) batch_ = std::make_unique<Batch>(schema_);
+}
+
+}  // namespace streamlic

@@ -1,0 +1,162 @@
+#include "record_reader.h"
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#include "numbers.h"
+#include "text.h"
+#include "timestamps.h"
+
+namespace streamlic {
+
+void put_json(Column& column, int64_t row, const uint8_t* text, size_t size, bool has_escapes) {
+  if (size == 4 && std::memcmp(text, "null", 4) == 0) return;
+  uint8_t* out = column.begin_text(row, size);
+  std::memcpy(out, text, size);
+  if (has_escapes) mend_surrogates(out, size);
+  column.end_text(row, size);
+}
+
+namespace plain {
+
+constexpr size_t kWidth = 8;
+
+// The bytes below 0x20, and those that are a quote or a backslash, found eight at a time.
+inline unsigned first_stop(const uint8_t* at) {
+  uint64_t word;
+  std::memcpy(&word, at, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  word = __builtin_bswap64(word);
+#endif
+  constexpr uint64_t kOnes = 0x0101010101010101u;
+  constexpr uint64_t kHigh = 0x8080808080808080u;
+  const uint64_t quotes = word ^ (kOnes * '"');
+  const uint64_t slashes = word ^ (kOnes * '\\');
+  // A borrow may run on to higher bytes only, so that the first one found is a true one.
+  const uint64_t found = ((quotes - kOnes) & ~quotes) | ((slashes - kOnes) & ~slashes) |
+                         ((word - kOnes * 0x20) & ~word);
+  return (found & kHigh) ? static_cast<unsigned>(__builtin_ctzll(found & kHigh)) / 8 : 8;
+}
+inline void copy_block(uint8_t* to, const uint8_t* from) { std::memcpy(to, from, kWidth); }
+inline bool matches(const uint8_t* at, const Guess& guess) {
+  return std::memcmp(at, guess.text, guess.size) == 0;
+}
+
+#include "record_reader_body.h"
+
+}  // namespace plain
+
+#if defined(__SSE2__)
+
+namespace sse2 {
+
+constexpr size_t kWidth = 16;
+
+inline unsigned mask_of(__m128i bytes) { return static_cast<unsigned>(_mm_movemask_epi8(bytes)); }
+inline __m128i load(const uint8_t* at) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+}
+inline unsigned first_stop(const uint8_t* at) {
+  const __m128i block = load(at);
+  const __m128i quotes = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
+  const __m128i slashes = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
+  const __m128i controls = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1F)), block);
+  return static_cast<unsigned>(__builtin_ctz(
+      mask_of(_mm_or_si128(_mm_or_si128(quotes, slashes), controls)) | 1u << kWidth));
+}
+inline void copy_block(uint8_t* to, const uint8_t* from) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), load(from));
+}
+inline bool matches(const uint8_t* at, const Guess& guess) {
+  const unsigned low = mask_of(_mm_cmpeq_epi8(load(at), load(guess.text)));
+  const unsigned high = mask_of(_mm_cmpeq_epi8(load(at + 16), load(guess.text + 16)));
+  const uint64_t wanted = (uint64_t{1} << guess.size) - 1;
+  return ((low | uint64_t{high} << 16) & wanted) == wanted;
+}
+
+#include "record_reader_body.h"
+
+}  // namespace sse2
+
+#endif
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define STREAMLIC_AVX2 1
+#pragma GCC push_options
+#pragma GCC target("avx2,bmi,bmi2")
+#elif defined(__x86_64__) && defined(__clang__)
+#define STREAMLIC_AVX2 1
+#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2"))), \
+                             apply_to = function)
+#endif
+
+#if defined(STREAMLIC_AVX2)
+
+namespace avx2 {
+
+constexpr size_t kWidth = 32;
+
+inline __m256i load(const uint8_t* at) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+}
+inline unsigned mask_of(__m256i bytes) {
+  return static_cast<unsigned>(_mm256_movemask_epi8(bytes));
+}
+inline unsigned first_stop(const uint8_t* at) {
+  const __m256i block = load(at);
+  const __m256i quotes = _mm256_cmpeq_epi8(block, _mm256_set1_epi8('"'));
+  const __m256i slashes = _mm256_cmpeq_epi8(block, _mm256_set1_epi8('\\'));
+  const __m256i controls =
+      _mm256_cmpeq_epi8(_mm256_min_epu8(block, _mm256_set1_epi8(0x1F)), block);
+  return _tzcnt_u32(mask_of(_mm256_or_si256(_mm256_or_si256(quotes, slashes), controls)));
+}
+inline void copy_block(uint8_t* to, const uint8_t* from) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), load(from));
+}
+inline bool matches(const uint8_t* at, const Guess& guess) {
+  const unsigned equal = mask_of(_mm256_cmpeq_epi8(load(at), load(guess.text)));
+  const unsigned wanted = static_cast<unsigned>((uint64_t{1} << guess.size) - 1);
+  return (equal & wanted) == wanted;
+}
+
+#include "record_reader_body.h"
+
+}  // namespace avx2
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#endif
+
+Simd best_simd() {
+#if defined(STREAMLIC_AVX2)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+      __builtin_cpu_supports("bmi2")) {
+    return Simd::Avx2;
+  }
+#endif
+#if defined(__SSE2__)
+  return Simd::Sse2;
+#else
+  return Simd::Plain;
+#endif
+}
+
+std::unique_ptr<RecordReader> make_record_reader(Simd simd, const std::vector<Field>& schema) {
+  const Simd wanted = simd < best_simd() ? simd : best_simd();
+#if defined(STREAMLIC_AVX2)
+  if (wanted == Simd::Avx2) return std::make_unique<avx2::Reader>(schema);
+#endif
+#if defined(__SSE2__)
+  if (wanted == Simd::Sse2) return std::make_unique<sse2::Reader>(schema);
+#endif
+  (void)wanted;
+  return std::make_unique<plain::Reader>(schema);
+}
+
+}  // namespace streamlic

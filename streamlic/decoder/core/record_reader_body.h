@@ -1,0 +1,483 @@
+// The record reader for one set of instructions. Included once for each, inside a namespace of its
+// own that defines `kWidth`, `first_stop`, `copy_block` and `matches`; all headers are included before.
+
+class Reader final : public RecordReader {
+ public:
+  using RecordReader::RecordReader;
+
+  const uint8_t* read(const uint8_t* text, const uint8_t* end, std::vector<Column>& columns,
+                      int64_t row, int depth) override {
+    end_ = end;
+    stop_ = Stop::None;
+    needs_rescue_ = false;
+    if (is_whole_record_) {
+      has_escapes_ = false;
+      const uint8_t* const behind = skip_value(text, depth);
+      if (behind) put_json(columns[0], row, text, size_of(text, behind), has_escapes_);
+      return behind;
+    }
+    if (text == end) return at_end();
+    if (*text == '{') return depth > 0 ? object(text, plan_, columns, row, depth) : refused();
+    needs_rescue_ = true;
+    return skip_value(text, depth);
+  }
+
+ private:
+  // ---- what says why reading stopped
+
+  const uint8_t* at_end() {
+    stop_ = Stop::AtEnd;
+    return nullptr;
+  }
+  const uint8_t* refused() {
+    stop_ = Stop::Refused;
+    return nullptr;
+  }
+  static size_t size_of(const uint8_t* from, const uint8_t* to) {
+    return static_cast<size_t>(to - from);
+  }
+
+  // ---- the parts of JSON. Each takes where it begins and returns where it ends, or null.
+
+  const uint8_t* after_space(const uint8_t* at) const {
+    while (at < end_ && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) ++at;
+    return at;
+  }
+  // The same, where a byte that is no white space is the likely one.
+  const uint8_t* next(const uint8_t* at) const {
+    return at < end_ && *at > ' ' ? at : after_space(at);
+  }
+
+  // The first quote, backslash or control character, or the end.
+  const uint8_t* string_stop(const uint8_t* at) const {
+    while (size_of(at, end_) >= kWidth) {
+      const unsigned stop = first_stop(at);
+      if (stop < kWidth) return at + stop;
+      at += kWidth;
+    }
+    while (at < end_ && *at >= 0x20 && *at != '"' && *at != '\\') ++at;
+    return at;
+  }
+
+  static bool is_digit(uint8_t byte) { return static_cast<uint8_t>(byte - '0') < 10; }
+  static bool is_hex(uint8_t byte) {
+    return is_digit(byte) || static_cast<uint8_t>((byte | 0x20) - 'a') < 6;
+  }
+
+  const uint8_t* escape(const uint8_t* at) {  // at the backslash
+    has_escapes_ = true;
+    if (end_ - at < 2) return at_end();
+    switch (at[1]) {
+      case '"':
+      case '\\':
+      case '/':
+      case 'b':
+      case 'f':
+      case 'n':
+      case 'r':
+      case 't':
+        return at + 2;
+      case 'u':
+        for (int i = 2; i < 6; ++i) {
+          if (at + i == end_) return at_end();
+          if (!is_hex(at[i])) return refused();
+        }
+        return at + 6;
+      default:
+        return refused();
+    }
+  }
+
+  const uint8_t* string_rest(const uint8_t* at) {  // behind the opening quote, or anywhere within
+    while (true) {
+      at = string_stop(at);
+      if (at == end_) return at_end();
+      if (*at == '"') return at + 1;
+      if (*at != '\\') return refused();
+      at = escape(at);
+      if (!at) return nullptr;
+    }
+  }
+
+  const uint8_t* literal(const uint8_t* at, const char* word, size_t size) {
+    for (size_t i = 0; i < size; ++i) {
+      if (at + i == end_) return at_end();
+      if (at[i] != static_cast<uint8_t>(word[i])) return refused();
+    }
+    return at + size;
+  }
+  const uint8_t* true_(const uint8_t* at) { return literal(at, "true", 4); }
+  const uint8_t* false_(const uint8_t* at) { return literal(at, "false", 5); }
+  const uint8_t* null_(const uint8_t* at) { return literal(at, "null", 4); }
+
+  const uint8_t* digits(const uint8_t* at) {  // one or more
+    if (at == end_) return at_end();
+    if (!is_digit(*at)) return refused();
+    while (at < end_ && is_digit(*at)) ++at;
+    return at;
+  }
+
+  // A number has an end only where something follows it.
+  const uint8_t* number(const uint8_t* at) {
+    if (*at == '-') ++at;
+    if (at == end_) return at_end();
+    if (*at == '0') {
+      ++at;
+    } else if (!(at = digits(at))) {
+      return nullptr;
+    }
+    if (at < end_ && *at == '.' && !(at = digits(at + 1))) return nullptr;
+    if (at < end_ && (*at | 0x20) == 'e') {
+      ++at;
+      if (at < end_ && (*at == '+' || *at == '-')) ++at;
+      if (!(at = digits(at))) return nullptr;
+    }
+    return at < end_ ? at : at_end();
+  }
+
+  static bool begins_number(uint8_t byte) { return is_digit(byte) || byte == '-'; }
+
+  // Any value, looked at only for being valid. `depth` brackets may be open within it.
+  const uint8_t* skip_value(const uint8_t* at, int depth) {
+    uint64_t is_object[8];  // a bit for each open bracket: max_depth is at most 512
+    int level = 0;
+  value:
+    if (at == end_) return at_end();
+    switch (*at) {
+      case '"':
+        if (!(at = string_rest(at + 1))) return nullptr;
+        break;
+      case '{':
+      case '[': {
+        if (level == depth) return refused();
+        const uint64_t bit = uint64_t{1} << (level & 63);
+        uint64_t& word = is_object[level >> 6];
+        if ((level & 63) == 0) word = 0;
+        const bool opens_object = *at == '{';
+        word = opens_object ? word | bit : word & ~bit;
+        ++level;
+        at = next(at + 1);
+        if (at == end_) return at_end();
+        if (*at == (opens_object ? '}' : ']')) {
+          ++at;
+          --level;
+          break;
+        }
+        if (opens_object) goto key;
+        goto value;
+      }
+      case 't':
+        if (!(at = true_(at))) return nullptr;
+        break;
+      case 'f':
+        if (!(at = false_(at))) return nullptr;
+        break;
+      case 'n':
+        if (!(at = null_(at))) return nullptr;
+        break;
+      default:
+        if (!begins_number(*at)) return refused();
+        if (!(at = number(at))) return nullptr;
+    }
+    while (level > 0) {
+      at = next(at);
+      if (at == end_) return at_end();
+      const bool in_object = is_object[(level - 1) >> 6] >> ((level - 1) & 63) & 1;
+      if (*at == ',') {
+        at = next(at + 1);
+        if (in_object) goto key;
+        goto value;
+      }
+      if (*at != (in_object ? '}' : ']')) return refused();
+      ++at;
+      --level;
+    }
+    return at;
+  key:
+    if (at == end_) return at_end();
+    if (*at != '"') return refused();
+    if (!(at = string_rest(at + 1))) return nullptr;
+    at = next(at);
+    if (at == end_) return at_end();
+    if (*at != ':') return refused();
+    at = next(at + 1);
+    goto value;
+  }
+
+  // ---- objects
+
+  const uint8_t* object(const uint8_t* at, Plan& plan, std::vector<Column>& columns, int64_t row,
+                        int depth) {
+    at = next(at + 1);
+    if (at == end_) return at_end();
+    if (*at == '}') return at + 1;
+    int column = Keys::kUnknown;
+    while (true) {
+      if (*at != '"') return refused();
+      at = key(at + 1, plan.keys, &column);
+      if (!at) return nullptr;
+      at = next(at);
+      if (at == end_) return at_end();
+      if (column == Keys::kUnknown) {
+        needs_rescue_ = true;
+        at = skip_value(at, depth - 1);
+      } else {
+        const auto i = static_cast<size_t>(column);
+        at = value(at, columns[i], plan.children[i], row, depth - 1);
+      }
+      if (!at) return nullptr;
+      at = next(at);
+      if (at == end_) return at_end();
+      if (*at == '}') return at + 1;
+      if (*at != ',') return refused();
+      at = next(at + 1);
+      if (at == end_) return at_end();
+    }
+  }
+
+  // Reads a key, from behind its quote to behind its colon; `column` was the one before it.
+  const uint8_t* key(const uint8_t* at, Keys& keys, int* column) {
+    const int previous = *column;
+    const int expected = keys.expected_after(previous);
+    if (expected != Keys::kUnknown) {
+      const Guess& guess = keys.guess(expected);
+      if (guess.size && size_of(at, end_) >= sizeof guess.text && matches(at, guess)) {
+        *column = expected;
+        return at + guess.size;
+      }
+    }
+    const uint8_t* const stop = string_stop(at);
+    if (stop == end_) return at_end();
+    const uint8_t* behind = stop + 1;
+    if (*stop == '"') {
+      *column = keys.find(at, size_of(at, stop));
+    } else {
+      behind = string_rest(stop);
+      if (!behind) return nullptr;
+      const size_t size = size_of(at, behind) - 1;
+      scratch_.resize(size);
+      auto* const name = reinterpret_cast<uint8_t*>(scratch_.data());
+      *column = keys.find(name, unescape(at, size, name));
+    }
+    if (*column != Keys::kUnknown) keys.learn(previous, *column);
+    at = next(behind);
+    if (at == end_) return at_end();
+    return *at == ':' ? at + 1 : refused();
+  }
+
+  // ---- values for columns
+
+  const uint8_t* value(const uint8_t* at, Column& column, Plan& plan, int64_t row, int depth) {
+    if (column.length() > row) column.truncate(row);  // The key repeats: the last one counts.
+    switch (column.kind()) {
+      case Kind::String:
+        return string_value(at, column, row, depth);
+      case Kind::Int64:
+        return int64_value(at, column, row, depth);
+      case Kind::Double:
+        return double_value(at, column, row, depth);
+      case Kind::Bool:
+        return bool_value(at, column, row, depth);
+      case Kind::Timestamp:
+        return timestamp_value(at, column, row, depth);
+      case Kind::Struct:
+        return struct_value(at, column, plan, row, depth);
+      case Kind::List:
+        return list_value(at, column, plan, row, depth);
+      default:
+        return json_value(at, column, row, depth);
+    }
+  }
+
+  // A value of another type: null, or something to be rescued.
+  const uint8_t* other_value(const uint8_t* at, int depth) {
+    if (*at == 'n') return null_(at);
+    needs_rescue_ = true;
+    return skip_value(at, depth);
+  }
+
+  void put_text(Column& column, int64_t row, const uint8_t* text, size_t size) {
+    uint8_t* out = column.begin_text(row, size);
+    if (size_of(text, end_) >= size + kWidth) {
+      for (size_t i = 0; i < size; i += kWidth) copy_block(out + i, text + i);
+    } else {
+      for (size_t i = 0; i < size; ++i) out[i] = text[i];
+    }
+    column.end_text(row, size);
+  }
+
+  const uint8_t* string_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+    if (*at == '"') {
+      const uint8_t* const begin = at + 1;
+      at = string_stop(begin);
+      if (at == end_) return at_end();
+      if (*at == '"') {
+        put_text(column, row, begin, size_of(begin, at));
+        return at + 1;
+      }
+      at = string_rest(at);
+      if (!at) return nullptr;
+      const size_t size = size_of(begin, at) - 1;
+      column.end_text(row, unescape(begin, size, column.begin_text(row, size)));
+      return at;
+    }
+    if (!begins_number(*at)) return other_value(at, depth);
+    const uint8_t* const begin = at;
+    at = number(at);
+    if (!at) return nullptr;
+    const size_t size = size_of(begin, at);
+    if (!is_integer(begin, size)) {
+      needs_rescue_ = true;
+    } else if (size == 2 && begin[0] == '-' && begin[1] == '0') {
+      column.put_text(row, "0", 1);
+    } else {
+      column.put_text(row, begin, size);
+    }
+    return at;
+  }
+
+  const uint8_t* int64_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+    if (!begins_number(*at)) return other_value(at, depth);
+    const uint8_t* const begin = at;
+    const bool is_negative = *at == '-';
+    at += is_negative;
+    const uint8_t* const first = at;
+    int64_t quick = 0;
+    while (at < end_ && is_digit(*at) && at - first < 18) quick = quick * 10 + (*at++ - '0');
+    const bool is_plain = at < end_ && at > first && (*first != '0' || at - first == 1) &&
+                          !is_digit(*at) && *at != '.' && (*at | 0x20) != 'e';
+    if (is_plain) {
+      column.put_int64(row, is_negative ? -quick : quick);
+      return at;
+    }
+    at = number(begin);
+    if (!at) return nullptr;
+    int64_t exact;
+    if (to_int64(begin, size_of(begin, at), &exact)) {
+      column.put_int64(row, exact);
+    } else {
+      needs_rescue_ = true;
+    }
+    return at;
+  }
+
+  const uint8_t* double_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+    if (!begins_number(*at)) return other_value(at, depth);
+    const uint8_t* const begin = at;
+    at = number(begin);
+    if (!at) return nullptr;
+    double number;
+    if (quick_double(begin, at, &number) || to_double(begin, size_of(begin, at), &number)) {
+      column.put_double(row, number);
+    } else {
+      needs_rescue_ = true;
+    }
+    return at;
+  }
+
+  // Few digits and a short fraction: one exact division rounds correctly (Clinger's fast path).
+  static bool quick_double(const uint8_t* at, const uint8_t* end, double* number) {
+    static constexpr double kPowers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7};
+    if (end - at > 16) return false;
+    const bool is_negative = *at == '-';
+    at += is_negative;
+    uint64_t digits = 0;
+    const uint8_t* point = end - 1;
+    for (; at < end; ++at) {
+      if (is_digit(*at)) {
+        digits = digits * 10 + (*at - '0');
+      } else if (*at == '.') {
+        point = at;
+      } else {
+        return false;
+      }
+    }
+    const auto places = static_cast<size_t>(end - 1 - point);
+    if (places > 7 || !digits || digits >> 53) return false;  // Zero has a sign, or has not.
+    const double value = static_cast<double>(digits) / kPowers[places];
+    *number = is_negative ? -value : value;
+    return true;
+  }
+
+  const uint8_t* bool_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+    const bool is_true = *at == 't';
+    if (!is_true && *at != 'f') return other_value(at, depth);
+    at = is_true ? true_(at) : false_(at);
+    if (at) column.put_bool(row, is_true);
+    return at;
+  }
+
+  const uint8_t* timestamp_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+    if (*at != '"') return other_value(at, depth);
+    const uint8_t* text = at + 1;
+    at = string_stop(text);
+    if (at == end_) return at_end();
+    size_t size = size_of(text, at);
+    if (*at == '"') {
+      ++at;
+    } else {
+      at = string_rest(at);
+      if (!at) return nullptr;
+      scratch_.resize(size_of(text, at) - 1);
+      size = unescape(text, scratch_.size(), reinterpret_cast<uint8_t*>(scratch_.data()));
+      text = reinterpret_cast<const uint8_t*>(scratch_.data());
+    }
+    int64_t microseconds;
+    if (to_timestamp(text, size, &microseconds)) {
+      column.put_int64(row, microseconds);
+    } else {
+      needs_rescue_ = true;
+    }
+    return at;
+  }
+
+  const uint8_t* json_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+    const uint8_t* const begin = at;
+    has_escapes_ = false;
+    at = skip_value(at, depth);
+    if (!at) return nullptr;
+    const size_t size = size_of(begin, at);
+    if (has_escapes_ || *begin == 'n') {
+      put_json(column, row, begin, size, has_escapes_);
+    } else {
+      put_text(column, row, begin, size);
+    }
+    return at;
+  }
+
+  const uint8_t* struct_value(const uint8_t* at, Column& column, Plan& plan, int64_t row,
+                              int depth) {
+    if (*at != '{') return other_value(at, depth);
+    if (depth == 0) return refused();
+    column.open(row);
+    return object(at, plan, column.children(), row, depth);
+  }
+
+  const uint8_t* list_value(const uint8_t* at, Column& column, Plan& plan, int64_t row, int depth) {
+    if (*at != '[') return other_value(at, depth);
+    if (depth == 0) return refused();
+    column.begin_list(row);
+    at = next(at + 1);
+    if (at == end_) return at_end();
+    if (*at == ']') {
+      column.end_list(row);
+      return at + 1;
+    }
+    Column& structs = column.children()[0];
+    while (true) {
+      at = struct_value(at, structs, plan, column.next_element(), depth - 1);
+      if (!at) return nullptr;
+      at = next(at);
+      if (at == end_) return at_end();
+      if (*at == ']') break;
+      if (*at != ',') return refused();
+      at = next(at + 1);
+      if (at == end_) return at_end();
+    }
+    column.end_list(row);
+    return at + 1;
+  }
+
+  const uint8_t* end_ = nullptr;
+  bool has_escapes_ = false;
+};

@@ -1,0 +1,24 @@
+// What did not fit: found again in the record's own text, so that not a digit of it is lost.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "columns.h"
+#include "strict.h"
+
+namespace streamlic {
+
+struct Rescues {
+  std::string json;  // an object from JSON Pointer (RFC 6901) to value, in document order
+  int64_t count = 0;
+  Path first_path;  // to the first of them, and where it lies in the record
+  size_t first_start = 0;
+  size_t first_end = 0;
+};
+
+// The record is valid, and its unpaired surrogates are mended. Of a repeated key the last counts.
+Rescues rescue(Text record, const std::vector<Field>& schema);
+
+}  // namespace streamlic

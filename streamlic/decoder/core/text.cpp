@@ -1,0 +1,176 @@
+#include "text.h"
+
+#include <cstring>
+
+namespace streamlic {
+
+namespace {
+
+unsigned hex_digit(uint8_t byte) {
+  if (byte <= '9') return byte - '0';
+  return (byte | 0x20) - 'a' + 10u;
+}
+
+unsigned hex4(const uint8_t* text) {
+  return hex_digit(text[0]) << 12 | hex_digit(text[1]) << 8 | hex_digit(text[2]) << 4 |
+         hex_digit(text[3]);
+}
+
+bool is_high(unsigned unit) { return (unit & 0xFC00) == 0xD800; }
+bool is_low(unsigned unit) { return (unit & 0xFC00) == 0xDC00; }
+
+// The code unit of a \u escape at `text`; 0 where there is none.
+unsigned unit_at(const uint8_t* text, const uint8_t* end) {
+  if (end - text < 6 || text[0] != '\\' || text[1] != 'u') return 0;
+  return hex4(text + 2);
+}
+
+uint8_t* put_utf8(uint8_t* out, unsigned code) {
+  if (code < 0x80) {
+    *out++ = static_cast<uint8_t>(code);
+  } else if (code < 0x800) {
+    *out++ = static_cast<uint8_t>(0xC0 | code >> 6);
+    *out++ = static_cast<uint8_t>(0x80 | (code & 0x3F));
+  } else if (code < 0x10000) {
+    *out++ = static_cast<uint8_t>(0xE0 | code >> 12);
+    *out++ = static_cast<uint8_t>(0x80 | (code >> 6 & 0x3F));
+    *out++ = static_cast<uint8_t>(0x80 | (code & 0x3F));
+  } else {
+    *out++ = static_cast<uint8_t>(0xF0 | code >> 18);
+    *out++ = static_cast<uint8_t>(0x80 | (code >> 12 & 0x3F));
+    *out++ = static_cast<uint8_t>(0x80 | (code >> 6 & 0x3F));
+    *out++ = static_cast<uint8_t>(0x80 | (code & 0x3F));
+  }
+  return out;
+}
+
+uint8_t plain_escape(uint8_t letter) {
+  switch (letter) {
+    case 'b':
+      return '\b';
+    case 'f':
+      return '\f';
+    case 'n':
+      return '\n';
+    case 'r':
+      return '\r';
+    case 't':
+      return '\t';
+    default:
+      return letter;
+  }
+}
+
+}  // namespace
+
+size_t unescape(const uint8_t* text, size_t size, uint8_t* out) {
+  const uint8_t* const end = text + size;
+  uint8_t* const begun = out;
+  while (text < end) {
+    const auto* escape = static_cast<const uint8_t*>(
+        std::memchr(text, '\\', static_cast<size_t>(end - text)));
+    const size_t plain = static_cast<size_t>((escape ? escape : end) - text);
+    std::memcpy(out, text, plain);
+    out += plain;
+    if (!escape) break;
+    text = escape;
+    if (text[1] != 'u') {
+      *out++ = plain_escape(text[1]);
+      text += 2;
+      continue;
+    }
+    unsigned code = hex4(text + 2);
+    text += 6;
+    if (is_high(code) && is_low(unit_at(text, end))) {
+      code = 0x10000 + ((code - 0xD800) << 10) + (unit_at(text, end) - 0xDC00);
+      text += 6;
+    } else if (is_high(code) || is_low(code)) {
+      code = 0xFFFD;
+    }
+    out = put_utf8(out, code);
+  }
+  return static_cast<size_t>(out - begun);
+}
+
+std::string text_of(const uint8_t* token, size_t size) {
+  std::string text(size - 2, '\0');
+  if (!text.empty()) {
+    text.resize(unescape(token + 1, size - 2, reinterpret_cast<uint8_t*>(text.data())));
+  }
+  return text;
+}
+
+bool has_surrogate_escape(const uint8_t* text, size_t size) {
+  const uint8_t* const end = text + size;
+  while ((text = static_cast<const uint8_t*>(
+              std::memchr(text, '\\', static_cast<size_t>(end - text))))) {
+    if (end - text >= 4 && text[1] == 'u' && (text[2] | 0x20) == 'd' && text[3] >= '8') return true;
+    if (++text == end) break;
+  }
+  return false;
+}
+
+void mend_surrogates(uint8_t* text, size_t size) {
+  uint8_t* const end = text + size;
+  while (text < end &&
+         (text = static_cast<uint8_t*>(std::memchr(text, '\\', static_cast<size_t>(end - text))))) {
+    const unsigned unit = unit_at(text, end);
+    if (!unit) {
+      text += text + 1 < end && text[1] == 'u' ? 6 : 2;
+    } else if (is_high(unit) && is_low(unit_at(text + 6, end))) {
+      text += 12;
+    } else {
+      if (is_high(unit) || is_low(unit)) std::memcpy(text, "\\ufffd", 6);
+      text += 6;
+    }
+  }
+}
+
+void append_escaped(std::string& json, std::string_view text) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  for (const char c : text) {
+    const auto byte = static_cast<uint8_t>(c);
+    switch (byte) {
+      case '"':
+        json += "\\\"";
+        break;
+      case '\\':
+        json += "\\\\";
+        break;
+      case '\n':
+        json += "\\n";
+        break;
+      case '\r':
+        json += "\\r";
+        break;
+      case '\t':
+        json += "\\t";
+        break;
+      case '\b':
+        json += "\\b";
+        break;
+      case '\f':
+        json += "\\f";
+        break;
+      default:
+        if (byte >= 0x20) {
+          json += c;
+        } else {
+          json += "\\u00";
+          json += kHex[byte >> 4];
+          json += kHex[byte & 15];
+        }
+    }
+  }
+}
+
+std::string_view first_characters(std::string_view text, size_t characters) {
+  size_t index = 0;
+  for (; index < text.size(); ++index) {
+    const bool begins = (static_cast<uint8_t>(text[index]) & 0xC0) != 0x80;
+    if (begins && characters-- == 0) break;
+  }
+  return text.substr(0, index);
+}
+
+}  // namespace streamlic

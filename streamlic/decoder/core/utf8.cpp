@@ -1,0 +1,80 @@
+#include "utf8.h"
+
+#include <cstring>
+
+namespace streamlic {
+
+namespace {
+
+constexpr uint64_t kHighBits = 0x8080808080808080u;
+
+uint64_t word_at(const uint8_t* bytes) {
+  uint64_t word;
+  std::memcpy(&word, bytes, 8);
+  return word;
+}
+
+// Goes over ASCII, 64 bytes at a time as long as it can.
+const uint8_t* after_ascii(const uint8_t* at, const uint8_t* end) {
+  while (end - at >= 64) {
+    uint64_t bits = 0;
+    for (int i = 0; i < 8; ++i) bits |= word_at(at + i * 8);
+    if (bits & kHighBits) break;
+    at += 64;
+  }
+  while (end - at >= 8) {
+    const uint64_t bits = word_at(at) & kHighBits;
+    if (bits) break;
+    at += 8;
+  }
+  while (at < end && *at < 0x80) ++at;
+  return at;
+}
+
+bool is_tail(uint8_t byte) { return (byte & 0xC0) == 0x80; }
+
+// Goes over whole two- and three-byte sequences of the common kinds; stops at any other.
+const uint8_t* after_common(const uint8_t* at, const uint8_t* end) {
+  while (end - at >= 3) {
+    const uint8_t lead = *at;
+    if (lead >= 0xC2 && lead <= 0xDF && is_tail(at[1])) {
+      at += 2;
+    } else if (lead >= 0xE1 && lead <= 0xEC && is_tail(at[1]) && is_tail(at[2])) {
+      at += 3;
+    } else {
+      break;
+    }
+  }
+  return at;
+}
+
+}  // namespace
+
+int64_t Utf8Check::take(const uint8_t* bytes, size_t size) {
+  const uint8_t* const end = bytes + size;
+  const uint8_t* at = bytes;
+  while (at < end) {
+    if (!missing_) {
+      at = after_common(after_ascii(at, end), end);
+      if (at == end) break;
+    }
+    const uint8_t byte = *at;
+    if (missing_) {
+      if (byte < low_ || byte > high_) return at - bytes - static_cast<int64_t>(begun_);
+      low_ = 0x80;
+      high_ = 0xBF;
+      --missing_;
+      ++begun_;
+    } else if (byte >= 0x80) {
+      if (byte < 0xC2 || byte > 0xF4) return at - bytes;
+      missing_ = byte < 0xE0 ? 1 : byte < 0xF0 ? 2 : 3;
+      begun_ = 1;
+      low_ = byte == 0xE0 ? 0xA0 : byte == 0xF0 ? 0x90 : 0x80;
+      high_ = byte == 0xED ? 0x9F : byte == 0xF4 ? 0x8F : 0xBF;
+    }
+    ++at;
+  }
+  return kSound;
+}
+
+}  // namespace streamlic

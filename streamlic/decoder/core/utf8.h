@@ -1,0 +1,24 @@
+// UTF-8 (RFC 3629), checked as it arrives, cut anywhere.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace streamlic {
+
+class Utf8Check {
+ public:
+  static constexpr int64_t kSound = INT64_MAX;
+
+  // Takes the next bytes. Returns kSound, or the offset of the first ill-formed sequence: negative
+  // where it began in an earlier chunk. After that the check is spent.
+  int64_t take(const uint8_t* bytes, size_t size);
+
+ private:
+  unsigned missing_ = 0;  // bytes of the sequence in progress
+  unsigned begun_ = 0;    // bytes of it that were taken
+  uint8_t low_ = 0x80;    // what its next byte may be
+  uint8_t high_ = 0xBF;
+};
+
+}  // namespace streamlic
