@@ -431,6 +431,11 @@ void Decoder::end_row(size_t start, size_t end, const std::string* key) {
 }
 
 void Decoder::rescue_row(size_t start, size_t end, const std::string* key) {
+  Column& column = batch_->columns[rescued_column_];
+  if (!options_.is_strict && put_notes(reader_->notes(), column, batch_->rows)) {
+    envelope_.rescued += static_cast<int64_t>(reader_->notes().notes.size());
+    return;
+  }
   std::vector<uint8_t> mended;
   Text record{text_.data + start, end - start};
   if (has_surrogate_escape(record.data, record.size)) {
@@ -448,7 +453,7 @@ void Decoder::rescue_row(size_t start, size_t end, const std::string* key) {
     throw Malformed{"", start + found.first_start, std::move(place), Fault::Rescue};
   }
   envelope_.rescued += found.count;
-  batch_->columns[rescued_column_].put_text(batch_->rows, found.json.data(), found.json.size());
+  column.put_text(batch_->rows, found.json.data(), found.json.size());
 }
 
 Step Decoder::row_step(const std::string* key) const {

@@ -41,6 +41,7 @@ class Keys {
   int expected_after(int previous) const { return next_[index(previous)]; }
   void learn(int previous, int found) { next_[index(previous)] = found; }
   const Guess& guess(int column) const { return guesses_[static_cast<size_t>(column)]; }
+  const std::string& name(int column) const { return names_[static_cast<size_t>(column)]; }
 
   int find(const uint8_t* name, size_t size) const {
     for (size_t slot = hash(name, size);; slot = (slot + 1) & (table_.size() - 1)) {

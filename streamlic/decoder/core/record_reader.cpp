@@ -1,5 +1,7 @@
 #include "record_reader.h"
 
+#include <algorithm>
+
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif

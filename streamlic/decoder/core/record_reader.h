@@ -3,7 +3,8 @@
 // Rules:
 // 1. It takes valid JSON only, and all of it: what it refuses is for strict.h to judge.
 // 2. It stops at the end of the text only if all before that is the beginning of valid JSON.
-// 3. What does not fit a column is null there, and `needs_rescue` is set: rescue.h finds it again.
+// 3. What does not fit a column is null there, and noted with its place. Where keys repeat or are
+//    written with escapes, the notes are not to be relied on: rescue.h looks at the record again.
 // 4. It never reads behind the end of the text.
 #pragma once
 
@@ -22,6 +23,34 @@ enum class Simd : uint8_t { Plain, Sse2, Avx2 };
 
 enum class Stop : uint8_t { None, AtEnd, Refused };
 
+// A step on the way to a value: a key's bytes as they stand, or, without any, an index.
+struct Place {
+  const uint8_t* key;
+  size_t size;
+  int64_t index;
+};
+
+// A value that did not fit, and how many steps of `places` lead to it.
+struct Note {
+  size_t steps;
+  const uint8_t* value;
+  size_t size;
+};
+
+struct Notes {
+  std::vector<Note> notes;
+  std::vector<Place> places;  // of one note after the other
+  bool is_sure = true;        // Each is there once, and its keys have no escapes.
+  bool has_escapes = false;   // anywhere in the record
+
+  void clear() {
+    notes.clear();
+    places.clear();
+    is_sure = true;
+    has_escapes = false;
+  }
+};
+
 class RecordReader {
  public:
   explicit RecordReader(const std::vector<Field>& schema) : plan_(schema) {
@@ -35,13 +64,14 @@ class RecordReader {
                               int64_t row, int depth) = 0;
 
   Stop stop() const { return stop_; }
-  bool needs_rescue() const { return needs_rescue_; }
+  bool needs_rescue() const { return !notes_.notes.empty(); }
+  const Notes& notes() const { return notes_; }
 
  protected:
   Plan plan_;
   bool is_whole_record_ = false;
   Stop stop_ = Stop::None;
-  bool needs_rescue_ = false;
+  Notes notes_;
   std::string scratch_;
 };
 

@@ -9,7 +9,8 @@ class Reader final : public RecordReader {
                       int64_t row, int depth) override {
     end_ = end;
     stop_ = Stop::None;
-    needs_rescue_ = false;
+    notes_.clear();
+    misfit_ = false;
     if (is_whole_record_) {
       has_escapes_ = false;
       const uint8_t* const behind = skip_value(text, depth);
@@ -17,9 +18,12 @@ class Reader final : public RecordReader {
       return behind;
     }
     if (text == end) return at_end();
-    if (*text == '{') return depth > 0 ? object(text, plan_, columns, row, depth) : refused();
-    needs_rescue_ = true;
-    return skip_value(text, depth);
+    if (*text == '{') {
+      return depth > 0 ? object(text, plan_, columns, row, depth, nullptr) : refused();
+    }
+    const uint8_t* const behind = skip_value(text, depth);
+    if (behind) note(nullptr, text, behind);
+    return behind;
   }
 
  private:
@@ -65,7 +69,7 @@ class Reader final : public RecordReader {
   }
 
   const uint8_t* escape(const uint8_t* at) {  // at the backslash
-    has_escapes_ = true;
+    has_escapes_ = notes_.has_escapes = true;
     if (end_ - at < 2) return at_end();
     switch (at[1]) {
       case '"':
@@ -206,26 +210,54 @@ class Reader final : public RecordReader {
 
   // ---- objects
 
+  // A step on the way to where reading is; the steps before it stand on the stack, too.
+  struct Link {
+    const Link* up;
+    Place place;
+  };
+
+  void note(const Link* way, const uint8_t* value, const uint8_t* behind) {
+    const size_t before = notes_.places.size();
+    for (const Link* link = way; link; link = link->up) notes_.places.push_back(link->place);
+    std::reverse(notes_.places.begin() + static_cast<std::ptrdiff_t>(before), notes_.places.end());
+    notes_.notes.push_back({notes_.places.size() - before, value, size_of(value, behind)});
+  }
+
   const uint8_t* object(const uint8_t* at, Plan& plan, std::vector<Column>& columns, int64_t row,
-                        int depth) {
+                        int depth, const Link* way) {
     at = next(at + 1);
     if (at == end_) return at_end();
     if (*at == '}') return at + 1;
     int column = Keys::kUnknown;
+    uint64_t seen = 0;
     while (true) {
       if (*at != '"') return refused();
-      at = key(at + 1, plan.keys, &column);
+      const uint8_t* const name = at + 1;
+      at = key(name, plan.keys, &column);
       if (!at) return nullptr;
       at = next(at);
       if (at == end_) return at_end();
+      const uint8_t* const begin = at;
       if (column == Keys::kUnknown) {
-        needs_rescue_ = true;
         at = skip_value(at, depth - 1);
+        if (!at) return nullptr;
+        // A key with escapes ends somewhere else: then the notes are not sure anyway.
+        const Link link{way, {name, size_of(name, string_stop(name)), 0}};
+        note(&link, begin, at);
       } else {
         const auto i = static_cast<size_t>(column);
-        at = value(at, columns[i], plan.children[i], row, depth - 1);
+        const uint64_t bit = uint64_t{1} << (i & 63);
+        if (seen & bit) notes_.is_sure = false;
+        seen |= bit;
+        const std::string& known = plan.keys.name(column);
+        const Link link{way, {reinterpret_cast<const uint8_t*>(known.data()), known.size(), 0}};
+        at = value(at, columns[i], plan.children[i], row, depth - 1, link);
+        if (!at) return nullptr;
+        if (misfit_) {
+          misfit_ = false;
+          note(&link, begin, at);
+        }
       }
-      if (!at) return nullptr;
       at = next(at);
       if (at == end_) return at_end();
       if (*at == '}') return at + 1;
@@ -254,6 +286,7 @@ class Reader final : public RecordReader {
     } else {
       behind = string_rest(stop);
       if (!behind) return nullptr;
+      notes_.is_sure = false;
       const size_t size = size_of(at, behind) - 1;
       scratch_.resize(size);
       auto* const name = reinterpret_cast<uint8_t*>(scratch_.data());
@@ -267,7 +300,8 @@ class Reader final : public RecordReader {
 
   // ---- values for columns
 
-  const uint8_t* value(const uint8_t* at, Column& column, Plan& plan, int64_t row, int depth) {
+  const uint8_t* value(const uint8_t* at, Column& column, Plan& plan, int64_t row, int depth,
+                       const Link& way) {
     if (column.length() > row) column.truncate(row);  // The key repeats: the last one counts.
     switch (column.kind()) {
       case Kind::String:
@@ -281,19 +315,20 @@ class Reader final : public RecordReader {
       case Kind::Timestamp:
         return timestamp_value(at, column, row, depth);
       case Kind::Struct:
-        return struct_value(at, column, plan, row, depth);
+        return struct_value(at, column, plan, row, depth, way);
       case Kind::List:
-        return list_value(at, column, plan, row, depth);
+        return list_value(at, column, plan, row, depth, way);
       default:
         return json_value(at, column, row, depth);
     }
   }
 
-  // A value of another type: null, or something to be rescued.
+  // A value of another type: null, or something to be rescued, which whoever knows its place notes.
   const uint8_t* other_value(const uint8_t* at, int depth) {
     if (*at == 'n') return null_(at);
-    needs_rescue_ = true;
-    return skip_value(at, depth);
+    at = skip_value(at, depth);
+    misfit_ = true;
+    return at;
   }
 
   void put_text(Column& column, int64_t row, const uint8_t* text, size_t size) {
@@ -327,7 +362,7 @@ class Reader final : public RecordReader {
     if (!at) return nullptr;
     const size_t size = size_of(begin, at);
     if (!is_integer(begin, size)) {
-      needs_rescue_ = true;
+      misfit_ = true;
     } else if (size == 2 && begin[0] == '-' && begin[1] == '0') {
       column.put_text(row, "0", 1);
     } else {
@@ -356,7 +391,7 @@ class Reader final : public RecordReader {
     if (to_int64(begin, size_of(begin, at), &exact)) {
       column.put_int64(row, exact);
     } else {
-      needs_rescue_ = true;
+      misfit_ = true;
     }
     return at;
   }
@@ -370,7 +405,7 @@ class Reader final : public RecordReader {
     if (quick_double(begin, at, &number) || to_double(begin, size_of(begin, at), &number)) {
       column.put_double(row, number);
     } else {
-      needs_rescue_ = true;
+      misfit_ = true;
     }
     return at;
   }
@@ -426,7 +461,7 @@ class Reader final : public RecordReader {
     if (to_timestamp(text, size, &microseconds)) {
       column.put_int64(row, microseconds);
     } else {
-      needs_rescue_ = true;
+      misfit_ = true;
     }
     return at;
   }
@@ -445,15 +480,16 @@ class Reader final : public RecordReader {
     return at;
   }
 
-  const uint8_t* struct_value(const uint8_t* at, Column& column, Plan& plan, int64_t row,
-                              int depth) {
+  const uint8_t* struct_value(const uint8_t* at, Column& column, Plan& plan, int64_t row, int depth,
+                              const Link& way) {
     if (*at != '{') return other_value(at, depth);
     if (depth == 0) return refused();
     column.open(row);
-    return object(at, plan, column.children(), row, depth);
+    return object(at, plan, column.children(), row, depth, &way);
   }
 
-  const uint8_t* list_value(const uint8_t* at, Column& column, Plan& plan, int64_t row, int depth) {
+  const uint8_t* list_value(const uint8_t* at, Column& column, Plan& plan, int64_t row, int depth,
+                            const Link& way) {
     if (*at != '[') return other_value(at, depth);
     if (depth == 0) return refused();
     column.begin_list(row);
@@ -464,9 +500,16 @@ class Reader final : public RecordReader {
       return at + 1;
     }
     Column& structs = column.children()[0];
+    Link link{&way, {nullptr, 0, 0}};
     while (true) {
-      at = struct_value(at, structs, plan, column.next_element(), depth - 1);
+      const uint8_t* const begin = at;
+      at = struct_value(at, structs, plan, column.next_element(), depth - 1, link);
       if (!at) return nullptr;
+      if (misfit_) {
+        misfit_ = false;
+        note(&link, begin, at);
+      }
+      ++link.place.index;
       at = next(at);
       if (at == end_) return at_end();
       if (*at == ']') break;
@@ -480,4 +523,5 @@ class Reader final : public RecordReader {
 
   const uint8_t* end_ = nullptr;
   bool has_escapes_ = false;
+  bool misfit_ = false;  // The value just read did not fit.
 };

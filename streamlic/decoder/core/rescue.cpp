@@ -1,5 +1,7 @@
 #include "rescue.h"
 
+#include <algorithm>
+#include <cstring>
 #include <string_view>
 #include <unordered_map>
 
@@ -199,7 +201,73 @@ class Walk {
   Path path_;
 };
 
+// Notes to be compared each with each.
+constexpr size_t kFewNotes = 8;
+
+bool is_same(const Place& one, const Place& other) {
+  return one.size == other.size && one.index == other.index && !one.key == !other.key &&
+         (!one.size || std::memcmp(one.key, other.key, one.size) == 0);
+}
+
+bool has_repeats(const Notes& notes) {
+  const Place* one = notes.places.data();
+  for (size_t i = 0; i < notes.notes.size(); ++i) {
+    const size_t steps = notes.notes[i].steps;
+    const Place* other = one + steps;
+    for (size_t j = i + 1; j < notes.notes.size(); ++j) {
+      const size_t others = notes.notes[j].steps;
+      if (steps == others && std::equal(one, one + steps, other, is_same)) return true;
+      other += others;
+    }
+    one += steps;
+  }
+  return false;
+}
+
+uint8_t* put_bytes(uint8_t* out, const void* bytes, size_t size) {
+  std::memcpy(out, bytes, size);
+  return out + size;
+}
+
+// A step of a JSON Pointer; the key has nothing that JSON would escape.
+uint8_t* put_step(uint8_t* out, const Place& place) {
+  *out++ = '/';
+  if (!place.key) {
+    const std::string digits = std::to_string(place.index);
+    return put_bytes(out, digits.data(), digits.size());
+  }
+  for (size_t i = 0; i < place.size; ++i) {
+    const uint8_t byte = place.key[i];
+    const bool is_special = byte == '~' || byte == '/';
+    *out++ = is_special ? uint8_t{'~'} : byte;
+    if (is_special) *out++ = byte == '~' ? '0' : '1';
+  }
+  return out;
+}
+
 }  // namespace
+
+bool put_notes(const Notes& notes, Column& column, int64_t row) {
+  if (!notes.is_sure || notes.notes.size() > kFewNotes || has_repeats(notes)) return false;
+  size_t room = 2;
+  for (const Note& note : notes.notes) room += note.size + 4;
+  for (const Place& place : notes.places) room += place.size * 2 + 21;
+  uint8_t* const begin = column.begin_text(row, room);
+  uint8_t* out = begin;
+  const Place* place = notes.places.data();
+  for (const Note& note : notes.notes) {
+    *out = out == begin ? '{' : ',';
+    *++out = '"';
+    ++out;
+    for (size_t i = 0; i < note.steps; ++i) out = put_step(out, *place++);
+    out = put_bytes(out, "\":", 2);
+    out = put_bytes(out, note.value, note.size);
+  }
+  *out++ = '}';
+  if (notes.has_escapes) mend_surrogates(begin, static_cast<size_t>(out - begin));
+  column.end_text(row, static_cast<size_t>(out - begin));
+  return true;
+}
 
 Rescues rescue(Text record, const std::vector<Field>& schema) {
   Rescues found;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "columns.h"
+#include "record_reader.h"
 #include "strict.h"
 
 namespace streamlic {
@@ -17,6 +18,10 @@ struct Rescues {
   size_t first_start = 0;
   size_t first_end = 0;
 };
+
+// Writes the same JSON from notes that are sure, straight into `column`; false if they may repeat a
+// place, or are too many to be compared.
+bool put_notes(const Notes& notes, Column& column, int64_t row);
 
 // The record is valid, and its unpaired surrogates are mended. Of a repeated key the last counts.
 Rescues rescue(Text record, const std::vector<Field>& schema);
