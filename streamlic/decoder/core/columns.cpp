@@ -29,7 +29,7 @@ void Column::grow_rows(int64_t rows) {
     grow_bits(values_, capacity_, wanted);
   } else if (has_offsets()) {
     const bool is_new = capacity_ == 0;
-    values_.reserve(static_cast<size_t>(wanted + 1) * sizeof(int32_t),
+    values_.reserve(static_cast<size_t>(wanted + 1 + kStride) * sizeof(int32_t),
                     is_new ? 0 : static_cast<size_t>(capacity_ + 1) * sizeof(int32_t));
     if (is_new) values_.as<int32_t>()[0] = 0;
   } else if (kind_ != Kind::Struct) {
@@ -40,9 +40,9 @@ void Column::grow_rows(int64_t rows) {
   capacity_ = wanted;
 }
 
-void Column::pass_offsets(int64_t row) {
-  int32_t* offsets = values_.as<int32_t>();
-  std::fill(offsets + length_ + 1, offsets + row + 1, offsets[length_]);
+void Column::grow_text(size_t used, size_t bytes) {
+  if (used + bytes > kMostOffsets) throw CapacityExceeded();
+  data_.reserve(used + bytes + 64, used);
 }
 
 void Column::truncate(int64_t row) {

@@ -7,7 +7,6 @@
 // 3. A struct's children have its rows; a list's child has rows of its own, counted by `elements`.
 #pragma once
 
-#include <climits>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -38,6 +37,9 @@ struct Field {
 
 class Column {
  public:
+  static constexpr int64_t kMostOffsets = INT32_MAX;
+  static constexpr int64_t kStride = 8;
+
   explicit Column(const Field& field);
 
   Kind kind() const { return kind_; }
@@ -78,8 +80,7 @@ class Column {
   uint8_t* begin_text(int64_t row, size_t bytes) {
     open(row);
     const size_t used = static_cast<size_t>(values_.as<int32_t>()[row]);
-    if (used + bytes > INT_MAX) throw CapacityExceeded();
-    data_.reserve(used + bytes + 64, used);
+    if (used + bytes + 64 > data_.capacity()) grow_text(used, bytes);
     return data_.data() + used;
   }
   void end_text(int64_t row, size_t bytes) {
@@ -97,7 +98,7 @@ class Column {
     elements_ = values_.as<int32_t>()[row];
   }
   int64_t next_element() {
-    if (elements_ == INT_MAX) throw CapacityExceeded();
+    if (elements_ == kMostOffsets) throw CapacityExceeded();
     return elements_++;
   }
   void end_list(int64_t row) {
@@ -121,8 +122,16 @@ class Column {
   void pass(int64_t row) {
     if (length_ < row && has_offsets()) pass_offsets(row);
   }
-  void pass_offsets(int64_t row);
+  // Eight at a time, also where fewer are to be passed: a loop of one turn is easy to predict.
+  void pass_offsets(int64_t row) {
+    int32_t* const offsets = values_.as<int32_t>();
+    const int32_t last = offsets[length_];
+    for (int64_t passed = length_; passed < row; passed += kStride) {
+      for (int64_t i = 1; i <= kStride; ++i) offsets[passed + i] = last;
+    }
+  }
   void grow_rows(int64_t rows);
+  void grow_text(size_t used, size_t bytes);
 
   Kind kind_;
   int64_t length_ = 0;

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "columns.h"
@@ -12,78 +11,98 @@
 namespace streamlic {
 
 // A key as it stands in ordinary JSON: name, quote and colon, to be compared at once.
-struct Guess {
+struct Key {
   uint8_t text[32] = {};
-  uint32_t size = 0;  // 0: too long to be guessed, or written with escapes
+  uint32_t mask = 0;  // a bit for each byte that counts; 0: too long to be compared so, or escaped
+  uint32_t size = 0;  // of the text
+  int32_t next = 0;   // the column whose key followed this one last time
 };
 
 class Keys {
  public:
   static constexpr int kUnknown = -1;
 
-  explicit Keys(const std::vector<Field>& fields) : next_(fields.size() + 1) {
-    size_t slots = 4;
-    while (slots < fields.size() * 4) slots *= 2;
-    table_.assign(slots, kUnknown);
+  explicit Keys(const std::vector<Field>& fields) : keys_(fields.size() + 2) {
     for (size_t i = 0; i < fields.size(); ++i) {
       names_.push_back(fields[i].name);
-      guesses_.push_back(guess_for(fields[i].name));
-      next_[i] = static_cast<int>(i);
-      if (fields[i].kind == Kind::Rescued) continue;  // No field of a record is meant by it.
-      size_t slot = hash(bytes(names_[i]), names_[i].size());
-      while (table_[slot] != kUnknown) slot = (slot + 1) & (slots - 1);
-      table_[slot] = static_cast<int>(i);
+      is_meant_.push_back(fields[i].kind != Kind::Rescued);  // No field of a record is meant by it.
+      if (is_meant_.back()) prepare(i);
     }
-    next_[fields.size()] = 0;
+    place_all();
+    before_first().next = fields.empty() || !is_meant_[0] ? none() : 0;
   }
 
-  // The column that probably comes after `previous` (kUnknown at the beginning).
-  int expected_after(int previous) const { return next_[index(previous)]; }
-  void learn(int previous, int found) { next_[index(previous)] = found; }
-  const Guess& guess(int column) const { return guesses_[static_cast<size_t>(column)]; }
+  // The keys by their columns; behind them one that matches nothing, and the one before the first.
+  Key* all() { return keys_.data(); }
+  int none() const { return static_cast<int>(names_.size()); }
+  Key& before_first() { return keys_[names_.size() + 1]; }
   const std::string& name(int column) const { return names_[static_cast<size_t>(column)]; }
 
+  // The only column, if any, whose key may have this name and stand in `all` with a mask.
+  int candidate(const uint8_t* name, size_t size) const { return table_[slot(name, size)]; }
+
+  // The column of this name; slow, and always right.
   int find(const uint8_t* name, size_t size) const {
-    for (size_t slot = hash(name, size);; slot = (slot + 1) & (table_.size() - 1)) {
-      const int column = table_[slot];
-      if (column == kUnknown) return kUnknown;
-      const std::string& known = names_[static_cast<size_t>(column)];
-      if (known.size() == size && std::memcmp(known.data(), name, size) == 0) return column;
+    for (size_t i = 0; i < names_.size(); ++i) {
+      const std::string& known = names_[i];
+      const bool is_it = known.size() == size && std::memcmp(known.data(), name, size) == 0;
+      if (is_it && is_meant_[i]) return static_cast<int>(i);
     }
+    return kUnknown;
   }
 
  private:
-  static const uint8_t* bytes(const std::string& text) {
-    return reinterpret_cast<const uint8_t*>(text.data());
-  }
-
-  static Guess guess_for(const std::string& name) {
-    Guess guess;
-    for (const char c : name) {
-      if (static_cast<uint8_t>(c) < 0x20 || c == '"' || c == '\\') return guess;
-    }
-    if (name.size() + 2 > sizeof guess.text) return guess;
-    std::memcpy(guess.text, name.data(), name.size());
-    guess.text[name.size()] = '"';
-    guess.text[name.size() + 1] = ':';
-    guess.size = static_cast<uint32_t>(name.size() + 2);
-    return guess;
-  }
-
-  size_t hash(const uint8_t* name, size_t size) const {
+  size_t slot(const uint8_t* name, size_t size) const {
     if (!size) return 0;
-    const size_t mixed = size * 31 + name[0] * 7u + name[size / 2] * 131u + name[size - 1] * 17u;
-    return mixed & (table_.size() - 1);
+    const uint32_t letters = name[0] | uint32_t{name[size - 1]} << 8 | uint32_t{name[size / 2]} << 16;
+    return (letters ^ static_cast<uint32_t>(size) << 24) * factor_ >> shift_;
   }
 
-  size_t index(int column) const {
-    return column == kUnknown ? next_.size() - 1 : static_cast<size_t>(column);
+  // A key that is fit to be compared at once gets its mask.
+  void prepare(size_t column) {
+    Key& key = keys_[column];
+    const std::string& name = names_[column];
+    for (const char c : name) {
+      if (static_cast<uint8_t>(c) < 0x20 || c == '"' || c == '\\') return;
+    }
+    if (name.size() + 2 > sizeof key.text) return;
+    std::memcpy(key.text, name.data(), name.size());
+    std::memcpy(key.text + name.size(), "\":", 2);
+    key.size = static_cast<uint32_t>(name.size() + 2);
+    key.mask = static_cast<uint32_t>((uint64_t{1} << key.size) - 1);
+    key.next = static_cast<int32_t>(column);
   }
 
+  // Looks for a factor by which every key has a slot to itself; else some are left to `find`.
+  void place_all() {
+    unsigned bits = 2;
+    while ((size_t{1} << bits) < names_.size() * 2) ++bits;
+    for (const unsigned most = bits + 3; bits <= most; ++bits) {
+      shift_ = 32 - bits;
+      for (int attempt = 0; attempt < 256; ++attempt, factor_ += 0x3C6EF372) {
+        if (place_with_factor()) return;
+      }
+    }
+  }
+
+  bool place_with_factor() {
+    bool is_perfect = true;
+    table_.assign(size_t{1} << (32 - shift_), none());
+    for (size_t i = 0; i < names_.size(); ++i) {
+      if (!keys_[i].mask) continue;
+      int32_t& place = table_[slot(keys_[i].text, names_[i].size())];
+      is_perfect = is_perfect && place == none();
+      if (place == none()) place = static_cast<int32_t>(i);
+    }
+    return is_perfect;
+  }
+
+  std::vector<Key> keys_;
   std::vector<std::string> names_;
-  std::vector<Guess> guesses_;
-  std::vector<int> next_;
-  std::vector<int> table_;
+  std::vector<bool> is_meant_;
+  uint32_t factor_ = 0x9E3779B1;
+  unsigned shift_ = 30;
+  std::vector<int32_t> table_;
 };
 
 // What reading needs to know of a column and of all within it.

@@ -41,8 +41,8 @@ inline unsigned first_stop(const uint8_t* at) {
   return (found & kHigh) ? static_cast<unsigned>(__builtin_ctzll(found & kHigh)) / 8 : 8;
 }
 inline void copy_block(uint8_t* to, const uint8_t* from) { std::memcpy(to, from, kWidth); }
-inline bool matches(const uint8_t* at, const Guess& guess) {
-  return std::memcmp(at, guess.text, guess.size) == 0;
+inline bool matches(const uint8_t* at, const Key& key) {
+  return key.size && std::memcmp(at, key.text, key.size) == 0;
 }
 
 #include "record_reader_body.h"
@@ -70,11 +70,10 @@ inline unsigned first_stop(const uint8_t* at) {
 inline void copy_block(uint8_t* to, const uint8_t* from) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), load(from));
 }
-inline bool matches(const uint8_t* at, const Guess& guess) {
-  const unsigned low = mask_of(_mm_cmpeq_epi8(load(at), load(guess.text)));
-  const unsigned high = mask_of(_mm_cmpeq_epi8(load(at + 16), load(guess.text + 16)));
-  const uint64_t wanted = (uint64_t{1} << guess.size) - 1;
-  return ((low | uint64_t{high} << 16) & wanted) == wanted;
+inline bool matches(const uint8_t* at, const Key& key) {
+  const unsigned low = mask_of(_mm_cmpeq_epi8(load(at), load(key.text)));
+  const unsigned high = mask_of(_mm_cmpeq_epi8(load(at + 16), load(key.text + 16)));
+  return key.mask && ((low | high << 16) & key.mask) == key.mask;
 }
 
 #include "record_reader_body.h"
@@ -116,10 +115,9 @@ inline unsigned first_stop(const uint8_t* at) {
 inline void copy_block(uint8_t* to, const uint8_t* from) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), load(from));
 }
-inline bool matches(const uint8_t* at, const Guess& guess) {
-  const unsigned equal = mask_of(_mm256_cmpeq_epi8(load(at), load(guess.text)));
-  const unsigned wanted = static_cast<unsigned>((uint64_t{1} << guess.size) - 1);
-  return (equal & wanted) == wanted;
+inline bool matches(const uint8_t* at, const Key& key) {
+  const unsigned equal = mask_of(_mm256_cmpeq_epi8(load(at), load(key.text)));
+  return key.mask && (equal & key.mask) == key.mask;
 }
 
 #include "record_reader_body.h"

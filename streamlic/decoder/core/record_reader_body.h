@@ -1,7 +1,12 @@
 // The record reader for one set of instructions. Included once for each, inside a namespace of its
 // own that defines `kWidth`, `first_stop`, `copy_block` and `matches`; all headers are included before.
 
+#define STREAMLIC_INLINE inline __attribute__((always_inline))
+#define STREAMLIC_APART __attribute__((noinline))
+
 class Reader final : public RecordReader {
+  static constexpr size_t kCopied = 32;
+
  public:
   using RecordReader::RecordReader;
 
@@ -43,7 +48,7 @@ class Reader final : public RecordReader {
 
   // ---- the parts of JSON. Each takes where it begins and returns where it ends, or null.
 
-  const uint8_t* after_space(const uint8_t* at) const {
+  STREAMLIC_APART const uint8_t* after_space(const uint8_t* at) const {
     while (at < end_ && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) ++at;
     return at;
   }
@@ -68,7 +73,7 @@ class Reader final : public RecordReader {
     return is_digit(byte) || static_cast<uint8_t>((byte | 0x20) - 'a') < 6;
   }
 
-  const uint8_t* escape(const uint8_t* at) {  // at the backslash
+  STREAMLIC_APART const uint8_t* escape(const uint8_t* at) {  // at the backslash
     has_escapes_ = notes_.has_escapes = true;
     if (end_ - at < 2) return at_end();
     switch (at[1]) {
@@ -142,7 +147,7 @@ class Reader final : public RecordReader {
   static bool begins_number(uint8_t byte) { return is_digit(byte) || byte == '-'; }
 
   // Any value, looked at only for being valid. `depth` brackets may be open within it.
-  const uint8_t* skip_value(const uint8_t* at, int depth) {
+  STREAMLIC_APART const uint8_t* skip_value(const uint8_t* at, int depth) {
     uint64_t is_object[8];  // a bit for each open bracket: max_depth is at most 512
     int level = 0;
   value:
@@ -228,13 +233,24 @@ class Reader final : public RecordReader {
     at = next(at + 1);
     if (at == end_) return at_end();
     if (*at == '}') return at + 1;
-    int column = Keys::kUnknown;
+    Key* const keys = plan.keys.all();
+    Column* const first_column = columns.data();
+    Key* previous = &plan.keys.before_first();
     uint64_t seen = 0;
     while (true) {
       if (*at != '"') return refused();
       const uint8_t* const name = at + 1;
-      at = key(name, plan.keys, &column);
-      if (!at) return nullptr;
+      int column = previous->next;
+      const bool has_room = size_of(name, end_) >= sizeof keys->text;
+      if (has_room && matches(name, keys[column])) {
+        at = name + keys[column].size;
+      } else if (has_room && (column = candidate(name, plan.keys, keys)) != Keys::kUnknown) {
+        previous->next = column;
+        at = name + keys[column].size;
+      } else {
+        at = any_key(name, plan.keys, &column);
+        if (!at) return nullptr;
+      }
       at = next(at);
       if (at == end_) return at_end();
       const uint8_t* const begin = at;
@@ -245,18 +261,13 @@ class Reader final : public RecordReader {
         const Link link{way, {name, size_of(name, string_stop(name)), 0}};
         note(&link, begin, at);
       } else {
-        const auto i = static_cast<size_t>(column);
-        const uint64_t bit = uint64_t{1} << (i & 63);
+        const uint64_t bit = uint64_t{1} << (column & 63);
         if (seen & bit) notes_.is_sure = false;
         seen |= bit;
-        const std::string& known = plan.keys.name(column);
-        const Link link{way, {reinterpret_cast<const uint8_t*>(known.data()), known.size(), 0}};
-        at = value(at, columns[i], plan.children[i], row, depth - 1, link);
+        previous = keys + column;
+        at = value(at, first_column[column], plan, column, row, depth - 1, way);
         if (!at) return nullptr;
-        if (misfit_) {
-          misfit_ = false;
-          note(&link, begin, at);
-        }
+        if (misfit_) note_column(plan.keys.name(column), way, begin, at);
       }
       at = next(at);
       if (at == end_) return at_end();
@@ -267,17 +278,31 @@ class Reader final : public RecordReader {
     }
   }
 
-  // Reads a key, from behind its quote to behind its colon; `column` was the one before it.
-  const uint8_t* key(const uint8_t* at, Keys& keys, int* column) {
-    const int previous = *column;
-    const int expected = keys.expected_after(previous);
-    if (expected != Keys::kUnknown) {
-      const Guess& guess = keys.guess(expected);
-      if (guess.size && size_of(at, end_) >= sizeof guess.text && matches(at, guess)) {
-        *column = expected;
-        return at + guess.size;
-      }
+  static Link link_to(const Link* way, const std::string& name) {
+    return {way, {reinterpret_cast<const uint8_t*>(name.data()), name.size(), 0}};
+  }
+
+  STREAMLIC_APART void note_column(const std::string& name, const Link* way, const uint8_t* value,
+                                   const uint8_t* behind) {
+    misfit_ = false;
+    const Link link = link_to(way, name);
+    note(&link, value, behind);
+  }
+
+  // The column that the key at `name` means, if it stands there as it usually does. There are as many
+  // bytes as are compared.
+  STREAMLIC_INLINE static int candidate(const uint8_t* name, const Keys& known, const Key* keys) {
+    unsigned size = 0;
+    unsigned stop;
+    while ((stop = first_stop(name + size)) == kWidth && size + kWidth < sizeof keys->text) {
+      size += kWidth;
     }
+    const int column = known.candidate(name, size + stop);
+    return matches(name, keys[column]) ? column : Keys::kUnknown;
+  }
+
+  // Reads any key, from behind its quote to behind its colon.
+  STREAMLIC_APART const uint8_t* any_key(const uint8_t* at, const Keys& keys, int* column) {
     const uint8_t* const stop = string_stop(at);
     if (stop == end_) return at_end();
     const uint8_t* behind = stop + 1;
@@ -292,7 +317,6 @@ class Reader final : public RecordReader {
       auto* const name = reinterpret_cast<uint8_t*>(scratch_.data());
       *column = keys.find(name, unescape(at, size, name));
     }
-    if (*column != Keys::kUnknown) keys.learn(previous, *column);
     at = next(behind);
     if (at == end_) return at_end();
     return *at == ':' ? at + 1 : refused();
@@ -300,8 +324,8 @@ class Reader final : public RecordReader {
 
   // ---- values for columns
 
-  const uint8_t* value(const uint8_t* at, Column& column, Plan& plan, int64_t row, int depth,
-                       const Link& way) {
+  STREAMLIC_INLINE const uint8_t* value(const uint8_t* at, Column& column, Plan& plan, int place,
+                                        int64_t row, int depth, const Link* way) {
     if (column.length() > row) column.truncate(row);  // The key repeats: the last one counts.
     switch (column.kind()) {
       case Kind::String:
@@ -315,48 +339,61 @@ class Reader final : public RecordReader {
       case Kind::Timestamp:
         return timestamp_value(at, column, row, depth);
       case Kind::Struct:
-        return struct_value(at, column, plan, row, depth, way);
-      case Kind::List:
-        return list_value(at, column, plan, row, depth, way);
+      case Kind::List: {
+        const Link link = link_to(way, plan.keys.name(place));
+        Plan& inner = plan.children[static_cast<size_t>(place)];
+        if (column.kind() == Kind::List) return list_value(at, column, inner, row, depth, link);
+        return struct_value(at, column, inner, row, depth, link);
+      }
       default:
         return json_value(at, column, row, depth);
     }
   }
 
   // A value of another type: null, or something to be rescued, which whoever knows its place notes.
-  const uint8_t* other_value(const uint8_t* at, int depth) {
+  STREAMLIC_APART const uint8_t* other_value(const uint8_t* at, int depth) {
     if (*at == 'n') return null_(at);
     at = skip_value(at, depth);
     misfit_ = true;
     return at;
   }
 
-  void put_text(Column& column, int64_t row, const uint8_t* text, size_t size) {
+  STREAMLIC_INLINE void put_text(Column& column, int64_t row, const uint8_t* text, size_t size) {
     uint8_t* out = column.begin_text(row, size);
-    if (size_of(text, end_) >= size + kWidth) {
-      for (size_t i = 0; i < size; i += kWidth) copy_block(out + i, text + i);
+    if (size_of(text, end_) >= size + kCopied) {
+      // As much for every short text: how long it is need not be foreseen.
+      for (size_t i = 0; i < kCopied; i += kWidth) copy_block(out + i, text + i);
+      for (size_t i = kCopied; i < size; i += kWidth) copy_block(out + i, text + i);
     } else {
       for (size_t i = 0; i < size; ++i) out[i] = text[i];
     }
     column.end_text(row, size);
   }
 
-  const uint8_t* string_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+  STREAMLIC_INLINE const uint8_t* string_value(const uint8_t* at, Column& column, int64_t row,
+                                               int depth) {
     if (*at == '"') {
       const uint8_t* const begin = at + 1;
       at = string_stop(begin);
       if (at == end_) return at_end();
-      if (*at == '"') {
-        put_text(column, row, begin, size_of(begin, at));
-        return at + 1;
-      }
-      at = string_rest(at);
-      if (!at) return nullptr;
-      const size_t size = size_of(begin, at) - 1;
-      column.end_text(row, unescape(begin, size, column.begin_text(row, size)));
-      return at;
+      if (*at != '"') return escaped_string(begin, at, column, row);
+      put_text(column, row, begin, size_of(begin, at));
+      return at + 1;
     }
-    if (!begins_number(*at)) return other_value(at, depth);
+    return begins_number(*at) ? digits_value(at, column, row) : other_value(at, depth);
+  }
+
+  STREAMLIC_APART const uint8_t* escaped_string(const uint8_t* begin, const uint8_t* at,
+                                                Column& column, int64_t row) {
+    at = string_rest(at);
+    if (!at) return nullptr;
+    const size_t size = size_of(begin, at) - 1;
+    column.end_text(row, unescape(begin, size, column.begin_text(row, size)));
+    return at;
+  }
+
+  // A number for a string column: integers are taken as their digits.
+  STREAMLIC_APART const uint8_t* digits_value(const uint8_t* at, Column& column, int64_t row) {
     const uint8_t* const begin = at;
     at = number(at);
     if (!at) return nullptr;
@@ -371,21 +408,47 @@ class Reader final : public RecordReader {
     return at;
   }
 
-  const uint8_t* int64_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+  // The digits at `at`, at most eight, without a loop; eight bytes are there.
+  struct Digits {
+    uint64_t value;
+    unsigned count;
+  };
+  STREAMLIC_INLINE static Digits digits_at(const uint8_t* at) {
+    uint64_t word;
+    std::memcpy(&word, at, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    word ^= 0x3030303030303030u;  // Digits are now 0 to 9.
+    const uint64_t others = ((word + 0x7676767676767676u) | word) & 0x8080808080808080u;
+    const unsigned count = others ? static_cast<unsigned>(__builtin_ctzll(others)) / 8 : 8;
+    if (count == 0) return {0, 0};
+    word <<= 64 - 8 * count;  // Zeros before them change nothing.
+    word = word * 10 + (word >> 8);
+    word = ((word & 0x000000FF000000FFu) * 0x000F424000000064u +
+            ((word >> 16) & 0x000000FF000000FFu) * 0x0000271000000001u) >>
+           32;
+    return {word & 0xFFFFFFFFu, count};
+  }
+  static bool may_follow_number(uint8_t byte) { return byte == ',' || byte == '}'; }
+
+  STREAMLIC_INLINE const uint8_t* int64_value(const uint8_t* at, Column& column, int64_t row,
+                                              int depth) {
     if (!begins_number(*at)) return other_value(at, depth);
-    const uint8_t* const begin = at;
+    if (end_ - at < 16) return any_int64(at, column, row);
     const bool is_negative = *at == '-';
-    at += is_negative;
-    const uint8_t* const first = at;
-    int64_t quick = 0;
-    while (at < end_ && is_digit(*at) && at - first < 18) quick = quick * 10 + (*at++ - '0');
-    const bool is_plain = at < end_ && at > first && (*first != '0' || at - first == 1) &&
-                          !is_digit(*at) && *at != '.' && (*at | 0x20) != 'e';
-    if (is_plain) {
-      column.put_int64(row, is_negative ? -quick : quick);
-      return at;
-    }
-    at = number(begin);
+    const uint8_t* const first = at + is_negative;
+    const Digits digits = digits_at(first);
+    const uint8_t* const behind = first + digits.count;
+    const bool is_plain = may_follow_number(*behind) && (*first != '0' || digits.count == 1);
+    if (!is_plain || !digits.count) return any_int64(at, column, row);
+    const auto value = static_cast<int64_t>(digits.value);
+    column.put_int64(row, is_negative ? -value : value);
+    return behind;
+  }
+
+  STREAMLIC_APART const uint8_t* any_int64(const uint8_t* begin, Column& column, int64_t row) {
+    const uint8_t* const at = number(begin);
     if (!at) return nullptr;
     int64_t exact;
     if (to_int64(begin, size_of(begin, at), &exact)) {
@@ -396,53 +459,63 @@ class Reader final : public RecordReader {
     return at;
   }
 
-  const uint8_t* double_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+  // Few digits and a short fraction: one exact division rounds correctly (Clinger's fast path).
+  STREAMLIC_INLINE const uint8_t* double_value(const uint8_t* at, Column& column, int64_t row,
+                                               int depth) {
+    static constexpr double kPowers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7};
     if (!begins_number(*at)) return other_value(at, depth);
-    const uint8_t* const begin = at;
-    at = number(begin);
+    if (end_ - at < 32) return any_double(at, column, row);
+    const bool is_negative = *at == '-';
+    const uint8_t* const first = at + is_negative;
+    const Digits whole = digits_at(first);
+    const uint8_t* behind = first + whole.count;
+    Digits fraction{0, 0};
+    if (*behind == '.') {
+      fraction = digits_at(behind + 1);
+      behind += 1 + fraction.count;
+      if (fraction.count == 0 || fraction.count > 7) return any_double(at, column, row);
+    }
+    const auto power = kPowers[fraction.count];
+    const uint64_t digits = whole.value * static_cast<uint64_t>(power) + fraction.value;
+    const bool is_plain = may_follow_number(*behind) && (*first != '0' || whole.count == 1);
+    // Zero has a sign, or has not: that is for the others to know.
+    if (!is_plain || !whole.count || !digits || digits >> 53) return any_double(at, column, row);
+    const double value = static_cast<double>(digits) / power;
+    column.put_double(row, is_negative ? -value : value);
+    return behind;
+  }
+
+  STREAMLIC_APART const uint8_t* any_double(const uint8_t* begin, Column& column, int64_t row) {
+    const uint8_t* const at = number(begin);
     if (!at) return nullptr;
-    double number;
-    if (quick_double(begin, at, &number) || to_double(begin, size_of(begin, at), &number)) {
-      column.put_double(row, number);
+    double value;
+    if (to_double(begin, size_of(begin, at), &value)) {
+      column.put_double(row, value);
     } else {
       misfit_ = true;
     }
     return at;
   }
 
-  // Few digits and a short fraction: one exact division rounds correctly (Clinger's fast path).
-  static bool quick_double(const uint8_t* at, const uint8_t* end, double* number) {
-    static constexpr double kPowers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7};
-    if (end - at > 16) return false;
-    const bool is_negative = *at == '-';
-    at += is_negative;
-    uint64_t digits = 0;
-    const uint8_t* point = end - 1;
-    for (; at < end; ++at) {
-      if (is_digit(*at)) {
-        digits = digits * 10 + (*at - '0');
-      } else if (*at == '.') {
-        point = at;
-      } else {
-        return false;
+  STREAMLIC_INLINE const uint8_t* bool_value(const uint8_t* at, Column& column, int64_t row,
+                                             int depth) {
+    if (end_ - at >= 5) {
+      const bool is_true = std::memcmp(at, "true", 4) == 0;
+      const bool is_false = std::memcmp(at, "fals", 4) == 0 && at[4] == 'e';
+      if (is_true | is_false) {
+        column.put_bool(row, is_true);
+        return at + 4 + is_false;
       }
     }
-    const auto places = static_cast<size_t>(end - 1 - point);
-    if (places > 7 || !digits || digits >> 53) return false;  // Zero has a sign, or has not.
-    const double value = static_cast<double>(digits) / kPowers[places];
-    *number = is_negative ? -value : value;
-    return true;
-  }
-
-  const uint8_t* bool_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+    if (*at != 't' && *at != 'f') return other_value(at, depth);
     const bool is_true = *at == 't';
-    if (!is_true && *at != 'f') return other_value(at, depth);
     at = is_true ? true_(at) : false_(at);
     if (at) column.put_bool(row, is_true);
     return at;
   }
 
-  const uint8_t* timestamp_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+  STREAMLIC_APART const uint8_t* timestamp_value(const uint8_t* at, Column& column, int64_t row,
+                                           int depth) {
     if (*at != '"') return other_value(at, depth);
     const uint8_t* text = at + 1;
     at = string_stop(text);
@@ -466,7 +539,8 @@ class Reader final : public RecordReader {
     return at;
   }
 
-  const uint8_t* json_value(const uint8_t* at, Column& column, int64_t row, int depth) {
+  STREAMLIC_APART const uint8_t* json_value(const uint8_t* at, Column& column, int64_t row,
+                                           int depth) {
     const uint8_t* const begin = at;
     has_escapes_ = false;
     at = skip_value(at, depth);
@@ -525,3 +599,6 @@ class Reader final : public RecordReader {
   bool has_escapes_ = false;
   bool misfit_ = false;  // The value just read did not fit.
 };
+
+#undef STREAMLIC_INLINE
+#undef STREAMLIC_APART
