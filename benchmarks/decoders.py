@@ -1,0 +1,107 @@
+"""What decodes a body at hand, each in one thread: the engines, the textbook, and other readers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.json
+
+from benchmarks.worker import Done, Run
+
+_MIXED = ("available_quantity", "assigned_quantity", "unit_amount", "is_paid", "created_at",
+          "updated_at")  # fmt: skip
+_DUCKDB_TYPES = {
+    "id": "VARCHAR",
+    "name": "VARCHAR",
+    "description": "VARCHAR",
+    "available_quantity": "BIGINT",
+    "assigned_quantity": "BIGINT",
+    "unit_amount": "DOUBLE",
+    "currency": "VARCHAR",
+    "is_paid": "BOOLEAN",
+    "status": "VARCHAR",
+    "products": "STRUCT(id VARCHAR, name VARCHAR, status VARCHAR)[]",
+    "roles": "STRUCT(id VARCHAR, name VARCHAR)[]",
+    "created_at": "TIMESTAMPTZ",
+    "updated_at": "TIMESTAMPTZ",
+    "remote_data": "JSON",
+}
+
+
+@contextlib.contextmanager
+def engine(given: dict[str, Any]) -> Iterator[Run]:
+    """Feed ``envelope`` to one of streamlic's engines, ``chunk_bytes`` at a time."""
+    from streamlic.decoder import open_decoder
+
+    body = Path(given["envelope"]).read_bytes()
+    size = given.get("chunk_bytes", 65536)
+    options = {name: given[name] for name in ("batch_rows", "batch_bytes") if name in given}
+
+    def run() -> Done:
+        decoder = open_decoder(engine=given["engine"], **options)
+        for start in range(0, len(body), size):
+            decoder.feed(body[start : start + size])
+        decoder.close()
+        return Done(decoder.envelope.rows, len(body), {"engine": decoder.engine})
+
+    yield run
+
+
+@contextlib.contextmanager
+def textbook(given: dict[str, Any]) -> Iterator[Run]:
+    """Decode ``envelope`` as one writes it by hand."""
+    from benchmarks.textbook import decode
+
+    body = Path(given["envelope"]).read_bytes()
+    yield lambda: Done(decode(BytesIO(body)), len(body))
+
+
+@contextlib.contextmanager
+def arrow_json(given: dict[str, Any]) -> Iterator[Run]:
+    """Read ``lines`` with pyarrow.json, the schema given, what it does not name inferred."""
+    from benchmarks.textbook import SCHEMA
+
+    body = pa.py_buffer(Path(given["lines"]).read_bytes())
+    columns = [column for column in SCHEMA if column.name != "remote_data"]
+    parse = pyarrow.json.ParseOptions(
+        explicit_schema=pa.schema(columns), unexpected_field_behavior="infer"
+    )
+    # Its blocks must hold the longest record; its default is 1 MiB.
+    read = pyarrow.json.ReadOptions(use_threads=False, block_size=given.get("block_bytes", 1 << 20))
+
+    def run() -> Done:
+        table = pyarrow.json.read_json(pa.BufferReader(body), read, parse)
+        return Done(table.num_rows, len(body), {"engine": f"pyarrow {pa.__version__}"})
+
+    yield run
+
+
+@contextlib.contextmanager
+def duckdb_json(given: dict[str, Any]) -> Iterator[Run]:
+    """Read ``lines`` with DuckDB into an Arrow table; values of mixed types by TRY_CAST."""
+    duckdb = import_module("duckdb")
+    types = {**_DUCKDB_TYPES, **(dict.fromkeys(_MIXED, "VARCHAR") if given["is_mixed"] else {})}
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in types.items())
+    fields = ", ".join(
+        f"TRY_CAST({name} AS {_DUCKDB_TYPES[name]}) AS {name}" if kind == "VARCHAR" else name
+        for name, kind in types.items()
+    )
+    query = (
+        f"SELECT {fields} FROM read_json('{given['lines']}', format='newline_delimited', "  # noqa: S608
+        f"columns={{{columns}}}, maximum_object_size=67108864)"
+    )
+    size = Path(given["lines"]).stat().st_size
+    with duckdb.connect() as connection:
+        connection.execute("SET threads=1")
+
+        def run() -> Done:
+            table = connection.sql(query).to_arrow_table()
+            return Done(table.num_rows, size, {"engine": f"duckdb {duckdb.__version__}"})
+
+        yield run

@@ -1,0 +1,72 @@
+"""Where figures come from: the machine, the versions, the commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import ROOT
+
+_PACKAGES = ("streamlic", "aiohttp", "ijson", "pyarrow", "duckdb", "msgspec", "polars", "dlt")
+
+
+def facts() -> dict[str, Any]:
+    """Return everything about this run that is no figure."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "cpu": _field("/proc/cpuinfo", "model name") or platform.processor(),
+            "cores": len(os.sched_getaffinity(0)),
+            "memory_kib": int((_field("/proc/meminfo", "MemTotal") or "0").split()[0]),
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        },
+        "versions": {
+            "python": f"{platform.python_implementation()} {platform.python_version()}",
+            **{name: _version(name) for name in _PACKAGES},
+            "compiler": _said("g++", "-dumpfullversion") or None,
+        },
+        "git": {
+            "commit": _said("git", "-C", str(ROOT), "rev-parse", "HEAD") or None,
+            "is_changed": bool(
+                _said("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
+            ),
+        },
+    }
+
+
+def headline(facts: dict[str, Any]) -> str:
+    """Say in one line where figures come from."""
+    machine, versions, git = facts["machine"], facts["versions"], facts["git"]
+    commit = (git["commit"] or "no commit")[:12] + (" with changes" if git["is_changed"] else "")
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_kib'] / 2**20:.0f} GiB, "
+        f"{versions['python']}, pyarrow {versions['pyarrow']}, streamlic {commit}, {facts['at']}"
+    )
+
+
+def _field(path: str, name: str) -> str | None:
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), None)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _said(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
