@@ -11,15 +11,20 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, parsing, report
+from benchmarks import job, machine, parsing, report
 from benchmarks.measure import Group, run_group
 from benchmarks.plan import QUICK, Plan
 
-PARTS: dict[str, Callable[[Plan, Path], list[Group]]] = {"parsing": parsing.groups}
+PARTS: dict[str, Callable[[Plan, Path, ExitStack], list[Group]]] = {
+    "parsing": parsing.groups,
+    "job": job.groups,
+    "emulator": job.emulator_groups,
+}
 _RESULTS = Path(__file__).with_name("results")
 
 
@@ -29,6 +34,11 @@ def main() -> None:
         from benchmarks import worker
 
         worker.main(json.loads(sys.argv[2]))
+        return
+    if sys.argv[1:2] == ["serve"]:
+        from benchmarks import emulated
+
+        emulated.serve(json.loads(sys.argv[2]))
         return
     given = _parser().parse_args()
     if given.part == "readme":
@@ -45,8 +55,9 @@ def measure(part: str, plan: Plan, out: Path) -> None:
     results: dict[str, Any] = {"facts": machine.facts(), "plan": vars(plan), "groups": []}
     with tempfile.TemporaryDirectory(prefix="streamlic-bench-") as scratch:
         for name in PARTS if part == "all" else [part]:
-            for group in PARTS[name](plan, Path(scratch)):
-                results["groups"].append(run_group(group, _say))
+            with ExitStack() as stack:
+                for group in PARTS[name](plan, Path(scratch), stack):
+                    results["groups"].append(run_group(group, _say))
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{part}.json"
     file.write_text(json.dumps(results, indent=1) + "\n")

@@ -6,7 +6,8 @@ Rules:
 2. Repetitions are interleaved: in every round each case runs once, and each round begins with
    another case, so that a machine that slows down slows all of them.
 3. Ratios are formed within a round, between neighbours in time; told are median, least, greatest.
-4. The first repetition of every process, or the first round of short-lived ones, warms up.
+4. Every process warms up first: on the same work, or, where one repetition is all it lives for,
+   on a small piece of such work. Starting Python and its imports is in no figure.
 5. A case that cannot do the work says why; it is shown, not dropped.
 """
 
@@ -33,9 +34,9 @@ Say = Callable[[str], None]
 class Case:
     """One thing to measure. ``do`` names it in ``workers``; ``given`` is what it is told.
 
-    ``is_fresh``: each repetition has a process of its own, as a job has, and nothing is warm but
-    the machine. ``program`` is another executable that speaks the worker's protocol. ``paths``
-    come first on the worker's PYTHONPATH. ``note`` says what the case loses or cannot do.
+    ``is_fresh``: each repetition has a process of its own, as a job has. ``program`` is another
+    executable that speaks the worker's protocol. ``paths`` come first on the worker's PYTHONPATH.
+    ``note`` says what the case loses or cannot do.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Case:
     given: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     is_fresh: bool = False
+    most_rounds: int = 99
     program: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     left_out: str = ""
@@ -68,8 +70,8 @@ class CaseFailed(Exception):
 class Worker:
     """A case's process. It warms up, then runs once for each ``ask``."""
 
-    def __init__(self, case: Case, *, is_warm: bool = True) -> None:
-        given = {"do": case.do, "is_warm": is_warm and not case.is_fresh, **case.given}
+    def __init__(self, case: Case) -> None:
+        given = {"do": case.do, "is_warm": not case.is_fresh, **case.given}
         module = ("-P", "-m", "benchmarks", "worker", json.dumps(given))
         paths = os.pathsep.join([*case.paths, str(ROOT)])
         self._process = subprocess.Popen(
@@ -128,14 +130,14 @@ def run_group(group: Group, say: Say) -> dict[str, Any]:
             if not (case.left_out or case.is_fresh):
                 lasting[case.name] = worker = stack.enter_context(Worker(case))
                 _try(worker.ready, case, left_out)  # One after the other, none beside another.
-        for number in range(-1, group.rounds):  # The first round warms short-lived cases up.
+        for number in range(group.rounds):
             first = number % len(group.cases)
             for case in group.cases[first:] + group.cases[:first]:
-                if case.name in left_out or (number < 0 and not case.is_fresh):
+                if case.name in left_out or number >= case.most_rounds:
                     continue
                 given = lasting.get(case.name)
                 answer = _try(given.ask if given else partial(_alone, case), case, left_out)
-                if answer and number >= 0:
+                if answer:
                     answers[case.name].append(answer)
     for name, why in left_out.items():
         say(f"  {name} is left out: {why}")

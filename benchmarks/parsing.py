@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ NOTES = {
 }
 
 
-def groups(plan: Plan, directory: Path) -> list[Group]:
+def groups(plan: Plan, directory: Path, _: ExitStack) -> list[Group]:
     """Return all comparisons of the parsing path."""
     program, why_not = simdjson_program(directory)
     kinds = [kind for kind in KINDS if not plan.is_quick or kind in ("licenses", "clean-plain")]

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 from streamlic.errors import UsageError
 
-_MODULES = ("decoders",)
+_MODULES = ("decoders", "jobs", "peers_parts", "peers_whole")
 _MESSAGE_CHARACTERS = 200
 
 
@@ -86,9 +86,3 @@ def _measured(run: Run, at_least_seconds: float) -> dict[str, Any]:
 def peak_kib() -> int:
     """Return this process's peak memory; ``ru_maxrss`` would tell of its parent's."""
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-
-
-@contextlib.contextmanager
-def plain(run: Run) -> Iterator[Run]:
-    """Return a case that has nothing to prepare or to clean up."""
-    yield run

@@ -1,0 +1,146 @@
+"""The whole job, and its two limits: what the wire gives, and what Parquet takes.
+
+pyarrow is imported late: ``streamlic`` chooses its allocator before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from benchmarks.landing import WARM_ACCOUNT, Asked, landed
+from benchmarks.worker import Done, Run
+
+_CURSOR = re.compile(rb'"next_cursor": ?"([^"]+)"')
+_TAIL_BYTES = 400
+_TOKEN = "benchmark"  # noqa: S105  (it opens the emulator only)
+
+
+@contextlib.contextmanager
+def export(given: dict[str, Any]) -> Iterator[Run]:
+    """Run ``streamlic export``, from its command line on."""
+    os.environ["TRUTO_API_TOKEN"] = _TOKEN
+
+    def land(asked: Asked, dest: Path) -> int:
+        from streamlic.cli import cli
+
+        pages = ["--limit", str(asked.limit)] if asked.limit else ["--ignore-limit"]
+        options = ["--account", asked.account, "--base-url", asked.url, "--rate-limit", "none"]
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            cli.main(
+                ["export", str(dest), *options, *pages, "--engine", given["engine"],
+                 "--json", "--quiet"],
+                standalone_mode=False,
+            )  # fmt: skip
+        return int(json.loads(said.getvalue())["rows"])
+
+    yield from landed(given, land)
+
+
+@contextlib.contextmanager
+def drain(given: dict[str, Any]) -> Iterator[Run]:
+    """Read the same bodies with aiohttp, and do nothing with them."""
+    import aiohttp
+
+    asked = Asked(given["url"], given["account"], given["limit"])
+
+    async def read(session: aiohttp.ClientSession, cursor: str | None) -> tuple[int, bytes]:
+        query = {**asked.query, **({"next_cursor": cursor} if cursor else {})}
+        size, tail = 0, b""
+        async with session.get(asked.endpoint, params=query) as response:
+            response.raise_for_status()
+            async for chunk in response.content.iter_any():
+                size += len(chunk)
+                tail = (tail + chunk)[-_TAIL_BYTES:]
+        return size, tail
+
+    async def read_all() -> int:
+        total, cursor = 0, None
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                size, tail = await read(session, cursor)
+                total += size
+                found = _CURSOR.search(tail)
+                if not found:
+                    return total
+                cursor = found[1].decode()
+
+    def run() -> Done:
+        asyncio.run(read_all())
+        return Done(given["rows"], given["bytes"])
+
+    yield run
+
+
+@contextlib.contextmanager
+def drain_raw(given: dict[str, Any]) -> Iterator[Run]:
+    """Read one body from a bare socket: how fast the emulator itself is."""
+    asked = Asked(given["url"], given["account"], given["limit"])
+    url = urlsplit(asked.endpoint)
+    request = (
+        f"GET {url.path}?{urlencode(asked.query)} HTTP/1.1\r\n"
+        f"Host: {url.netloc}\r\nConnection: close\r\n\r\n"
+    ).encode()
+
+    def run() -> Done:
+        buffer = bytearray(1 << 20)
+        size = 0
+        with socket.create_connection((url.hostname or "", url.port or 0)) as connection:
+            connection.sendall(request)
+            while count := connection.recv_into(buffer):
+                size += count
+        return Done(given["rows"], given["bytes"], {"wire_bytes": size})
+
+    yield run
+
+
+@contextlib.contextmanager
+def encode(given: dict[str, Any]) -> Iterator[Run]:
+    """Write the same batches, decoded before, with the dataset writer's own options."""
+    from streamlic.dataset import DatasetWriter
+    from streamlic.decoder import open_decoder
+    from streamlic.emulator.records import Shape, blocks
+    from streamlic.job_options import JobOptions
+    from streamlic.schema import LICENSE_SCHEMA
+    from streamlic.store import LocalStore
+
+    decoder = open_decoder()
+    batches = decoder.feed(b'{"result":[')
+    for block in blocks(7, WARM_ACCOUNT, 0, given["rows"], Shape()):
+        batches += decoder.feed(block)
+    batches += decoder.feed(b"]}") + decoder.close()
+    with TemporaryDirectory(dir=given["work"]) as work:
+        store = LocalStore(work)
+        store.make_directory("staging")
+
+        def run() -> Done:
+            writer = DatasetWriter(
+                store,
+                "staging",
+                "part-",
+                schema=LICENSE_SCHEMA,
+                has_account=True,
+                exported_at=datetime.now(UTC),
+                options=JobOptions().write_options,
+            )
+            writer.begin_page(WARM_ACCOUNT)
+            for batch in batches:
+                writer.write(batch)
+            writer.end_page()
+            writer.finish()
+            return Done(given["rows"], given["bytes"], {"parquet_bytes": writer.bytes_written})
+
+        yield run
