@@ -16,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import job, machine, parsing, report
+from benchmarks import job, machine, parsing, peers, report
 from benchmarks.measure import Group, run_group
 from benchmarks.plan import QUICK, Plan
 
 PARTS: dict[str, Callable[[Plan, Path, ExitStack], list[Group]]] = {
     "parsing": parsing.groups,
     "job": job.groups,
+    "peers": peers.groups,
     "emulator": job.emulator_groups,
 }
 _RESULTS = Path(__file__).with_name("results")

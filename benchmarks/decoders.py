@@ -16,7 +16,7 @@ from benchmarks.worker import Done, Run
 
 _MIXED = ("available_quantity", "assigned_quantity", "unit_amount", "is_paid", "created_at",
           "updated_at")  # fmt: skip
-_DUCKDB_TYPES = {
+DUCKDB_TYPES = {
     "id": "VARCHAR",
     "name": "VARCHAR",
     "description": "VARCHAR",
@@ -82,16 +82,22 @@ def arrow_json(given: dict[str, Any]) -> Iterator[Run]:
     yield run
 
 
+def duckdb_columns(*, is_mixed: bool) -> tuple[dict[str, str], str]:
+    """Return the types to read, and what to select: casts where values are of mixed types."""
+    types = {**DUCKDB_TYPES, **(dict.fromkeys(_MIXED, "VARCHAR") if is_mixed else {})}
+    fields = (
+        f"TRY_CAST({name} AS {DUCKDB_TYPES[name]}) AS {name}" if name in _MIXED else name
+        for name in types
+    )
+    return types, ", ".join(fields) if is_mixed else "*"
+
+
 @contextlib.contextmanager
 def duckdb_json(given: dict[str, Any]) -> Iterator[Run]:
     """Read ``lines`` with DuckDB into an Arrow table; values of mixed types by TRY_CAST."""
     duckdb = import_module("duckdb")
-    types = {**_DUCKDB_TYPES, **(dict.fromkeys(_MIXED, "VARCHAR") if given["is_mixed"] else {})}
+    types, fields = duckdb_columns(is_mixed=given["is_mixed"])
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in types.items())
-    fields = ", ".join(
-        f"TRY_CAST({name} AS {_DUCKDB_TYPES[name]}) AS {name}" if kind == "VARCHAR" else name
-        for name, kind in types.items()
-    )
     query = (
         f"SELECT {fields} FROM read_json('{given['lines']}', format='newline_delimited', "  # noqa: S608
         f"columns={{{columns}}}, maximum_object_size=67108864)"

@@ -39,7 +39,7 @@ def decode(body: BinaryIO) -> int:
     batches = []
     held: list[dict[str, Any]] = []
     for record in ijson.items(body, "result.item"):
-        held.append(_row(record))
+        held.append(row(record))
         if len(held) == _BATCH_ROWS:
             batches.append(pa.RecordBatch.from_pylist(held, schema=SCHEMA).num_rows)
             held = []
@@ -47,9 +47,10 @@ def decode(body: BinaryIO) -> int:
     return sum(batches)
 
 
-def _row(record: dict[str, Any]) -> dict[str, Any]:
+def row(record: dict[str, Any]) -> dict[str, Any]:
+    """Convert a record's values to what ``from_pylist`` takes."""
     for name in ("available_quantity", "assigned_quantity"):
-        if isinstance(record.get(name), Decimal | str):
+        if isinstance(record.get(name), Decimal | float | str):
             record[name] = int(float(record[name]))
     if "unit_amount" in record:
         record["unit_amount"] = float(record["unit_amount"])
@@ -57,13 +58,14 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
         record["is_paid"] = None
     for name in ("created_at", "updated_at"):
         if name in record:
-            record[name] = _moment(record[name])
+            record[name] = moment(record[name])
     if "remote_data" in record:
         record["remote_data"] = json.dumps(record["remote_data"], default=str)
     return record
 
 
-def _moment(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
+    """Return a time; None where it is none."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:
