@@ -1,7 +1,7 @@
 """``python -m benchmarks PART``: measure, print tables, write results and pictures.
 
-``readme`` prints the ratios of a results file as markdown; ``compare`` sets this tree beside
-another revision of itself.
+``readme RESULTS`` prints the ratios of a results file as markdown; ``compare BASE`` sets this tree
+beside another revision of itself.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import job, machine, parsing, peers, report
+from benchmarks import compare, job, machine, parsing, peers, pictures, report, scale
 from benchmarks.measure import Group, run_group
 from benchmarks.plan import QUICK, Plan
 
-PARTS: dict[str, Callable[[Plan, Path, ExitStack], list[Group]]] = {
+Groups = Callable[[Plan, Path, ExitStack], list[Group]]
+PARTS: dict[str, Groups] = {
     "parsing": parsing.groups,
     "job": job.groups,
     "peers": peers.groups,
+    "scale": scale.groups,
     "emulator": job.emulator_groups,
 }
 _RESULTS = Path(__file__).with_name("results")
@@ -31,39 +34,54 @@ _RESULTS = Path(__file__).with_name("results")
 
 def main() -> None:
     """Run what was asked for."""
-    if sys.argv[1:2] == ["worker"]:
-        from benchmarks import worker
-
-        worker.main(json.loads(sys.argv[2]))
+    if sys.argv[1:2] in (["worker"], ["serve"]):
+        _be_part(sys.argv[1], json.loads(sys.argv[2]))
         return
-    if sys.argv[1:2] == ["serve"]:
-        from benchmarks import emulated
-
-        emulated.serve(json.loads(sys.argv[2]))
-        return
-    given = _parser().parse_args()
+    parser = _parser()
+    given = parser.parse_intermixed_args()
+    if given.part in ("readme", "compare") and not given.what:
+        parser.error("expected a results file after readme, a revision after compare (BASE=...)")
     if given.part == "readme":
         print(report.markdown(json.loads(Path(given.what).read_text())))
         return
     plan = replace(QUICK if given.quick else Plan(), is_full=given.full)
     if given.rounds:
         plan = replace(plan, rounds=given.rounds, few_rounds=given.rounds)
-    measure(given.part, plan, given.out)
+    measure(given.part, _parts(given.part, given.what), plan, given.out)
 
 
-def measure(part: str, plan: Plan, out: Path) -> None:
-    """Measure a part, or all; print the tables, and write results as JSON."""
+def _parts(name: str, what: str) -> list[Groups]:
+    if name == "compare":
+        return [partial(compare.groups, base=what)]
+    return list(PARTS.values()) if name == "all" else [PARTS[name]]
+
+
+def _be_part(name: str, given: dict[str, Any]) -> None:
+    """Be one of the processes that a measurement consists of."""
+    from benchmarks import emulated, worker
+
+    (worker.main if name == "worker" else emulated.serve)(given)
+
+
+def measure(name: str, parts: list[Groups], plan: Plan, out: Path) -> None:
+    """Measure; print the tables, write the results as JSON, and draw them."""
     results: dict[str, Any] = {"facts": machine.facts(), "plan": vars(plan), "groups": []}
     with tempfile.TemporaryDirectory(prefix="streamlic-bench-") as scratch:
-        for name in PARTS if part == "all" else [part]:
+        for part in parts:
             with ExitStack() as stack:
-                for group in PARTS[name](plan, Path(scratch), stack):
+                for group in part(plan, Path(scratch), stack):
                     results["groups"].append(run_group(group, _say))
     out.mkdir(parents=True, exist_ok=True)
-    file = out / f"{part}.json"
+    file = out / f"{name}.json"
     file.write_text(json.dumps(results, indent=1) + "\n")
     print(report.tables(results))
     _say(f"results are in {file}")
+    try:
+        drawn = pictures.draw(results, out)
+    except ModuleNotFoundError as missing:
+        _say(f"no pictures: {missing} (the extra `bench` brings it)")
+    else:
+        _say(f"pictures are in {out}: {', '.join(one.name for one in drawn) or 'none'}")
 
 
 def _say(text: str) -> None:
@@ -72,8 +90,9 @@ def _say(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("part", choices=[*PARTS, "all", "readme"], nargs="?", default="all")
-    parser.add_argument("what", nargs="?", help="with readme: the results file")
+    parts = [*PARTS, "all", "compare", "readme"]
+    parser.add_argument("part", choices=parts, nargs="?", default="all")
+    parser.add_argument("what", nargs="?", help="readme: the results file; compare: the revision")
     parser.add_argument("--quick", action="store_true", help="small and short: only to see it run")
     parser.add_argument("--full", action="store_true", help="scale up to 10 GB of body")
     parser.add_argument("--rounds", type=int, help="repetitions")

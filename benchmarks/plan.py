@@ -18,6 +18,7 @@ class Plan:
     licenses_bytes: int = 12 * _MB
     kinds_bytes: int = 5 * _MB
     job_bytes: int = 30 * _MB
+    pages_bytes: int = 8 * _MB
     at_least_seconds: float = 0.15
     """How long one measurement lasts at least; short ones are repeated until then."""
 
@@ -37,5 +38,6 @@ QUICK = Plan(
     licenses_bytes=2 * _MB,
     kinds_bytes=1 * _MB,
     job_bytes=2 * _MB,
+    pages_bytes=1 * _MB,
     at_least_seconds=0.05,
 )

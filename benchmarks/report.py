@@ -13,10 +13,13 @@ _COLUMNS = ("case", "MB/s", "rows/s", "CPU s", "peak MiB", "times the base")
 def tables(results: dict[str, Any]) -> str:
     """Return all groups as tables for a terminal."""
     texts = [headline(results["facts"])]
+    told: set[tuple[str, str]] = set()
     for group in results["groups"]:
         texts.append(f"\n{group['part']}: {group['name']} ({group['about']})")
         texts.append(_aligned([_COLUMNS, *(_row(group, case) for case in group["cases"])]))
-        texts += [f"  {case['name']}: {case['note']}" for case in group["cases"] if case["note"]]
+        notes = {(case["name"], case["note"]) for case in group["cases"] if case["note"]}
+        texts += [f"  {name}: {note}" for name, note in sorted(notes - told)]
+        told |= notes  # Once is enough.
     return "\n".join(texts)
 
 
@@ -30,7 +33,7 @@ def _row(group: dict[str, Any], case: dict[str, Any]) -> tuple[str, ...]:
         name + (" (base)" if name == group["base"] else ""),
         figures.speed(case).text(1),
         f"{figures.rows_per_second(case).median:,.0f}",
-        f"{figures.cpu_seconds(case).median:.3f}",
+        f"{figures.cpu_seconds(case).median:.4f}",
         f"{figures.peak_mib(case):,.0f}",
         ratio.text() if ratio else "",
     )
