@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compare, job, machine, parsing, peers, pictures, report, scale
+from benchmarks import compare, job, machine, parsing, peers, pictures, readme, report, scale
 from benchmarks.measure import Group, run_group
 from benchmarks.plan import QUICK, Plan
 
@@ -42,7 +42,7 @@ def main() -> None:
     if given.part in ("readme", "compare") and not given.what:
         parser.error("expected a results file after readme, a revision after compare (BASE=...)")
     if given.part == "readme":
-        print(report.markdown(json.loads(Path(given.what).read_text())))
+        print(readme.markdown(json.loads(Path(given.what).read_text()), base=given.base))
         return
     plan = replace(QUICK if given.quick else Plan(), is_full=given.full)
     if given.rounds:
@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="small and short: only to see it run")
     parser.add_argument("--full", action="store_true", help="scale up to 10 GB of body")
     parser.add_argument("--rounds", type=int, help="repetitions")
+    parser.add_argument("--base", help="with readme: the case that ratios are to")
     parser.add_argument("--out", type=Path, default=_RESULTS, help="directory for the results")
     return parser
 

@@ -121,7 +121,7 @@ class Worker:
 
 def run_group(group: Group, say: Say) -> dict[str, Any]:
     """Measure a group; return it as it stands in the results file."""
-    say(f"{group.part}: {group.name}: {', '.join(case.name for case in group.cases)}")
+    say(f"{group.part}: {group.name}: {'; '.join(case.name for case in group.cases)}")
     answers: dict[str, list[Answer]] = {case.name: [] for case in group.cases}
     left_out = {case.name: case.left_out for case in group.cases if case.left_out}
     lasting: dict[str, Worker] = {}
@@ -139,8 +139,8 @@ def run_group(group: Group, say: Say) -> dict[str, Any]:
                 answer = _try(given.ask if given else partial(_alone, case), case, left_out)
                 if answer:
                     answers[case.name].append(answer)
-    for name, why in left_out.items():
-        say(f"  {name} is left out: {why}")
+    for why in dict.fromkeys(left_out.values()):
+        say(f"  left out: {'; '.join(one for one in left_out if left_out[one] == why)}: {why}")
     return {
         "part": group.part,
         "name": group.name,

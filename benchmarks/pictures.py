@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import figures
+from benchmarks.bodies import KINDS
+from benchmarks.parsing import LICENSES
 
 _OURS, _THEIRS, _INK = "#0b7285", "#adb5bd", "#343a40"
+_REFERENCE = "#66b2bf"
 _LINES = {"streamlic": _OURS, "response.json() + pyarrow": "#e8590c", "ijson + pyarrow": "#868e96"}
-_BARS = {"parsing": "Decoding, one thread", "peers": "HTTP to Parquet"}
+_BARS = (
+    ("parsing", "parsing-throughput", "Decoding licenses, one thread"),
+    ("parsing", "parsing-kinds", "Decoding other bodies, one thread"),
+    ("peers", "peers-throughput", "HTTP to Parquet"),
+)
 
 
 def draw(results: dict[str, Any], out: Path) -> list[Path]:
@@ -20,10 +27,10 @@ def draw(results: dict[str, Any], out: Path) -> list[Path]:
     matplotlib.rcParams.update({"font.size": 9, "text.color": _INK, "svg.hashsalt": "streamlic",
                                 "axes.spines.top": False, "axes.spines.right": False})  # fmt: skip
     files = []
-    for part, title in _BARS.items():
-        groups = [one for one in results["groups"] if one["part"] == part and _is_bars(one)]
+    for part, name, title in _BARS:
+        groups = [one for one in results["groups"] if one["part"] == part and _is_in(one, name)]
         if groups:
-            files += _bars(groups, title, out / f"{part}-throughput")
+            files += _bars(groups, title, out / name)
     lines = [one for one in results["groups"] if one["part"] == "scale" and one["name"] in _LINES]
     if lines:
         files += _scale(lines, "seconds", figures.seconds, out / "scale-time")
@@ -31,14 +38,16 @@ def draw(results: dict[str, Any], out: Path) -> list[Path]:
     return files
 
 
-def _is_bars(group: dict[str, Any]) -> bool:
-    return "sizes" not in group["name"]
+def _is_in(group: dict[str, Any], picture: str) -> bool:
+    if picture == "parsing-kinds":
+        return group["name"] in KINDS and group["name"] not in LICENSES
+    return group["part"] == "peers" or group["name"] in LICENSES
 
 
 def _bars(groups: list[dict[str, Any]], title: str, target: Path) -> list[Path]:
     """Draw a panel for each group: the median of each case, and its spread as a whisker."""
     plt = import_module("matplotlib.pyplot")
-    columns = min(len(groups), 3)
+    columns = min(len(groups), 2 if len(groups) == 4 else 3)
     rows = -(-len(groups) // columns)
     height = max(len(group["cases"]) for group in groups) * 0.26 + 0.7
     figure, axes = plt.subplots(
@@ -62,7 +71,7 @@ def _panel(axis: Any, group: dict[str, Any]) -> None:
         [one.greatest - one.median for one in speeds],
     ]
     names = [case["name"] for case in cases]
-    colors = [_OURS if _is_ours(name) else _THEIRS for name in names]
+    colors = [_color(name) for name in names]
     bars = axis.barh(names, medians, color=colors, xerr=whiskers, ecolor=_INK,
                      error_kw={"linewidth": 0.8})  # fmt: skip
     axis.bar_label(bars, fmt="%.0f", padding=6)
@@ -70,8 +79,10 @@ def _panel(axis: Any, group: dict[str, Any]) -> None:
     axis.set_title(group["name"], loc="left")
 
 
-def _is_ours(name: str) -> bool:
-    return name.startswith(("streamlic", "reference", "fast"))
+def _color(name: str) -> str:
+    if name.startswith(("streamlic", "reference", "fast")):
+        return _REFERENCE if "reference" in name else _OURS
+    return _THEIRS
 
 
 def _scale(groups: list[dict[str, Any]], label: str, figure_of: Any, target: Path) -> list[Path]:

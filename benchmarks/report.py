@@ -1,4 +1,4 @@
-"""The same results as tables for a terminal and as markdown."""
+"""Results as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -7,20 +7,30 @@ from typing import Any
 from benchmarks import figures
 from benchmarks.machine import headline
 
-_COLUMNS = ("case", "MB/s", "rows/s", "CPU s", "peak MiB", "times the base")
+_COLUMNS = ("case", "MB/s", "rows/s", "seconds", "CPU s", "peak MiB", "times the base")
+_LEGEND = (
+    "Medians (least to greatest); MB of JSON; ratios are formed within a round. The peak is the "
+    "whole process's:\nPython, its imports and, in parsing, the body are in it."
+)
 
 
 def tables(results: dict[str, Any]) -> str:
-    """Return all groups as tables for a terminal."""
-    texts = [headline(results["facts"])]
+    """Return all groups as tables."""
+    texts = [headline(results["facts"]), _LEGEND]
     told: set[tuple[str, str]] = set()
     for group in results["groups"]:
         texts.append(f"\n{group['part']}: {group['name']} ({group['about']})")
         texts.append(_aligned([_COLUMNS, *(_row(group, case) for case in group["cases"])]))
-        notes = {(case["name"], case["note"]) for case in group["cases"] if case["note"]}
+        notes = {(_versioned(case), case["note"]) for case in group["cases"] if case["note"]}
         texts += [f"  {name}: {note}" for name, note in sorted(notes - told)]
         told |= notes  # Once is enough.
     return "\n".join(texts)
+
+
+def _versioned(case: dict[str, Any]) -> str:
+    """Return a case's name, with what it said it was where that is not the same."""
+    said = case["rounds"][0].get("engine", "") if case["rounds"] else ""
+    return f"{case['name']} ({said})" if said else str(case["name"])
 
 
 def _row(group: dict[str, Any], case: dict[str, Any]) -> tuple[str, ...]:
@@ -33,17 +43,17 @@ def _row(group: dict[str, Any], case: dict[str, Any]) -> tuple[str, ...]:
         name + (" (base)" if name == group["base"] else ""),
         figures.speed(case).text(1),
         f"{figures.rows_per_second(case).median:,.0f}",
-        f"{figures.cpu_seconds(case).median:.4f}",
+        f"{figures.seconds(case).median:.4g}",
+        f"{figures.cpu_seconds(case).median:.4g}",
         f"{figures.peak_mib(case):,.0f}",
         ratio.text() if ratio else "",
     )
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> str:
-    widths = [
-        max((len(row[i]) for row in rows if len(row) == len(_COLUMNS)), default=0)
-        for i in range(len(_COLUMNS))
-    ]
+    whole = [row for row in rows if len(row) == len(_COLUMNS)]
+    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+    widths[0] = max(len(row[0]) for row in rows)
     lines = []
     for row in rows:
         cells = [row[0].ljust(widths[0])]
@@ -53,29 +63,3 @@ def _aligned(rows: list[tuple[str, ...]]) -> str:
             cells += row[1:]
         lines.append("  " + "  ".join(cells))
     return "\n".join(lines)
-
-
-def markdown(results: dict[str, Any]) -> str:
-    """Return the ratios with their spread as markdown tables, for a README."""
-    texts = [f"Measured on {headline(results['facts'])}."]
-    for group in results["groups"]:
-        base = figures.case_named(group, group["base"])
-        texts.append(f"\n**{group['name']}** ({group['about']})\n")
-        texts.append(f"| | times {group['base']} | MB/s | peak MiB | |")
-        texts.append("| --- | --- | --- | --- | --- |")
-        texts += [_markdown_row(case, base) for case in group["cases"]]
-    return "\n".join(texts)
-
-
-def _markdown_row(case: dict[str, Any], base: dict[str, Any] | None) -> str:
-    if not case["rounds"]:
-        return f"| {case['name']} | | | | left out: {case['left_out']} |"
-    ratio = figures.ratio(case, base) if base else None
-    cells = [
-        case["name"],
-        ratio.text() if ratio else "",
-        figures.speed(case).text(1),
-        f"{figures.peak_mib(case):,.0f}",
-        case["note"],
-    ]
-    return f"| {' | '.join(cells)} |"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import figures, parsing, report
+from benchmarks import figures, parsing, readme, report
 from benchmarks.bodies import KINDS, make_body
 from benchmarks.measure import ROOT, Case, Group, Worker, run_group
 from streamlic.decoder import open_decoder
@@ -72,8 +72,11 @@ def test_a_case_that_cannot_do_the_work_is_shown_with_its_reason(tmp_path: Path)
     found = run_group(group, said.append)
     assert [len(case["rounds"]) for case in found["cases"]] == [2, 0]
     assert "changed from number to string" in found["cases"][1]["left_out"]
-    assert any("fails is left out" in line for line in said)
-    assert "fails" in report.markdown({"facts": _FACTS, "groups": [found]})
+    assert any("left out: fails: ArrowInvalid" in line for line in said)
+    results = {"facts": _FACTS, "groups": [found]}
+    assert "left out: ArrowInvalid" in report.tables(results)
+    assert "left out: ArrowInvalid" in readme.markdown(results)
+    assert "| cannot |" in readme.markdown({**results, "groups": [found, {**found, "name": "b"}]})
     assert str(tmp_path) not in json.dumps(found)
 
 
@@ -102,8 +105,8 @@ def test_everything_runs_and_writes_its_files(tmp_path: Path) -> None:
     ]
     assert ours
     assert all(case["rounds"] for case in ours)
-    readme = subprocess.check_output([*command, "readme", str(tmp_path / "all.json")], cwd=ROOT)
-    assert b"| reference |" in readme
+    table = subprocess.check_output([*command, "readme", str(tmp_path / "all.json")], cwd=ROOT)
+    assert b"| licenses |" in table
     pytest.importorskip("matplotlib")
     for name in ("parsing-throughput", "peers-throughput", "scale-time", "scale-memory"):
         assert (tmp_path / f"{name}.svg").stat().st_size > 0
