@@ -15,9 +15,10 @@ from streamlic.client import DEFAULT_BASE_URL, Connection, Page, Timeouts
 from streamlic.credentials import TokenSource
 from streamlic.decoder import Decoder, open_decoder
 from streamlic.errors import UsageError
-from streamlic.job import check_count, export_async
+from streamlic.job import export_async
 from streamlic.job_options import JobOptions
 from streamlic.pacing import RetryPolicy, parse_rate_limit
+from streamlic.page_checks import check_count
 from streamlic.request import LicensesRequest
 from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
 from streamlic.summary import OnProgress, Summary

@@ -20,7 +20,8 @@ MIN_MEMORY_BYTES = 128 * _MIB
 class JobOptions:
     """How a job decodes and writes, whatever its source.
 
-    ``memory_bytes`` is the whole process's aim; row groups and held pages take their share of it.
+    ``memory_bytes`` is the whole process's aim. Row groups, held pages and the queues between
+    network, decoding and encoding take their shares of it.
     """
 
     engine: str = "auto"
@@ -62,6 +63,11 @@ class JobOptions:
             compression=self.compression,
         )
 
+    @property
+    def queue_bytes(self) -> int:
+        """The bytes of chunks that may wait to be decoded: as many again are being decoded."""
+        return self.memory_bytes // 256
+
     def open_decoder(self, *, is_lines: bool = False) -> Decoder:
         """Open a decoder for one body."""
         return open_decoder(
@@ -70,6 +76,7 @@ class JobOptions:
             rows_at=self.rows_at,
             is_lines=is_lines if self.is_lines is None else self.is_lines,
             is_strict=self.is_strict,
+            batch_bytes=self.memory_bytes // 128,  # Four batches are on their way at once.
             max_record_bytes=self.max_record_bytes,
             max_depth=self.max_depth,
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,13 @@ import pytest
 from aiohttp import web
 
 import streamlic
+from streamlic.client import Connection
+from streamlic.dataset import DatasetWriter
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.emulator.records import license_json
+from streamlic.errors import StoreError
+from streamlic.job import export_async
+from streamlic.pipeline import Pipeline
 from tests.cli import (
     ACCOUNT,
     OTHER_ACCOUNT,
@@ -416,6 +423,41 @@ async def test_an_interrupted_run_keeps_its_pages_and_goes_on(
         ended = await run_cli(*args)
     assert ended.summary["resumed"] is True
     check_landed(tmp_path, 3000)
+
+
+async def test_a_disk_that_failed_promises_nothing_though_the_api_failed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second page is still being written when the third is refused; then the disk fails."""
+    end_page, close = DatasetWriter.end_page, Pipeline.close
+    is_over, pages = threading.Event(), itertools.count(1)
+
+    def fails_late(writer: DatasetWriter) -> None:
+        if next(pages) == 2:
+            is_over.wait(10)
+            raise StoreError("no room")
+        end_page(writer)
+
+    def closes(pipeline: Pipeline) -> None:
+        is_over.set()
+        close(pipeline)
+
+    monkeypatch.setattr(DatasetWriter, "end_page", fails_late)
+    monkeypatch.setattr(Pipeline, "close", closes)
+    async with answering([page("a", "1"), page("b", "2"), (404, b"{}")]) as url:
+        with pytest.raises(streamlic.ApiError):
+            await _exported(tmp_path, url)
+    assert not list(tmp_path.glob("*.parquet"))
+    monkeypatch.undo()
+    async with answering([page("a", "1"), page("b", "2"), page("c", None)]) as url:
+        summary = await _exported(tmp_path, url)
+    assert summary.rows == 3
+    assert [row["id"] for row in landed(tmp_path)] == ["a", "b", "c"]
+
+
+async def _exported(dest: Path, url: str) -> streamlic.Summary:
+    connection = Connection(streamlic.TokenSource.from_value(TOKEN), base_url=url, rate_limit=None)
+    return await export_async(str(dest), [streamlic.LicensesRequest(account=ACCOUNT)], connection)
 
 
 async def test_a_second_writer_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""Whole pages to commits: rows and resume point together, or neither.
+
+Rules:
+1. An account's resume point moves on when the writer has its whole page; then, and only then.
+2. A commit covers whole pages only. It follows a full part file, or ``commit_seconds``, or the end.
+3. One thread at a time calls; what failed leaves the writer in doubt, and nothing is to follow but
+   ``close`` without keeping the pages.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pyarrow as pa
+
+from streamlic.commits import ResumePoint, Run
+from streamlic.dataset import DatasetWriter
+from streamlic.decoder import Envelope
+from streamlic.job_options import JobOptions
+
+
+class Committer:
+    """Takes one run's pages, writes them, and commits what is due."""
+
+    def __init__(self, run: Run, options: JobOptions) -> None:
+        self._run = run
+        self._commit_seconds = options.commit_seconds
+        self._account: str | None = None
+        self._moved: dict[str | None, ResumePoint] = {}
+        self._committed_at = time.monotonic()
+        self._writer = DatasetWriter(
+            run.store,
+            run.staging,
+            run.part_prefix,
+            schema=options.schema,
+            has_account=True,
+            exported_at=run.started_at,
+            first_number=run.next_part_number(),
+            options=options.write_options,
+        )
+
+    @property
+    def bytes_written(self) -> int:
+        """The bytes of all part files that were closed."""
+        return self._writer.bytes_written
+
+    def begin_page(self, account: str | None) -> None:
+        """Begin a page of this account's rows; one that was not ended is abandoned."""
+        self._account = account
+        self._writer.begin_page(account)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take a batch of the page in progress."""
+        self._writer.write(batch)
+
+    def end_page(self, envelope: Envelope) -> None:
+        """Give the page in progress, which is whole, to the next commit; commit if one is due."""
+        self._writer.end_page()
+        before = self._moved.get(self._account) or self._run.point(self._account)
+        is_partial = envelope.is_partial_response or envelope.next_link is not None
+        self._moved[self._account] = ResumePoint(
+            cursor=envelope.next_cursor or None,
+            is_done=not envelope.next_cursor,
+            rows=before.rows + envelope.rows,
+            rescued=before.rescued + envelope.rescued,
+            pages=before.pages + 1,
+            is_partial=before.is_partial or is_partial,
+        )
+        waited = time.monotonic() - self._committed_at
+        if self._writer.is_full or waited >= self._commit_seconds:
+            self._commit()
+
+    def complete(self) -> None:
+        """Promise what is whole, and that the run is complete."""
+        self._commit(is_complete=True)
+
+    def close(self, *, keeps_pages: bool) -> None:
+        """End; ``keeps_pages`` commits the pages that are whole."""
+        try:
+            if keeps_pages:
+                self._writer.abandon_page()
+                self._commit()
+        finally:
+            self._writer.discard()
+
+    def _commit(self, *, is_complete: bool = False) -> None:
+        files = self._writer.finish(with_empty=is_complete and not self._run.files)
+        if files or self._moved or is_complete:
+            self._run.commit(files, self._moved, is_complete=is_complete)
+            self._moved = {}
+        self._committed_at = time.monotonic()

@@ -1,0 +1,222 @@
+"""Chunks in, pages out: one thread decodes, one encodes, and the event loop waits for neither.
+
+Rules:
+1. Who is behind is waited for, in one direction: the page's coroutine waits for the decode thread,
+   that one for the encode thread, and that one for the disk. So backpressure reaches the socket,
+   and no two wait for each other.
+2. Beside the chunks being decoded at most ``queue_bytes`` and a chunk wait; beside the batch being
+   encoded and the one in hand, STEPS.
+3. A page comes to the encode thread by way of the decode thread. What is left of a page that failed
+   is ahead of the page that follows, so that nobody has to wait for it.
+4. Of a page that failed or was cancelled, neither thread takes up anything more.
+5. A failure in the encode thread is the last that happens there: whoever comes later is told it.
+   Otherwise the error that came first counts, and bytes that came before an error come first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing
+from typing import Protocol
+
+import pyarrow as pa
+
+from streamlic.decoder import Decoder, Envelope
+from streamlic.errors import TransportError
+
+STEPS = 2
+"""The record batches that may be with the encode thread, the one being encoded among them."""
+_FEED_BYTES = 256 * 1024
+_SOON_BYTES = 64 * 1024
+_SOON_SECONDS = 0.1
+
+
+class Pages(Protocol):
+    """Where pages go; all of it is called in the encode thread."""
+
+    def begin_page(self, account: str | None) -> None:
+        """Begin a page of this account's rows; one that was not ended is abandoned."""
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take a batch of the page in progress."""
+
+    def end_page(self, envelope: Envelope) -> None:
+        """Say that the page is whole."""
+
+
+class Pipeline:
+    """Two threads, and the bounded queues before them. Close it, whatever happened."""
+
+    def __init__(self, pages: Pages, *, queue_bytes: int) -> None:
+        self.pages = pages
+        self.queue_bytes = queue_bytes
+        self.failure: BaseException | None = None
+        """What failed in the encode thread, if anything did: the pages are then in doubt."""
+        self._decode_thread = ThreadPoolExecutor(1, "streamlic-decode")
+        self._encode_thread = ThreadPoolExecutor(1, "streamlic-encode")
+        self._steps: deque[Future[None]] = deque()
+
+    async def take_page(
+        self,
+        account: str | None,
+        decoder: Decoder,
+        chunks: AsyncGenerator[bytes, None],
+        check: Callable[[Envelope], None],
+    ) -> Envelope:
+        """Decode a page and put it on its way; ``check`` may refuse it when all is decoded.
+
+        ``check`` is called in the decode thread. When this returns the page is decoded and all
+        right; a failure to encode it is told to who comes next.
+        """
+        page = _Page(self, account, decoder)
+        try:
+            try:
+                async with aclosing(chunks) as arriving:
+                    async for chunk in arriving:
+                        await page.take(chunk)
+            except TransportError:
+                await page.take_rest()
+                raise
+            return await page.take_end(check)
+        except BaseException:
+            page.is_over = True
+            raise
+
+    async def encode(self, step: Callable[[], None]) -> None:
+        """Do something in the encode thread, after all the pages that were taken."""
+        await asyncio.wrap_future(self._encode_thread.submit(self._encoded, step))
+
+    def close(self) -> None:
+        """Wait for both threads to end what they have begun, and all whole pages."""
+        self._decode_thread.shutdown(wait=True)
+        self._encode_thread.shutdown(wait=True)
+
+    def submit(self, step: Callable[[], None]) -> Future[None]:
+        """Have something done in the decode thread."""
+        return self._decode_thread.submit(self._decoded, step)
+
+    def put(self, step: Callable[[], None]) -> None:
+        """Hand something on from the decode thread to the encode thread, when there is room."""
+        while len(self._steps) >= STEPS:
+            self._steps.popleft().result()
+        if self.failure:
+            raise self.failure
+        self._steps.append(self._encode_thread.submit(self._encoded, step))
+
+    def _decoded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BaseException as error:
+            if self.failure and self.failure is not error:
+                raise self.failure from error
+            raise
+
+    def _encoded(self, step: Callable[[], None]) -> None:
+        if self.failure:
+            raise self.failure
+        try:
+            step()
+        except BaseException as error:
+            self.failure = error
+            raise
+
+
+class _Page:
+    """A page on its way: its chunks in the coroutine, its decoder and batches in the threads."""
+
+    def __init__(self, pipeline: Pipeline, account: str | None, decoder: Decoder) -> None:
+        self.is_over = False
+        self._pipeline = pipeline
+        self._account = account
+        self._decoder = decoder
+        self._has_begun = False
+        self._chunks: list[bytes] = []
+        self._bytes = 0
+        self._decoding: Future[None] | None = None
+        self._handed_on_at = time.monotonic()
+
+    # In the coroutine
+
+    async def take(self, chunk: bytes) -> None:
+        """Take a chunk; hand on what gathered, if it is much or the decode thread is at leisure."""
+        self._chunks.append(chunk)
+        self._bytes += len(chunk)
+        if self._decoding and not self._decoding.done():
+            is_due = self._bytes >= self._pipeline.queue_bytes
+        else:
+            waited = time.monotonic() - self._handed_on_at
+            is_due = self._bytes >= _SOON_BYTES or waited >= _SOON_SECONDS
+        if is_due:
+            await self._hand_on(self._feed)
+
+    async def take_rest(self) -> None:
+        """Decode all that came, though the body is not to be ended."""
+        await self._hand_on(self._feed)
+        await self._settled()
+
+    async def take_end(self, check: Callable[[Envelope], None]) -> Envelope:
+        """Decode what is left, and the end of the body."""
+        await self._hand_on(lambda chunks: self._close(chunks, check))
+        await self._settled()
+        return self._decoder.envelope
+
+    async def _hand_on(self, step: Callable[[list[bytes]], None]) -> None:
+        await self._settled()
+        chunks, self._chunks, self._bytes = self._chunks, [], 0
+        self._decoding = self._pipeline.submit(lambda: step(chunks))
+        self._handed_on_at = time.monotonic()
+
+    async def _settled(self) -> None:
+        if self._decoding:
+            await asyncio.wrap_future(self._decoding)
+
+    # In the decode thread
+
+    def _feed(self, chunks: list[bytes]) -> None:
+        for piece in _joined(chunks):
+            batches = [] if self.is_over else self._decoder.feed(piece)
+            while batches:  # None is kept here once it is handed on.
+                self._put([batches.pop(0)])
+
+    def _close(self, chunks: list[bytes], check: Callable[[Envelope], None]) -> None:
+        self._feed(chunks)
+        if self.is_over:
+            return
+        batches = self._decoder.close()
+        check(self._decoder.envelope)
+        self._put(batches, is_last=True)
+
+    def _put(self, batches: list[pa.RecordBatch], *, is_last: bool = False) -> None:
+        self._pipeline.put(lambda: self._encode(batches, is_last=is_last))
+
+    # In the encode thread
+
+    def _encode(self, batches: list[pa.RecordBatch], *, is_last: bool) -> None:
+        if self.is_over:
+            return
+        pages = self._pipeline.pages
+        if not self._has_begun:
+            pages.begin_page(self._account)
+            self._has_begun = True
+        for batch in batches:
+            pages.write(batch)
+        if is_last:
+            pages.end_page(self._decoder.envelope)
+
+
+def _joined(chunks: list[bytes]) -> Iterator[bytes]:
+    """Yield the chunks, small ones joined: each call of the decoder has its price."""
+    gathered: list[bytes] = []
+    gathered_bytes = 0
+    for chunk in chunks:
+        if gathered and gathered_bytes + len(chunk) > _FEED_BYTES:
+            yield b"".join(gathered)
+            gathered, gathered_bytes = [], 0
+        gathered.append(chunk)
+        gathered_bytes += len(chunk)
+    if gathered:
+        yield b"".join(gathered)

@@ -1,0 +1,325 @@
+"""Two threads and the queues before them: order, bounds, and who is told what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+
+import pyarrow as pa
+import pytest
+
+from streamlic import pipeline as module
+from streamlic.decoder import Envelope
+from streamlic.errors import DecodeError, PageMismatch, StoreError, TransportError
+from streamlic.pipeline import STEPS, Pipeline
+
+QUEUE_BYTES = 64
+NUMBER_BYTES = 4
+BAD = 999_999
+
+
+class FakeDecoder:
+    """Reads numbers of four bytes: a batch of each. BAD is an error; ``on_feed`` may wait."""
+
+    engine = "fake"
+
+    def __init__(self, on_feed: Callable[[], object] = lambda: None) -> None:
+        self.envelope = Envelope()
+        self.pieces = 0
+        self.bytes = 0
+        self._on_feed = on_feed
+
+    def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
+        self.pieces += 1
+        self.bytes += len(chunk)
+        self._on_feed()
+        starts = range(0, len(chunk), NUMBER_BYTES)
+        numbers = [int.from_bytes(chunk[at : at + NUMBER_BYTES]) for at in starts]
+        if BAD in numbers:
+            raise DecodeError("bad", position=0, path="")
+        self.envelope.rows += len(numbers)
+        return [pa.record_batch({"n": [number]}) for number in numbers]
+
+    def close(self) -> list[pa.RecordBatch]:
+        self.envelope.next_cursor = "next"
+        return [pa.record_batch({"n": [-1]})]
+
+
+class FakePages:
+    """Remembers what came; ``on_write`` may wait or fail."""
+
+    def __init__(self, on_write: Callable[[int], object] = lambda _: None) -> None:
+        self.seen: list[str | int | None] = []
+        self.threads: set[str] = set()
+        self._on_write = on_write
+
+    def begin_page(self, account: str | None) -> None:
+        self.seen += ["begin", account]
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self.threads.add(threading.current_thread().name)
+        [number] = batch["n"].to_pylist()
+        self._on_write(number)
+        self.seen.append(number)
+
+    def end_page(self, envelope: Envelope) -> None:
+        assert envelope.next_cursor == "next"
+        self.seen.append("end")
+
+
+async def source(numbers: Iterable[int]) -> AsyncGenerator[bytes, None]:
+    for number in numbers:
+        yield number.to_bytes(NUMBER_BYTES)
+
+
+def right(_: Envelope) -> None:
+    """Find nothing wrong with a page."""
+
+
+@pytest.fixture
+async def pipelines() -> AsyncIterator[Callable[[FakePages], Pipeline]]:
+    """Open pipelines; at the end all are closed and no thread of theirs is left."""
+    opened: list[Pipeline] = []
+
+    def open_one(pages: FakePages) -> Pipeline:
+        opened.append(Pipeline(pages, queue_bytes=QUEUE_BYTES))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+    assert not [one for one in threading.enumerate() if one.name.startswith("streamlic-")]
+
+
+@pytest.fixture(autouse=True)
+def every_chunk_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hand chunks on as soon as the decode thread is at leisure, however small."""
+    monkeypatch.setattr(module, "_SOON_BYTES", 1)
+
+
+Opener = Callable[[FakePages], Pipeline]
+
+
+async def settled(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110  # threads set no asyncio.Event
+            await asyncio.sleep(0.001)
+
+
+async def test_batches_keep_their_order_through_pages(pipelines: Opener) -> None:
+    pages = FakePages()
+    pipeline = pipelines(pages)
+    for account in ("a", "b"):
+        envelope = await pipeline.take_page(account, FakeDecoder(), source(range(500)), right)
+        assert envelope.rows == 500
+    await pipeline.encode(lambda: pages.seen.append("after"))
+    page = [*range(500), -1, "end"]
+    assert pages.seen == ["begin", "a", *page, "begin", "b", *page, "after"]
+    assert len(pages.threads) == 1
+
+
+async def test_a_slow_encoder_is_waited_for_by_the_source(pipelines: Opener) -> None:
+    """What was read, and not encoded, is bounded however long the body."""
+    gate, read = threading.Event(), 0
+    pages = FakePages(lambda _: gate.wait(5))
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        nonlocal read
+        while read < 100_000:
+            read += 1
+            yield read.to_bytes(NUMBER_BYTES)
+
+    task = asyncio.create_task(pipelines(pages).take_page("a", FakeDecoder(), endless(), right))
+    await settled(lambda: read > STEPS)
+    for _ in range(50):  # It could go on, and does not.
+        await asyncio.sleep(0.002)
+    held = read
+    task.cancel()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    queued = QUEUE_BYTES // NUMBER_BYTES
+    assert held <= 2 * queued + STEPS + 3, "two queues of chunks, the steps, one each in hand"
+
+
+async def test_small_chunks_are_decoded_together(
+    pipelines: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are, even though the decode thread is at leisure whenever one comes."""
+    monkeypatch.setattr(module, "_SOON_BYTES", 16 * NUMBER_BYTES)
+    monkeypatch.setattr(module, "_SOON_SECONDS", 1000)
+
+    async def slow() -> AsyncGenerator[bytes, None]:
+        async for chunk in source(range(64)):
+            await asyncio.sleep(0.001)
+            yield chunk
+
+    decoder = FakeDecoder()
+    await pipelines(FakePages()).take_page("a", decoder, slow(), right)
+    assert decoder.pieces == 4
+
+
+async def test_a_drip_is_decoded_as_it_comes(
+    pipelines: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad body need not become large before it is refused."""
+    monkeypatch.setattr(module, "_SOON_BYTES", 1000)
+    monkeypatch.setattr(module, "_SOON_SECONDS", 0.01)
+
+    async def drip() -> AsyncGenerator[bytes, None]:
+        while True:
+            await asyncio.sleep(0.02)
+            yield BAD.to_bytes(NUMBER_BYTES)
+
+    async with asyncio.timeout(10):
+        with pytest.raises(DecodeError):
+            await pipelines(FakePages()).take_page("a", FakeDecoder(), drip(), right)
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["bad body", "refused when decoded"])
+async def test_a_page_that_fails_is_not_ended_and_the_next_one_starts_clean(
+    pipelines: Opener, refuses: bool
+) -> None:
+    """The encoder is behind when the page fails, and still busy with it when the next begins."""
+    gate = threading.Event()
+    pages = FakePages(lambda number: number == 0 and gate.wait(5))
+    pipeline = pipelines(pages)
+
+    def check(_: Envelope) -> None:
+        raise PageMismatch("refused")
+
+    pipeline.queue_bytes = NUMBER_BYTES  # So that no two are joined.
+    first = source([0, 1] if refuses else [0, 1, BAD])
+    with pytest.raises(PageMismatch if refuses else DecodeError):
+        await pipeline.take_page("a", FakeDecoder(), first, check)
+    assert pages.seen[:3] == ["begin", "a"], "the encoder is at the first batch yet"
+    again = asyncio.create_task(pipeline.take_page("a", FakeDecoder(), source([4, 5]), right))
+    await asyncio.sleep(0.02)
+    gate.set()
+    await again
+    await pipeline.encode(lambda: None)
+    assert pages.seen == ["begin", "a", 0, "begin", "a", 4, 5, -1, "end"]
+    assert pipeline.failure is None
+
+
+async def test_bytes_that_came_before_an_error_come_first(pipelines: Opener) -> None:
+    async def cut(number: int) -> AsyncGenerator[bytes, None]:
+        for one in (1, 2, number):
+            yield one.to_bytes(NUMBER_BYTES)
+        raise TransportError("cut")
+
+    pages = FakePages()
+    pipeline = pipelines(pages)
+    with pytest.raises(DecodeError):
+        await pipeline.take_page("a", FakeDecoder(), cut(BAD), right)
+    with pytest.raises(TransportError, match="cut"):
+        await pipeline.take_page("a", FakeDecoder(), cut(3), right)
+    assert "end" not in pages.seen
+
+
+def failing_at(at: int, gate: threading.Event | None = None) -> Callable[[int], None]:
+    def write(number: int) -> None:
+        if gate:
+            gate.wait(5)
+        if number >= at:
+            raise StoreError(f"no room for {number}")
+
+    return write
+
+
+async def test_a_failure_to_encode_stops_a_decoder_that_is_ahead(pipelines: Opener) -> None:
+    """The page is told, nothing more is encoded, and so it stays."""
+    pages, decoder = FakePages(failing_at(3)), FakeDecoder()
+    pipeline = pipelines(pages)
+    with pytest.raises(StoreError, match="no room for 3"):
+        await pipeline.take_page("a", decoder, source(range(100_000)), right)
+    assert decoder.bytes < 1000
+    assert pages.seen == ["begin", "a", 0, 1, 2]
+    with pytest.raises(StoreError, match="no room for 3"):
+        await pipeline.take_page("a", FakeDecoder(), source([0]), right)
+    with pytest.raises(StoreError, match="no room for 3"):
+        await pipeline.encode(lambda: pages.seen.append("more"))
+    assert pages.seen == ["begin", "a", 0, 1, 2]
+    assert isinstance(pipeline.failure, StoreError)
+
+
+async def test_a_failure_after_the_page_was_taken_is_told_to_the_next(pipelines: Opener) -> None:
+    gate = threading.Event()
+    pages = FakePages(failing_at(-1, gate))
+    pipeline = pipelines(pages)
+    await pipeline.take_page("a", FakeDecoder(), source([]), right)
+    gate.set()
+    with pytest.raises(StoreError, match="no room for -1"):
+        await pipeline.encode(lambda: pages.seen.append("promised"))
+    assert pages.seen == ["begin", "a"]
+
+
+@pytest.mark.parametrize("encoder_is_first", [True, False])
+async def test_the_first_error_counts(pipelines: Opener, encoder_is_first: bool) -> None:
+    gate = threading.Event()
+    pages = FakePages(failing_at(0, gate))
+    pipeline = pipelines(pages)
+
+    def in_order() -> None:
+        if encoder_is_first and decoder.pieces == 2:
+            gate.set()
+            while pipeline.failure is None:
+                pass
+
+    pipeline.queue_bytes = NUMBER_BYTES  # So that no two are joined.
+    decoder = FakeDecoder(in_order)
+    with pytest.raises(StoreError if encoder_is_first else DecodeError):
+        await pipeline.take_page("a", decoder, source([0, BAD]), right)
+    gate.set()
+
+
+@pytest.mark.parametrize("stage", ["source", "decoder", "encoder", "queues", "end"])
+async def test_cancelling_leaves_nothing_hanging_and_the_page_unended(
+    pipelines: Opener, stage: str
+) -> None:
+    """The page before it, which is whole, still comes to its end."""
+    gate = threading.Event()
+    decoding: list[bool] = []
+
+    def decode() -> None:
+        decoding.append(True)
+        if stage == "decoder":
+            gate.wait(5)
+
+    pages = FakePages(lambda number: number > 100 and gate.wait(5))
+    pipeline = pipelines(pages)
+    await pipeline.take_page("a", FakeDecoder(), source([1, 2]), right)
+    before = ["begin", "a", 1, 2, -1, "end"]
+
+    async def numbers() -> AsyncGenerator[bytes, None]:
+        for number in range(101, {"queues": 100_000, "source": 101}.get(stage, 103)):
+            yield number.to_bytes(NUMBER_BYTES)
+        if stage != "end":
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(pipeline.take_page("b", FakeDecoder(decode), numbers(), right))
+    await settled(lambda: stage == "source" or bool(decoding))
+    await asyncio.sleep(0.05)
+    if stage == "end":  # All is decoded, and the end waits for the encoder.
+        assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    threading.Timer(0.05, gate.set).start()
+    pipeline.close()
+    assert pages.seen[: len(before)] == before
+    assert "end" not in pages.seen[len(before) :]
+    assert pipeline.failure is None
+
+
+async def test_whole_pages_are_encoded_before_the_threads_end(pipelines: Opener) -> None:
+    gate = threading.Event()
+    pages = FakePages(lambda _: gate.wait(5))
+    pipeline = pipelines(pages)
+    for account in ("a", "b"):
+        await pipeline.take_page(account, FakeDecoder(), source([]), right)
+    threading.Timer(0.05, gate.set).start()
+    pipeline.close()
+    assert pages.seen == ["begin", "a", -1, "end", "begin", "b", -1, "end"]
