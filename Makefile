@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # What the compiled engine is made from: a change of it installs streamlic again.
 ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx streamlic/decoder/core/*)
 
-.PHONY: demo test test-slow lint bench bench-compare clean
+.PHONY: demo test test-slow lint bench bench-compare fuzz parity sanitize clean
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,41 @@ test: $(VENV)/.dev  ## the tests
 
 test-slow: $(VENV)/.dev  ## large bodies and long fuzzing
 	$(BIN)/python -m pytest -m slow -s
+
+SECONDS_EACH ?= 600
+BODIES ?= 100000
+FUZZED := build/fuzz
+CLANGXX ?= clang++
+
+$(FUZZED)/decoder_fuzz: tests/fuzz/decoder_fuzz.cpp $(ENGINE)
+	mkdir -p $(FUZZED)
+	$(CLANGXX) -std=c++17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-I streamlic/decoder tests/fuzz/decoder_fuzz.cpp streamlic/decoder/core/*.cpp -o $@
+
+fuzz: $(VENV)/.dev $(FUZZED)/decoder_fuzz  ## the compiled core under ASan and UBSan, then the Python boundary (needs clang; SECONDS_EACH=600)
+	$(BIN)/python -m pip install --quiet ".[fuzz]"
+	$(BIN)/python -m tests.fuzz.seeds $(FUZZED)/corpus
+	$(FUZZED)/decoder_fuzz -dict=tests/fuzz/json.dict -max_len=4096 -print_final_stats=1 \
+		-max_total_time=$(SECONDS_EACH) $(FUZZED)/corpus
+	mkdir -p $(FUZZED)/boundary
+	$(BIN)/python -m tests.fuzz.boundary_fuzz -dict=tests/fuzz/json.dict -max_len=2048 \
+		-print_final_stats=1 -max_total_time=$(SECONDS_EACH) $(FUZZED)/boundary
+
+parity: $(VENV)/.dev  ## the engines compared on generated bodies (BODIES=100000)
+	$(BIN)/python -m tests.fuzz.parity $(BODIES)
+
+# The engine built with the sanitizers, in a tree of its own, and the decoder's tests run on it.
+SANITIZED := build/sanitized
+SANITIZER := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+sanitize: $(VENV)/.dev  ## the decoder's tests under ASan and UBSan
+	rm -rf $(SANITIZED)
+	$(BIN)/python -m pip install --quiet "cython>=3.1" "setuptools>=77"
+	CFLAGS="$(SANITIZER)" LDFLAGS="-fsanitize=address,undefined" \
+		$(BIN)/python setup.py --quiet build --force --build-lib $(SANITIZED) --build-temp $(SANITIZED)/temp
+	cp -r tests pyproject.toml README.md $(SANITIZED)
+	cd $(SANITIZED) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+		$(CURDIR)/$(BIN)/python -m pytest -q tests/test_decoder.py tests/test_decoder_fuzz.py tests/test_fast.py
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .

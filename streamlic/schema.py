@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -98,6 +98,8 @@ def check_schema(schema: pa.Schema) -> None:
     names = schema.names
     if len(set(names)) != len(names):
         raise UsageError("a column's name stands twice in the schema")
+    if any("\0" in name for name in _all_names(schema)):
+        raise UsageError("a column's name has a NUL, which Arrow's C data interface cannot carry")
     roles = [json_role(field) for field in schema]
     for field, role in zip(schema, roles, strict=True):
         if role is None:
@@ -110,6 +112,14 @@ def check_schema(schema: pa.Schema) -> None:
         raise UsageError("the schema needs one column for what is rescued, or one whole record")
     if JSON_RECORD in roles and roles != [JSON_RECORD]:
         raise UsageError("a column for the whole record must be the only one")
+
+
+def _all_names(fields: Iterable[pa.Field]) -> Iterator[str]:
+    for field in fields:
+        yield field.name
+        kind = field.type.value_type if pa.types.is_list(field.type) else field.type
+        if pa.types.is_struct(kind):
+            yield from _all_names(kind)
 
 
 def _check_type(kind: pa.DataType, name: str) -> None:

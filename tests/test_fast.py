@@ -1,0 +1,175 @@
+"""The compiled engine: what its users rely on beside equal answers."""
+
+from __future__ import annotations
+
+import gc
+import random
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from streamlic.decoder import DecoderOptions, open_decoder, why_not_fast
+from streamlic.emulator.records import Shape, blocks
+from streamlic.errors import DecodeError, UsageError
+from streamlic.schema import LICENSE_SCHEMA
+from tests.fuzz.bodies import ACCOUNT, case
+from tests.fuzz.parity import difference
+from tests.judge import outcome
+
+if why_not_fast():
+    pytest.skip(f"the fast engine was not built: {why_not_fast()}", allow_module_level=True)
+
+from streamlic.decoder._fast import SIMD, FastDecoder, best
+
+
+def body_of(records: int) -> bytes:
+    return b'{"result":[' + b"".join(blocks(7, ACCOUNT, 0, records, Shape())) + b"]}"
+
+
+@pytest.mark.parametrize("seed", range(400))
+def test_the_engines_are_equal_on_generated_bodies(seed: int) -> None:
+    found = difference(case(random.Random(seed)))
+    assert found is None, found
+
+
+@pytest.mark.slow
+def test_the_engines_are_equal_on_many_generated_bodies() -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    for number in range(seed, seed + 5_000):
+        found = difference(case(random.Random(number)))
+        assert found is None, f"seed {number}: {found}"
+
+
+@pytest.mark.parametrize("chunk_bytes", [1024, 4096, 65_536, 1 << 20])
+def test_the_engines_are_equal_on_licenses_of_many_batches(chunk_bytes: int) -> None:
+    body = body_of(5_000)
+    cuts = list(range(chunk_bytes, len(body), chunk_bytes))
+    rows, lengths, envelope = outcome(body, cuts, batch_rows=1000, batch_bytes=400_000)
+    assert len(rows) == envelope.rows == 5_000
+    assert len(lengths) > 5
+
+
+def test_a_large_record_in_small_chunks_takes_linear_time() -> None:
+    """Read again for each chunk it would take minutes."""
+    text = "x\\n" * 1_500_000
+    body = f'[{{"id":"{text}"}}]'.encode()
+    for engine in ("fast", "reference"):
+        decoder = open_decoder(engine=engine)
+        batches = []
+        for start in range(0, len(body), 64):
+            batches += decoder.feed(body[start : start + 64])
+        batches += decoder.close()
+        assert batches[0]["id"][0].as_py() == "x\n" * 1_500_000
+
+
+def test_batches_outlive_their_decoder_and_the_batches_before_them() -> None:
+    """Memory is used again, but not while anybody still looks at it."""
+    body = body_of(3_000)
+    expected = outcome(body, batch_rows=100)[0]
+    decoder = open_decoder(engine="fast", batch_rows=100)
+    batches = decoder.feed(body) + decoder.close()
+    columns = [batch.column("products") for batch in batches]
+    kept = [batch.to_pylist() for batch in batches]
+    del batches, decoder
+    gc.collect()
+    again = open_decoder(engine="fast", batch_rows=100)
+    for batch in again.feed(body) + again.close():
+        assert batch.num_rows == 100
+    assert [row for rows in kept for row in rows] == expected
+    assert [one for column in columns for one in column.to_pylist()] == [
+        row["products"] for row in expected
+    ]
+
+
+def test_a_batch_is_taken_by_any_reader_of_the_c_data_interface() -> None:
+    decoder = open_decoder(engine="fast")
+    decoder.feed(b'[{"id":"a","products":[{"id":"p"}]}]')
+    (batch,) = decoder.close()
+    taken = pa.record_batch(batch)
+    assert taken.schema.equals(LICENSE_SCHEMA, check_metadata=True)
+    taken.validate(full=True)
+
+
+def test_feeding_lets_other_threads_run() -> None:
+    """Without that, whoever waits for the interpreter's lock gets it only when all is decoded."""
+    body = b'{"result":[' + b",".join([body_of(2_000)[11:-2]] * 40)
+    decoder = open_decoder(engine="fast")
+    is_feeding, is_done = threading.Event(), False
+
+    def feed() -> None:
+        nonlocal is_done
+        is_feeding.set()
+        decoder.feed(body)
+        is_done = True
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(100)  # Nobody is made to give the lock up.
+    try:
+        thread = threading.Thread(target=feed)
+        thread.start()
+        is_feeding.wait()
+        was_done = is_done
+        thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not was_done
+    assert is_done
+
+
+def test_memory_does_not_grow_with_the_body() -> None:
+    script = """
+import sys
+from pathlib import Path
+from streamlic.decoder import open_decoder
+from tests.test_fast import body_of
+rows = body_of(2_000)[11:-2]
+decoder = open_decoder(engine="fast")
+decoder.feed(b'{"result":[' + rows)
+for _ in range(int(sys.argv[1])):
+    for start in range(0, len(rows), 65_536):
+        decoder.feed((b"," if start == 0 else b"") + rows[start : start + 65_536])
+decoder.feed(b"]}")
+decoder.close()
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+    small, large = (
+        int(subprocess.check_output([sys.executable, "-c", script, times])) / 1024
+        for times in ("20", "200")
+    )
+    assert large - small < 4
+
+
+def test_every_set_of_instructions_can_be_asked_for() -> None:
+    assert best() in SIMD
+    for simd in SIMD[: SIMD.index(best()) + 1]:
+        decoder = FastDecoder(LICENSE_SCHEMA, DecoderOptions(), simd=simd)
+        decoder.feed(b'[{"id":"a"}]')
+        assert decoder.close()[0]["id"].to_pylist() == ["a"]
+
+
+@pytest.mark.parametrize("chunk", [None, "text", bytearray(b"[]"), 5])
+def test_only_bytes_are_fed(chunk: Any) -> None:
+    decoder = open_decoder(engine="fast")
+    with pytest.raises(TypeError):
+        decoder.feed(chunk)
+    decoder.feed(b"[]")  # It was the caller's slip: the body is as it was.
+    assert decoder.close() == []
+
+
+def test_a_spent_decoder_says_so() -> None:
+    decoder = open_decoder(engine="fast")
+    decoder.feed(b"[]")
+    decoder.close()
+    for call in (decoder.close, lambda: decoder.feed(b"")):
+        with pytest.raises(UsageError, match="spent"):
+            call()
+    assert decoder.envelope.rows == 0
+    bad = open_decoder(engine="fast")
+    with pytest.raises(DecodeError):
+        bad.feed(b"[}")
+    with pytest.raises(UsageError, match="spent"):
+        bad.feed(b"")
