@@ -1,16 +1,17 @@
 """Parsed records to Arrow columns, and which of their values did not fit.
 
-A column whose values all have the usual Python type is built at once; any other is converted value
-by value with the rules of ``schema``. What does not fit is null, and listed by its place.
+Values of the usual Python type are built at once; any other is converted on its own with the rules
+of ``schema``. What does not fit is null, and listed by its place.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from itertools import accumulate, chain
-from operator import itemgetter
+from decimal import Decimal
+from itertools import accumulate, chain, repeat
 from typing import Any, Final
 
 import pyarrow as pa
@@ -27,13 +28,18 @@ _NO_NAME: Final = object()
 _USUAL: Final[dict[pa.DataType, frozenset[type]]] = {
     pa.string(): frozenset({str, _NONE}),
     pa.int64(): frozenset({int, _NONE}),
+    pa.float64(): frozenset({int, Decimal, _NONE}),
     pa.bool_(): frozenset({bool, _NONE}),
+    TIMESTAMP: frozenset({str, _NONE}),
 }
-_USUAL_MOMENTS = re.compile(
-    r"(?:(?!000|9999)[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
-    r"(?:\.[0-9]++)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?(?:\n|\Z))*+"
+_FEW_KEYS: Final = 8
+_USUAL_MOMENT: Final = (
+    r"(?!000|9999)[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
+    r"(?:\.[0-9]++)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
 )
-"""Date-times, one a line, which the standard library reads as ``schema`` does."""
+"""A date-time which the standard library, if it takes it at all, reads as ``schema`` does."""
+_is_usual_moment = re.compile(_USUAL_MOMENT).fullmatch
+_are_usual_moments = re.compile(rf"(?:{_USUAL_MOMENT}(?:\n|\Z))*+").fullmatch
 
 
 class RecordColumns:
@@ -41,44 +47,47 @@ class RecordColumns:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._fields = [field for field in schema if json_role(field) is None]
-        # A field of a record that is named like the column of what is rescued is unknown, too.
-        names = [field.name for field in schema if json_role(field) != JSON_RESCUED]
-        self._known = frozenset(names)
-        self._nothing: dict[Any, Any] = dict.fromkeys([*names, _NO_NAME])
-        names = [field.name for field in self._fields]
-        self._values_of = itemgetter(*names, _NO_NAME, _NO_NAME)
+        self._known = frozenset(schema.names)
 
     def build(self, rows: list[Any]) -> tuple[dict[str, pa.Array], list[Place]]:
         """Return the columns by name, and the places of what did not fit, in no order."""
-        if set(map(type, rows)) <= {dict}:
-            places: list[Place] = []
-            objects = rows
-        else:
+        places: list[Place] = []
+        objects = rows
+        if not {dict}.issuperset(map(type, rows)):
             places = [(number, ()) for number, row in enumerate(rows) if type(row) is not dict]
             objects = [row if type(row) is dict else {} for row in rows]
-        nothing = self._nothing
-        whole = [nothing | row for row in objects]
-        if max(map(len, whole), default=0) > len(nothing):
-            places.extend(_unknown(objects, self._known))
-        columns = {}
-        by_column = list(zip(*map(self._values_of, whole), strict=True)) or [()] * len(nothing)
-        for field, values in zip(self._fields, by_column, strict=False):
-            columns[field.name], misfits = _column(field.type, values)
-            places.extend((number, (field.name, *path)) for number, path in misfits)
-        return columns, places
+        columns, misfits = _members(self._fields, self._known, objects)
+        return columns, places + misfits
 
 
-def _unknown(objects: Iterable[dict[str, Any] | None], known: frozenset[str]) -> list[Place]:
-    return [
-        (number, (key,))
-        for number, one in enumerate(objects)
-        if one and not known.issuperset(one)
-        for key in one
-        if key not in known
-    ]
+def _members(
+    fields: Iterable[pa.Field], known: frozenset[str], objects: Sequence[dict[str, Any]]
+) -> tuple[dict[str, pa.Array], list[Place]]:
+    """Return the objects' members that ``fields`` name as columns, and what did not fit."""
+    keys: set[str] = set().union(*objects)
+    places = _places_of(keys - known, objects)
+    columns = {}
+    for field in fields:
+        name = field.name
+        if name in keys:
+            # The loop of ``one.get(name)``, in C.
+            values = list(map(dict.get, objects, repeat(name)))
+            columns[name], misfits = _column(field.type, values)
+            places += [(number, (name, *path)) for number, path in misfits]
+        else:
+            columns[name] = pa.nulls(len(objects), field.type)
+    return columns, places
 
 
-def _column(kind: pa.DataType, values: Sequence[Any]) -> tuple[pa.Array, list[Place]]:
+def _places_of(keys: Collection[str], objects: Iterable[dict[str, Any]]) -> list[Place]:
+    if len(keys) <= _FEW_KEYS:
+        return [
+            (number, (key,)) for key in keys for number, one in enumerate(objects) if key in one
+        ]
+    return [(number, (key,)) for number, one in enumerate(objects) for key in one if key in keys]
+
+
+def _column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
     if pa.types.is_list(kind):
         return _list_column(kind, values)
     if pa.types.is_struct(kind):
@@ -86,59 +95,76 @@ def _column(kind: pa.DataType, values: Sequence[Any]) -> tuple[pa.Array, list[Pl
     return _scalar_column(kind, values)
 
 
-def _scalar_column(kind: pa.DataType, values: Sequence[Any]) -> tuple[pa.Array, list[Place]]:
+def _scalar_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
     if values.count(None) == len(values):
         return pa.nulls(len(values), kind), []
-    if kind == TIMESTAMP:
-        moments = _usual_moments(values)
-        if moments is not None:
-            return pa.array(moments, kind), []
-    if kind in _USUAL and _USUAL[kind].issuperset(map(type, values)):
-        try:
-            return pa.array(values, kind), []
-        except OverflowError:  # An integer beyond int64; the loop below finds which.
-            pass
+    converted, misfits = _converted(kind, values, _unusual(kind, values))
+    try:
+        return pa.array(_prepared(kind, converted), kind), misfits
+    except (OverflowError, ValueError):  # One value is out of range: the rules find which.
+        filled = [number for number, value in enumerate(values) if value is not None]
+        converted, misfits = _converted(kind, values, filled)
+        return pa.array(converted, kind), misfits
+
+
+def _unusual(kind: pa.DataType, values: list[Any]) -> list[int]:
+    """Return the numbers of the values that have to be converted one by one."""
+    usual = _USUAL[kind]
+    if not usual.issuperset(map(type, values)):
+        unusual = [number for number, value in enumerate(values) if type(value) not in usual]
+        if kind != TIMESTAMP:
+            return unusual
+    elif kind != TIMESTAMP or _are_usual_moments("\n".join(filter(None, values))):
+        return []
+    return [
+        number
+        for number, value in enumerate(values)
+        if value is not None and not (type(value) is str and _is_usual_moment(value))
+    ]
+
+
+def _converted(
+    kind: pa.DataType, values: list[Any], numbers: Iterable[int]
+) -> tuple[list[Any], list[Place]]:
+    """Convert the values of these numbers by the rules; return all values, and the misfits."""
     convert = SCALARS[kind]
+    converted = list(values)
     misfits: list[Place] = []
-    converted = []
-    for number, value in enumerate(values):
-        fitted = None if value is None else convert(value)
+    for number in numbers:
+        fitted = convert(values[number])
         if fitted is MISFIT:
             misfits.append((number, ()))
             fitted = None
-        converted.append(fitted)
-    return pa.array(converted, kind), misfits
+        converted[number] = fitted
+    return converted, misfits
 
 
-def _usual_moments(values: Sequence[Any]) -> list[datetime | None] | None:
-    """Return date-times of the usual form, read by the standard library; None for any other."""
-    texts = [text for text in values if text is not None]
-    if not {str}.issuperset(map(type, texts)) or not _USUAL_MOMENTS.fullmatch("\n".join(texts)):
-        return None
-    try:
-        moments = [None if text is None else datetime.fromisoformat(text) for text in values]
-    except ValueError:  # The thirtieth of February, say; ``schema`` finds which.
-        return None
-    return moments
+def _prepared(kind: pa.DataType, values: list[Any]) -> list[Any]:
+    """Return what Arrow takes for usual and converted values; ValueError if one is out of range."""
+    if kind == TIMESTAMP:
+        read = datetime.fromisoformat
+        return [read(value) if type(value) is str else value for value in values]
+    if kind == pa.float64():
+        doubles = [None if value is None else float(value) for value in values]
+        if math.inf in doubles or -math.inf in doubles:
+            raise ValueError("beyond double")
+        return doubles
+    return values
 
 
-def _struct_column(kind: pa.DataType, values: Sequence[Any]) -> tuple[pa.Array, list[Place]]:
+def _struct_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
     objects, misfits = _only(dict, values)
-    misfits.extend(_unknown(objects, frozenset(field.name for field in kind)))
     is_null = None
     if None in objects:
         is_null = pa.array([one is None for one in objects], pa.bool_())
         objects = [{} if one is None else one for one in objects]
-    children = []
-    for field in kind:
-        name = field.name
-        child, child_misfits = _column(field.type, [one.get(name) for one in objects])
-        children.append(child)
-        misfits.extend((number, (name, *path)) for number, path in child_misfits)
-    return pa.StructArray.from_arrays(children, fields=list(kind), mask=is_null), misfits
+    fields = list(kind)
+    columns, more = _members(fields, frozenset(field.name for field in fields), objects)
+    children = [columns[field.name] for field in fields]
+    return pa.StructArray.from_arrays(children, fields=fields, mask=is_null), misfits + more
 
 
-def _list_column(kind: pa.DataType, values: Sequence[Any]) -> tuple[pa.Array, list[Place]]:
+def _list_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
     lists, misfits = _only(list, values)
     is_null = None
     if None in lists:
@@ -155,7 +181,7 @@ def _list_column(kind: pa.DataType, values: Sequence[Any]) -> tuple[pa.Array, li
     return array, misfits
 
 
-def _only(kind: type, values: Sequence[Any]) -> tuple[Sequence[Any], list[Place]]:
+def _only(kind: type, values: list[Any]) -> tuple[list[Any], list[Place]]:
     """Return the values with None for those of another type, and the places of the latter."""
     if {kind, _NONE}.issuperset(map(type, values)):
         return values, []

@@ -11,12 +11,14 @@ Rules:
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final, NamedTuple
 
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
-from streamlic.decoder.patterns import RecordPattern, Span, record_pattern
+from streamlic.decoder.ordinary import ordinary_rows
+from streamlic.decoder.patterns import RecordPattern, record_pattern
 from streamlic.decoder.strict import (
     Malformed,
     PathStep,
@@ -40,25 +42,30 @@ class Record(NamedTuple):
     position: int
     step: PathStep
     """Its index among the rows, or its key where the rows are an object."""
-    json_spans: Sequence[Span] | None
-    """Where its JSON columns lie; None where that has still to be found."""
+    row: Any
+    """What ijson read of it, or UNREAD."""
 
+
+UNREAD: Final = object()
+"""Of a record that is cut, but neither parsed nor judged."""
 
 _record = Record._make  # Half the time of calling the class.
+_BLOCK_BYTES: Final = 1 << 17
+_MIN_BLOCK_BYTES: Final = 1 << 10  # Below, setting ijson up costs more than it gains.
 
 
 class Framer:
     """Cuts one body into records. Feed every chunk, take ``records`` after each, then close."""
 
-    def __init__(self, options: DecoderOptions, json_columns: tuple[str, ...]) -> None:
+    def __init__(self, options: DecoderOptions) -> None:
         self.records: list[Record] = []
         self.envelope = Envelope()
         self._options = options
-        self._json_columns = json_columns
         self._rows_path = tuple(options.rows_at.split("."))
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._buffer = b""
         self._has_escapes = False
+        self._may_be_ordinary = False  # The rows of the buffer, as far as is known.
         self._index = 0
         self._position = 0  # of the buffer's first byte in the body
         self._fed_bytes = 0
@@ -139,6 +146,7 @@ class Framer:
         self._waiting, self._waiting_bytes, self._wanted_bytes, self._index = [], 0, 0, 0
         self._path_in_progress = ()
         self._has_escapes = b"\\u" in self._buffer
+        self._may_be_ordinary = True
         try:
             while self._next_step():
                 pass
@@ -253,34 +261,48 @@ class Framer:
 
     def _cut_ordinary_rows(self) -> None:
         """Cut rows as long as all is usual, but for the last: the loop where the time goes."""
-        buffer, index, rows = self._buffer, self._index, self.envelope.rows
         if self._open_brackets == self._options.max_depth:
             return
-        pattern, append, has_escapes = self._pattern(), self.records.append, self._has_escapes
+        while self._may_be_ordinary:
+            self._take_block()
+        buffer, index, rows = self._buffer, self._index, self.envelope.rows
+        append, has_escapes = self.records.append, self._has_escapes
         position, limit = self._position, self._options.max_record_bytes
-        match_plain = pattern.plain_match(buffer)
-        while row := match_plain(buffer, index):
+        match = self._pattern().row_match
+        while row := match(buffer, index):
             end = row.end() - 1
             if end - index > limit:
                 break
             text = buffer[index:end]
             if has_escapes:
                 text = mend_surrogates(text)
-            append(_record((text, position + index, rows, ())))
-            rows += 1
-            index = end + 1
-        match = pattern.match
-        while cut := match(buffer, index):
-            end, spans = cut
-            if buffer[end : end + 2] != b",{" or end - index > limit:
-                break
-            text = buffer[index:end]
-            if has_escapes:
-                text = mend_surrogates(text)
-            append(_record((text, position + index, rows, spans)))
+            append(_record((text, position + index, rows, UNREAD)))
             rows += 1
             index = end + 1
         self.envelope.rows, self._index = rows, index
+
+    def _take_block(self) -> None:
+        """Take the rows of one block, if they are ordinary, as ijson reads them.
+
+        What is left of a block, or a block that is not ordinary, is cut exactly, to its end.
+        """
+        start, stop = self._index, self._index + _BLOCK_BYTES
+        block = self._buffer[start:stop]
+        self._may_be_ordinary = stop < len(self._buffer)
+        if len(block) < _MIN_BLOCK_BYTES:
+            return
+        levels = self._options.max_depth - self._open_brackets
+        if self._has_escapes:
+            block = mend_surrogates(block)
+        rows, texts, ends = ordinary_rows(block, levels)
+        if not rows or max(map(len, texts)) > self._options.max_record_bytes:
+            self._may_be_ordinary = False
+            return
+        first, position = self.envelope.rows, self._position + start
+        starts = [position, *[position + end for end in ends]]
+        self.records.extend(map(_record, zip(texts, starts, count(first), rows, strict=False)))
+        self.envelope.rows += len(rows)
+        self._index += ends[-1]
 
     def _after_row(self) -> bool:
         return self._separator(self._rows_closer, self._close_bracket, self._row)
@@ -375,20 +397,19 @@ class Framer:
 
     def _cut(self, start: int, step: PathStep, *, since: int) -> None:
         """Append the record that begins at ``start``, and go behind it."""
-        spans: Sequence[Span] | None = None
         is_shallow = self._open_brackets < self._options.max_depth
         cut = self._pattern().match(self._buffer, start) if is_shallow else None
-        if cut and cut[0] - since <= self._options.max_record_bytes:
-            end, spans = cut
+        if cut and cut.end() - since <= self._options.max_record_bytes:
+            end = cut.end()
         else:
             end = self._value_end(start, step, since=since)
-        self.records.append(Record(self._mended(start, end), self._position + start, step, spans))
+        text = self._mended(start, end)
+        self.records.append(Record(text, self._position + start, step, UNREAD))
         self.envelope.rows += 1
         self._index = end
 
     def _pattern(self) -> RecordPattern:
-        levels = self._options.max_depth - self._open_brackets - 1
-        return record_pattern(self._json_columns, levels)
+        return record_pattern(self._options.max_depth - self._open_brackets - 1)
 
     def _mended(self, start: int, end: int) -> bytes:
         text = self._buffer[start:end]

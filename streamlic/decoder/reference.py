@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import gc
 import json
-import re
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal, DecimalException
 from io import BytesIO
+from itertools import accumulate
+from operator import itemgetter
 from typing import Any, Final
 
 import pyarrow as pa
@@ -28,17 +30,18 @@ from ijson.common import JSONError
 
 from streamlic.decoder.columns import RecordColumns
 from streamlic.decoder.envelope import Envelope
-from streamlic.decoder.framing import Framer, Record
+from streamlic.decoder.framing import UNREAD, Framer, Record
+from streamlic.decoder.members import member_texts
 from streamlic.decoder.options import DecoderOptions
+from streamlic.decoder.ordinary import MANY_DIGITS, has_many_digits
 from streamlic.decoder.rescue import locate, rescued_json, why
-from streamlic.decoder.strict import Malformed, PathStep, children, path_text, value_end
+from streamlic.decoder.strict import Malformed, PathStep, path_text, value_end
 from streamlic.errors import DecodeError, RescueError, UsageError
 from streamlic.schema import JSON_RECORD, JSON_RESCUED, JSON_VALUE, HugeNumber, json_role
 
-_BLOCK_BYTES = 65_536
-_DIGIT = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
-_MANY_DIGITS: Final = 300
-_ESCAPED_KEY = re.compile(rb'\\u[^"]*+"[ \t\n\r]*+:')
+_CHUNK_BYTES: Final = 65_536
+_BLOCK_BYTES: Final = 32_768
+_text_of = itemgetter(0)
 
 
 class ReferenceDecoder:
@@ -58,9 +61,8 @@ class ReferenceDecoder:
         self._rescued_column = next((n for n in roles if roles[n] == JSON_RESCUED), None)
         self._is_whole_record = JSON_RECORD in roles.values()
         self._columns = RecordColumns(schema)
-        self._framer = Framer(options, self._json_columns)
+        self._framer = Framer(options)
         self._block: list[Record] = []
-        self._block_bytes = 0
         self._blocks: list[list[pa.Array]] = []
         self._batch_rows = 0
         self._batch_bytes = 0
@@ -91,6 +93,14 @@ class ReferenceDecoder:
         return batches
 
     def _decoded(self, chunk: bytes | None) -> list[pa.RecordBatch]:
+        if chunk is None:
+            return self._framed(None)
+        batches = []
+        for start in range(0, len(chunk), _CHUNK_BYTES):  # So that parsed rows stay few.
+            batches += self._framed(chunk[start : start + _CHUNK_BYTES])
+        return batches
+
+    def _framed(self, chunk: bytes | None) -> list[pa.RecordBatch]:
         try:
             if chunk is None:
                 self._framer.close()
@@ -103,87 +113,62 @@ class ReferenceDecoder:
         return list(self._batches(is_last=chunk is None))
 
     def _batches(self, *, is_last: bool) -> Iterator[pa.RecordBatch]:
-        records, self._framer.records = self._framer.records, []
-        options = self._options
-        block, block_bytes = self._block, self._block_bytes
-        for record in records:
-            block.append(record)
-            block_bytes += len(record[0])
-            is_full = (
-                self._batch_rows + len(block) == options.batch_rows
-                or self._batch_bytes + block_bytes >= options.batch_bytes
-            )
-            if is_full or block_bytes >= _BLOCK_BYTES:
-                self._block_bytes = block_bytes
-                self._take_block()
-                block, block_bytes = self._block, 0
-            if is_full:
-                yield self._take_batch()
-        self._block_bytes = block_bytes
-        if is_last:
-            self._take_block()
-            if self._batch_rows:
-                yield self._take_batch()
+        records, self._framer.records = [*self._block, *self._framer.records], []
+        ends = list(accumulate(map(len, map(_text_of, records))))
+        taken = taken_bytes = 0
+        while True:
+            rows = self._options.batch_rows - self._batch_rows
+            last_end = taken_bytes + self._options.batch_bytes - self._batch_bytes
+            full = min(taken + rows, bisect_left(ends, last_end, taken) + 1)
+            if full > len(records):
+                break
+            self._take_block(records[taken:full], ends[full - 1] - taken_bytes)
+            taken, taken_bytes = full, ends[full - 1]
+            yield self._take_batch()
+        self._block = records[taken:]
+        if self._block and (is_last or ends[-1] - taken_bytes >= _BLOCK_BYTES):
+            self._take_block(self._block, ends[-1] - taken_bytes)
+            self._block = []
+        if is_last and self._batch_rows:
+            yield self._take_batch()
 
     def _take_batch(self) -> pa.RecordBatch:
         blocks, self._blocks, self._batch_rows, self._batch_bytes = self._blocks, [], 0, 0
         columns = [pa.concat_arrays(column) for column in zip(*blocks, strict=True)]
         return pa.record_batch(columns, schema=self._schema)
 
-    def _take_block(self) -> None:
-        """Turn the records at hand into arrays: few at a time, while they are in the caches."""
-        records, self._block = self._block, []
-        if records:
-            self._blocks.append(self._arrays(records))
-            self._batch_rows += len(records)
-            self._batch_bytes += self._block_bytes
-            self._block_bytes = 0
+    def _take_block(self, records: list[Record], size: int) -> None:
+        """Turn records of ``size`` bytes into arrays: few at a time, for the caches' sake."""
+        self._blocks.append(self._arrays(records))
+        self._batch_rows += len(records)
+        self._batch_bytes += size
 
     def _arrays(self, records: list[Record]) -> list[pa.Array]:
         if self._is_whole_record:
             self._check_all(records)
-            texts = [_json_or_null(record.text) for record in records]
-            return [pa.array(texts, pa.string())]
-        try:
-            spans = self._all_spans(records)
-        except DecodeError:
-            self._parse_one_by_one(records)  # An error in an earlier record comes first.
-            raise
+            whole = [_json_or_null(record.text) for record in records]
+            return [pa.array(whole, pa.string())]
         rows = self._parse(records)
         columns, places = self._columns.build(rows)
+        texts = [record[0] for record in records]
         for name in self._json_columns:
-            values: list[str | None] = [None] * len(records)
-            for number, where in spans.items():
-                if name in where:
-                    start, end = where[name]
-                    values[number] = _json_or_null(records[number][0][start:end])
+            values = [text and _json_or_null(text) for text in member_texts(name, texts, rows)]
             columns[name] = pa.array(values, pa.string())
         if self._rescued_column:
             columns[self._rescued_column] = self._rescue(records, places)
         return [columns[name] for name in self._schema.names]
 
-    def _all_spans(self, records: list[Record]) -> dict[int, dict[str, tuple[int, int]]]:
-        """Return where JSON columns lie, by the record's number and the column's name.
-
-        Of a repeated key the last one counts. Only exact reading finds a key with escapes.
-        """
-        all_spans = {}
-        for number, (text, _, _, spans) in enumerate(records if self._json_columns else ()):
-            if spans is None or (b"\\u" in text and _ESCAPED_KEY.search(text)):
-                self._check(records[number])
-                if text[:1] == b"{":
-                    members = children(text, 0)
-                    all_spans[number] = {str(key): (start, end) for key, start, end in members}
-            elif spans:
-                all_spans[number] = {name: (start, end) for name, start, end in spans}
-        return all_spans
-
     def _parse(self, records: list[Record]) -> list[Any]:
         """Return what the records hold. JSON columns are parsed too, which is what checks them."""
+        rows = [record[3] for record in records]
+        unread = [number for number, row in enumerate(rows) if row is UNREAD]
         try:
-            return list(yajl2_c.items(_array_of(records), "item"))
+            read = list(yajl2_c.items(_array_of(records[number] for number in unread), "item"))
         except (JSONError, ValueError, DecimalException):
             return self._parse_one_by_one(records)
+        for number, row in zip(unread, read, strict=True):
+            rows[number] = row
+        return rows
 
     def _parse_one_by_one(self, records: list[Record]) -> list[Any]:
         """Find which record is bad; if none is, ijson cannot hold a number: read them without."""
@@ -201,7 +186,8 @@ class ReferenceDecoder:
 
     def _check_all(self, records: list[Record]) -> None:
         try:
-            deque(yajl2_c.basic_parse(_array_of(records)), maxlen=0)
+            unread = (record for record in records if record.row is UNREAD)
+            deque(yajl2_c.basic_parse(_array_of(unread)), maxlen=0)
         except (JSONError, ValueError, DecimalException):
             for record in records:
                 self._check(record)
@@ -235,10 +221,10 @@ class ReferenceDecoder:
         )
 
 
-def _array_of(records: list[Record]) -> BytesIO:
+def _array_of(records: Iterable[Record]) -> BytesIO:
     """Return the records as one JSON array to read; ValueError if ijson might not hold a number."""
     whole = b"[%b]" % b",".join([record[0] for record in records])
-    if b"0" * _MANY_DIGITS in whole.translate(_DIGIT):
+    if has_many_digits(whole):
         raise ValueError("a number of many digits")
     return BytesIO(whole)
 
@@ -256,7 +242,7 @@ def _without_collector() -> Iterator[None]:
 
 
 def _number(text: str) -> int | Decimal | HugeNumber:
-    if len(text) > _MANY_DIGITS:
+    if len(text) > MANY_DIGITS:
         return HugeNumber(text)
     if text.lstrip("-").isdigit():
         return int(text)

@@ -25,16 +25,12 @@ _STRING = re.compile(STRING)
 _STRING_BEGUN = re.compile(STRING[:-1])
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?")
 _ANY_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_FLAT = rb'\[[^\[\]{}"]*+\]|\{[^\[\]{}"]*+(?:' + _ANY_STRING + rb'[^\[\]{}"]*+)*+\}'
-_PLAIN_VALUE = re.compile(
-    _ANY_STRING
-    + rb"|[-+.0-9A-Za-z]++|"
-    + _FLAT
-    + rb"|\[[^\[\]{}\"]*+(?:(?:"
-    + _FLAT
-    + rb')[^\[\]{}"]*+)*+\]'
-)
-"""Scalars, flat objects, and arrays of them, in a text that is known to be valid."""
+_GAP = rb'[^\[\]{}"]*+'
+_NESTED = _ANY_STRING
+for _ in range(6):
+    _NESTED = _ANY_STRING + rb"|[\[{]" + _GAP + rb"(?:(?:" + _NESTED + rb")" + _GAP + rb")*+[\]}]"
+_PLAIN_VALUE = re.compile(rb"[-+.0-9A-Za-z]++|" + _NESTED)
+"""A value a few levels deep, in a text that is known to be valid."""
 _PLAIN_KEY = re.compile(rb'"([^"\\]*+)"[ \t\n\r]*+:[ \t\n\r]*+')
 _SEPARATOR = re.compile(rb"[ \t\n\r]*+,?[ \t\n\r]*+")
 _HEX = b"0123456789abcdefABCDEF"
@@ -232,11 +228,16 @@ def children(buffer: bytes, index: int) -> Iterator[tuple[PathStep, int, int]]:
                 start = after_white_space(buffer, buffer.index(b":", index) + 1)
         else:
             start = index
-        plain = _PLAIN_VALUE.match(buffer, start)
-        end = plain.end() if plain else value_end(buffer, start, depth=len(buffer))
+        end = plain_value_end(buffer, start)
         yield step, start, end
         place += 1
         index = _SEPARATOR.match(buffer, end).end()  # type: ignore[union-attr]  # It always matches.
+
+
+def plain_value_end(buffer: bytes, start: int) -> int:
+    """Return the index after the value that begins at ``start`` in a valid text."""
+    plain = _PLAIN_VALUE.match(buffer, start)
+    return plain.end() if plain else value_end(buffer, start, depth=len(buffer), at_end=True)
 
 
 def text_of(token: bytes) -> str:
