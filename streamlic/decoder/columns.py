@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from itertools import accumulate, chain, repeat
 from typing import Any, Final
 
@@ -89,7 +90,7 @@ def _places_of(keys: Collection[str], objects: Iterable[dict[str, Any]]) -> list
 
 def _column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
     if pa.types.is_list(kind):
-        return _list_column(kind, values)
+        return _usual_structs(kind, values) or _list_column(kind, values)
     if pa.types.is_struct(kind):
         return _struct_column(kind, values)
     return _scalar_column(kind, values)
@@ -150,6 +151,37 @@ def _prepared(kind: pa.DataType, values: list[Any]) -> list[Any]:
             raise ValueError("beyond double")
         return doubles
     return values
+
+
+def _usual_structs(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]] | None:
+    """Return a column of lists of structs of strings, if all is of these types; None if not."""
+    if not {list, _NONE}.issuperset(map(type, values)):
+        return None
+    if not _has_only_strings(kind.value_type):
+        return None
+    objects = list(chain.from_iterable(filter(None, values)))
+    if not {dict}.issuperset(map(type, objects)):
+        return None
+    if not _USUAL[pa.string()].issuperset(
+        map(type, chain.from_iterable(map(dict.values, objects)))
+    ):
+        return None
+    keys: set[str] = set().union(*objects).difference(field.name for field in kind.value_type)
+    places: list[Place] = []
+    if keys:
+        places = [
+            (number, (index, key))
+            for number, one in enumerate(values)
+            for index, members in enumerate(one or ())
+            for key in members
+            if key in keys
+        ]
+    return pa.array(values, kind), places
+
+
+@lru_cache
+def _has_only_strings(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and all(field.type == pa.string() for field in kind)
 
 
 def _struct_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:

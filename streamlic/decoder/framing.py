@@ -57,10 +57,12 @@ _MIN_BLOCK_BYTES: Final = 1 << 10  # Below, setting ijson up costs more than it 
 class Framer:
     """Cuts one body into records. Feed every chunk, take ``records`` after each, then close."""
 
-    def __init__(self, options: DecoderOptions) -> None:
+    def __init__(self, options: DecoderOptions, on_block: Callable[[], None]) -> None:
+        """``on_block`` is called when ``records`` should be taken before there are more."""
         self.records: list[Record] = []
         self.envelope = Envelope()
         self._options = options
+        self._on_block = on_block
         self._rows_path = tuple(options.rows_at.split("."))
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._buffer = b""
@@ -265,6 +267,8 @@ class Framer:
             return
         while self._may_be_ordinary:
             self._take_block()
+            if self._may_be_ordinary:
+                self._on_block()
         buffer, index, rows = self._buffer, self._index, self.envelope.rows
         append, has_escapes = self.records.append, self._has_escapes
         position, limit = self._position, self._options.max_record_bytes
@@ -288,16 +292,16 @@ class Framer:
         """
         start, stop = self._index, self._index + _BLOCK_BYTES
         block = self._buffer[start:stop]
-        self._may_be_ordinary = stop < len(self._buffer)
+        self._may_be_ordinary = False  # Unless all goes well.
         if len(block) < _MIN_BLOCK_BYTES:
             return
-        levels = self._options.max_depth - self._open_brackets
         if self._has_escapes:
             block = mend_surrogates(block)
+        levels = self._options.max_depth - self._open_brackets
         rows, texts, ends = ordinary_rows(block, levels)
         if not rows or max(map(len, texts)) > self._options.max_record_bytes:
-            self._may_be_ordinary = False
             return
+        self._may_be_ordinary = stop < len(self._buffer)
         first, position = self.envelope.rows, self._position + start
         starts = [position, *[position + end for end in ends]]
         self.records.extend(map(_record, zip(texts, starts, count(first), rows, strict=False)))

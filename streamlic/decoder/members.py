@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamlic.decoder.skeleton import is_one_unit, skeleton
-from streamlic.decoder.strict import children, plain_value_end
+from streamlic.decoder.strict import PathStep, children, plain_value_end
 
 _ESCAPED_KEY = re.compile(rb'\\u[^"]*+"[ \t\n\r]*+:')
+_COLON = re.compile(rb"[ \t\n\r]*+:[ \t\n\r]*+")
 _WHITE_SPACE = b" \t\n\r"
 
 
@@ -24,29 +25,19 @@ def member_texts(name: str, texts: Sequence[bytes], rows: Sequence[Any]) -> list
     """
     found: list[bytes | None] = [None] * len(texts)
     quoted = b'"%b"' % name.encode()
-    key = quoted + b":"
-    numbers = []
-    tails = []
-    for number, row in enumerate(rows):
-        if type(row) is dict and name in row:
-            text = texts[number]
-            tail = text.partition(key)[2]
-            if not tail or text.count(quoted) != 1 or _may_escape_keys(text):
-                found[number] = _exactly(name, text)
-            else:
-                numbers.append(number)
-                tails.append(tail)
-    for number, tail, bare in zip(numbers, tails, _skeletons(tails), strict=True):
-        found[number] = _first_value(tail, bare)
+    holders = [at for at, row in enumerate(rows) if type(row) is dict and name in row]
+    whole = b"\0".join([texts[at] for at in holders])
+    pieces = whole.split(quoted + b":")
+    stands_once = len(pieces) - 1 == len(holders) == whole.count(quoted)
+    if not holders or not stands_once or _ESCAPED_KEY.search(whole):
+        for at in holders:
+            found[at] = _exactly(name, texts[at])
+        return found
+    tails = [piece.partition(b"\0")[0] for piece in pieces[1:]]
+    bare = skeleton(b"\0".join(tails)).split(b"\0")
+    for at, value in zip(holders, map(_first_value, tails, bare), strict=True):
+        found[at] = value
     return found
-
-
-def _may_escape_keys(text: bytes) -> bool:
-    return b"\\u" in text and _ESCAPED_KEY.search(text) is not None
-
-
-def _skeletons(texts: list[bytes]) -> list[bytes]:
-    return skeleton(b"\0".join(texts)).split(b"\0") if texts else []
 
 
 def _first_value(tail: bytes, bare: bytes) -> bytes:
@@ -65,3 +56,18 @@ def _exactly(name: str, text: bytes) -> bytes:
         if key == name:
             found = text[start:end]
     return found
+
+
+def member_span(text: bytes, step: PathStep, start: int, end: int) -> tuple[int, int] | None:
+    """Return where the value of a member lies in the container from ``start`` to ``end``.
+
+    The container has that member. None where only exact reading finds it.
+    """
+    if type(step) is int or b"\\" in text:
+        return None
+    key = b'"%b"' % step.encode()  # type: ignore[union-attr]
+    at = text.find(key, start, end)
+    if at == -1 or text.find(key, at + 1, end) != -1:
+        return None
+    value = _COLON.match(text, at + len(key)).end()  # type: ignore[union-attr]  # It follows a key.
+    return value, plain_value_end(text, value)

@@ -39,7 +39,6 @@ from streamlic.decoder.strict import Malformed, PathStep, path_text, value_end
 from streamlic.errors import DecodeError, RescueError, UsageError
 from streamlic.schema import JSON_RECORD, JSON_RESCUED, JSON_VALUE, HugeNumber, json_role
 
-_CHUNK_BYTES: Final = 65_536
 _BLOCK_BYTES: Final = 32_768
 _text_of = itemgetter(0)
 
@@ -61,8 +60,9 @@ class ReferenceDecoder:
         self._rescued_column = next((n for n in roles if roles[n] == JSON_RESCUED), None)
         self._is_whole_record = JSON_RECORD in roles.values()
         self._columns = RecordColumns(schema)
-        self._framer = Framer(options)
+        self._framer = Framer(options, self._drain)
         self._block: list[Record] = []
+        self._filled: list[pa.RecordBatch] = []
         self._blocks: list[list[pa.Array]] = []
         self._batch_rows = 0
         self._batch_bytes = 0
@@ -93,27 +93,25 @@ class ReferenceDecoder:
         return batches
 
     def _decoded(self, chunk: bytes | None) -> list[pa.RecordBatch]:
-        if chunk is None:
-            return self._framed(None)
-        batches = []
-        for start in range(0, len(chunk), _CHUNK_BYTES):  # So that parsed rows stay few.
-            batches += self._framed(chunk[start : start + _CHUNK_BYTES])
-        return batches
-
-    def _framed(self, chunk: bytes | None) -> list[pa.RecordBatch]:
         try:
             if chunk is None:
                 self._framer.close()
             else:
                 self._framer.feed(chunk)
         except DecodeError:
-            for _ in self._batches(is_last=True):  # An error inside an earlier record comes first.
-                pass
+            self._drain(is_last=True)  # An error inside an earlier record comes first.
             raise
-        return list(self._batches(is_last=chunk is None))
+        self._drain(is_last=chunk is None)
+        batches, self._filled = self._filled, []
+        return batches
+
+    def _drain(self, *, is_last: bool = False) -> None:
+        """Take the framer's records, and fill batches with them."""
+        self._filled += self._batches(is_last=is_last)
 
     def _batches(self, *, is_last: bool) -> Iterator[pa.RecordBatch]:
-        records, self._framer.records = [*self._block, *self._framer.records], []
+        records = [*self._block, *self._framer.records]
+        self._block, self._framer.records = [], []
         ends = list(accumulate(map(len, map(_text_of, records))))
         taken = taken_bytes = 0
         while True:

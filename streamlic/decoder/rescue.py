@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from streamlic.decoder.members import member_span
 from streamlic.decoder.strict import PathStep, children
 
 _SHOWN_CHARACTERS = 60
@@ -39,9 +40,14 @@ def locate(text: bytes, paths: Iterable[tuple[PathStep, ...]]) -> list[Rescued]:
     for path in paths:
         start, end = 0, len(text)
         for step in path:
-            if start not in known:
-                known[start] = {key: (first, last) for key, first, last in children(text, start)}
-            start, end = known[start][step]
+            member = member_span(text, step, start, end)
+            if member is None:
+                if start not in known:
+                    known[start] = {
+                        key: (first, last) for key, first, last in children(text, start)
+                    }
+                member = known[start][step]
+            start, end = member
         found.append(Rescued(path, start, end))
     return sorted(found, key=lambda one: one.start)
 

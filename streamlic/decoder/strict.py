@@ -34,6 +34,15 @@ _PLAIN_VALUE = re.compile(rb"[-+.0-9A-Za-z]++|" + _NESTED)
 _PLAIN_KEY = re.compile(rb'"([^"\\]*+)"[ \t\n\r]*+:[ \t\n\r]*+')
 _SEPARATOR = re.compile(rb"[ \t\n\r]*+,?[ \t\n\r]*+")
 _HEX = b"0123456789abcdefABCDEF"
+_MEMBERS = re.compile(
+    rb"(?:"
+    + STRING
+    + rb"[ \t\n\r]*+:[ \t\n\r]*+(?:"
+    + STRING
+    + rb"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null)"
+    + rb"[ \t\n\r]*+,[ \t\n\r]*+)*+"
+)
+"""Members whose values are scalars, and the comma after each of them."""
 _LITERALS = {ord("t"): b"true", ord("f"): b"false", ord("n"): b"null"}
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -119,6 +128,10 @@ def value_end(buffer: bytes, index: int, *, depth: int, at_end: bool = False) ->
                 expected = _COMMA_OR_END
                 index += 1
             elif expected in (_KEY, _KEY_OR_END):
+                skipped = _MEMBERS.match(buffer, index).end()  # type: ignore[union-attr]
+                if skipped > index:
+                    index, expected = skipped, _KEY
+                    continue
                 if byte != 0x22:
                     raise Malformed(_EXPECTED[expected], index)
                 start, index = index, string_end(buffer, index)
