@@ -49,16 +49,34 @@ class RecordColumns:
     def __init__(self, schema: pa.Schema) -> None:
         self._fields = [field for field in schema if json_role(field) is None]
         self._known = frozenset(schema.names)
+        strings = [field for field in self._fields if field.type == pa.string()]
+        self._strings = pa.struct(strings)
+        self._others = [field for field in self._fields if field.type != pa.string()]
 
-    def build(self, rows: list[Any]) -> tuple[dict[str, pa.Array], list[Place]]:
-        """Return the columns by name, and the places of what did not fit, in no order."""
+    def build(
+        self, rows: list[Any], *, has_huge: bool = False
+    ) -> tuple[dict[str, pa.Array], list[Place]]:
+        """Return the columns by name, and the places of what did not fit, in no order.
+
+        ``has_huge`` says that a HugeNumber may be among the values.
+        """
         places: list[Place] = []
         objects = rows
         if not {dict}.issuperset(map(type, rows)):
             places = [(number, ()) for number, row in enumerate(rows) if type(row) is not dict]
             objects = [row if type(row) is dict else {} for row in rows]
-        columns, misfits = _members(self._fields, self._known, objects)
-        return columns, places + misfits
+        columns = {} if has_huge else self._string_columns(objects)
+        fields = self._others if columns else self._fields
+        others, misfits = _members(fields, self._known, objects)
+        return columns | others, places + misfits
+
+    def _string_columns(self, objects: list[dict[str, Any]]) -> dict[str, pa.Array]:
+        """Return the columns of strings, read in one go; none if one of them has another value."""
+        try:  # Arrow takes nothing else for a string, but that a HugeNumber is one to it.
+            columns = pa.array(objects, self._strings).flatten()
+        except TypeError:
+            return {}
+        return dict(zip((field.name for field in self._strings), columns, strict=True))
 
 
 def _members(

@@ -146,8 +146,8 @@ class ReferenceDecoder:
             self._check_all(records)
             whole = [_json_or_null(record.text) for record in records]
             return [pa.array(whole, pa.string())]
-        rows = self._parse(records)
-        columns, places = self._columns.build(rows)
+        rows, has_huge = self._parse(records)
+        columns, places = self._columns.build(rows, has_huge=has_huge)
         texts = [record[0] for record in records]
         for name in self._json_columns:
             values = [text and _json_or_null(text) for text in member_texts(name, texts, rows)]
@@ -156,17 +156,20 @@ class ReferenceDecoder:
             columns[self._rescued_column] = self._rescue(records, places)
         return [columns[name] for name in self._schema.names]
 
-    def _parse(self, records: list[Record]) -> list[Any]:
-        """Return what the records hold. JSON columns are parsed too, which is what checks them."""
+    def _parse(self, records: list[Record]) -> tuple[list[Any], bool]:
+        """Return what the records hold, and whether a HugeNumber may be in it.
+
+        JSON columns are parsed too, which is what checks them.
+        """
         rows = [record[3] for record in records]
         unread = [number for number, row in enumerate(rows) if row is UNREAD]
         try:
             read = list(yajl2_c.items(_array_of(records[number] for number in unread), "item"))
         except (JSONError, ValueError, DecimalException):
-            return self._parse_one_by_one(records)
+            return self._parse_one_by_one(records), True
         for number, row in zip(unread, read, strict=True):
             rows[number] = row
-        return rows
+        return rows, False
 
     def _parse_one_by_one(self, records: list[Record]) -> list[Any]:
         """Find which record is bad; if none is, ijson cannot hold a number: read them without."""
@@ -176,7 +179,7 @@ class ReferenceDecoder:
                 self._check(record)
             except DecodeError:
                 if self._options.is_strict:  # A rescue in an earlier record comes first.
-                    _, places = self._columns.build(rows)
+                    _, places = self._columns.build(rows, has_huge=True)
                     self._rescue(records[:number], places)
                 raise
             rows.append(json.loads(record.text, parse_int=_number, parse_float=_number))
