@@ -24,8 +24,6 @@ Place = tuple[int, tuple[PathStep, ...]]
 """A value's place: the number of its row in the batch, and the path within the record."""
 
 _NONE: Final = type(None)
-_NO_NAME: Final = object()
-"""A key that no record has: itemgetter gives a tuple only where it is asked for two."""
 _USUAL: Final[dict[pa.DataType, frozenset[type]]] = {
     pa.string(): frozenset({str, _NONE}),
     pa.int64(): frozenset({int, _NONE}),
@@ -48,7 +46,8 @@ class RecordColumns:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._fields = [field for field in schema if json_role(field) is None]
-        self._known = frozenset(schema.names)
+        # A field of a record that is named like the column of what is rescued is unknown, too.
+        self._known = frozenset(f.name for f in schema if json_role(f) != JSON_RESCUED)
         strings = [field for field in self._fields if field.type == pa.string()]
         self._strings = pa.struct(strings)
         self._others = [field for field in self._fields if field.type != pa.string()]

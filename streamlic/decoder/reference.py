@@ -152,7 +152,7 @@ class ReferenceDecoder:
         for name in self._json_columns:
             values = [text and _json_or_null(text) for text in member_texts(name, texts, rows)]
             columns[name] = pa.array(values, pa.string())
-        if self._rescued_column:
+        if self._rescued_column is not None:
             columns[self._rescued_column] = self._rescue(records, places)
         return [columns[name] for name in self._schema.names]
 
