@@ -64,7 +64,7 @@ sanitize: $(VENV)/.dev  ## the decoder's tests under ASan and UBSan
 	cp -r tests pyproject.toml README.md $(SANITIZED)
 	cd $(SANITIZED) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-		$(CURDIR)/$(BIN)/python -m pytest -q tests/test_decoder.py tests/test_decoder_fuzz.py tests/test_fast.py
+		$(abspath $(BIN))/python -m pytest -q tests/test_decoder.py tests/test_decoder_fuzz.py tests/test_fast.py
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .
