@@ -70,5 +70,12 @@ def case_named(group: dict[str, Any], name: str) -> dict[str, Any] | None:
     return None
 
 
+def name(case: dict[str, Any]) -> str:
+    """Return a case's name, and its engine where the name does not tell."""
+    said = str(case["rounds"][0].get("engine", "")) if case["rounds"] else ""
+    known = not said or said.split()[0] in case["name"]
+    return str(case["name"]) if known else f"{case['name']}, {said}"
+
+
 def _number(value: float, digits: int) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.{digits}f}"

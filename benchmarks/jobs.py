@@ -31,6 +31,7 @@ _TOKEN = "benchmark"  # noqa: S105  (it opens the emulator only)
 def export(given: dict[str, Any]) -> Iterator[Run]:
     """Run ``streamlic export``, from its command line on."""
     os.environ["TRUTO_API_TOKEN"] = _TOKEN
+    told: dict[str, Any] = {}
 
     def land(asked: Asked, dest: Path) -> int:
         from streamlic.cli import cli
@@ -44,9 +45,11 @@ def export(given: dict[str, Any]) -> Iterator[Run]:
                  "--json", "--quiet"],
                 standalone_mode=False,
             )  # fmt: skip
-        return int(json.loads(said.getvalue())["rows"])
+        summary = json.loads(said.getvalue())
+        told["engine"] = summary["engine"]
+        return int(summary["rows"])
 
-    yield from landed(given, land)
+    yield from landed(given, land, said=told)
 
 
 @contextlib.contextmanager

@@ -41,8 +41,13 @@ Land = Callable[[Asked, Path], int]
 """Land a listing in an empty directory as Parquet; return the rows."""
 
 
-def landed(given: dict[str, Any], land: Land) -> Iterator[Run]:
-    """Yield what lands the listing; a small one went before, so that all imports are done."""
+def landed(
+    given: dict[str, Any], land: Land, *, said: dict[str, Any] | None = None
+) -> Iterator[Run]:
+    """Yield what lands the listing; a small one went before, so that all imports are done.
+
+    ``said`` is what ``land`` has to tell beside the rows.
+    """
     asked = Asked(given["url"], given["account"], given["limit"])
     with TemporaryDirectory(dir=given["work"]) as work:
         warm = Path(work) / "warm"
@@ -55,6 +60,6 @@ def landed(given: dict[str, Any], land: Land) -> Iterator[Run]:
             dest.mkdir()
             rows = land(asked, dest)
             written = sum(file.stat().st_size for file in dest.rglob("*.parquet"))
-            return Done(rows, given["bytes"], {"parquet_bytes": written})
+            return Done(rows, given["bytes"], {"parquet_bytes": written, **(said or {})})
 
         yield run

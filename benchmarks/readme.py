@@ -61,7 +61,7 @@ def _by_case(group: Group, base: str) -> list[str]:
         lines.append(
             _line(
                 [
-                    case["name"],
+                    figures.name(case),
                     _ratio(group, case["name"], base),
                     figures.speed(case).text(1),
                     f"{figures.seconds(case).median:.3g}",

@@ -40,7 +40,7 @@ def _row(group: dict[str, Any], case: dict[str, Any]) -> tuple[str, ...]:
     base = figures.case_named(group, group["base"])
     ratio = figures.ratio(case, base) if base else None
     return (
-        name + (" (base)" if name == group["base"] else ""),
+        figures.name(case) + (" (base)" if name == group["base"] else ""),
         figures.speed(case).text(1),
         f"{figures.rows_per_second(case).median:,.0f}",
         f"{figures.seconds(case).median:.4g}",

@@ -41,13 +41,20 @@ def test_a_body_that_is_not_mixed_holds_only_what_its_columns_take(
     assert (decoder.envelope.rescued > 0) == (kind == "unknown")
 
 
-@pytest.mark.parametrize("kind", ["clean", "wide", "escapes", "deep", "tiny"])
-def test_the_comparison_with_simdjson_extracts_as_many_values(kind: str, tmp_path: Path) -> None:
-    program, why_not = parsing.simdjson_program(tmp_path)
+@pytest.fixture(scope="module")
+def simdjson(tmp_path_factory: pytest.TempPathFactory) -> str:
+    program, why_not = parsing.simdjson_program(tmp_path_factory.mktemp("simdjson"))
     if not program:
         pytest.skip(why_not)
+    return program
+
+
+@pytest.mark.parametrize("kind", ["clean", "wide", "escapes", "deep", "tiny"])
+def test_the_comparison_with_simdjson_extracts_as_many_values(
+    kind: str, simdjson: str, tmp_path: Path
+) -> None:
     body = make_body(kind, _BYTES, tmp_path)
-    with Worker(Case(name="simdjson", program=(program, str(body.envelope), "0"))) as worker:
+    with Worker(Case(name="simdjson", program=(simdjson, str(body.envelope), "0"))) as worker:
         answer = worker.ask()
     decoder = open_decoder()
     batches = decoder.feed(body.envelope.read_bytes()) + decoder.close()
@@ -76,7 +83,9 @@ def test_a_case_that_cannot_do_the_work_is_shown_with_its_reason(tmp_path: Path)
     results = {"facts": _FACTS, "groups": [found]}
     assert "left out: ArrowInvalid" in report.tables(results)
     assert "left out: ArrowInvalid" in readme.markdown(results)
-    assert "| cannot |" in readme.markdown({**results, "groups": [found, {**found, "name": "b"}]})
+    assert "- fails is left out: ArrowInvalid" in readme.markdown(
+        {**results, "groups": [found] * 2}
+    )
     assert str(tmp_path) not in json.dumps(found)
 
 
