@@ -7,112 +7,23 @@
 //
 // Protocol (that of benchmarks/worker.py): a line of JSON when warm, then one for each line read.
 
+#include "simdjson_columns.h"
+
 #include <simdjson.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <string>
 #include <string_view>
-#include <vector>
 
 using namespace simdjson;
 
 namespace {
-
-struct Texts {  // As in Arrow: offsets into bytes, and whether each value is there.
-  std::vector<int64_t> offsets{0};
-  std::vector<char> bytes;
-  std::vector<uint8_t> valid;
-
-  void add(std::string_view text, bool is_valid) {
-    bytes.insert(bytes.end(), text.begin(), text.end());
-    offsets.push_back(static_cast<int64_t>(bytes.size()));
-    valid.push_back(is_valid);
-  }
-  void fill(size_t rows) {
-    if (valid.size() < rows) add({}, false);
-  }
-  void clear() {
-    offsets.resize(1);
-    bytes.clear();
-    valid.clear();
-  }
-};
-
-template <typename T>
-struct Values {
-  std::vector<T> values;
-  std::vector<uint8_t> valid;
-
-  void add(T value, bool is_valid) {
-    values.push_back(value);
-    valid.push_back(is_valid);
-  }
-  void fill(size_t rows) {
-    if (valid.size() < rows) add(T{}, false);
-  }
-  void clear() {
-    values.clear();
-    valid.clear();
-  }
-};
-
-struct Named {  // A list of structs: id, name and, for products, status.
-  std::vector<int64_t> offsets{0};
-  std::vector<uint8_t> valid;
-  Texts id, name, status;
-
-  void end(bool is_valid) {
-    offsets.push_back(static_cast<int64_t>(id.valid.size()));
-    valid.push_back(is_valid);
-  }
-  void fill(size_t rows) {
-    if (valid.size() < rows) end(false);
-  }
-  void clear() {
-    offsets.resize(1);
-    valid.clear();
-    id.clear(), name.clear(), status.clear();
-  }
-};
-
-struct Columns {
-  size_t rows = 0;
-  Texts id, name, description, currency, status, remote_data;
-  Values<int64_t> available, assigned, created, updated;
-  Values<double> unit_amount;
-  Values<uint8_t> is_paid;
-  Named products, roles;
-
-  void end_row() {
-    ++rows;
-    id.fill(rows), name.fill(rows), description.fill(rows), currency.fill(rows);
-    status.fill(rows), remote_data.fill(rows), available.fill(rows), assigned.fill(rows);
-    created.fill(rows), updated.fill(rows), unit_amount.fill(rows), is_paid.fill(rows);
-    products.fill(rows), roles.fill(rows);
-  }
-  size_t count() const {  // The values that are there: a check on what was extracted.
-    size_t values = 0;
-    for (const auto *valid :
-         {&id.valid, &name.valid, &description.valid, &currency.valid, &status.valid,
-          &remote_data.valid, &available.valid, &assigned.valid, &created.valid, &updated.valid,
-          &unit_amount.valid, &is_paid.valid, &products.valid, &roles.valid}) {
-      for (const uint8_t one : *valid) values += one;
-    }
-    return values;
-  }
-  void clear() {  // Memory is kept: the next body finds it warm.
-    rows = 0;
-    id.clear(), name.clear(), description.clear(), currency.clear(), status.clear();
-    remote_data.clear(), available.clear(), assigned.clear(), created.clear(), updated.clear();
-    unit_amount.clear(), is_paid.clear(), products.clear(), roles.clear();
-  }
-};
 
 bool digits(const char *at, int count, int64_t &value) {
   value = 0;
