@@ -18,7 +18,7 @@ The contract, for every engine:
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -88,6 +88,9 @@ def why_not_fast() -> str | None:
     return None
 
 
+_check_once = lru_cache(maxsize=16)(check_schema)
+
+
 def open_decoder(
     schema: pa.Schema = LICENSE_SCHEMA, *, engine: str = "auto", **options: Any
 ) -> Decoder:
@@ -96,7 +99,7 @@ def open_decoder(
     ``options`` are those of DecoderOptions. Raises UsageError for a schema that no JSON can fill,
     an option out of its range, and an engine that this installation does not have.
     """
-    check_schema(schema)
+    _check_once(schema)
     given = DecoderOptions(**options)
     if engine_named(engine) == "fast":
         from streamlic.decoder._fast import FastDecoder  # noqa: PLC0415

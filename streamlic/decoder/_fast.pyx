@@ -2,6 +2,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The Python face of the compiled engine: options in, record batches and errors out."""
 
+from functools import lru_cache
+
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
@@ -57,7 +59,12 @@ cdef extern from "core/envelope.h" namespace "streamlic" nogil:
         vector[string] keys
 
 
-cdef extern from "core/record_reader.h" namespace "streamlic" nogil:
+cdef extern from "core/keys.h" namespace "streamlic" nogil:
+    cdef cppclass CSchema "streamlic::Schema":
+        CSchema(vector[CField]) except +
+
+
+cdef extern from "core/simd.h" namespace "streamlic" nogil:
     cdef enum class Simd(uint8_t):
         Plain, Sse2, Avx2
 
@@ -81,17 +88,13 @@ cdef extern from "core/decoder.h" namespace "streamlic" nogil:
         vector[Step] path
         string value
 
-    cdef cppclass BatchPool:
-        pass
-
     cdef cppclass Decoder:
-        Decoder(vector[CField], Options, Simd) except +
+        Decoder(shared_ptr[const CSchema], Options, Simd) except +
         cbool feed(const uint8_t*, size_t)
         cbool close()
         Verdict verdict()
         CEnvelope envelope()
         vector[unique_ptr[Batch]] take_batches()
-        shared_ptr[BatchPool] pool()
 
 
 cdef extern from "core/arrow_export.h" nogil:
@@ -99,7 +102,7 @@ cdef extern from "core/arrow_export.h" nogil:
         pass
 
 cdef extern from "core/arrow_export.h" namespace "streamlic" nogil:
-    void export_batch(unique_ptr[Batch], shared_ptr[BatchPool], ArrowArray*) except +
+    void export_batch(unique_ptr[Batch], ArrowArray*) except +
     void release_array(ArrowArray*)
 
 
@@ -126,11 +129,9 @@ cdef class FastDecoder:
     cdef cbool _is_enveloped
 
     def __init__(self, schema, options, *, simd=None):
-        cdef vector[CField] fields
+        cdef _Prepared prepared = _prepared(schema)
         cdef Options given
         cdef Simd level = best_simd() if simd is None else <Simd><int>SIMD.index(simd)
-        for field in schema:
-            fields.push_back(_field(field))
         given.rows_path = [step.encode() for step in options.rows_at.split(".")]
         given.is_lines = options.is_lines
         given.is_strict = options.is_strict
@@ -140,7 +141,7 @@ cdef class FastDecoder:
         given.max_depth = options.max_depth
         self._schema = schema
         self._options = options
-        self._decoder.reset(new Decoder(fields, given, level))
+        self._decoder.reset(new Decoder(prepared.schema, given, level))
 
     @property
     def engine(self):
@@ -199,7 +200,7 @@ cdef class FastDecoder:
         if array == NULL:
             raise MemoryError
         try:
-            export_batch(move(batch), self._decoder.get().pool(), array)
+            export_batch(move(batch), array)
         except BaseException:
             free(array)
             raise
@@ -230,6 +231,21 @@ cdef class FastDecoder:
         in_envelope = tuple(self._options.rows_at.split("."))
         is_enveloped = steps[: len(in_envelope)] == in_envelope and len(steps) > len(in_envelope)
         return len(steps) - 1 - (len(in_envelope) if is_enveloped else 0)
+
+
+cdef class _Prepared:
+    """A schema as the core reads by it."""
+
+    cdef shared_ptr[const CSchema] schema
+
+    def __init__(self, schema):
+        cdef vector[CField] fields
+        for field in schema:
+            fields.push_back(_field(field))
+        self.schema.reset(new CSchema(fields))
+
+
+_prepared = lru_cache(maxsize=16)(_Prepared)
 
 
 cdef class _Exported:

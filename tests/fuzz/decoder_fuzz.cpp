@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -86,12 +87,12 @@ void take_batches(Decoder& decoder, const Options& options, std::string& out) {
     append(out, &batch->rows, sizeof batch->rows);
     for (const Column& column : batch->columns) describe(column, batch->rows, out);
     ArrowArray array;
-    export_batch(std::move(batch), decoder.pool(), &array);
+    export_batch(std::move(batch), &array);
     release_array(&array);
   }
 }
 
-std::string decoded(const std::vector<Field>& schema, const Options& options, Simd simd,
+std::string decoded(const std::shared_ptr<const Schema>& schema, const Options& options, Simd simd,
                     const uint8_t* body, size_t size, size_t chunk) {
   Decoder decoder(schema, options, simd);
   std::string out;
@@ -134,7 +135,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (data[1] & 2) options.batch_bytes = 1 + data[1];
   if (data[2]) options.max_record_bytes = 2 + data[2];
   if (data[3]) options.max_depth = 1 + data[3] % 12;
-  const std::vector<Field> schema = schema_of(data[0]);
+  const auto schema = std::make_shared<const Schema>(schema_of(data[0]));
   const size_t chunk = 1 + data[4] + (data[5] & 1) * 4096;
   const uint8_t* const body = data + kHead;
   const size_t body_size = size - kHead;

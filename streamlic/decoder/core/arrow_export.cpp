@@ -59,12 +59,8 @@ void export_column(const Column& column, int64_t rows, const std::shared_ptr<Bat
 
 }  // namespace
 
-void export_batch(std::unique_ptr<Batch> given, std::shared_ptr<BatchPool> pool,
-                  ArrowArray* array) {
-  const auto give_back = [pool = std::move(pool)](Batch* done) {
-    pool->give_back(std::unique_ptr<Batch>(done));
-  };
-  const std::shared_ptr<Batch> batch(given.release(), give_back);
+void export_batch(std::unique_ptr<Batch> given, ArrowArray* array) {
+  const std::shared_ptr<Batch> batch(std::move(given));
   Holder* const holder = begin(array, batch, batch->rows, batch->columns.size());
   try {
     for (size_t i = 0; i < batch->columns.size(); ++i) {

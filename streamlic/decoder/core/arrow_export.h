@@ -6,7 +6,6 @@
 #include <memory>
 
 #include "columns.h"
-#include "decoder.h"
 
 extern "C" {
 struct ArrowArray {
@@ -25,9 +24,8 @@ struct ArrowArray {
 
 namespace streamlic {
 
-// Fills `array` with a struct array of the batch's columns; it goes back to the pool when the last
-// part of the array is released.
-void export_batch(std::unique_ptr<Batch> batch, std::shared_ptr<BatchPool> pool, ArrowArray* array);
+// Fills `array` with a struct array of the batch's columns, which live as long as any part of it.
+void export_batch(std::unique_ptr<Batch> batch, ArrowArray* array);
 
 // Releases what `export_batch` filled, if nobody has taken it over.
 void release_array(ArrowArray* array);

@@ -1,17 +1,24 @@
 // Memory that grows: 64-byte aligned, as Arrow recommends, and never shrinking.
+//
+// Blocks that are no longer used are kept for whoever needs some next: to ask the system for new memory,
+// batch after batch, would cost more than to fill it. At most kCacheBytes are kept.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
 
 namespace streamlic {
 
 // Thrown where a column of one batch would pass what 32-bit offsets can address.
 struct CapacityExceeded {};
+
+constexpr size_t kCacheBytes = size_t{16} << 20;
+
+// Memory of at least `*bytes`, which becomes its true size. Throws std::bad_alloc.
+uint8_t* take_block(size_t* bytes);
+void give_back_block(uint8_t* block, size_t bytes);
 
 class Buffer {
  public:
@@ -23,7 +30,7 @@ class Buffer {
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { std::free(data_); }
+  ~Buffer() { give_back_block(data_, capacity_); }
 
   uint8_t* data() { return data_; }
   const uint8_t* data() const { return data_; }
@@ -51,11 +58,9 @@ class Buffer {
 
   __attribute__((noinline)) void grow(size_t bytes, size_t kept) {
     size_t wanted = capacity_ * 2 > bytes ? capacity_ * 2 : bytes;
-    wanted = (wanted + 63) & ~size_t{63};
-    auto* grown = static_cast<uint8_t*>(std::aligned_alloc(64, wanted));
-    if (!grown) throw std::bad_alloc();
+    uint8_t* const grown = take_block(&wanted);
     if (kept) std::memcpy(grown, data_, kept);
-    std::free(data_);
+    give_back_block(data_, capacity_);
     data_ = grown;
     capacity_ = wanted;
   }

@@ -23,7 +23,7 @@ Column::Column(const Field& field) : kind_(field.kind) {
 }
 
 void Column::grow_rows(int64_t rows) {
-  const int64_t wanted = std::max({kFirstRows, capacity_ * 2, rows});
+  const int64_t wanted = std::max({kFirstRows, capacity_ * 2, (rows + 63) & ~int64_t{63}});
   grow_bits(validity_, capacity_, wanted);
   if (kind_ == Kind::Bool) {
     grow_bits(values_, capacity_, wanted);
@@ -65,10 +65,13 @@ void Column::finish(int64_t rows) {
   for (Column& child : children_) child.finish(kind_ == Kind::List ? elements_ : rows);
 }
 
-void Column::clear() {
-  std::memset(validity_.data(), 0, static_cast<size_t>((length_ + 7) / 8));
-  length_ = elements_ = 0;
-  for (Column& child : children_) child.clear();
+void Column::reserve_like(const Column& other) {
+  if (other.length_ > capacity_) grow_rows(other.length_);
+  if (other.data_.capacity()) {
+    const auto bytes = static_cast<size_t>(other.values_.as<int32_t>()[other.length_]);
+    data_.reserve(bytes + bytes / 8 + 64, 0);
+  }
+  for (size_t i = 0; i < children_.size(); ++i) children_[i].reserve_like(other.children_[i]);
 }
 
 int64_t Column::null_count(int64_t rows) const {
@@ -85,12 +88,6 @@ int64_t Column::null_count(int64_t rows) const {
   return rows - valid;
 }
 
-size_t Column::held_bytes() const {
-  size_t bytes = validity_.capacity() + values_.capacity() + data_.capacity();
-  for (const Column& child : children_) bytes += child.held_bytes();
-  return bytes;
-}
-
 void Batch::rollback() {
   for (Column& column : columns) column.truncate(rows);
 }
@@ -99,15 +96,8 @@ void Batch::finish() {
   for (Column& column : columns) column.finish(rows);
 }
 
-void Batch::clear() {
-  for (Column& column : columns) column.clear();
-  rows = bytes = 0;
-}
-
-size_t Batch::held_bytes() const {
-  size_t sum = 0;
-  for (const Column& column : columns) sum += column.held_bytes();
-  return sum;
+void Batch::reserve_like(const Batch& other) {
+  for (size_t i = 0; i < columns.size(); ++i) columns[i].reserve_like(other.columns[i]);
 }
 
 }  // namespace streamlic

@@ -109,11 +109,10 @@ class Column {
   void truncate(int64_t row);
   // Makes it a whole column of `rows` rows.
   void finish(int64_t rows);
-  // Empties it, but keeps its memory.
-  void clear();
+  // Makes room for as much as another one holds.
+  void reserve_like(const Column& other);
 
   int64_t null_count(int64_t rows) const;
-  size_t held_bytes() const;
 
  private:
   bool has_offsets() const {
@@ -150,8 +149,7 @@ struct Batch {
   }
   void rollback();
   void finish();
-  void clear();
-  size_t held_bytes() const;
+  void reserve_like(const Batch& other);
 
   std::vector<Column> columns;
   int64_t rows = 0;

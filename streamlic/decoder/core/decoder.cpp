@@ -13,35 +13,23 @@ namespace {
 
 constexpr size_t kPieceBytes = 4096;
 constexpr size_t kHeldBytes = size_t{1} << 20;
-constexpr size_t kSpareBytes = size_t{64} << 20;
 constexpr uint8_t kByteOrderMark[] = {0xEF, 0xBB, 0xBF};
 
 std::string number_text(int64_t number) { return std::to_string(number); }
 
 }  // namespace
 
-std::unique_ptr<Batch> BatchPool::take() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return std::move(spare_);
-}
-
-void BatchPool::give_back(std::unique_ptr<Batch> batch) {
-  if (batch->held_bytes() > kSpareBytes) return;
-  batch->clear();
-  const std::lock_guard<std::mutex> lock(mutex_);
-  spare_ = std::move(batch);
-}
-
-Decoder::Decoder(std::vector<Field> schema, Options options, Simd simd)
+Decoder::Decoder(std::shared_ptr<const Schema> schema, Options options, Simd simd)
     : schema_(std::move(schema)),
       options_(std::move(options)),
       is_trutos_(options_.rows_path == std::vector<std::string>{"result"}),
-      reader_(make_record_reader(simd, schema_)),
+      reader_(make_record_reader(simd, *schema_)),
+      utf8_(simd),
       step_(options_.is_lines ? &Decoder::line : &Decoder::top) {
-  for (size_t i = 0; i < schema_.size(); ++i) {
-    if (schema_[i].kind == Kind::Rescued) rescued_column_ = i;
+  for (size_t i = 0; i < schema_->fields.size(); ++i) {
+    if (schema_->fields[i].kind == Kind::Rescued) rescued_column_ = i;
   }
-  batch_ = std::make_unique<Batch>(schema_);
+  batch_ = std::make_unique<Batch>(schema_->fields);
 }
 
 // ---- bytes: where they lie, and how long they are kept
@@ -199,7 +187,7 @@ bool Decoder::member() {
   if (!has_byte()) return false;
   const size_t start = index_;
   try {
-    const Key name = key(start);
+    const MemberKey name = key(start);
     if (leads_to_rows(name)) return true;
     const size_t end = checked_value_end(name.value, Step(name.text), start);
     if (open_brackets_ == 1) {
@@ -214,7 +202,7 @@ bool Decoder::member() {
 }
 
 // Steps into the value if it holds the rows, or is on the path to them.
-bool Decoder::leads_to_rows(const Key& key) {
+bool Decoder::leads_to_rows(const MemberKey& key) {
   if (key.text != options_.rows_path[path_.size()]) return false;
   const uint8_t byte = text_[key.value];
   const bool is_last_step = path_.size() + 1 == options_.rows_path.size();
@@ -275,7 +263,7 @@ bool Decoder::row() {
   size_t start = index_;
   try {
     if (envelope_.is_keyed) {
-      const Key name = key(start);
+      const MemberKey name = key(start);
       if (!read_row(name.value, &name.text, start)) return false;
     } else {
       while (true) {  // as long as one row follows the other
@@ -374,11 +362,11 @@ bool Decoder::separator(uint8_t closer, StepFunction at_closer, StepFunction at_
 }
 
 // The key at the index, and where its value begins.
-Decoder::Key Decoder::key(size_t since) {
+Decoder::MemberKey Decoder::key(size_t since) {
   if (text_[since] != '"') throw Malformed{"expected a key in double quotes", since, {}};
   try {
     const size_t end = string_end(text_, since);
-    Key key{text_of(text_.data + since, end - since), 0};
+    MemberKey key{text_of(text_.data + since, end - since), 0};
     const size_t colon = after_white_space(text_, end);
     if (colon < text_.size && text_[colon] != ':') {
       throw Malformed{"expected : after the key", colon, {Step(key.text)}};
@@ -443,7 +431,7 @@ void Decoder::rescue_row(size_t start, size_t end, const std::string* key) {
     mend_surrogates(mended.data(), mended.size());
     record.data = mended.data();
   }
-  const Rescues found = rescue(record, schema_);
+  const Rescues found = rescue(record, schema_->fields);
   if (!found.count) return;  // A later value of the same key did fit.
   if (options_.is_strict) {
     verdict_.value.assign(reinterpret_cast<const char*>(record.data + found.first_start),
@@ -500,9 +488,10 @@ void Decoder::check_bytes(size_t since, size_t last) const {
 
 void Decoder::end_batch() {
   batch_->finish();
+  auto next = std::make_unique<Batch>(schema_->fields);
+  if (!at_end_) next->reserve_like(*batch_);
   full_.push_back(std::move(batch_));
-  batch_ = pool_->take();
-  if (!batch_) batch_ = std::make_unique<Batch>(schema_);
+  batch_ = std::move(next);
 }
 
 }  // namespace streamlic

@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,20 +42,9 @@ struct Verdict {
   std::string value;  // with Fault::Rescue: the text of the value that did not fit
 };
 
-// Batches whose reader is done, to be filled again. Outlives the decoder if it has to.
-class BatchPool {
- public:
-  std::unique_ptr<Batch> take();
-  void give_back(std::unique_ptr<Batch> batch);
-
- private:
-  std::mutex mutex_;
-  std::unique_ptr<Batch> spare_;
-};
-
 class Decoder {
  public:
-  Decoder(std::vector<Field> schema, Options options, Simd simd);
+  Decoder(std::shared_ptr<const Schema> schema, Options options, Simd simd);
 
   // Each returns whether all is well; if not, `verdict` says what is wrong.
   bool feed(const uint8_t* chunk, size_t size);
@@ -65,7 +53,6 @@ class Decoder {
   const Verdict& verdict() const { return verdict_; }
   const Envelope& envelope() const { return envelope_; }
   std::vector<std::unique_ptr<Batch>> take_batches() { return std::exchange(full_, {}); }
-  const std::shared_ptr<BatchPool>& pool() const { return pool_; }
 
  private:
   using StepFunction = bool (Decoder::*)();
@@ -99,12 +86,12 @@ class Decoder {
   bool end_envelope();
   void open_rows();
   bool separator(uint8_t closer, StepFunction at_closer, StepFunction at_comma);
-  struct Key {
+  struct MemberKey {
     std::string text;
     size_t value;
   };
-  Key key(size_t since);
-  bool leads_to_rows(const Key& key);
+  MemberKey key(size_t since);
+  bool leads_to_rows(const MemberKey& key);
   bool read_row(size_t start, const std::string* key, size_t since);
   void end_row(size_t start, size_t end, const std::string* key);
   void rescue_row(size_t start, size_t end, const std::string* key);
@@ -114,13 +101,12 @@ class Decoder {
   void check_bytes(size_t since, size_t last) const;
   void end_batch();
 
-  const std::vector<Field> schema_;
+  const std::shared_ptr<const Schema> schema_;
   const Options options_;
   const bool is_trutos_;
   size_t rescued_column_ = SIZE_MAX;
   std::unique_ptr<RecordReader> reader_;
   Utf8Check utf8_;
-  std::shared_ptr<BatchPool> pool_ = std::make_shared<BatchPool>();
   std::unique_ptr<Batch> batch_;
   std::vector<std::unique_ptr<Batch>> full_;
   Envelope envelope_;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "columns.h"
@@ -114,6 +115,13 @@ struct Plan {
   }
   Keys keys;
   std::vector<Plan> children;
+};
+
+// A schema, and how its records are read: made once, shared by all who read by it.
+struct Schema {
+  explicit Schema(std::vector<Field> given) : fields(std::move(given)), plan(fields) {}
+  const std::vector<Field> fields;
+  const Plan plan;
 };
 
 }  // namespace streamlic

@@ -82,12 +82,10 @@ inline bool matches(const uint8_t* at, const Key& key) {
 
 #endif
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define STREAMLIC_AVX2 1
+#if defined(STREAMLIC_AVX2) && !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC target("avx2,bmi,bmi2")
-#elif defined(__x86_64__) && defined(__clang__)
-#define STREAMLIC_AVX2 1
+#elif defined(STREAMLIC_AVX2)
 #pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2"))), \
                              apply_to = function)
 #endif
@@ -132,22 +130,7 @@ inline bool matches(const uint8_t* at, const Key& key) {
 
 #endif
 
-Simd best_simd() {
-#if defined(STREAMLIC_AVX2)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-      __builtin_cpu_supports("bmi2")) {
-    return Simd::Avx2;
-  }
-#endif
-#if defined(__SSE2__)
-  return Simd::Sse2;
-#else
-  return Simd::Plain;
-#endif
-}
-
-std::unique_ptr<RecordReader> make_record_reader(Simd simd, const std::vector<Field>& schema) {
+std::unique_ptr<RecordReader> make_record_reader(Simd simd, const Schema& schema) {
   const Simd wanted = simd < best_simd() ? simd : best_simd();
 #if defined(STREAMLIC_AVX2)
   if (wanted == Simd::Avx2) return std::make_unique<avx2::Reader>(schema);

@@ -16,10 +16,9 @@
 
 #include "columns.h"
 #include "keys.h"
+#include "simd.h"
 
 namespace streamlic {
-
-enum class Simd : uint8_t { Plain, Sse2, Avx2 };
 
 enum class Stop : uint8_t { None, AtEnd, Refused };
 
@@ -53,8 +52,8 @@ struct Notes {
 
 class RecordReader {
  public:
-  explicit RecordReader(const std::vector<Field>& schema) : plan_(schema) {
-    is_whole_record_ = schema.size() == 1 && schema[0].kind == Kind::Record;
+  explicit RecordReader(const Schema& schema) : plan_(schema.plan) {
+    is_whole_record_ = schema.fields.size() == 1 && schema.fields[0].kind == Kind::Record;
   }
   virtual ~RecordReader() = default;
 
@@ -75,11 +74,8 @@ class RecordReader {
   std::string scratch_;
 };
 
-// The best that this processor has.
-Simd best_simd();
-
 // A reader by these instructions; by lesser ones if this build or this processor lacks them.
-std::unique_ptr<RecordReader> make_record_reader(Simd simd, const std::vector<Field>& schema);
+std::unique_ptr<RecordReader> make_record_reader(Simd simd, const Schema& schema);
 
 // Writes a JSON value's text to a JSON column, unpaired surrogates mended; null is null.
 void put_json(Column& column, int64_t row, const uint8_t* text, size_t size, bool has_escapes);

@@ -388,8 +388,21 @@ class Reader final : public RecordReader {
     at = string_rest(at);
     if (!at) return nullptr;
     const size_t size = size_of(begin, at) - 1;
-    column.end_text(row, unescape(begin, size, column.begin_text(row, size)));
+    uint8_t* const out = column.begin_text(row, size);
+    column.end_text(row, static_cast<size_t>(unescape_to(out, begin, begin + size) - out));
     return at;
+  }
+
+  // Unescapes block by block; behind `out` there is room for a block more than there is text.
+  static uint8_t* unescape_to(uint8_t* out, const uint8_t* text, const uint8_t* end) {
+    while (size_of(text, end) >= kWidth) {
+      copy_block(out, text);
+      const unsigned plain = first_stop(text);
+      out += plain;
+      text += plain;
+      if (plain < kWidth) unescape_one(&text, end, &out);
+    }
+    return out + unescape(text, size_of(text, end), out);
   }
 
   // A number for a string column: integers are taken as their digits.

@@ -202,7 +202,7 @@ class Walk {
 };
 
 // Notes to be compared each with each.
-constexpr size_t kFewNotes = 8;
+constexpr size_t kFewNotes = 64;
 
 bool is_same(const Place& one, const Place& other) {
   return one.size == other.size && one.index == other.index && !one.key == !other.key &&

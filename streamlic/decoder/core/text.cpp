@@ -63,6 +63,25 @@ uint8_t plain_escape(uint8_t letter) {
 
 }  // namespace
 
+void unescape_one(const uint8_t** at, const uint8_t* end, uint8_t** out) {
+  const uint8_t* text = *at;
+  if (text[1] != 'u') {
+    *(*out)++ = plain_escape(text[1]);
+    *at = text + 2;
+    return;
+  }
+  unsigned code = hex4(text + 2);
+  text += 6;
+  if (is_high(code) && is_low(unit_at(text, end))) {
+    code = 0x10000 + ((code - 0xD800) << 10) + (unit_at(text, end) - 0xDC00);
+    text += 6;
+  } else if (is_high(code) || is_low(code)) {
+    code = 0xFFFD;
+  }
+  *out = put_utf8(*out, code);
+  *at = text;
+}
+
 size_t unescape(const uint8_t* text, size_t size, uint8_t* out) {
   const uint8_t* const end = text + size;
   uint8_t* const begun = out;
@@ -74,20 +93,7 @@ size_t unescape(const uint8_t* text, size_t size, uint8_t* out) {
     out += plain;
     if (!escape) break;
     text = escape;
-    if (text[1] != 'u') {
-      *out++ = plain_escape(text[1]);
-      text += 2;
-      continue;
-    }
-    unsigned code = hex4(text + 2);
-    text += 6;
-    if (is_high(code) && is_low(unit_at(text, end))) {
-      code = 0x10000 + ((code - 0xD800) << 10) + (unit_at(text, end) - 0xDC00);
-      text += 6;
-    } else if (is_high(code) || is_low(code)) {
-      code = 0xFFFD;
-    }
-    out = put_utf8(out, code);
+    unescape_one(&text, end, &out);
   }
   return static_cast<size_t>(out - begun);
 }

@@ -12,6 +12,9 @@ namespace streamlic {
 // An unpaired surrogate escape becomes U+FFFD.
 size_t unescape(const uint8_t* text, size_t size, uint8_t* out);
 
+// Writes what the escape at `text` denotes; moves both to behind it.
+void unescape_one(const uint8_t** text, const uint8_t* end, uint8_t** out);
+
 // What a JSON string token denotes, quotes included in the token.
 std::string text_of(const uint8_t* token, size_t size);
 

@@ -4,10 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "simd.h"
+
 namespace streamlic {
 
 class Utf8Check {
  public:
+  explicit Utf8Check(Simd simd) : is_wide_(simd == Simd::Avx2 && best_simd() == Simd::Avx2) {}
+
   static constexpr int64_t kSound = INT64_MAX;
 
   // Takes the next bytes. Returns kSound, or the offset of the first ill-formed sequence: negative
@@ -15,6 +19,7 @@ class Utf8Check {
   int64_t take(const uint8_t* bytes, size_t size);
 
  private:
+  bool is_wide_;
   unsigned missing_ = 0;  // bytes of the sequence in progress
   unsigned begun_ = 0;    // bytes of it that were taken
   uint8_t low_ = 0x80;    // what its next byte may be

@@ -1,0 +1,76 @@
+#include "buffer.h"
+
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace streamlic {
+
+namespace {
+
+constexpr size_t kSmallest = 4096;  // Less is the allocator's own business.
+constexpr size_t kClasses = 32;
+
+// The sanitizers have to see every block come and go.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kIsKept = false;
+#elif defined(__has_feature)
+constexpr bool kIsKept = !__has_feature(address_sanitizer);
+#else
+constexpr bool kIsKept = true;
+#endif
+
+// The blocks that wait, by the power of two that is their size.
+struct Cache {
+  std::mutex mutex;
+  std::vector<uint8_t*> waiting[kClasses];
+  size_t bytes = 0;
+};
+
+Cache& cache() {
+  static Cache* const the_only = new Cache;  // Never deleted: batches may outlive all else.
+  return *the_only;
+}
+
+unsigned class_of(size_t bytes) {
+  unsigned number = 0;
+  while ((kSmallest << number) < bytes) ++number;
+  return number;
+}
+
+}  // namespace
+
+uint8_t* take_block(size_t* bytes) {
+  if (*bytes >= kSmallest) {
+    const unsigned number = class_of(*bytes);
+    *bytes = kSmallest << number;
+    const std::lock_guard<std::mutex> lock(cache().mutex);
+    std::vector<uint8_t*>& waiting = cache().waiting[number];
+    if (!waiting.empty()) {
+      uint8_t* const block = waiting.back();
+      waiting.pop_back();
+      cache().bytes -= *bytes;
+      return block;
+    }
+  } else {
+    *bytes = (*bytes + 63) & ~size_t{63};
+  }
+  auto* const block = static_cast<uint8_t*>(std::aligned_alloc(64, *bytes));
+  if (!block) throw std::bad_alloc();
+  return block;
+}
+
+void give_back_block(uint8_t* block, size_t bytes) {
+  if (kIsKept && bytes >= kSmallest) {
+    const std::lock_guard<std::mutex> lock(cache().mutex);
+    if (cache().bytes + bytes <= kCacheBytes) {
+      cache().waiting[class_of(bytes)].push_back(block);
+      cache().bytes += bytes;
+      return;
+    }
+  }
+  std::free(block);
+}
+
+}  // namespace streamlic
