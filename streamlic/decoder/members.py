@@ -27,27 +27,32 @@ def member_texts(name: str, texts: Sequence[bytes], rows: Sequence[Any]) -> list
     quoted = b'"%b"' % name.encode()
     holders = [at for at, row in enumerate(rows) if type(row) is dict and name in row]
     whole = b"\0".join([texts[at] for at in holders])
-    pieces = whole.split(quoted + b":")
-    stands_once = len(pieces) - 1 == len(holders) == whole.count(quoted)
-    if not holders or not stands_once or _ESCAPED_KEY.search(whole):
+    pieces = whole.split(quoted)
+    tails = [piece.partition(b"\0")[0] for piece in pieces[1:]]
+    stands_once = len(tails) == len(holders) and all(tail[:1] == b":" for tail in tails)
+    if not stands_once or _ESCAPED_KEY.search(whole):
         for at in holders:
             found[at] = _exactly(name, texts[at])
-        return found
-    tails = [piece.partition(b"\0")[0] for piece in pieces[1:]]
-    bare = skeleton(b"\0".join(tails)).split(b"\0")
-    for at, value in zip(holders, map(_first_value, tails, bare), strict=True):
-        found[at] = value
+    elif holders:
+        for at, value in zip(holders, _first_values([tail[1:-1] for tail in tails]), strict=True):
+            found[at] = value
     return found
 
 
-def _first_value(tail: bytes, bare: bytes) -> bytes:
-    """Return the value with which the end of a record begins; ``bare`` is the end's skeleton."""
-    value = tail[:-1].strip(_WHITE_SPACE)
-    if value[0] in b"{[":
-        is_last = value[-1] in b"}]" and is_one_unit(bare[:-1])
-    else:
-        is_last = bare == b"}" and b"," not in value
-    return value if is_last else value[: plain_value_end(value, 0)]
+def _first_values(texts: list[bytes]) -> list[bytes]:
+    """Return the value with which each text begins; most often it is all there is.
+
+    The texts are what stands in valid objects from behind a colon on.
+    """
+    skeletons = skeleton(b"\0".join(texts)).split(b"\0")
+    units = {bare for bare in set(skeletons) if is_one_unit(bare)}
+    stripped = [text.strip(_WHITE_SPACE) for text in texts]
+    return [
+        text
+        if bare in units and text[0] in b"{[" and text[-1] in b"}]"
+        else text[: plain_value_end(text, 0)]
+        for text, bare in zip(stripped, skeletons, strict=True)
+    ]
 
 
 def _exactly(name: str, text: bytes) -> bytes:

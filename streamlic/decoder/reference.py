@@ -39,7 +39,8 @@ from streamlic.decoder.strict import Malformed, PathStep, path_text, value_end
 from streamlic.errors import DecodeError, RescueError, UsageError
 from streamlic.schema import JSON_RECORD, JSON_RESCUED, JSON_VALUE, HugeNumber, json_role
 
-_BLOCK_BYTES: Final = 32_768
+_BLOCK_ROWS: Final = 256
+_BLOCK_BYTES: Final = 262_144
 _text_of = itemgetter(0)
 
 
@@ -124,8 +125,9 @@ class ReferenceDecoder:
             taken, taken_bytes = full, ends[full - 1]
             yield self._take_batch()
         self._block = records[taken:]
-        if self._block and (is_last or ends[-1] - taken_bytes >= _BLOCK_BYTES):
-            self._take_block(self._block, ends[-1] - taken_bytes)
+        size = ends[-1] - taken_bytes if self._block else 0
+        if self._block and (is_last or len(self._block) >= _BLOCK_ROWS or size >= _BLOCK_BYTES):
+            self._take_block(self._block, size)
             self._block = []
         if is_last and self._batch_rows:
             yield self._take_batch()

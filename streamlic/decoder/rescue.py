@@ -11,6 +11,7 @@ import pyarrow as pa
 from streamlic.decoder.members import member_span
 from streamlic.decoder.strict import PathStep, children
 
+_quoted = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes one for each call.
 _SHOWN_CHARACTERS = 60
 _KINDS = {
     "{": "object",
@@ -55,8 +56,7 @@ def locate(text: bytes, paths: Iterable[tuple[PathStep, ...]]) -> list[Rescued]:
 def rescued_json(text: bytes, found: Iterable[Rescued]) -> str:
     """Write the rescued values as a JSON object from JSON Pointer (RFC 6901) to value."""
     members = (
-        f"{json.dumps(pointer(one.path), ensure_ascii=False)}:{text[one.start : one.end].decode()}"
-        for one in found
+        f"{_quoted(pointer(one.path))}:{text[one.start : one.end].decode()}" for one in found
     )
     return "{" + ",".join(members) + "}"
 

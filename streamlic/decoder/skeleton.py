@@ -7,7 +7,6 @@ nothing; NUL, which no JSON has, is kept, so that many texts can be looked at in
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
 _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in b'{}[]"\0')
@@ -44,7 +43,6 @@ def nests_within(bare: bytes, levels: int) -> bool:
     return True
 
 
-@lru_cache
 def is_one_unit(bare: bytes) -> bool:
     """Return whether a skeleton is one pair of brackets with all else between."""
     depth = 0

@@ -49,7 +49,12 @@ _ESCAPE = re.compile(
     rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
-_HAS_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_MAY_BE_UNPAIRED = re.compile(
+    rb"\\(?:u[dD][89abAB]..(?!\\u[dD][c-fC-F])"
+    rb"|u[dD][c-fC-F](?<!\\u[dD][89abAB]..\\u[dD].)"
+    rb"|\\u[dD][89a-fA-F])",  # Behind an escaped backslash, what looks like a pair may be none.
+    re.DOTALL,
+)
 
 _VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END, _COLON, _COMMA_OR_END = range(6)
 _OPENS = {0x7B: _KEY_OR_END, 0x5B: _VALUE_OR_END}
@@ -263,7 +268,7 @@ def text_of(token: bytes) -> str:
 
 def mend_surrogates(text: bytes) -> bytes:
     r"""Replace each unpaired surrogate escape by ``\ufffd``; the length stays the same."""
-    if not _HAS_SURROGATE.search(text):
+    if not _MAY_BE_UNPAIRED.search(text):
         return text
     return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], text)
 
