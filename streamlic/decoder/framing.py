@@ -55,14 +55,16 @@ _MIN_BLOCK_BYTES: Final = 1 << 10  # Below, setting ijson up costs more than it 
 
 
 class Framer:
-    """Cuts one body into records. Feed every chunk, take ``records`` after each, then close."""
+    """Cuts one body into records. Feed every chunk, take ``records`` after each, then close.
 
-    def __init__(self, options: DecoderOptions, on_block: Callable[[], None]) -> None:
-        """``on_block`` is called when ``records`` should be taken before there are more."""
+    ``on_block`` is called within a chunk, when they should be taken before there are more.
+    """
+
+    def __init__(self, options: DecoderOptions) -> None:
         self.records: list[Record] = []
+        self.on_block: Callable[[], None] | None = None
         self.envelope = Envelope()
         self._options = options
-        self._on_block = on_block
         self._rows_path = tuple(options.rows_at.split("."))
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._buffer = b""
@@ -267,8 +269,8 @@ class Framer:
             return
         while self._may_be_ordinary:
             self._take_block()
-            if self._may_be_ordinary:
-                self._on_block()
+            if self._may_be_ordinary and self.on_block:
+                self.on_block()
         buffer, index, rows = self._buffer, self._index, self.envelope.rows
         append, has_escapes = self.records.append, self._has_escapes
         position, limit = self._position, self._options.max_record_bytes

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from streamlic.decoder.skeleton import is_one_unit, skeleton
 from streamlic.decoder.strict import PathStep, children, plain_value_end
 
-_ESCAPED_KEY = re.compile(rb'\\u[^"]*+"[ \t\n\r]*+:')
 _COLON = re.compile(rb"[ \t\n\r]*+:[ \t\n\r]*+")
 _WHITE_SPACE = b" \t\n\r"
 
@@ -30,7 +30,7 @@ def member_texts(name: str, texts: Sequence[bytes], rows: Sequence[Any]) -> list
     pieces = whole.split(quoted)
     tails = [piece.partition(b"\0")[0] for piece in pieces[1:]]
     stands_once = len(tails) == len(holders) and all(tail[:1] == b":" for tail in tails)
-    if not stands_once or _ESCAPED_KEY.search(whole):
+    if not stands_once or _escaped_key(len(name)).search(whole):
         for at in holders:
             found[at] = _exactly(name, texts[at])
     elif holders:
@@ -53,6 +53,12 @@ def _first_values(texts: list[bytes]) -> list[bytes]:
         else text[: plain_value_end(text, 0)]
         for text, bare in zip(stripped, skeletons, strict=True)
     ]
+
+
+@lru_cache
+def _escaped_key(characters: int) -> re.Pattern[bytes]:
+    """Match what ends a key of so many characters that is written with escapes."""
+    return re.compile(rb'\\u[^"]{0,%d}+"[ \t\n\r]*+:' % (6 * characters))
 
 
 def _exactly(name: str, text: bytes) -> bytes:

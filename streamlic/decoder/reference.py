@@ -61,7 +61,7 @@ class ReferenceDecoder:
         self._rescued_column = next((n for n in roles if roles[n] == JSON_RESCUED), None)
         self._is_whole_record = JSON_RECORD in roles.values()
         self._columns = RecordColumns(schema)
-        self._framer = Framer(options, self._drain)
+        self._framer = Framer(options)
         self._block: list[Record] = []
         self._filled: list[pa.RecordBatch] = []
         self._blocks: list[list[pa.Array]] = []
@@ -94,6 +94,7 @@ class ReferenceDecoder:
         return batches
 
     def _decoded(self, chunk: bytes | None) -> list[pa.RecordBatch]:
+        self._framer.on_block = self._drain
         try:
             if chunk is None:
                 self._framer.close()
@@ -102,6 +103,8 @@ class ReferenceDecoder:
         except DecodeError:
             self._drain(is_last=True)  # An error inside an earlier record comes first.
             raise
+        finally:  # A decoder must be freed at once, not when the collector finds a cycle.
+            self._framer.on_block = None
         self._drain(is_last=chunk is None)
         batches, self._filled = self._filled, []
         return batches
