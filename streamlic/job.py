@@ -52,13 +52,16 @@ class _Job:
         self.engine = engine_named(options.engine)
         self._on_progress = on_progress
         self._committer = Committer(run, options)
-        self._pipeline = Pipeline(self._committer, queue_bytes=options.queue_bytes)
+        self._pipeline = Pipeline(
+            self._committer,
+            chunk_bytes=options.chunk_queue_bytes,
+            batch_bytes=options.batch_queue_bytes,
+        )
 
     def told(self, **changes: Any) -> None:
         """Tell who watches."""
         self.progress.parts = len(self.run.files)
-        for name, value in changes.items():
-            setattr(self.progress, name, value)
+        vars(self.progress).update(changes)
         if self._on_progress:
             self._on_progress(self.progress)
 
@@ -71,8 +74,8 @@ class _Job:
     ) -> Envelope:
         """Decode one page and have it encoded; ``check`` may still refuse it in between."""
         envelope = await self._pipeline.take_page(account, decoder, chunks, check)
-        self.progress.rows += envelope.rows
         self.progress.pages += 1
+        self.progress.rows += envelope.rows
         self.progress.rescued += envelope.rescued
         self.told(account=account, retry=None)
         return envelope

@@ -64,9 +64,17 @@ class JobOptions:
         )
 
     @property
-    def queue_bytes(self) -> int:
-        """The bytes of chunks that may wait to be decoded: as many again are being decoded."""
+    def chunk_queue_bytes(self) -> int:
+        """The bytes of chunks that may wait to be decoded; as many again are being decoded."""
         return self.memory_bytes // 256
+
+    @property
+    def batch_queue_bytes(self) -> int:
+        """The bytes of record batches that may wait to be encoded.
+
+        A row group's, where there is memory; less where Python and Arrow have most of it.
+        """
+        return (self.memory_bytes - MIN_MEMORY_BYTES // 2) // 12
 
     def open_decoder(self, *, is_lines: bool = False) -> Decoder:
         """Open a decoder for one body."""
@@ -76,7 +84,7 @@ class JobOptions:
             rows_at=self.rows_at,
             is_lines=is_lines if self.is_lines is None else self.is_lines,
             is_strict=self.is_strict,
-            batch_bytes=self.memory_bytes // 128,  # Four batches are on their way at once.
+            batch_bytes=self.memory_bytes // 128,
             max_record_bytes=self.max_record_bytes,
             max_depth=self.max_depth,
         )

@@ -4,8 +4,9 @@ Rules:
 1. Who is behind is waited for, in one direction: the page's coroutine waits for the decode thread,
    that one for the encode thread, and that one for the disk. So backpressure reaches the socket,
    and no two wait for each other.
-2. Beside the chunks being decoded at most ``queue_bytes`` and a chunk wait; beside the batch being
-   encoded and the one in hand, STEPS.
+2. Beside the chunks being decoded at most ``chunk_bytes`` and a chunk wait; beside the batch in
+   hand at most ``batch_bytes`` and a batch. Encoding comes in bursts, one for each row group: with
+   less room decoding stood still in each, and encoding after each.
 3. A page comes to the encode thread by way of the decode thread. What is left of a page that failed
    is ahead of the page that follows, so that nobody has to wait for it.
 4. Of a page that failed or was cancelled, neither thread takes up anything more.
@@ -28,8 +29,7 @@ import pyarrow as pa
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import TransportError
 
-STEPS = 2
-"""The record batches that may be with the encode thread, the one being encoded among them."""
+_MAX_STEPS = 64  # For pages that hold hardly a row.
 _FEED_BYTES = 256 * 1024
 _SOON_BYTES = 64 * 1024
 _SOON_SECONDS = 0.1
@@ -51,14 +51,16 @@ class Pages(Protocol):
 class Pipeline:
     """Two threads, and the bounded queues before them. Close it, whatever happened."""
 
-    def __init__(self, pages: Pages, *, queue_bytes: int) -> None:
+    def __init__(self, pages: Pages, *, chunk_bytes: int, batch_bytes: int) -> None:
         self.pages = pages
-        self.queue_bytes = queue_bytes
+        self.chunk_bytes = chunk_bytes
+        self._batch_bytes = batch_bytes
         self.failure: BaseException | None = None
         """What failed in the encode thread, if anything did: the pages are then in doubt."""
         self._decode_thread = ThreadPoolExecutor(1, "streamlic-decode")
         self._encode_thread = ThreadPoolExecutor(1, "streamlic-encode")
-        self._steps: deque[Future[None]] = deque()
+        self._steps: deque[tuple[Future[None], int]] = deque()
+        self._steps_bytes = 0
 
     async def take_page(
         self,
@@ -99,13 +101,20 @@ class Pipeline:
         """Have something done in the decode thread."""
         return self._decode_thread.submit(self._decoded, step)
 
-    def put(self, step: Callable[[], None]) -> None:
+    def put(self, step: Callable[[], None], size: int) -> None:
         """Hand something on from the decode thread to the encode thread, when there is room."""
-        while len(self._steps) >= STEPS:
-            self._steps.popleft().result()
+        while self._steps and (
+            self._steps[0][0].done()
+            or self._steps_bytes >= self._batch_bytes
+            or len(self._steps) >= _MAX_STEPS
+        ):
+            done, done_bytes = self._steps.popleft()
+            done.result()
+            self._steps_bytes -= done_bytes
         if self.failure:
             raise self.failure
-        self._steps.append(self._encode_thread.submit(self._encoded, step))
+        self._steps.append((self._encode_thread.submit(self._encoded, step), size))
+        self._steps_bytes += size
 
     def _decoded(self, step: Callable[[], None]) -> None:
         try:
@@ -146,7 +155,7 @@ class _Page:
         self._chunks.append(chunk)
         self._bytes += len(chunk)
         if self._decoding and not self._decoding.done():
-            is_due = self._bytes >= self._pipeline.queue_bytes
+            is_due = self._bytes >= self._pipeline.chunk_bytes
         else:
             waited = time.monotonic() - self._handed_on_at
             is_due = self._bytes >= _SOON_BYTES or waited >= _SOON_SECONDS
@@ -191,7 +200,8 @@ class _Page:
         self._put(batches, is_last=True)
 
     def _put(self, batches: list[pa.RecordBatch], *, is_last: bool = False) -> None:
-        self._pipeline.put(lambda: self._encode(batches, is_last=is_last))
+        size = sum(batch.nbytes for batch in batches)
+        self._pipeline.put(lambda: self._encode(batches, is_last=is_last), size)
 
     # In the encode thread
 

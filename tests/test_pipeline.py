@@ -12,10 +12,13 @@ import pytest
 from streamlic import pipeline as module
 from streamlic.decoder import Envelope
 from streamlic.errors import DecodeError, PageMismatch, StoreError, TransportError
-from streamlic.pipeline import STEPS, Pipeline
+from streamlic.pipeline import Pipeline
 
-QUEUE_BYTES = 64
 NUMBER_BYTES = 4
+BATCH_BYTES = 8
+CHUNKS = 16
+BATCHES = 3
+"""So many of each may wait."""
 BAD = 999_999
 
 
@@ -83,7 +86,9 @@ async def pipelines() -> AsyncIterator[Callable[[FakePages], Pipeline]]:
     opened: list[Pipeline] = []
 
     def open_one(pages: FakePages) -> Pipeline:
-        opened.append(Pipeline(pages, queue_bytes=QUEUE_BYTES))
+        opened.append(
+            Pipeline(pages, chunk_bytes=CHUNKS * NUMBER_BYTES, batch_bytes=BATCHES * BATCH_BYTES)
+        )
         return opened[-1]
 
     yield open_one
@@ -132,7 +137,7 @@ async def test_a_slow_encoder_is_waited_for_by_the_source(pipelines: Opener) -> 
             yield read.to_bytes(NUMBER_BYTES)
 
     task = asyncio.create_task(pipelines(pages).take_page("a", FakeDecoder(), endless(), right))
-    await settled(lambda: read > STEPS)
+    await settled(lambda: read > BATCHES)
     for _ in range(50):  # It could go on, and does not.
         await asyncio.sleep(0.002)
     held = read
@@ -140,8 +145,20 @@ async def test_a_slow_encoder_is_waited_for_by_the_source(pipelines: Opener) -> 
     gate.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    queued = QUEUE_BYTES // NUMBER_BYTES
-    assert held <= 2 * queued + STEPS + 3, "two queues of chunks, the steps, one each in hand"
+    assert held <= 2 * CHUNKS + BATCHES + 3, "two queues of chunks, the batches, one each in hand"
+
+
+async def test_decoding_may_be_ahead_by_as_many_batches_as_may_wait(pipelines: Opener) -> None:
+    """And by the one in hand; also when many have passed already."""
+    gate, decoder = threading.Event(), FakeDecoder()
+    pipeline = pipelines(FakePages(lambda number: number >= 50 and gate.wait(5)))
+    pipeline.chunk_bytes = NUMBER_BYTES  # So that no two are joined.
+    task = asyncio.create_task(pipeline.take_page("a", decoder, source(range(200)), right))
+    await settled(lambda: decoder.pieces > 50 + BATCHES)
+    await asyncio.sleep(0.05)
+    assert decoder.pieces == 50 + BATCHES + 1
+    gate.set()
+    await task
 
 
 async def test_small_chunks_are_decoded_together(
@@ -190,7 +207,7 @@ async def test_a_page_that_fails_is_not_ended_and_the_next_one_starts_clean(
     def check(_: Envelope) -> None:
         raise PageMismatch("refused")
 
-    pipeline.queue_bytes = NUMBER_BYTES  # So that no two are joined.
+    pipeline.chunk_bytes = NUMBER_BYTES  # So that no two are joined.
     first = source([0, 1] if refuses else [0, 1, BAD])
     with pytest.raises(PageMismatch if refuses else DecodeError):
         await pipeline.take_page("a", FakeDecoder(), first, check)
@@ -268,7 +285,7 @@ async def test_the_first_error_counts(pipelines: Opener, encoder_is_first: bool)
             while pipeline.failure is None:
                 pass
 
-    pipeline.queue_bytes = NUMBER_BYTES  # So that no two are joined.
+    pipeline.chunk_bytes = NUMBER_BYTES  # So that no two are joined.
     decoder = FakeDecoder(in_order)
     with pytest.raises(StoreError if encoder_is_first else DecodeError):
         await pipeline.take_page("a", decoder, source([0, BAD]), right)
@@ -294,7 +311,7 @@ async def test_cancelling_leaves_nothing_hanging_and_the_page_unended(
     before = ["begin", "a", 1, 2, -1, "end"]
 
     async def numbers() -> AsyncGenerator[bytes, None]:
-        for number in range(101, {"queues": 100_000, "source": 101}.get(stage, 103)):
+        for number in range(101, {"queues": 100_000, "source": 101}.get(stage, 101 + BATCHES)):
             yield number.to_bytes(NUMBER_BYTES)
         if stage != "end":
             await asyncio.Event().wait()
@@ -323,3 +340,25 @@ async def test_whole_pages_are_encoded_before_the_threads_end(pipelines: Opener)
     threading.Timer(0.05, gate.set).start()
     pipeline.close()
     assert pages.seen == ["begin", "a", -1, "end", "begin", "b", -1, "end"]
+
+
+async def test_pages_without_rows_wait_for_a_slow_encoder_too(pipelines: Opener) -> None:
+    class Empty(FakeDecoder):
+        def close(self) -> list[pa.RecordBatch]:
+            super().close()
+            return []
+
+    class Stuck(FakePages):
+        def end_page(self, envelope: Envelope) -> None:
+            gate.wait(5)
+            super().end_page(envelope)
+
+    gate, taken = threading.Event(), 0
+    pipeline = pipelines(Stuck())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            while taken < 1000:
+                await pipeline.take_page("a", Empty(), source([]), right)
+                taken += 1
+    gate.set()
+    assert 2 < taken < 100
