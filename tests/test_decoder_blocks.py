@@ -117,8 +117,9 @@ def test_three_hundred_digits_are_found_wherever_they_stand() -> None:
         assert not has_many_digits(b"x" * before + b"1" * 299 + b"." + b"1" * 299)
 
 
-def test_a_decoder_is_freed_without_the_collector() -> None:
-    decoder = open_decoder()
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_a_decoder_is_freed_without_the_collector(engine: str) -> None:
+    decoder = open_decoder(engine=engine)
     decoder.feed(("[" + ",".join(ORDINARY * 3)).encode())
     freed = weakref.ref(decoder)
     gc.disable()

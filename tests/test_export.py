@@ -35,16 +35,18 @@ from tests.cli import (
 )
 
 
-async def test_every_record_lands_once_with_its_values(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+async def test_every_record_lands_once_with_its_values(tmp_path: Path, engine: str) -> None:
     dest = tmp_path / "out"
     async with running_emulator(EmulatorConfig(records=5000, token=TOKEN)) as emulator:
-        ended = await run_cli(*export_args(dest, emulator.url, "--limit", "700"))
+        args = export_args(dest, emulator.url, "--limit", "700", "--engine", engine)
+        ended = await run_cli(*args)
     assert ended.code == 0, ended.err
     check_landed(dest, 5000)
     summary = ended.summary
     assert summary["complete"] is True
     assert (summary["rows"], summary["pages"], summary["retries"]) == (5000, 8, 0)
-    assert summary["engine"] == "reference"
+    assert summary["engine"] == engine
     assert summary["rescued"] > 0
     assert summary["accounts"] == [
         {
@@ -312,7 +314,6 @@ WRONG_USES: list[tuple[list[str], str]] = [
     (["--memory", "1MiB"], "at least 128MiB"),
     (["--memory", "much"], "a size such as 256MiB"),
     (["--part-bytes", "0"], "part_bytes must be 1 or more"),
-    (["--engine", "fast"], "not part of this installation"),
     (["--rows-at", "a..b"], "--rows-at"),
     (["--max-record-bytes", "1"], "max_record_bytes"),
     (["--base-url", "http://example.com"], "--allow-http"),
@@ -321,6 +322,19 @@ WRONG_USES: list[tuple[list[str], str]] = [
     (["--token-file", "/nonexistent"], "--token-file"),
     (["--nonsense"], "--nonsense"),
 ]
+
+
+async def test_an_engine_that_was_not_built_is_refused_and_auto_does_without(
+    tmp_path: Path,
+) -> None:
+    async with running_emulator(EmulatorConfig(records=20)) as emulator:
+        args = export_args(tmp_path / "out", emulator.url)
+        ended = await run_cli(*args, "--engine", "fast", STREAMLIC_NO_FAST="1")
+        assert ended.code == 2
+        assert "not part of this installation" in ended.err
+        assert not (tmp_path / "out").exists()
+        ended = await run_cli(*args, STREAMLIC_NO_FAST="1")
+    assert ended.summary["engine"] == "reference"
 
 
 @pytest.mark.parametrize(("more", "says"), WRONG_USES, ids=lambda value: " ".join(value)[:40])

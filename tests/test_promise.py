@@ -22,11 +22,13 @@ from tests.cli import ACCOUNT, TOKEN, asked, check_landed, export_args, files_of
 RECORDS = 60_000
 
 
-async def test_ten_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+async def test_ten_random_kills_lose_and_double_nothing(tmp_path: Path, engine: str) -> None:
     """Kill an export ten times at a random moment, then let it end: every record is there once."""
     rng = random.Random(os.environ.get("STREAMLIC_TEST_SEED", "11"))
     dest = tmp_path / "out"
     more = ["--limit", "500", "--commit-seconds", "0.2", "--part-bytes", "64KiB"]
+    more += ["--engine", engine]
     committed = [0]
     async with running_emulator(EmulatorConfig(records=RECORDS, latency_ms=5)) as emulator:
         args = export_args(dest, emulator.url, *more)
@@ -115,32 +117,36 @@ async def peak_mib(*args: str) -> float:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
 @pytest.mark.parametrize("way", [["--limit", "1000"], ["--ignore-limit"]], ids=["pages", "one"])
-async def test_memory_does_not_grow_with_the_size(tmp_path: Path, way: list[str]) -> None:
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+async def test_memory_does_not_grow_with_the_size(
+    tmp_path: Path, way: list[str], engine: str
+) -> None:
     peaks: dict[int, float] = {}
     for records in (100_000, 1_000_000):
         command = ["emulate", "--records", str(records)]
         emulator = await start_cli(*command)
         assert emulator.stdout is not None
         url = (await emulator.stdout.readline()).decode().strip()
-        args = export_args(tmp_path / str(records), url, *way)
+        args = export_args(tmp_path / str(records), url, *way, "--engine", engine)
         peaks[records] = await peak_mib(*args)
         emulator.terminate()
         await emulator.wait()
-    print(f"peak memory {way}: {peaks}")
+    print(f"peak memory {engine} {way}: {peaks}")
     assert max(peaks.values()) < 256
     assert abs(peaks[1_000_000] - peaks[100_000]) < 8
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
-async def test_128_mib_of_memory_are_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+async def test_128_mib_of_memory_are_kept(tmp_path: Path, engine: str) -> None:
     emulator = await start_cli("emulate", "--records", "200000")
     assert emulator.stdout is not None
     url = (await emulator.stdout.readline()).decode().strip()
     for way in (["--limit", "1000"], ["--ignore-limit"]):
-        args = export_args(tmp_path / way[0], url, *way, "--memory", "128MiB")
+        args = export_args(tmp_path / way[0], url, *way, "--memory", "128MiB", "--engine", engine)
         peak = await peak_mib(*args)
-        print(f"peak memory {way} with --memory 128MiB: {peak}")
+        print(f"peak memory {engine} {way} with --memory 128MiB: {peak}")
         assert peak < 128
     emulator.terminate()
     await emulator.wait()

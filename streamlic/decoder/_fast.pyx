@@ -122,11 +122,11 @@ cdef class FastDecoder:
     page: none of its batches may be committed.
     """
 
+    cdef object __weakref__
     cdef unique_ptr[Decoder] _decoder
     cdef object _schema
     cdef object _options
     cdef cbool _is_spent
-    cdef cbool _is_enveloped
 
     def __init__(self, schema, options, *, simd=None):
         cdef _Prepared prepared = _prepared(schema)

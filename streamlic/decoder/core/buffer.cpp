@@ -5,12 +5,18 @@
 #include <new>
 #include <vector>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/mman.h>
+#define STREAMLIC_MAPS 1
+#endif
+
 namespace streamlic {
 
 namespace {
 
 constexpr size_t kSmallest = 4096;  // Less is the allocator's own business.
 constexpr size_t kClasses = 32;
+constexpr size_t kMapped = size_t{1} << 17;  // From here on the system's own: what goes is gone at once.
 
 // The sanitizers have to see every block come and go.
 #if defined(__SANITIZE_ADDRESS__)
@@ -31,6 +37,30 @@ struct Cache {
 Cache& cache() {
   static Cache* const the_only = new Cache;  // Never deleted: batches may outlive all else.
   return *the_only;
+}
+
+uint8_t* new_block(size_t bytes) {
+#if defined(STREAMLIC_MAPS)
+  if (kIsKept && bytes >= kMapped) {
+    void* const block =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) throw std::bad_alloc();
+    return static_cast<uint8_t*>(block);
+  }
+#endif
+  void* const block = std::aligned_alloc(64, bytes);
+  if (!block) throw std::bad_alloc();
+  return static_cast<uint8_t*>(block);
+}
+
+void free_block(uint8_t* block, size_t bytes) {
+#if defined(STREAMLIC_MAPS)
+  if (kIsKept && bytes >= kMapped) {
+    munmap(block, bytes);
+    return;
+  }
+#endif
+  std::free(block);
 }
 
 unsigned class_of(size_t bytes) {
@@ -56,9 +86,7 @@ uint8_t* take_block(size_t* bytes) {
   } else {
     *bytes = (*bytes + 63) & ~size_t{63};
   }
-  auto* const block = static_cast<uint8_t*>(std::aligned_alloc(64, *bytes));
-  if (!block) throw std::bad_alloc();
-  return block;
+  return new_block(*bytes);
 }
 
 void give_back_block(uint8_t* block, size_t bytes) {
@@ -70,7 +98,7 @@ void give_back_block(uint8_t* block, size_t bytes) {
       return;
     }
   }
-  std::free(block);
+  free_block(block, bytes);
 }
 
 }  // namespace streamlic
