@@ -148,7 +148,6 @@ void Decoder::keep_rest() {
 
 void Decoder::advance(const uint8_t* data, size_t size, size_t leave_at) {
   text_ = {data, size};
-  reader_->forget_text();
   index_ = 0;
   leave_at_ = leave_at;
   waiting_ = wanted_ = 0;
@@ -403,11 +402,9 @@ bool Decoder::read_row(size_t start, const std::string* key, size_t since) {
   std::vector<uint8_t> scalar(begin, text_.data + end);
   scalar.push_back(' ');
   const uint8_t* const scalar_end = scalar.data() + scalar.size();
-  reader_->forget_text();
   if (!reader_->read(scalar.data(), scalar_end, batch_->columns, batch_->rows, 0)) {
     throw Malformed{"expected what this decoder takes for JSON: please report this body", start, {}};
   }
-  reader_->forget_text();
   end_row(start, end, key);
   index_ = end;
   return true;

@@ -23,26 +23,22 @@ void put_json(Column& column, int64_t row, const uint8_t* text, size_t size, boo
 namespace plain {
 
 constexpr size_t kWidth = 8;
-constexpr size_t kBlock = 8;
 
-// A bit for each byte that is zero.
-inline uint64_t zeros_in(uint64_t word) {
-  constexpr uint64_t kLow = 0x7F7F7F7F7F7F7F7Fu;
-  const uint64_t zeros = ~(((word & kLow) + kLow) | word | kLow);  // in the bytes' highest bits
-  return (zeros >> 7) * 0x0102040810204080u >> 56;
-}
-inline uint64_t stops_in(const uint8_t* at) {
+// The bytes below 0x20, and those that are a quote or a backslash, found eight at a time.
+inline unsigned first_stop(const uint8_t* at) {
   uint64_t word;
   std::memcpy(&word, at, 8);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
   word = __builtin_bswap64(word);
 #endif
   constexpr uint64_t kOnes = 0x0101010101010101u;
-  return zeros_in(word ^ kOnes * '"') | zeros_in(word ^ kOnes * '\\') |
-         zeros_in(word & kOnes * 0xE0);
-}
-inline unsigned first_stop(const uint8_t* at) {
-  return static_cast<unsigned>(__builtin_ctzll(stops_in(at) | 1u << kWidth));
+  constexpr uint64_t kHigh = 0x8080808080808080u;
+  const uint64_t quotes = word ^ (kOnes * '"');
+  const uint64_t slashes = word ^ (kOnes * '\\');
+  // A borrow may run on to higher bytes only, so that the first one found is a true one.
+  const uint64_t found = ((quotes - kOnes) & ~quotes) | ((slashes - kOnes) & ~slashes) |
+                         ((word - kOnes * 0x20) & ~word);
+  return (found & kHigh) ? static_cast<unsigned>(__builtin_ctzll(found & kHigh)) / 8 : 8;
 }
 inline void copy_block(uint8_t* to, const uint8_t* from) { std::memcpy(to, from, kWidth); }
 inline bool matches(const uint8_t* at, const Key& key) {
@@ -58,25 +54,18 @@ inline bool matches(const uint8_t* at, const Key& key) {
 namespace sse2 {
 
 constexpr size_t kWidth = 16;
-constexpr size_t kBlock = 64;
 
 inline unsigned mask_of(__m128i bytes) { return static_cast<unsigned>(_mm_movemask_epi8(bytes)); }
 inline __m128i load(const uint8_t* at) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
 }
-inline unsigned stops_16(const uint8_t* at) {
+inline unsigned first_stop(const uint8_t* at) {
   const __m128i block = load(at);
   const __m128i quotes = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
   const __m128i slashes = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
   const __m128i controls = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1F)), block);
-  return mask_of(_mm_or_si128(_mm_or_si128(quotes, slashes), controls));
-}
-inline uint64_t stops_in(const uint8_t* at) {
-  return stops_16(at) | uint64_t{stops_16(at + 16)} << 16 | uint64_t{stops_16(at + 32)} << 32 |
-         uint64_t{stops_16(at + 48)} << 48;
-}
-inline unsigned first_stop(const uint8_t* at) {
-  return static_cast<unsigned>(__builtin_ctz(stops_16(at) | 1u << kWidth));
+  return static_cast<unsigned>(__builtin_ctz(
+      mask_of(_mm_or_si128(_mm_or_si128(quotes, slashes), controls)) | 1u << kWidth));
 }
 inline void copy_block(uint8_t* to, const uint8_t* from) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), load(from));
@@ -106,7 +95,6 @@ inline bool matches(const uint8_t* at, const Key& key) {
 namespace avx2 {
 
 constexpr size_t kWidth = 32;
-constexpr size_t kBlock = 64;
 
 inline __m256i load(const uint8_t* at) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
@@ -114,18 +102,14 @@ inline __m256i load(const uint8_t* at) {
 inline unsigned mask_of(__m256i bytes) {
   return static_cast<unsigned>(_mm256_movemask_epi8(bytes));
 }
-inline unsigned stops_32(const uint8_t* at) {
+inline unsigned first_stop(const uint8_t* at) {
   const __m256i block = load(at);
   const __m256i quotes = _mm256_cmpeq_epi8(block, _mm256_set1_epi8('"'));
   const __m256i slashes = _mm256_cmpeq_epi8(block, _mm256_set1_epi8('\\'));
   const __m256i controls =
       _mm256_cmpeq_epi8(_mm256_min_epu8(block, _mm256_set1_epi8(0x1F)), block);
-  return mask_of(_mm256_or_si256(_mm256_or_si256(quotes, slashes), controls));
+  return _tzcnt_u32(mask_of(_mm256_or_si256(_mm256_or_si256(quotes, slashes), controls)));
 }
-inline uint64_t stops_in(const uint8_t* at) {
-  return stops_32(at) | uint64_t{stops_32(at + 32)} << 32;
-}
-inline unsigned first_stop(const uint8_t* at) { return _tzcnt_u32(stops_32(at)); }
 inline void copy_block(uint8_t* to, const uint8_t* from) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), load(from));
 }

@@ -62,9 +62,6 @@ class RecordReader {
   virtual const uint8_t* read(const uint8_t* text, const uint8_t* end, std::vector<Column>& columns,
                               int64_t row, int depth) = 0;
 
-  // Says that the bytes at an address may have become others.
-  virtual void forget_text() = 0;
-
   Stop stop() const { return stop_; }
   bool needs_rescue() const { return !notes_.notes.empty(); }
   const Notes& notes() const { return notes_; }

@@ -12,7 +12,6 @@ class Reader final : public RecordReader {
 
   const uint8_t* read(const uint8_t* text, const uint8_t* end, std::vector<Column>& columns,
                       int64_t row, int depth) override {
-    if (end != end_) block_ = nowhere();
     end_ = end;
     stop_ = Stop::None;
     notes_.clear();
@@ -32,8 +31,6 @@ class Reader final : public RecordReader {
     return behind;
   }
 
-  void forget_text() override { block_ = nowhere(); }
-
  private:
   // ---- what says why reading stopped
 
@@ -46,7 +43,7 @@ class Reader final : public RecordReader {
     return nullptr;
   }
   static size_t size_of(const uint8_t* from, const uint8_t* to) {
-    return static_cast<size_t>(reinterpret_cast<uintptr_t>(to) - reinterpret_cast<uintptr_t>(from));
+    return static_cast<size_t>(to - from);
   }
 
   // ---- the parts of JSON. Each takes where it begins and returns where it ends, or null.
@@ -60,42 +57,16 @@ class Reader final : public RecordReader {
     return at < end_ && *at > ' ' ? at : after_space(at);
   }
 
-  // The first quote, backslash or control character, or the end. Where they stand in a block is found
-  // once and remembered: strings are short, and the next one is likely to end in the same block.
-  STREAMLIC_INLINE const uint8_t* string_stop(const uint8_t* at) {
-    const size_t offset = size_of(block_, at);
-    if (offset < kBlock) {
-      const uint64_t stops = stops_ >> offset;
-      if (stops) return at + __builtin_ctzll(stops);
-      at = block_ + kBlock;
-    } else if (offset < 2 * kBlock && size_of(block_, end_) >= 2 * kBlock) {
-      block_ += kBlock;  // The next one by the grid: its address does not wait for `at`.
-      stops_ = stops_in(block_);
-      const uint64_t stops = stops_ >> (offset - kBlock);
-      if (stops) return at + __builtin_ctzll(stops);
-      at = block_ + kBlock;
+  // The first quote, backslash or control character, or the end.
+  const uint8_t* string_stop(const uint8_t* at) const {
+    while (size_of(at, end_) >= kWidth) {
+      const unsigned stop = first_stop(at);
+      if (stop < kWidth) return at + stop;
+      at += kWidth;
     }
-    return far_stop(at);
-  }
-
-  STREAMLIC_INLINE const uint8_t* far_stop(const uint8_t* at) {
-    while (size_of(at, end_) >= kBlock) {
-      block_ = at;
-      stops_ = stops_in(at);
-      if (stops_) return at + __builtin_ctzll(stops_);
-      at += kBlock;
-    }
-    return tail_stop(at);
-  }
-
-  STREAMLIC_APART const uint8_t* tail_stop(const uint8_t* at) {
-    block_ = nowhere();
     while (at < end_ && *at >= 0x20 && *at != '"' && *at != '\\') ++at;
     return at;
   }
-
-  // So far from any text that no offset into it is small.
-  static const uint8_t* nowhere() { return nullptr; }
 
   static bool is_digit(uint8_t byte) { return static_cast<uint8_t>(byte - '0') < 10; }
   static bool is_hex(uint8_t byte) {
@@ -126,20 +97,14 @@ class Reader final : public RecordReader {
     }
   }
 
-  // From behind the opening quote, or anywhere within, to behind the closing one.
-  STREAMLIC_INLINE const uint8_t* string_rest(const uint8_t* at) {
-    at = string_stop(at);
-    return at < end_ && *at == '"' ? at + 1 : string_slow(at);
-  }
-
-  STREAMLIC_APART const uint8_t* string_slow(const uint8_t* at) {
+  const uint8_t* string_rest(const uint8_t* at) {  // behind the opening quote, or anywhere within
     while (true) {
+      at = string_stop(at);
       if (at == end_) return at_end();
       if (*at == '"') return at + 1;
       if (*at != '\\') return refused();
       at = escape(at);
       if (!at) return nullptr;
-      at = string_stop(at);
     }
   }
 
@@ -183,48 +148,58 @@ class Reader final : public RecordReader {
 
   // Any value, looked at only for being valid. `depth` brackets may be open within it.
   STREAMLIC_APART const uint8_t* skip_value(const uint8_t* at, int depth) {
-    uint64_t objects[8];  // a bit for each bracket that was open before: max_depth is at most 512
+    uint64_t is_object[8];  // a bit for each open bracket: max_depth is at most 512
     int level = 0;
-    bool in_object = false;
   value:
     if (at == end_) return at_end();
-    if (*at == '"') {
-      if (!(at = string_rest(at + 1))) return nullptr;
-    } else if (begins_number(*at)) {
-      if (!(at = number(at))) return nullptr;
-    } else if (*at == '{' || *at == '[') {
-      if (level == depth) return refused();
-      uint64_t& word = objects[level >> 6];
-      if ((level & 63) == 0) word = 0;
-      word = (word & ~(uint64_t{1} << (level & 63))) | uint64_t{in_object} << (level & 63);
-      ++level;
-      in_object = *at == '{';
-      at = next(at + 1);
-      if (at == end_) return at_end();
-      if (*at != (in_object ? '}' : ']')) {
-        if (in_object) goto key;
+    switch (*at) {
+      case '"':
+        if (!(at = string_rest(at + 1))) return nullptr;
+        break;
+      case '{':
+      case '[': {
+        if (level == depth) return refused();
+        const uint64_t bit = uint64_t{1} << (level & 63);
+        uint64_t& word = is_object[level >> 6];
+        if ((level & 63) == 0) word = 0;
+        const bool opens_object = *at == '{';
+        word = opens_object ? word | bit : word & ~bit;
+        ++level;
+        at = next(at + 1);
+        if (at == end_) return at_end();
+        if (*at == (opens_object ? '}' : ']')) {
+          ++at;
+          --level;
+          break;
+        }
+        if (opens_object) goto key;
         goto value;
       }
-      goto close;
-    } else {
-      const bool is_false = *at == 'f';
-      if (!is_false && *at != 't' && *at != 'n') return refused();
-      at = is_false ? false_(at) : *at == 't' ? true_(at) : null_(at);
-      if (!at) return nullptr;
+      case 't':
+        if (!(at = true_(at))) return nullptr;
+        break;
+      case 'f':
+        if (!(at = false_(at))) return nullptr;
+        break;
+      case 'n':
+        if (!(at = null_(at))) return nullptr;
+        break;
+      default:
+        if (!begins_number(*at)) return refused();
+        if (!(at = number(at))) return nullptr;
     }
     while (level > 0) {
       at = next(at);
       if (at == end_) return at_end();
+      const bool in_object = is_object[(level - 1) >> 6] >> ((level - 1) & 63) & 1;
       if (*at == ',') {
         at = next(at + 1);
         if (in_object) goto key;
         goto value;
       }
       if (*at != (in_object ? '}' : ']')) return refused();
-    close:
       ++at;
       --level;
-      in_object = objects[level >> 6] >> (level & 63) & 1;
     }
     return at;
   key:
@@ -634,8 +609,6 @@ class Reader final : public RecordReader {
   }
 
   const uint8_t* end_ = nullptr;
-  const uint8_t* block_ = nullptr;  // where kBlock bytes begin, of which
-  uint64_t stops_ = 0;              // these end or interrupt a string
   bool has_escapes_ = false;
   bool misfit_ = false;  // The value just read did not fit.
 };
