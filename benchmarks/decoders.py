@@ -39,16 +39,18 @@ def engine(given: dict[str, Any]) -> Iterator[Run]:
     """Feed ``envelope`` to one of streamlic's engines, ``chunk_bytes`` at a time."""
     from streamlic.decoder import open_decoder
 
-    body = Path(given["envelope"]).read_bytes()
     size = given.get("chunk_bytes", 65536)
+    with Path(given["envelope"]).open("rb") as body:  # In chunks, as a socket gives it.
+        chunks = list(iter(lambda: body.read(size), b""))
+        total = body.tell()
     options = {name: given[name] for name in ("batch_rows", "batch_bytes") if name in given}
 
     def run() -> Done:
         decoder = open_decoder(engine=given["engine"], **options)
-        for start in range(0, len(body), size):
-            decoder.feed(body[start : start + size])
+        for chunk in chunks:
+            decoder.feed(chunk)
         decoder.close()
-        return Done(decoder.envelope.rows, len(body), {"engine": decoder.engine})
+        return Done(decoder.envelope.rows, total, {"engine": decoder.engine})
 
     yield run
 

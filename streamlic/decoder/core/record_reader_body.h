@@ -97,14 +97,20 @@ class Reader final : public RecordReader {
     }
   }
 
-  const uint8_t* string_rest(const uint8_t* at) {  // behind the opening quote, or anywhere within
+  // From behind the opening quote, or anywhere within, to behind the closing one.
+  STREAMLIC_INLINE const uint8_t* string_rest(const uint8_t* at) {
+    at = string_stop(at);
+    return at < end_ && *at == '"' ? at + 1 : string_slow(at);
+  }
+
+  STREAMLIC_APART const uint8_t* string_slow(const uint8_t* at) {
     while (true) {
-      at = string_stop(at);
       if (at == end_) return at_end();
       if (*at == '"') return at + 1;
       if (*at != '\\') return refused();
       at = escape(at);
       if (!at) return nullptr;
+      at = string_stop(at);
     }
   }
 
@@ -148,58 +154,48 @@ class Reader final : public RecordReader {
 
   // Any value, looked at only for being valid. `depth` brackets may be open within it.
   STREAMLIC_APART const uint8_t* skip_value(const uint8_t* at, int depth) {
-    uint64_t is_object[8];  // a bit for each open bracket: max_depth is at most 512
+    uint64_t objects[8];  // a bit for each bracket that was open before: max_depth is at most 512
     int level = 0;
+    bool in_object = false;
   value:
     if (at == end_) return at_end();
-    switch (*at) {
-      case '"':
-        if (!(at = string_rest(at + 1))) return nullptr;
-        break;
-      case '{':
-      case '[': {
-        if (level == depth) return refused();
-        const uint64_t bit = uint64_t{1} << (level & 63);
-        uint64_t& word = is_object[level >> 6];
-        if ((level & 63) == 0) word = 0;
-        const bool opens_object = *at == '{';
-        word = opens_object ? word | bit : word & ~bit;
-        ++level;
-        at = next(at + 1);
-        if (at == end_) return at_end();
-        if (*at == (opens_object ? '}' : ']')) {
-          ++at;
-          --level;
-          break;
-        }
-        if (opens_object) goto key;
+    if (*at == '"') {
+      if (!(at = string_rest(at + 1))) return nullptr;
+    } else if (begins_number(*at)) {
+      if (!(at = number(at))) return nullptr;
+    } else if (*at == '{' || *at == '[') {
+      if (level == depth) return refused();
+      uint64_t& word = objects[level >> 6];
+      if ((level & 63) == 0) word = 0;
+      word = (word & ~(uint64_t{1} << (level & 63))) | uint64_t{in_object} << (level & 63);
+      ++level;
+      in_object = *at == '{';
+      at = next(at + 1);
+      if (at == end_) return at_end();
+      if (*at != (in_object ? '}' : ']')) {
+        if (in_object) goto key;
         goto value;
       }
-      case 't':
-        if (!(at = true_(at))) return nullptr;
-        break;
-      case 'f':
-        if (!(at = false_(at))) return nullptr;
-        break;
-      case 'n':
-        if (!(at = null_(at))) return nullptr;
-        break;
-      default:
-        if (!begins_number(*at)) return refused();
-        if (!(at = number(at))) return nullptr;
+      goto close;
+    } else {
+      const bool is_false = *at == 'f';
+      if (!is_false && *at != 't' && *at != 'n') return refused();
+      at = is_false ? false_(at) : *at == 't' ? true_(at) : null_(at);
+      if (!at) return nullptr;
     }
     while (level > 0) {
       at = next(at);
       if (at == end_) return at_end();
-      const bool in_object = is_object[(level - 1) >> 6] >> ((level - 1) & 63) & 1;
       if (*at == ',') {
         at = next(at + 1);
         if (in_object) goto key;
         goto value;
       }
       if (*at != (in_object ? '}' : ']')) return refused();
+    close:
       ++at;
       --level;
+      in_object = objects[level >> 6] >> (level & 63) & 1;
     }
     return at;
   key:
