@@ -360,6 +360,29 @@ def test_a_record_is_bounded_at_the_same_byte_however_it_is_cut(body: bytes) -> 
         assert outcome(body, cuts, max_record_bytes=200) == whole
 
 
+@pytest.mark.parametrize(
+    ("body", "limit", "verdict"),
+    [
+        (b'{"\xef\xbbre', 3, ("DecodeError", 2)),
+        (b'{"\xef\xbbre', 2, ("LimitExceeded", 2)),
+        (b'{"\xf0\x9f\x98', 3, ("LimitExceeded", 3)),
+        (b"\xf0\x9f\x98\x80", 3, ("DecodeError", 0)),
+    ],
+)
+def test_a_limit_and_bytes_that_are_no_utf8_keep_their_order_at_every_cut(
+    body: bytes, limit: int, verdict: tuple[str, int]
+) -> None:
+    """Until a character is whole nobody knows whether it is one."""
+    for is_lines in (False, True):
+        whole = outcome(body, max_record_bytes=limit, is_lines=is_lines)
+        if is_lines:
+            assert whole[:2] == verdict
+        for cut in range(len(body)):
+            assert outcome(body, [cut], max_record_bytes=limit, is_lines=is_lines) == whole
+        cuts = list(range(1, len(body)))
+        assert outcome(body, cuts, max_record_bytes=limit, is_lines=is_lines) == whole
+
+
 def test_a_record_of_exactly_the_limit_is_taken() -> None:
     record = b'{"id":"' + b"a" * 100 + b'"}'
     assert outcome(b"[" + record + b"]", max_record_bytes=len(record))[2].rows == 1

@@ -54,6 +54,16 @@ _BLOCK_BYTES: Final = 1 << 17
 _MIN_BLOCK_BYTES: Final = 1 << 10  # Below, setting ijson up costs more than it gains.
 
 
+def _sound_bytes(given: bytes) -> tuple[int, bool]:
+    """Return how many bytes are whole characters, and whether what follows may become one."""
+    if given.isascii():
+        return len(given), True
+    try:
+        return codecs.utf_8_decode(given, "strict", False)[1], True
+    except UnicodeDecodeError as error:
+        return error.start, False
+
+
 class Framer:
     """Cuts one body into records. Feed every chunk, take ``records`` after each, then close.
 
@@ -66,7 +76,7 @@ class Framer:
         self.envelope = Envelope()
         self._options = options
         self._rows_path = tuple(options.rows_at.split("."))
-        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._begun = b""  # A character's first bytes, of which nothing can be said as yet.
         self._buffer = b""
         self._has_escapes = False
         self._may_be_ordinary = False  # The rows of the buffer, as far as is known.
@@ -88,18 +98,22 @@ class Framer:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the body."""
-        sound, offset = self._utf8_prefix(chunk)
-        self._waiting_bytes += sound
-        if offset is not None:  # Outside a string its first byte is wrong already as JSON.
-            self._waiting.append(chunk[: offset + 1] if offset >= 0 else b"")
+        begun, self._begun = self._begun, b""
+        given = begun + chunk if begun else chunk
+        sound, is_utf8 = _sound_bytes(given)
+        # Of an ill-formed sequence the first byte alone: outside a string it is wrong as JSON, too.
+        text = given if sound == len(given) else given[: sound if is_utf8 else sound + 1]
+        self._waiting.append(text)
+        self._waiting_bytes += len(text)
+        if not is_utf8:
             self._is_last = True
             self._advance()
             raise DecodeError(
                 "expected UTF-8, got bytes that are none",
-                position=self._fed_bytes + offset,
+                position=self._fed_bytes - len(begun) + sound,
                 path=path_text((*self._path, *self._path_in_progress)),
             )
-        self._waiting.append(chunk)
+        self._begun = given[sound:]
         self._fed_bytes += len(chunk)
         if self._waiting_bytes >= self._wanted_bytes:
             self._advance()
@@ -107,6 +121,7 @@ class Framer:
     def close(self) -> None:
         """Say that the body has ended; raise TruncatedBody unless it is complete."""
         self._at_end = self._is_last = True
+        self._waiting.append(self._begun)
         self._advance()
         if self._next_step not in (self._after_body, self._line) or self._path_in_progress:
             raise TruncatedBody(
@@ -128,21 +143,6 @@ class Framer:
         """Return the path to a record."""
         in_envelope = self._rows_path if self._is_enveloped else ()
         return (*in_envelope, record.step)
-
-    def _utf8_prefix(self, chunk: bytes) -> tuple[int, int | None]:
-        """Return how many bytes are sound, and the offset of the first ill-formed sequence.
-
-        The offset is negative where the sequence began in an earlier chunk.
-        """
-        pending = len(self._utf8.getstate()[0])
-        if not pending and chunk.isascii():
-            return len(chunk), None
-        try:
-            self._utf8.decode(chunk)
-        except UnicodeDecodeError as error:
-            offset = error.start - pending
-            return max(offset, 0), offset
-        return len(chunk), None
 
     def _advance(self) -> None:
         self._position += self._index

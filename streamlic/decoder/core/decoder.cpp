@@ -36,37 +36,63 @@ Decoder::Decoder(std::shared_ptr<const Schema> schema, Options options, Simd sim
 
 bool Decoder::feed(const uint8_t* chunk, size_t size) {
   return guarded([&] {
-    if (size == 0) return;
     const int64_t offset = utf8_.take(chunk, size);
-    if (offset != Utf8Check::kSound) {  // Outside a string its first byte is wrong already as JSON.
-      is_last_ = true;
-      wanted_ = 0;
-      take(chunk, offset < 0 ? 0 : static_cast<size_t>(offset) + 1);
-      Path place = path_;
-      place.insert(place.end(), path_in_progress_.begin(), path_in_progress_.end());
-      verdict_ = {Fault::Malformed, "expected UTF-8, got bytes that are none", fed_ + offset,
-                  std::move(place), ""};
-      return;
+    if (offset != Utf8Check::kSound) return take_ill_formed(chunk, offset);
+    // Of a character that has only begun nothing can be said as yet: it waits for the next chunk.
+    const size_t begun = utf8_.begun();
+    if (begun > size) {
+      begun_.insert(begun_.end(), chunk, chunk + size);
+    } else {
+      take_begun();
+      take(chunk, size - begun);
+      begun_.assign(chunk + (size - begun), chunk + size);
     }
-    take(chunk, size);
     fed_ += static_cast<int64_t>(size);
   });
+}
+
+// Of an ill-formed sequence the first byte is read alone: outside a string it is wrong as JSON, too.
+void Decoder::take_ill_formed(const uint8_t* chunk, int64_t offset) {
+  is_last_ = true;
+  wanted_ = 0;
+  if (offset < 0) {
+    begun_.resize(1);
+    take_begun();
+    take(chunk, 0);
+  } else {
+    take_begun();
+    take(chunk, static_cast<size_t>(offset) + 1);
+  }
+  verdict_ = {Fault::Malformed, "expected UTF-8, got bytes that are none", fed_ + offset,
+              path_to_here(), ""};
 }
 
 bool Decoder::close() {
   return guarded([&] {
     at_end_ = is_last_ = true;
+    take_begun();
     advance(held_.data(), held_.size(), SIZE_MAX);
     const bool is_complete = step_ == &Decoder::after_body || step_ == &Decoder::line;
     if (!is_complete || !path_in_progress_.empty()) {
-      Path place = path_;
-      place.insert(place.end(), path_in_progress_.begin(), path_in_progress_.end());
       verdict_ = {Fault::Truncated, "the body ended before its JSON was complete", fed_,
-                  std::move(place), ""};
+                  path_to_here(), ""};
       return;
     }
     if (batch_->rows) end_batch();
   });
+}
+
+// Puts the first bytes of a character behind what is held.
+void Decoder::take_begun() {
+  held_.insert(held_.end(), begun_.begin(), begun_.end());
+  waiting_ += begun_.size();
+  begun_.clear();
+}
+
+Path Decoder::path_to_here() const {
+  Path place = path_;
+  place.insert(place.end(), path_in_progress_.begin(), path_in_progress_.end());
+  return place;
 }
 
 template <class Work>

@@ -57,6 +57,9 @@ class Decoder {
  private:
   using StepFunction = bool (Decoder::*)();
 
+  void take_ill_formed(const uint8_t* chunk, int64_t offset);
+  void take_begun();
+  Path path_to_here() const;
   void take(const uint8_t* chunk, size_t size);
   void finish_held(const uint8_t** chunk, size_t* size);
   void advance(const uint8_t* data, size_t size, size_t leave_at);
@@ -113,6 +116,7 @@ class Decoder {
   Verdict verdict_;
 
   std::vector<uint8_t> held_;  // the unfinished end of what was fed
+  std::vector<uint8_t> begun_;  // a character's first bytes
   size_t waiting_ = 0;         // bytes of it that were not looked at yet
   size_t wanted_ = 0;          // as many are worth waiting for
   Text text_{nullptr, 0};      // what is being read: the held bytes, or a chunk

@@ -18,6 +18,9 @@ class Utf8Check {
   // where it began in an earlier chunk. After that the check is spent.
   int64_t take(const uint8_t* bytes, size_t size);
 
+  // The bytes of a sequence that has begun and is not whole as yet.
+  size_t begun() const { return missing_ ? begun_ : 0; }
+
  private:
   bool is_wide_;
   unsigned missing_ = 0;  // bytes of the sequence in progress
