@@ -22,6 +22,10 @@ $(VENV)/.bench: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	touch $@
 
+$(VENV)/.fuzz: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
+	touch $@
+
 demo: $(VENV)/.run  ## export 200,000 licenses from an emulated Truto and answer a question
 	$(BIN)/streamlic demo demo-licenses
 
@@ -41,8 +45,8 @@ $(FUZZED)/decoder_fuzz: tests/fuzz/decoder_fuzz.cpp $(ENGINE)
 	$(CLANGXX) -std=c++17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-I streamlic/decoder tests/fuzz/decoder_fuzz.cpp streamlic/decoder/core/*.cpp -o $@
 
-fuzz: $(VENV)/.dev $(FUZZED)/decoder_fuzz  ## the compiled core under ASan and UBSan, then the Python boundary (needs clang; SECONDS_EACH=600)
-	$(BIN)/python -m pip install --quiet ".[fuzz]"
+# Needs clang and its runtime (Debian: clang, libclang-rt-14-dev).
+fuzz: $(VENV)/.fuzz $(FUZZED)/decoder_fuzz  ## the compiled core under ASan and UBSan, then the Python boundary
 	$(BIN)/python -m tests.fuzz.seeds $(FUZZED)/corpus
 	$(FUZZED)/decoder_fuzz -dict=tests/fuzz/json.dict -max_len=4096 -print_final_stats=1 \
 		-max_total_time=$(SECONDS_EACH) $(FUZZED)/corpus
@@ -64,7 +68,8 @@ sanitize: $(VENV)/.dev  ## the decoder's tests under ASan and UBSan
 	cp -r tests pyproject.toml README.md $(SANITIZED)
 	cd $(SANITIZED) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-		$(abspath $(BIN))/python -m pytest -q tests/test_decoder.py tests/test_decoder_fuzz.py tests/test_fast.py
+		$(abspath $(BIN))/python -m pytest -q tests/test_decoder.py tests/test_decoder_fuzz.py \
+		tests/test_decoder_blocks.py tests/test_fast.py
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .
