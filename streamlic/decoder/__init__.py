@@ -13,6 +13,9 @@ The contract, for every engine:
    rescued values keep their text as it came. Rescues stand in document order.
 5. A batch is full at ``batch_rows`` rows or ``batch_bytes`` bytes of records, so that batches, too,
    are the same however the body is cut and whichever engine reads it.
+
+The engines differ in nothing that is handed over. What may differ is when: which call of ``feed``
+returns a batch, or raises an error, is each engine's own affair.
 """
 
 from __future__ import annotations
