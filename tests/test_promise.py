@@ -27,7 +27,7 @@ async def test_ten_random_kills_lose_and_double_nothing(tmp_path: Path, engine: 
     """Kill an export ten times at a random moment, then let it end: every record is there once."""
     rng = random.Random(os.environ.get("STREAMLIC_TEST_SEED", "11"))
     dest = tmp_path / "out"
-    more = ["--limit", "500", "--commit-seconds", "0.2", "--part-bytes", "64KiB"]
+    more = ["--limit", "500", "--commit-seconds", "0.02", "--part-bytes", "64KiB"]
     more += ["--engine", engine]
     committed = [0]
     async with running_emulator(EmulatorConfig(records=RECORDS, latency_ms=5)) as emulator:

@@ -17,6 +17,7 @@ struct Key {
   uint32_t mask = 0;  // a bit for each byte that counts; 0: too long to be compared so, or escaped
   uint32_t size = 0;  // of the text
   int32_t next = 0;   // the column whose key followed this one last time
+  int32_t after = 0;  // the column that stands behind it in the schema, or `none`
 };
 
 class Keys {
@@ -28,6 +29,7 @@ class Keys {
       names_.push_back(fields[i].name);
       is_meant_.push_back(fields[i].kind != Kind::Rescued);  // No field of a record is meant by it.
       if (is_meant_.back()) prepare(i);
+      keys_[i].after = static_cast<int32_t>(i + 1);
     }
     place_all();
     before_first().next = fields.empty() || !is_meant_[0] ? none() : 0;

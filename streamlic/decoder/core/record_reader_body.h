@@ -240,6 +240,9 @@ class Reader final : public RecordReader {
       const bool has_room = size_of(name, end_) >= sizeof keys->text;
       if (has_room && matches(name, keys[column])) {
         at = name + keys[column].size;
+      } else if (has_room && matches(name, keys[column = previous->after])) {
+        previous->next = column;
+        at = name + keys[column].size;
       } else if (has_room && (column = candidate(name, plan.keys, keys)) != Keys::kUnknown) {
         previous->next = column;
         at = name + keys[column].size;
