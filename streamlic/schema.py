@@ -93,6 +93,23 @@ def json_role(field: pa.Field) -> bytes | None:
     return role
 
 
+class ExactSchema:
+    """A schema as the key of a cache: Arrow's own equality leaves out metadata, so the roles."""
+
+    __slots__ = ("schema",)
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ExactSchema) and self.schema.equals(
+            other.schema, check_metadata=True
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.schema)
+
+
 def check_schema(schema: pa.Schema) -> None:
     """Raise UsageError unless a decoder can fill every column of ``schema``."""
     names = schema.names
@@ -126,6 +143,9 @@ def _check_type(kind: pa.DataType, name: str) -> None:
     if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
         kind = kind.value_type
     if pa.types.is_struct(kind):
+        names = [field.name for field in kind]
+        if len(set(names)) != len(names):
+            raise UsageError(f"column {name}: a field's name stands twice in a struct")
         for field in kind:
             if json_role(field) is not None:
                 raise UsageError(f"column {name}: a JSON column cannot stand inside a struct")

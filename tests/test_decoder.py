@@ -12,7 +12,7 @@ import pytest
 
 from streamlic.decoder import NO_FAST, engine_named, open_decoder, why_not_fast
 from streamlic.errors import DecodeError, LimitExceeded, RescueError, TruncatedBody, UsageError
-from streamlic.schema import JSON_RESCUED, RAW_SCHEMA, json_field
+from streamlic.schema import JSON_RESCUED, JSON_VALUE, RAW_SCHEMA, json_field
 from tests.judge import check_rows, decode, outcome, parsed
 
 RECORDS: list[Any] = [
@@ -477,3 +477,16 @@ def test_the_fastest_engine_is_the_one_that_is_taken() -> None:
     assert open_decoder(engine="reference").engine == "reference"
     with pytest.raises(UsageError, match="expected one of auto, reference, fast"):
         open_decoder(engine="turbo")
+
+
+def test_schemas_that_differ_in_their_roles_only_are_not_taken_for_each_other() -> None:
+    """To Arrow they are equal."""
+    rescued = json_field("lost", JSON_RESCUED)
+    texts = pa.schema([pa.field("a", pa.string()), rescued])
+    values = pa.schema([json_field("a", JSON_VALUE), rescued])
+    body = b'[{"a":"x"}]'
+    assert texts == values
+    assert decode(body, schema=texts)[0]["a"].to_pylist() == ["x"]
+    assert decode(body, schema=values)[0]["a"].to_pylist() == ['"x"']
+    with pytest.raises(UsageError, match="rescued"):
+        open_decoder(pa.schema([pa.field("a", pa.string()), pa.field("lost", pa.string())]))

@@ -196,6 +196,10 @@ def test_the_schemas_are_what_a_decoder_can_fill() -> None:
             pa.field("a", pa.struct([json_field("j", JSON_VALUE)])),
             json_field("_rescued", JSON_RESCUED),
         ],
+        [
+            pa.field("a", pa.list_(pa.struct([("x", pa.int64()), ("x", pa.string())]))),
+            json_field("_rescued", JSON_RESCUED),
+        ],
         [json_field("a", b"other"), json_field("_rescued", JSON_RESCUED)],
     ],
 )

@@ -29,7 +29,7 @@ import pyarrow as pa
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.options import DecoderOptions
 from streamlic.errors import UsageError
-from streamlic.schema import LICENSE_SCHEMA, check_schema
+from streamlic.schema import LICENSE_SCHEMA, ExactSchema, check_schema
 
 __all__ = [
     "ENGINES",
@@ -91,7 +91,9 @@ def why_not_fast() -> str | None:
     return None
 
 
-_check_once = lru_cache(maxsize=16)(check_schema)
+@lru_cache(maxsize=16)
+def _check_once(exact: ExactSchema) -> None:
+    check_schema(exact.schema)
 
 
 def open_decoder(
@@ -102,7 +104,7 @@ def open_decoder(
     ``options`` are those of DecoderOptions. Raises UsageError for a schema that no JSON can fill,
     an option out of its range, and an engine that this installation does not have.
     """
-    _check_once(schema)
+    _check_once(ExactSchema(schema))
     given = DecoderOptions(**options)
     if engine_named(engine) == "fast":
         from streamlic.decoder._fast import FastDecoder  # noqa: PLC0415

@@ -20,7 +20,15 @@ from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.rescue import Rescued, why
 from streamlic.decoder.strict import path_text
 from streamlic.errors import DecodeError, LimitExceeded, RescueError, TruncatedBody, UsageError
-from streamlic.schema import JSON_RECORD, JSON_RESCUED, JSON_VALUE, TIMESTAMP, json_role
+from streamlic.schema import (
+    JSON_RECORD,
+    JSON_RESCUED,
+    JSON_VALUE,
+    TIMESTAMP,
+    ExactSchema,
+    check_schema,
+    json_role,
+)
 
 
 cdef extern from "core/columns.h" namespace "streamlic" nogil:
@@ -129,7 +137,7 @@ cdef class FastDecoder:
     cdef cbool _is_spent
 
     def __init__(self, schema, options, *, simd=None):
-        cdef _Prepared prepared = _prepared(schema)
+        cdef _Prepared prepared = _prepared(ExactSchema(schema))
         cdef Options given
         cdef Simd level = best_simd() if simd is None else <Simd><int>SIMD.index(simd)
         given.rows_path = [step.encode() for step in options.rows_at.split(".")]
@@ -238,9 +246,10 @@ cdef class _Prepared:
 
     cdef shared_ptr[const CSchema] schema
 
-    def __init__(self, schema):
+    def __init__(self, exact):
         cdef vector[CField] fields
-        for field in schema:
+        check_schema(exact.schema)
+        for field in exact.schema:
             fields.push_back(_field(field))
         self.schema.reset(new CSchema(fields))
 
