@@ -175,3 +175,31 @@ def test_a_spent_decoder_says_so() -> None:
         bad.feed(b"[}")
     with pytest.raises(UsageError, match="spent"):
         bad.feed(b"")
+
+
+def test_there_is_no_decoder_that_was_not_made_whole() -> None:
+    """What has no core behind it would take the process down."""
+    with pytest.raises(TypeError):
+        FastDecoder.__new__(FastDecoder)
+    with pytest.raises(ValueError, match="tuple"):
+        FastDecoder(LICENSE_SCHEMA, DecoderOptions(), simd="unknown")
+    with pytest.raises(UsageError, match="rescued"):
+        FastDecoder(pa.schema([("id", pa.string())]), DecoderOptions())
+
+
+def test_nobody_else_uses_a_decoder_while_it_is_at_work() -> None:
+    body = b'{"next_cursor":"a",' + b",".join(
+        b'"next_cursor":"%b"' % (b"x" * (20 + i % 500)) for i in range(200_000)
+    )
+    decoder = open_decoder(engine="fast")
+    thread = threading.Thread(target=decoder.feed, args=(body,))
+    thread.start()
+    refused: list[str] = []
+    while thread.is_alive() and not refused:
+        try:
+            assert decoder.envelope.rows == 0
+        except UsageError as error:
+            refused.append(str(error))
+    thread.join()
+    assert refused == ["this decoder is at work in another thread"]
+    assert decoder.envelope.next_cursor == "x" * (20 + 199_999 % 500)

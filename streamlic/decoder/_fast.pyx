@@ -98,11 +98,11 @@ cdef extern from "core/decoder.h" namespace "streamlic" nogil:
 
     cdef cppclass Decoder:
         Decoder(shared_ptr[const CSchema], Options, Simd) except +
-        cbool feed(const uint8_t*, size_t)
-        cbool close()
-        Verdict verdict()
-        CEnvelope envelope()
-        vector[unique_ptr[Batch]] take_batches()
+        cbool feed(const uint8_t*, size_t) except +
+        cbool close() except +
+        Verdict verdict() except +
+        CEnvelope envelope() except +
+        vector[unique_ptr[Batch]] take_batches() except +
 
 
 cdef extern from "core/arrow_export.h" nogil:
@@ -135,8 +135,9 @@ cdef class FastDecoder:
     cdef object _schema
     cdef object _options
     cdef cbool _is_spent
+    cdef cbool _is_at_work  # Without the interpreter's lock: nobody else may look.
 
-    def __init__(self, schema, options, *, simd=None):
+    def __cinit__(self, schema, options, *, simd=None):
         cdef _Prepared prepared = _prepared(ExactSchema(schema))
         cdef Options given
         cdef Simd level = best_simd() if simd is None else <Simd><int>SIMD.index(simd)
@@ -159,6 +160,7 @@ cdef class FastDecoder:
     @property
     def envelope(self):
         """What the body said of itself; complete once the decoder is closed."""
+        self._check_free()
         cdef CEnvelope said = self._decoder.get().envelope()
         return Envelope(
             next_cursor=_text(said.next_cursor),
@@ -178,22 +180,33 @@ cdef class FastDecoder:
         cdef size_t size = len(chunk)
         cdef cbool is_good
         self._begin()
-        with nogil:
-            is_good = self._decoder.get().feed(data, size)
+        try:
+            with nogil:
+                is_good = self._decoder.get().feed(data, size)
+        finally:
+            self._is_at_work = False
         return self._batches(is_good, False)
 
     def close(self):
         """Say that the body has ended; return what was left. Raises TruncatedBody if it is cut."""
         cdef cbool is_good
         self._begin()
-        with nogil:
-            is_good = self._decoder.get().close()
+        try:
+            with nogil:
+                is_good = self._decoder.get().close()
+        finally:
+            self._is_at_work = False
         return self._batches(is_good, True)
 
+    cdef _check_free(self):
+        if self._is_at_work:
+            raise UsageError("this decoder is at work in another thread")
+
     cdef _begin(self):
+        self._check_free()
         if self._is_spent:
             raise UsageError("this decoder is spent: it was closed, or its body was bad")
-        self._is_spent = True  # Unless all goes well.
+        self._is_spent = self._is_at_work = True  # Spent, unless all goes well.
 
     cdef _batches(self, cbool is_good, cbool is_last):
         if not is_good:
@@ -246,7 +259,7 @@ cdef class _Prepared:
 
     cdef shared_ptr[const CSchema] schema
 
-    def __init__(self, exact):
+    def __cinit__(self, exact):
         cdef vector[CField] fields
         check_schema(exact.schema)
         for field in exact.schema:
