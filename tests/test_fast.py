@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -203,3 +205,40 @@ def test_nobody_else_uses_a_decoder_while_it_is_at_work() -> None:
     thread.join()
     assert refused == ["this decoder is at work in another thread"]
     assert decoder.envelope.next_cursor == "x" * (20 + 199_999 % 500)
+
+
+def test_text_beyond_what_offsets_address_is_refused(tmp_path: Path) -> None:
+    """Also in a batch that, after a large one, began with more room than that."""
+    compiler = shutil.which("c++") or pytest.skip("there is no C++ compiler")
+    program, source = tmp_path / "capacity", tmp_path / "capacity.cpp"
+    source.write_text(
+        """
+#include "core/columns.h"
+using namespace streamlic;
+bool is_refused(Column& column, int64_t row, size_t bytes) {
+  try {
+    column.begin_text(row, bytes);
+    column.end_text(row, bytes);
+  } catch (const CapacityExceeded&) {
+    return true;
+  }
+  return false;
+}
+int main() {
+  Column first{Field{}};
+  if (is_refused(first, 0, 1950000000u)) return 1;
+  first.finish(1);
+  Column second{Field{}};
+  second.reserve_like(first);
+  if (!is_refused(second, 0, 2400000000u)) return 2;
+  Column third{Field{}};
+  if (is_refused(third, 0, (size_t{1} << 31) - 64)) return 3;
+  if (!is_refused(third, 1, 1)) return 4;
+}
+"""
+    )
+    package = Path(__file__).parent.parent / "streamlic" / "decoder"
+    cores = [package / "core" / name for name in ("columns.cpp", "buffer.cpp")]
+    files = ["-o", str(program), str(source), *map(str, cores)]
+    subprocess.run([compiler, "-std=c++17", f"-I{package}", *files], check=True)
+    assert subprocess.run([program], check=False).returncode == 0

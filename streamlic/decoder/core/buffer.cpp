@@ -65,7 +65,9 @@ void free_block(uint8_t* block, size_t bytes) {
 
 unsigned class_of(size_t bytes) {
   unsigned number = 0;
-  while ((kSmallest << number) < bytes) ++number;
+  while ((kSmallest << number) < bytes) {
+    if (++number == kClasses || !(kSmallest << number)) throw std::bad_alloc();
+  }
   return number;
 }
 
@@ -93,9 +95,12 @@ void give_back_block(uint8_t* block, size_t bytes) {
   if (kIsKept && bytes >= kSmallest) {
     const std::lock_guard<std::mutex> lock(cache().mutex);
     if (cache().bytes + bytes <= kCacheBytes) {
-      cache().waiting[class_of(bytes)].push_back(block);
-      cache().bytes += bytes;
-      return;
+      try {
+        cache().waiting[class_of(bytes)].push_back(block);
+        cache().bytes += bytes;
+        return;
+      } catch (const std::bad_alloc&) {  // No room to remember it: it goes.
+      }
     }
   }
   free_block(block, bytes);

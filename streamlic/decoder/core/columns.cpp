@@ -41,7 +41,7 @@ void Column::grow_rows(int64_t rows) {
 }
 
 void Column::grow_text(size_t used, size_t bytes) {
-  if (used + bytes > kMostOffsets) throw CapacityExceeded();
+  if (bytes > kMostText - 64 - used) throw CapacityExceeded();
   data_.reserve(used + bytes + 64, used);
 }
 
@@ -69,7 +69,7 @@ void Column::reserve_like(const Column& other) {
   if (other.length_ > capacity_) grow_rows(other.length_);
   if (other.data_.capacity()) {
     const auto bytes = static_cast<size_t>(other.values_.as<int32_t>()[other.length_]);
-    data_.reserve(bytes + bytes / 8 + 64, 0);
+    data_.reserve(std::min(bytes + bytes / 8 + 64, kMostText), 0);
   }
   for (size_t i = 0; i < children_.size(); ++i) children_[i].reserve_like(other.children_[i]);
 }

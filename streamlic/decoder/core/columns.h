@@ -38,6 +38,8 @@ struct Field {
 class Column {
  public:
   static constexpr int64_t kMostOffsets = INT32_MAX;
+  // No buffer of text is ever larger, so that what fits one can be addressed.
+  static constexpr size_t kMostText = size_t{1} << 31;
   static constexpr int64_t kStride = 8;
 
   explicit Column(const Field& field);

@@ -98,14 +98,16 @@ Path Decoder::path_to_here() const {
 template <class Work>
 bool Decoder::guarded(Work work) {
   try {
-    work();
-  } catch (const Malformed& malformed) {
-    set_verdict(malformed);
-  } catch (const CapacityExceeded&) {
-    verdict_ = {Fault::Capacity,
-                "expected at most 2 GiB of text in one column of a batch (batch_bytes)",
-                position_ + static_cast<int64_t>(index_), path_, ""};
-  } catch (const std::bad_alloc&) {
+    try {
+      work();
+    } catch (const Malformed& malformed) {
+      set_verdict(malformed);
+    } catch (const CapacityExceeded&) {
+      verdict_ = {Fault::Capacity,
+                  "expected at most 2 GiB of text in one column of a batch (batch_bytes)",
+                  position_ + static_cast<int64_t>(index_), path_, ""};
+    }
+  } catch (const std::bad_alloc&) {  // While a verdict was written, too.
     verdict_.fault = Fault::Memory;
   }
   return verdict_.fault == Fault::None;
