@@ -448,7 +448,10 @@ def test_other_schemas_decode_by_the_same_rules() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"rows_at": ""}, {"rows_at": "a..b"}, {"batch_rows": 0}, {"max_depth": 0}, {"max_depth": 513}],
+    [
+        *({"rows_at": ""}, {"rows_at": "a..b"}),
+        *({"batch_rows": 0}, {"max_depth": 0}, {"max_depth": 513}),
+    ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
@@ -490,3 +493,16 @@ def test_schemas_that_differ_in_their_roles_only_are_not_taken_for_each_other() 
     assert decode(body, schema=values)[0]["a"].to_pylist() == ['"x"']
     with pytest.raises(UsageError, match="rescued"):
         open_decoder(pa.schema([pa.field("a", pa.string()), pa.field("lost", pa.string())]))
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_many_values_that_do_not_fit_one_record_take_linear_time(engine: str) -> None:
+    """Each searched for in the whole record they would take minutes."""
+    if engine == "fast" and why_not_fast():
+        pytest.skip("the fast engine was not built")
+    keys = [f"k{i}" for i in range(100_000)]
+    body = "[{" + ",".join(f'"{key}":1' for key in [*keys, "k7"]) + "}]"
+    decoder = open_decoder(engine=engine)
+    batches = [*decoder.feed(body.encode()), *decoder.close()]
+    rescued = json.loads(batches[0]["_rescued"][0].as_py())
+    assert list(rescued) == [f"/{key}" for key in keys if key != "k7"] + ["/k7"]

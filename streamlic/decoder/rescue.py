@@ -13,6 +13,7 @@ from streamlic.decoder.strict import PathStep, children
 
 _quoted = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes one for each call.
 _SHOWN_CHARACTERS = 60
+_SEARCHED_PATHS = 64
 _KINDS = {
     "{": "object",
     "[": "array",
@@ -38,10 +39,12 @@ def locate(text: bytes, paths: Iterable[tuple[PathStep, ...]]) -> list[Rescued]:
     """
     known: dict[int, dict[PathStep, tuple[int, int]]] = {}
     found = []
-    for path in paths:
+    for number, path in enumerate(paths):
         start, end = 0, len(text)
         for step in path:
-            member = member_span(text, step, start, end)
+            # A search goes through the whole container: of many, each would cost as much as all.
+            is_searched = number < _SEARCHED_PATHS and start not in known
+            member = member_span(text, step, start, end) if is_searched else None
             if member is None:
                 if start not in known:
                     known[start] = {

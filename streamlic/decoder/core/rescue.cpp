@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <string_view>
-#include <unordered_map>
 
 #include "numbers.h"
 #include "text.h"
@@ -72,21 +72,31 @@ size_t after_separator(Text text, size_t index) {
 // The members of an object in document order; of a repeated key the last one only.
 std::vector<Member> members_of(Text text, size_t index) {
   std::vector<Member> all;
-  std::unordered_map<std::string, size_t> last;
   index = after_white_space(text, index + 1);
   while (text[index] != '}') {
     const size_t key_end = valid_string_end(text, index);
     std::string key = text_of(text.data + index, key_end - index);
     const size_t start = after_white_space(text, after_white_space(text, key_end) + 1);
     const size_t end = valid_value_end(text, start);
-    last[key] = all.size();
     all.push_back({std::move(key), start, end});
     index = after_separator(text, end);
   }
-  if (last.size() == all.size()) return all;
+  // Sorted, not hashed: whoever writes the body could choose keys that share a hash.
+  std::vector<size_t> order(all.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t one, size_t other) {
+    const int sign = all[one].key.compare(all[other].key);
+    return sign ? sign < 0 : one < other;
+  });
+  std::vector<bool> is_repeated(all.size());
+  bool are_repeated = false;
+  for (size_t i = 1; i < order.size(); ++i) {
+    if (all[order[i - 1]].key == all[order[i]].key) are_repeated = is_repeated[order[i - 1]] = true;
+  }
+  if (!are_repeated) return all;
   std::vector<Member> kept;
   for (size_t i = 0; i < all.size(); ++i) {
-    if (last[all[i].key] == i) kept.push_back(std::move(all[i]));
+    if (!is_repeated[i]) kept.push_back(std::move(all[i]));
   }
   return kept;
 }
