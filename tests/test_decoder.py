@@ -449,7 +449,7 @@ def test_other_schemas_decode_by_the_same_rules() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        *({"rows_at": ""}, {"rows_at": "a..b"}),
+        *({"rows_at": ""}, {"rows_at": "a..b"}, {"rows_at": "\udcff"}),
         *({"batch_rows": 0}, {"max_depth": 0}, {"max_depth": 513}),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from streamlic.errors import UsageError
 
 _MIB = 1 << 20
+_SURROGATE = re.compile("[\ud800-\udfff]")
 DEFAULT_ROWS_AT = "result"
 
 
@@ -30,7 +32,9 @@ class DecoderOptions:
     max_depth: int = 128
 
     def __post_init__(self) -> None:
-        if not all(self.rows_at.split(".")):
+        # An argument of bytes that are no UTF-8 comes as lone surrogates: no key has any.
+        is_text = self.rows_at.isascii() or not _SURROGATE.search(self.rows_at)
+        if not is_text or not all(self.rows_at.split(".")):
             raise UsageError(
                 f"expected a dotted path such as data.items, got {self.rows_at!r} (--rows-at)"
             )
