@@ -47,9 +47,12 @@ uint8_t* new_block(size_t bytes) {
     if (block == MAP_FAILED) throw std::bad_alloc();
     return static_cast<uint8_t*>(block);
   }
-#endif
+  void* block = nullptr;  // Older versions of macOS lack aligned_alloc.
+  if (posix_memalign(&block, 64, bytes) != 0) throw std::bad_alloc();
+#else
   void* const block = std::aligned_alloc(64, bytes);
   if (!block) throw std::bad_alloc();
+#endif
   return static_cast<uint8_t*>(block);
 }
 

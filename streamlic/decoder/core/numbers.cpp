@@ -1,11 +1,38 @@
 #include "numbers.h"
 
 #include <charconv>
+#include <string>
 #include <string_view>
+
+// The standard library of most clangs, that of macOS too, has no std::from_chars for doubles.
+#if !defined(__cpp_lib_to_chars) && !defined(STREAMLIC_STRTOD)
+#define STREAMLIC_STRTOD 1
+#endif
+
+#if defined(STREAMLIC_STRTOD)
+#include <locale.h>
+#include <stdlib.h>
+#if defined(__APPLE__)
+#include <xlocale.h>
+#endif
+#endif
 
 namespace streamlic {
 
 namespace {
+
+// The double nearest to a number; false if it is out of range.
+bool nearest(const uint8_t* text, size_t size, double* value) {
+#if defined(STREAMLIC_STRTOD)
+  static const locale_t plain = newlocale(LC_ALL_MASK, "C", locale_t{});  // The point is a point.
+  const std::string number(reinterpret_cast<const char*>(text), size);
+  *value = strtod_l(number.c_str(), nullptr, plain);
+  return *value - *value == 0;
+#else
+  const char* const begin = reinterpret_cast<const char*>(text);
+  return std::from_chars(begin, begin + size, *value).ec == std::errc();
+#endif
+}
 
 // A number's parts: value = digits * 10^exponent, without leading and trailing zeros.
 // The exponent is clipped to what no text can make good for.
@@ -99,9 +126,7 @@ bool to_int64(const uint8_t* text, size_t size, int64_t* value) {
 }
 
 bool to_double(const uint8_t* text, size_t size, double* value) {
-  const char* const begin = reinterpret_cast<const char*>(text);
-  const auto result = std::from_chars(begin, begin + size, *value);
-  if (result.ec == std::errc()) {
+  if (nearest(text, size, value)) {
     if (*value == 0 && is_integer(text, size)) *value = 0;  // The integer -0 has no sign.
     return *value - *value == 0;
   }
