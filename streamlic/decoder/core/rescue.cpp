@@ -101,6 +101,9 @@ std::vector<Member> members_of(Text text, size_t index) {
   return kept;
 }
 
+// What a column of text can hold; before that is built in vain, it is said.
+constexpr size_t kMostText = INT32_MAX;
+
 class Walk {
  public:
   Walk(Text text, Rescues& found) : text_(text), found_(found) {}
@@ -131,6 +134,7 @@ class Walk {
     found_.json += '"';
     found_.json += pointer_;
     found_.json += "\":";
+    if (found_.json.size() + (end - start) > kMostText) throw CapacityExceeded();
     found_.json.append(reinterpret_cast<const char*>(text_.data + start), end - start);
   }
 
