@@ -72,9 +72,9 @@ class JobOptions:
     def batch_queue_bytes(self) -> int:
         """The bytes of record batches that may wait to be encoded.
 
-        A row group's, where there is memory; less where Python and Arrow have most of it.
+        Half a row group's, where there is memory; less where Python and Arrow have most of it.
         """
-        return (self.memory_bytes - MIN_MEMORY_BYTES // 2) // 12
+        return (self.memory_bytes - MIN_MEMORY_BYTES // 2) // 24
 
     def open_decoder(self, *, is_lines: bool = False) -> Decoder:
         """Open a decoder for one body."""
