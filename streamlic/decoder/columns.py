@@ -66,7 +66,7 @@ class RecordColumns:
             objects = [row if type(row) is dict else {} for row in rows]
         columns = {} if has_huge else self._string_columns(objects)
         fields = self._others if columns else self._fields
-        others, misfits = _members(fields, self._known, objects)
+        others, misfits = _members(fields, self._known, objects, has_huge=has_huge)
         return columns | others, places + misfits
 
     def _string_columns(self, objects: list[dict[str, Any]]) -> dict[str, pa.Array]:
@@ -79,7 +79,11 @@ class RecordColumns:
 
 
 def _members(
-    fields: Iterable[pa.Field], known: frozenset[str], objects: Sequence[dict[str, Any]]
+    fields: Iterable[pa.Field],
+    known: frozenset[str],
+    objects: Sequence[dict[str, Any]],
+    *,
+    has_huge: bool,
 ) -> tuple[dict[str, pa.Array], list[Place]]:
     """Return the objects' members that ``fields`` name as columns, and what did not fit."""
     keys: set[str] = set().union(*objects)
@@ -90,7 +94,7 @@ def _members(
         if name in keys:
             # The loop of ``one.get(name)``, in C.
             values = list(map(dict.get, objects, repeat(name)))
-            columns[name], misfits = _column(field.type, values)
+            columns[name], misfits = _column(field.type, values, has_huge=has_huge)
             places += [(number, (name, *path)) for number, path in misfits]
         else:
             columns[name] = pa.nulls(len(objects), field.type)
@@ -105,11 +109,14 @@ def _places_of(keys: Collection[str], objects: Iterable[dict[str, Any]]) -> list
     return [(number, (key,)) for number, one in enumerate(objects) for key in one if key in keys]
 
 
-def _column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
+def _column(
+    kind: pa.DataType, values: list[Any], *, has_huge: bool
+) -> tuple[pa.Array, list[Place]]:
     if pa.types.is_list(kind):
-        return _usual_structs(kind, values) or _list_column(kind, values)
+        usual = None if has_huge else _usual_structs(kind, values)
+        return usual or _list_column(kind, values, has_huge=has_huge)
     if pa.types.is_struct(kind):
-        return _struct_column(kind, values)
+        return _struct_column(kind, values, has_huge=has_huge)
     return _scalar_column(kind, values)
 
 
@@ -179,9 +186,9 @@ def _usual_structs(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list
     objects = list(chain.from_iterable(filter(None, values)))
     if not {dict}.issuperset(map(type, objects)):
         return None
-    if not _USUAL[pa.string()].issuperset(
-        map(type, chain.from_iterable(map(dict.values, objects)))
-    ):
+    try:  # Arrow takes nothing else for a string, but that a HugeNumber is one to it.
+        column = pa.array(values, kind)
+    except TypeError:
         return None
     keys: set[str] = set().union(*objects).difference(field.name for field in kind.value_type)
     places: list[Place] = []
@@ -189,11 +196,12 @@ def _usual_structs(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list
         places = [
             (number, (index, key))
             for number, one in enumerate(values)
-            for index, members in enumerate(one or ())
+            if one
+            for index, members in enumerate(one)
             for key in members
             if key in keys
         ]
-    return pa.array(values, kind), places
+    return column, places
 
 
 @lru_cache
@@ -201,25 +209,31 @@ def _has_only_strings(kind: pa.DataType) -> bool:
     return pa.types.is_struct(kind) and all(field.type == pa.string() for field in kind)
 
 
-def _struct_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
+def _struct_column(
+    kind: pa.DataType, values: list[Any], *, has_huge: bool
+) -> tuple[pa.Array, list[Place]]:
     objects, misfits = _only(dict, values)
     is_null = None
     if None in objects:
         is_null = pa.array([one is None for one in objects], pa.bool_())
         objects = [{} if one is None else one for one in objects]
     fields = list(kind)
-    columns, more = _members(fields, frozenset(field.name for field in fields), objects)
+    known = frozenset(field.name for field in fields)
+    columns, more = _members(fields, known, objects, has_huge=has_huge)
     children = [columns[field.name] for field in fields]
     return pa.StructArray.from_arrays(children, fields=fields, mask=is_null), misfits + more
 
 
-def _list_column(kind: pa.DataType, values: list[Any]) -> tuple[pa.Array, list[Place]]:
+def _list_column(
+    kind: pa.DataType, values: list[Any], *, has_huge: bool
+) -> tuple[pa.Array, list[Place]]:
     lists, misfits = _only(list, values)
     is_null = None
     if None in lists:
         is_null = pa.array([one is None for one in lists], pa.bool_())
         lists = [one or () for one in lists]
-    child, child_misfits = _column(kind.value_type, list(chain.from_iterable(lists)))
+    inner = list(chain.from_iterable(lists))
+    child, child_misfits = _column(kind.value_type, inner, has_huge=has_huge)
     offsets = list(accumulate(map(len, lists), initial=0))
     if child_misfits:
         owners = [(number, index) for number, one in enumerate(lists) for index in range(len(one))]
