@@ -240,6 +240,14 @@ def test_an_envelope_without_rows_lists_its_keys() -> None:
         decode(b'{"@odata.context":"x","value":[]}')
 
 
+@pytest.mark.parametrize(
+    ("body", "keys"), [(b'{"":null}', "none"), (b'{"":1,"a":2}', ", a"), (b"{}", "none")]
+)
+def test_every_engine_lists_keys_without_letters_alike(body: bytes, keys: str) -> None:
+    with pytest.raises(DecodeError, match=f"keys: {keys}; --rows-at"):
+        decode(body)
+
+
 def test_a_vendors_next_link_is_noticed() -> None:
     body = b'{"value":[],"@odata.nextLink":"https://x","next_cursor":{"any":"thing"}}'
     _, envelope = decode(body, rows_at="value")

@@ -260,8 +260,9 @@ bool Decoder::after_member() {
 bool Decoder::end_envelope() {
   if (open_brackets_ == 1 && !has_rows_) {
     std::string keys;
-    for (const std::string& key : envelope_.keys) keys += (keys.empty() ? "" : ", ") + key;
-    if (envelope_.keys.empty()) keys = "none";
+    for (const std::string& key : envelope_.keys) keys += key + ", ";
+    keys.resize(keys.empty() ? 0 : keys.size() - 2);
+    if (keys.empty()) keys = "none";
     std::string rows_at;
     for (const std::string& step : options_.rows_path) rows_at += (rows_at.empty() ? "" : ".") + step;
     throw Malformed{"expected rows at " + rows_at + ", got an envelope with the keys: " + keys +
