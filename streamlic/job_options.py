@@ -72,9 +72,9 @@ class JobOptions:
     def batch_queue_bytes(self) -> int:
         """The bytes of record batches that may wait to be encoded.
 
-        Half a row group's, where there is memory; less where Python and Arrow have most of it.
+        A quarter of a row group's, where there is memory; less where Python and Arrow need most.
         """
-        return (self.memory_bytes - MIN_MEMORY_BYTES // 2) // 24
+        return (self.memory_bytes - MIN_MEMORY_BYTES // 2) // 48
 
     def open_decoder(self, *, is_lines: bool = False) -> Decoder:
         """Open a decoder for one body."""
