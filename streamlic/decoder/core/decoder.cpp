@@ -15,7 +15,10 @@ constexpr size_t kPieceBytes = 4096;
 constexpr size_t kHeldBytes = size_t{1} << 20;
 constexpr uint8_t kByteOrderMark[] = {0xEF, 0xBB, 0xBF};
 
-std::string number_text(int64_t number) { return std::to_string(number); }
+Path joined(Path way, const Path& rest) {
+  way.insert(way.end(), rest.begin(), rest.end());
+  return way;
+}
 
 }  // namespace
 
@@ -89,11 +92,7 @@ void Decoder::take_begun() {
   begun_.clear();
 }
 
-Path Decoder::path_to_here() const {
-  Path place = path_;
-  place.insert(place.end(), path_in_progress_.begin(), path_in_progress_.end());
-  return place;
-}
+Path Decoder::path_to_here() const { return joined(path_, path_in_progress_); }
 
 template <class Work>
 bool Decoder::guarded(Work work) {
@@ -114,13 +113,12 @@ bool Decoder::guarded(Work work) {
 }
 
 void Decoder::set_verdict(const Malformed& malformed) {
-  Path place = path_;
-  place.insert(place.end(), malformed.path.begin(), malformed.path.end());
   verdict_ = {malformed.fault, malformed.reason,
-              position_ + static_cast<int64_t>(malformed.index), std::move(place), verdict_.value};
+              position_ + static_cast<int64_t>(malformed.index), joined(path_, malformed.path),
+              verdict_.value};
   if (malformed.fault == Fault::TooDeep) {
     verdict_.reason =
-        "expected at most " + number_text(options_.max_depth) + " open brackets (max_depth)";
+        "expected at most " + std::to_string(options_.max_depth) + " open brackets (max_depth)";
   }
 }
 
@@ -465,9 +463,8 @@ void Decoder::rescue_row(size_t start, size_t end, const std::string* key) {
   if (options_.is_strict) {
     verdict_.value.assign(reinterpret_cast<const char*>(record.data + found.first_start),
                           found.first_end - found.first_start);
-    Path place{row_step(key)};
-    place.insert(place.end(), found.first_path.begin(), found.first_path.end());
-    throw Malformed{"", start + found.first_start, std::move(place), Fault::Rescue};
+    throw Malformed{
+        "", start + found.first_start, joined({row_step(key)}, found.first_path), Fault::Rescue};
   }
   envelope_.rescued += found.count;
   column.put_text(batch_->rows, found.json.data(), found.json.size());
@@ -507,7 +504,7 @@ bool Decoder::unfinished(size_t start, Path path) {
 void Decoder::check_bytes(size_t since, size_t last) const {
   const auto limit = static_cast<size_t>(options_.max_record_bytes);
   if (last - since >= limit) {
-    throw Malformed{"expected at most " + number_text(options_.max_record_bytes) +
+    throw Malformed{"expected at most " + std::to_string(options_.max_record_bytes) +
                         " bytes in one value (max_record_bytes)",
                     since + limit,
                     {},
