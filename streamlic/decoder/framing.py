@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
-from itertools import count
-from typing import Any, Final, NamedTuple
+from itertools import accumulate
+from typing import Any, Final
 
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
-from streamlic.decoder.ordinary import ordinary_rows
+from streamlic.decoder.ordinary import ReadRows, ordinary_rows
 from streamlic.decoder.patterns import RecordPattern, record_pattern
 from streamlic.decoder.strict import (
     Malformed,
@@ -35,21 +35,48 @@ from streamlic.decoder.strict import (
 from streamlic.errors import DecodeError, LimitExceeded, TruncatedBody
 
 
-class Record(NamedTuple):
-    """One record's bytes, with unpaired surrogate escapes mended, and where it stood."""
+class Records:
+    """Records that follow each other, by column.
 
-    text: bytes
-    position: int
-    step: PathStep
-    """Its index among the rows, or its key where the rows are an object."""
-    row: Any
-    """What ijson read of it, or UNREAD."""
+    Of each its bytes, with unpaired surrogate escapes mended, where it stood in the body, its step
+    (its index among the rows, or its key where the rows are an object), and the row that was read
+    of it, or UNREAD.
+    """
+
+    __slots__ = ("positions", "rows", "steps", "texts")
+
+    def __init__(self) -> None:
+        self.texts: list[bytes] = []
+        self.positions: list[int] = []
+        self.steps: list[PathStep] = []
+        self.rows: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def append(self, text: bytes, position: int, step: PathStep) -> None:
+        """Add one record that is cut, but neither parsed nor judged."""
+        self.texts.append(text)
+        self.positions.append(position)
+        self.steps.append(step)
+        self.rows.append(UNREAD)
+
+    def extend(self, others: Records) -> None:
+        """Add the records of ``others`` behind these."""
+        for column in self.__slots__:
+            getattr(self, column).extend(getattr(others, column))
+
+    def between(self, start: int, stop: int | None) -> Records:
+        """Return the records from one number up to another."""
+        some = Records()
+        for column in self.__slots__:
+            setattr(some, column, getattr(self, column)[start:stop])
+        return some
 
 
 UNREAD: Final = object()
 """Of a record that is cut, but neither parsed nor judged."""
 
-_record = Record._make  # Half the time of calling the class.
 _BLOCK_BYTES: Final = 1 << 17
 _MIN_BLOCK_BYTES: Final = 1 << 10  # Below, setting ijson up costs more than it gains.
 
@@ -67,14 +94,16 @@ def _sound_bytes(given: bytes) -> tuple[int, bool]:
 class Framer:
     """Cuts one body into records. Feed every chunk, take ``records`` after each, then close.
 
+    ``read`` makes the rows of records that are parsed already when they are cut.
     ``on_block`` is called within a chunk, when they should be taken before there are more.
     """
 
-    def __init__(self, options: DecoderOptions) -> None:
-        self.records: list[Record] = []
+    def __init__(self, options: DecoderOptions, read: ReadRows = list) -> None:
+        self.records = Records()
         self.on_block: Callable[[], None] | None = None
         self.envelope = Envelope()
         self._options = options
+        self._read = read
         self._rows_path = tuple(options.rows_at.split("."))
         self._begun = b""  # A character's first bytes, of which nothing can be said as yet.
         self._buffer = b""
@@ -139,10 +168,10 @@ class Framer:
             reason = f"expected at most {self._options.max_depth} open brackets (max_depth)"
         return kind(reason, **place)  # type: ignore[arg-type]
 
-    def row_path(self, record: Record) -> tuple[PathStep, ...]:
-        """Return the path to a record."""
+    def row_path(self, step: PathStep) -> tuple[PathStep, ...]:
+        """Return the path to the record of this step."""
         in_envelope = self._rows_path if self._is_enveloped else ()
-        return (*in_envelope, record.step)
+        return (*in_envelope, step)
 
     def _advance(self) -> None:
         self._position += self._index
@@ -282,7 +311,7 @@ class Framer:
             text = buffer[index:end]
             if has_escapes:
                 text = mend_surrogates(text)
-            append(_record((text, position + index, rows, UNREAD)))
+            append(text, position + index, rows)
             rows += 1
             index = end + 1
         self.envelope.rows, self._index = rows, index
@@ -300,15 +329,19 @@ class Framer:
         if self._has_escapes:
             block = mend_surrogates(block)
         levels = self._options.max_depth - self._open_brackets
-        rows, texts, ends = ordinary_rows(block, levels)
-        if not rows or max(map(len, texts)) > self._options.max_record_bytes:
+        rows, texts = ordinary_rows(block, levels, self._read)
+        sizes = list(map(len, texts))
+        if not rows or max(sizes) > self._options.max_record_bytes:
             return
         self._may_be_ordinary = stop < len(self._buffer)
-        first, position = self.envelope.rows, self._position + start
-        starts = [position, *[position + end for end in ends]]
-        self.records.extend(map(_record, zip(texts, starts, count(first), rows, strict=False)))
+        *starts, end = accumulate([size + 1 for size in sizes], initial=self._position + start)
+        records, first = self.records, self.envelope.rows
+        records.texts += texts
+        records.positions += starts
+        records.steps += range(first, first + len(rows))
+        records.rows += rows
         self.envelope.rows += len(rows)
-        self._index += ends[-1]
+        self._index = end - self._position
 
     def _after_row(self) -> bool:
         return self._separator(self._rows_closer, self._close_bracket, self._row)
@@ -410,7 +443,7 @@ class Framer:
         else:
             end = self._value_end(start, step, since=since)
         text = self._mended(start, end)
-        self.records.append(Record(text, self._position + start, step, UNREAD))
+        self.records.append(text, self._position + start, step)
         self.envelope.rows += 1
         self._index = end
 

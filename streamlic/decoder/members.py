@@ -12,20 +12,22 @@ from functools import lru_cache
 from typing import Any
 
 from streamlic.decoder.skeleton import is_one_unit, skeleton
-from streamlic.decoder.strict import PathStep, children, plain_value_end
+from streamlic.decoder.strict import PathStep, children, element_span, plain_value_end
 
 _COLON = re.compile(rb"[ \t\n\r]*+:[ \t\n\r]*+")
 _WHITE_SPACE = b" \t\n\r"
 
 
-def member_texts(name: str, texts: Sequence[bytes], rows: Sequence[Any]) -> list[bytes | None]:
-    """Return the text of each record's member ``name``, None where it has none.
+def member_texts(name: str, texts: Sequence[bytes], values: Sequence[Any]) -> list[bytes | None]:
+    """Return the text of each record's member ``name``, None where it is null or has none.
 
-    ``rows`` are what the texts hold. Of a repeated key the last one counts.
+    ``values`` are what the texts hold there. Of a repeated key the last one counts.
     """
     found: list[bytes | None] = [None] * len(texts)
     quoted = b'"%b"' % name.encode()
-    holders = [at for at, row in enumerate(rows) if type(row) is dict and name in row]
+    holders = [at for at, value in enumerate(values) if value is not None]
+    if not holders:
+        return found
     whole = b"\0".join([texts[at] for at in holders])
     pieces = whole.split(quoted)
     tails = [piece.partition(b"\0")[0] for piece in pieces[1:]]
@@ -33,7 +35,7 @@ def member_texts(name: str, texts: Sequence[bytes], rows: Sequence[Any]) -> list
     if not stands_once or _escaped_key(len(name)).search(whole):
         for at in holders:
             found[at] = _exactly(name, texts[at])
-    elif holders:
+    else:
         for at, value in zip(holders, _first_values([tail[1:-1] for tail in tails]), strict=True):
             found[at] = value
     return found
@@ -70,13 +72,15 @@ def _exactly(name: str, text: bytes) -> bytes:
 
 
 def member_span(text: bytes, step: PathStep, start: int, end: int) -> tuple[int, int] | None:
-    """Return where the value of a member lies in the container from ``start`` to ``end``.
+    """Return where the member or element lies in the container from ``start`` to ``end``.
 
-    The container has that member. None where only exact reading finds it.
+    The container has it. None where only exact reading finds it.
     """
-    if type(step) is int or b"\\" in text:
+    if isinstance(step, int):
+        return element_span(text, step, start)
+    if b"\\" in text:
         return None
-    key = b'"%b"' % step.encode()  # type: ignore[union-attr]
+    key = b'"%b"' % step.encode()
     at = text.find(key, start, end)
     if at == -1 or text.find(key, at + 1, end) != -1:
         return None

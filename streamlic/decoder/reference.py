@@ -16,32 +16,30 @@ import gc
 import json
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal, DecimalException
 from io import BytesIO
 from itertools import accumulate
-from operator import itemgetter
 from typing import Any, Final
 
 import pyarrow as pa
 from ijson.backends import yajl2_c
 from ijson.common import JSONError
 
-from streamlic.decoder.columns import RecordColumns
+from streamlic.decoder.columns import RecordColumns, Row
 from streamlic.decoder.envelope import Envelope
-from streamlic.decoder.framing import UNREAD, Framer, Record
+from streamlic.decoder.framing import UNREAD, Framer, Records
 from streamlic.decoder.members import member_texts
 from streamlic.decoder.options import DecoderOptions
-from streamlic.decoder.ordinary import MANY_DIGITS, has_many_digits
+from streamlic.decoder.ordinary import MANY_DIGITS, has_many_digits, parsed
 from streamlic.decoder.rescue import locate, rescued_json, why
 from streamlic.decoder.strict import Malformed, PathStep, path_text, value_end
 from streamlic.errors import DecodeError, RescueError, UsageError
 from streamlic.schema import JSON_RECORD, JSON_RESCUED, JSON_VALUE, HugeNumber, json_role
 
-_BLOCK_ROWS: Final = 256
+_BLOCK_ROWS: Final = 768
 _BLOCK_BYTES: Final = 262_144
-_text_of = itemgetter(0)
 
 
 class ReferenceDecoder:
@@ -61,8 +59,8 @@ class ReferenceDecoder:
         self._rescued_column = next((n for n in roles if roles[n] == JSON_RESCUED), None)
         self._is_whole_record = JSON_RECORD in roles.values()
         self._columns = RecordColumns(schema)
-        self._framer = Framer(options)
-        self._block: list[Record] = []
+        self._framer = Framer(options, list if self._is_whole_record else self._columns.read)
+        self._block = Records()
         self._filled: list[pa.RecordBatch] = []
         self._blocks: list[list[pa.Array]] = []
         self._batch_rows = 0
@@ -114,9 +112,10 @@ class ReferenceDecoder:
         self._filled += self._batches(is_last=is_last)
 
     def _batches(self, *, is_last: bool) -> Iterator[pa.RecordBatch]:
-        records = [*self._block, *self._framer.records]
-        self._block, self._framer.records = [], []
-        ends = list(accumulate(map(len, map(_text_of, records))))
+        records, self._block = self._block, Records()
+        records.extend(self._framer.records)
+        self._framer.records = Records()
+        ends = list(accumulate(map(len, records.texts)))
         taken = taken_bytes = 0
         while True:
             rows = self._options.batch_rows - self._batch_rows
@@ -124,14 +123,15 @@ class ReferenceDecoder:
             full = min(taken + rows, bisect_left(ends, last_end, taken) + 1)
             if full > len(records):
                 break
-            self._take_block(records[taken:full], ends[full - 1] - taken_bytes)
+            self._take_block(records.between(taken, full), ends[full - 1] - taken_bytes)
             taken, taken_bytes = full, ends[full - 1]
             yield self._take_batch()
-        self._block = records[taken:]
-        size = ends[-1] - taken_bytes if self._block else 0
-        if self._block and (is_last or len(self._block) >= _BLOCK_ROWS or size >= _BLOCK_BYTES):
-            self._take_block(self._block, size)
-            self._block = []
+        left = records.between(taken, None) if taken else records
+        size = ends[-1] - taken_bytes if left else 0
+        if left and (is_last or len(left) >= _BLOCK_ROWS or size >= _BLOCK_BYTES):
+            self._take_block(left, size)
+        else:
+            self._block = left
         if is_last and self._batch_rows:
             yield self._take_batch()
 
@@ -140,99 +140,104 @@ class ReferenceDecoder:
         columns = [pa.concat_arrays(column) for column in zip(*blocks, strict=True)]
         return pa.record_batch(columns, schema=self._schema)
 
-    def _take_block(self, records: list[Record], size: int) -> None:
+    def _take_block(self, records: Records, size: int) -> None:
         """Turn records of ``size`` bytes into arrays: few at a time, for the caches' sake."""
         self._blocks.append(self._arrays(records))
         self._batch_rows += len(records)
         self._batch_bytes += size
 
-    def _arrays(self, records: list[Record]) -> list[pa.Array]:
+    def _arrays(self, records: Records) -> list[pa.Array]:
         if self._is_whole_record:
             self._check_all(records)
-            whole = [_json_or_null(record.text) for record in records]
-            return [pa.array(whole, pa.string())]
+            return [pa.array(map(_json_or_null, records.texts), pa.string())]
         rows, has_huge = self._parse(records)
         columns, places = self._columns.build(rows, has_huge=has_huge)
-        texts = [record[0] for record in records]
         for name in self._json_columns:
-            values = [text and _json_or_null(text) for text in member_texts(name, texts, rows)]
-            columns[name] = pa.array(values, pa.string())
+            texts = member_texts(name, records.texts, columns[name])
+            columns[name] = pa.array([text and text.decode() for text in texts], pa.string())
         if self._rescued_column is not None:
             columns[self._rescued_column] = self._rescue(records, places)
         return [columns[name] for name in self._schema.names]
 
-    def _parse(self, records: list[Record]) -> tuple[list[Any], bool]:
-        """Return what the records hold, and whether a HugeNumber may be in it.
+    def _parse(self, records: Records) -> tuple[list[Row], bool]:
+        """Return the records' rows, and whether a HugeNumber may be in them.
 
         JSON columns are parsed too, which is what checks them.
         """
-        rows = [record[3] for record in records]
+        rows = records.rows
         unread = [number for number, row in enumerate(rows) if row is UNREAD]
-        try:
-            read = list(yajl2_c.items(_array_of(records[number] for number in unread), "item"))
-        except (JSONError, ValueError, DecimalException):
-            return self._parse_one_by_one(records), True
-        for number, row in zip(unread, read, strict=True):
-            rows[number] = row
+        if unread:
+            try:
+                texts = [records.texts[number] for number in unread]
+                read = self._columns.read(parsed(_lines(texts)))
+            except (JSONError, ValueError, DecimalException):
+                return self._parse_one_by_one(records), True
+            for number, row in zip(unread, read, strict=True):
+                rows[number] = row
         return rows, False
 
-    def _parse_one_by_one(self, records: list[Record]) -> list[Any]:
+    def _parse_one_by_one(self, records: Records) -> list[Row]:
         """Find which record is bad; if none is, ijson cannot hold a number: read them without."""
-        rows: list[Any] = []
-        for number, record in enumerate(records):
+        rows: list[Row] = []
+        for number, text in enumerate(records.texts):
             try:
-                self._check(record)
+                self._check(records, number)
             except DecodeError:
                 if self._options.is_strict:  # A rescue in an earlier record comes first.
                     _, places = self._columns.build(rows, has_huge=True)
-                    self._rescue(records[:number], places)
+                    self._rescue(records.between(0, number), places)
                 raise
-            rows.append(json.loads(record.text, parse_int=_number, parse_float=_number))
+            rows += self._columns.read([json.loads(text, parse_int=_number, parse_float=_number)])
         return rows
 
-    def _check_all(self, records: list[Record]) -> None:
+    def _check_all(self, records: Records) -> None:
+        pairs = zip(records.texts, records.rows, strict=True)
+        unread = [text for text, row in pairs if row is UNREAD]
+        if not unread:
+            return
         try:
-            unread = (record for record in records if record.row is UNREAD)
-            deque(yajl2_c.basic_parse(_array_of(unread)), maxlen=0)
+            deque(yajl2_c.basic_parse(BytesIO(_lines(unread)), multiple_values=True), maxlen=0)
         except (JSONError, ValueError, DecimalException):
-            for record in records:
-                self._check(record)
+            for number in range(len(records)):
+                self._check(records, number)
 
-    def _check(self, record: Record) -> None:
+    def _check(self, records: Records, number: int) -> None:
+        text = records.texts[number]
         try:
-            value_end(record.text, 0, depth=self._options.max_depth, at_end=True)
+            value_end(text, 0, depth=self._options.max_depth, at_end=True)
         except Malformed as malformed:
-            path = self._framer.row_path(record)
-            raise self._framer.error(malformed, record.position, path) from None
+            path = self._framer.row_path(records.steps[number])
+            raise self._framer.error(malformed, records.positions[number], path) from None
 
-    def _rescue(self, records: list[Record], places: list[tuple[int, tuple[PathStep, ...]]]) -> Any:
+    def _rescue(self, records: Records, places: list[tuple[int, tuple[PathStep, ...]]]) -> Any:
         by_row: dict[int, list[tuple[PathStep, ...]]] = {}
         for number, path in places:
             by_row.setdefault(number, []).append(path)
         if self._options.is_strict and by_row:
-            self._refuse(records[min(by_row)], by_row[min(by_row)])
+            self._refuse(records, min(by_row), by_row[min(by_row)])
         texts: list[str | None] = [None] * len(records)
         for number, paths in by_row.items():
-            text = records[number].text
+            text = records.texts[number]
             texts[number] = rescued_json(text, locate(text, paths))
         self.envelope.rescued += len(places)
         return pa.array(texts, pa.string())
 
-    def _refuse(self, record: Record, paths: list[tuple[PathStep, ...]]) -> None:
-        first = locate(record.text, paths)[0]
+    def _refuse(self, records: Records, number: int, paths: list[tuple[PathStep, ...]]) -> None:
+        text = records.texts[number]
+        first = locate(text, paths)[0]
         raise RescueError(
-            f"{why(self._schema, record.text, first)} (--strict)",
-            position=record.position + first.start,
-            path=path_text((*self._framer.row_path(record), *first.path)),
+            f"{why(self._schema, text, first)} (--strict)",
+            position=records.positions[number] + first.start,
+            path=path_text((*self._framer.row_path(records.steps[number]), *first.path)),
         )
 
 
-def _array_of(records: Iterable[Record]) -> BytesIO:
-    """Return the records as one JSON array to read; ValueError if ijson might not hold a number."""
-    whole = b"[%b]" % b",".join([record[0] for record in records])
+def _lines(texts: list[bytes]) -> bytes:
+    """Return the records, one a line, to read; ValueError if ijson might not hold a number."""
+    whole = b"\n".join(texts)
     if has_many_digits(whole):
         raise ValueError("a number of many digits")
-    return BytesIO(whole)
+    return whole
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
+from json.encoder import encode_basestring
+from operator import attrgetter
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow as pa
 from streamlic.decoder.members import member_span
 from streamlic.decoder.strict import PathStep, children
 
-_quoted = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes one for each call.
+_start_of = attrgetter("start")
 _SHOWN_CHARACTERS = 60
 _SEARCHED_PATHS = 64
 _KINDS = {
@@ -53,20 +54,21 @@ def locate(text: bytes, paths: Iterable[tuple[PathStep, ...]]) -> list[Rescued]:
                 member = known[start][step]
             start, end = member
         found.append(Rescued(path, start, end))
-    return sorted(found, key=lambda one: one.start)
+    return found if len(found) == 1 else sorted(found, key=_start_of)
 
 
 def rescued_json(text: bytes, found: Iterable[Rescued]) -> str:
     """Write the rescued values as a JSON object from JSON Pointer (RFC 6901) to value."""
-    members = (
-        f"{_quoted(pointer(one.path))}:{text[one.start : one.end].decode()}" for one in found
-    )
+    members = [
+        f"{encode_basestring(pointer(one.path))}:{text[one.start : one.end].decode()}"
+        for one in found
+    ]
     return "{" + ",".join(members) + "}"
 
 
 def pointer(path: Iterable[PathStep]) -> str:
     """Return the JSON Pointer of a path (RFC 6901, section 3)."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    return "".join(["/" + str(step).replace("~", "~0").replace("/", "~1") for step in path])
 
 
 def why(schema: pa.Schema, text: bytes, one: Rescued) -> str:

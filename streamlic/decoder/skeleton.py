@@ -1,7 +1,8 @@
 """What is left of JSON when all but brackets is taken away: enough to see how it nests.
 
 Works on whole blocks at the speed of ``bytes.translate``. Strings, whatever they hold, leave
-nothing; NUL, which no JSON has, is kept, so that many texts can be looked at in one.
+nothing; NUL, which no JSON has, is kept, so that many texts can be looked at in one. A NUL in a
+string becomes ``[NUL]``: with a bracket open, it tells itself from one that stands between texts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in b'{}[]"
 _ESCAPE = re.compile(rb'\\["\\]')
 """What hides a quote, or what hides that. A run of backslashes always begins with an escape."""
 _STRING = re.compile(rb'"[^"]*+"')
+_MARKS = re.compile(rb"[\0\1]*+")
+_LEVELS = 8
+_group = rb"[\[{]\0*+[\]}]"
+for _ in range(_LEVELS):
+    _group = rb"[\[{](?:\0|" + _group + rb")*+[\]}]"
+_GROUP = re.compile(_group)
 
 
 def skeleton(text: bytes) -> bytes:
@@ -24,7 +31,25 @@ def skeleton(text: bytes) -> bytes:
         text = _ESCAPE.sub(b"", text)
     # To take out two quotes side by side changes what is inside of strings for no other byte.
     bare = text.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
-    return _STRING.sub(b"", bare) if b'"' in bare else bare
+    return _STRING.sub(_marks_within, bare) if b'"' in bare else bare
+
+
+def _marks_within(string: re.Match[bytes]) -> bytes:
+    return b"[\0]" * string[0].count(b"\0")
+
+
+def cuts(bare: bytes) -> tuple[bytes, bool]:
+    """Return a byte for each NUL of a skeleton: 0 for one outside of brackets, 1 for one within.
+
+    And whether that is all: they end before the first bracket that has no other, or nests too deep.
+    """
+    length = 0
+    while length != len(bare):
+        length = len(bare)
+        bare = bare.replace(b"{}", b"").replace(b"[]", b"")
+    all_marks = _GROUP.sub(lambda group: b"\1" * group[0].count(b"\0"), bare)
+    marks = _MARKS.match(all_marks)[0]  # type: ignore[index]  # It always matches.
+    return marks, len(marks) == len(all_marks)
 
 
 def nests_within(bare: bytes, levels: int) -> bool:

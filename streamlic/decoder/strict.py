@@ -252,6 +252,15 @@ def children(buffer: bytes, index: int) -> Iterator[tuple[PathStep, int, int]]:
         index = _SEPARATOR.match(buffer, end).end()  # type: ignore[union-attr]  # It always matches.
 
 
+def element_span(buffer: bytes, number: int, start: int) -> tuple[int, int]:
+    """Return where an element lies in the valid array that begins at ``start``, and has it."""
+    index = after_white_space(buffer, start + 1)
+    for _ in range(number):
+        end = plain_value_end(buffer, index)
+        index = _SEPARATOR.match(buffer, end).end()  # type: ignore[union-attr]  # It always matches.
+    return index, plain_value_end(buffer, index)
+
+
 def plain_value_end(buffer: bytes, start: int) -> int:
     """Return the index after the value that begins at ``start`` in a valid text."""
     plain = _PLAIN_VALUE.match(buffer, start)
