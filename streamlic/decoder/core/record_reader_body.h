@@ -125,9 +125,30 @@ class Reader final : public RecordReader {
   const uint8_t* false_(const uint8_t* at) { return literal(at, "false", 5); }
   const uint8_t* null_(const uint8_t* at) { return literal(at, "null", 4); }
 
-  const uint8_t* digits(const uint8_t* at) {  // one or more
+  // Eight bytes, the first one lowest, in which digits are 0 to 9, and all others more.
+  STREAMLIC_INLINE static uint64_t eight_at(const uint8_t* at) {
+    uint64_t word;
+    std::memcpy(&word, at, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word ^ 0x3030303030303030u;
+  }
+  // How many of them are digits, up to the first that is none.
+  STREAMLIC_INLINE static unsigned digits_of(uint64_t eight) {
+    const uint64_t others = ((eight + 0x7676767676767676u) | eight) & 0x8080808080808080u;
+    return others ? static_cast<unsigned>(__builtin_ctzll(others)) / 8 : 8;
+  }
+
+  // One or more. How many there are need not be foreseen, as in a loop over each.
+  const uint8_t* digits(const uint8_t* at) {
     if (at == end_) return at_end();
     if (!is_digit(*at)) return refused();
+    while (size_of(at, end_) >= 8) {
+      const unsigned count = digits_of(eight_at(at));
+      at += count;
+      if (count < 8) return at;
+    }
     while (at < end_ && is_digit(*at)) ++at;
     return at;
   }
@@ -148,25 +169,6 @@ class Reader final : public RecordReader {
       if (!(at = digits(at))) return nullptr;
     }
     return at < end_ ? at : at_end();
-  }
-
-  // Behind an integer of at most seven digits with a comma or a bracket behind it; null for others.
-  STREAMLIC_INLINE const uint8_t* short_integer(const uint8_t* at) const {
-    if (size_of(at, end_) < 16) return nullptr;
-    at += *at == '-';
-    uint64_t word;
-    std::memcpy(&word, at, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    const bool has_zero = (word & 0xFF) == '0';
-    word ^= 0x3030303030303030u;
-    const uint64_t others = ((word + 0x7676767676767676u) | word) & 0x8080808080808080u;
-    if (!others) return nullptr;
-    const unsigned count = static_cast<unsigned>(__builtin_ctzll(others)) / 8;
-    if (!count || (has_zero && count > 1)) return nullptr;
-    at += count;
-    return *at == ',' || *at == '}' || *at == ']' ? at : nullptr;
   }
 
   static bool begins_number(uint8_t byte) { return is_digit(byte) || byte == '-'; }
@@ -221,11 +223,7 @@ class Reader final : public RecordReader {
     string:
       if (!(at = string_rest(at))) return nullptr;
     } else if (begins_number(*at)) {
-      if (const uint8_t* const behind = short_integer(at)) {
-        at = behind;
-      } else if (!(at = number(at))) {
-        return nullptr;
-      }
+      if (!(at = number(at))) return nullptr;
     } else if (*at == '{' || *at == '[') {
       if (level == depth) return refused();
       uint64_t& word = objects[level >> 6];
@@ -509,14 +507,8 @@ class Reader final : public RecordReader {
     unsigned count;
   };
   STREAMLIC_INLINE static Digits digits_at(const uint8_t* at) {
-    uint64_t word;
-    std::memcpy(&word, at, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    word ^= 0x3030303030303030u;  // Digits are now 0 to 9.
-    const uint64_t others = ((word + 0x7676767676767676u) | word) & 0x8080808080808080u;
-    const unsigned count = others ? static_cast<unsigned>(__builtin_ctzll(others)) / 8 : 8;
+    uint64_t word = eight_at(at);
+    const unsigned count = digits_of(word);
     if (count == 0) return {0, 0};
     word <<= 64 - 8 * count;  // Zeros before them change nothing.
     word = word * 10 + (word >> 8);
