@@ -4,9 +4,7 @@
 
 from functools import lru_cache
 
-from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
-from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libcpp cimport bool as cbool
 from libcpp.memory cimport shared_ptr, unique_ptr
 from libcpp.optional cimport optional
@@ -217,16 +215,13 @@ cdef class FastDecoder:
         return batches
 
     cdef _handed_over(self, unique_ptr[Batch] batch):
-        cdef ArrowArray* array = <ArrowArray*>malloc(sizeof(ArrowArray))
-        if array == NULL:
-            raise MemoryError
+        cdef ArrowArray array
+        export_batch(move(batch), &array)
         try:
-            export_batch(move(batch), array)
-        except BaseException:
-            free(array)
-            raise
-        capsule = PyCapsule_New(array, "arrow_array", _release_capsule)
-        return pa.record_batch(_Exported(self._schema, capsule))
+            # With the schema at hand: to export and import one would cost as much as all else.
+            return pa.RecordBatch._import_from_c(<uintptr_t>&array, self._schema)
+        finally:
+            release_array(&array)  # Nothing, where it was taken.
 
     cdef _error(self):
         cdef Verdict verdict = self._decoder.get().verdict()
@@ -268,26 +263,6 @@ cdef class _Prepared:
 
 
 _prepared = lru_cache(maxsize=16)(_Prepared)
-
-
-cdef class _Exported:
-    """What ``pyarrow.record_batch`` takes a batch from, once."""
-
-    cdef object _schema
-    cdef object _capsule
-
-    def __cinit__(self, schema, capsule):
-        self._schema = schema
-        self._capsule = capsule
-
-    def __arrow_c_array__(self, requested_schema=None):
-        return self._schema.__arrow_c_schema__(), self._capsule
-
-
-cdef void _release_capsule(object capsule) noexcept:
-    cdef ArrowArray* array = <ArrowArray*>PyCapsule_GetPointer(capsule, "arrow_array")
-    release_array(array)
-    free(array)
 
 
 cdef _text(optional[string] text):

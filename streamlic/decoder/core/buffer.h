@@ -14,7 +14,7 @@ namespace streamlic {
 // Thrown where a column of one batch would pass what 32-bit offsets can address.
 struct CapacityExceeded {};
 
-constexpr size_t kCacheBytes = size_t{4} << 20;
+constexpr size_t kCacheBytes = size_t{8} << 20;
 
 // Memory of at least `*bytes`, which becomes its true size. Throws std::bad_alloc.
 uint8_t* take_block(size_t* bytes);

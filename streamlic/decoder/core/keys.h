@@ -13,11 +13,20 @@ namespace streamlic {
 
 // A key as it stands in ordinary JSON: name, quote and colon, to be compared at once.
 struct Key {
+  static constexpr uint64_t kNever = uint64_t{1} << 32;  // a byte that never is the same
+
   uint8_t text[32] = {};
-  uint32_t mask = 0;  // a bit for each byte that counts; 0: too long to be compared so, or escaped
-  uint32_t size = 0;  // of the text
-  int32_t next = 0;   // the column whose key followed this one last time
-  int32_t after = 0;  // the column that stands behind it in the schema, or `none`
+  uint64_t mask = kNever;  // a bit for each byte that counts; kNever: too long for it, or escaped
+  uint32_t size = 0;   // of the text
+  int32_t next = 0;    // the column whose key is likely to follow this one
+  uint32_t trust = 0;  // a bit for each time in a row that another may follow before `next` is changed
+
+  // The likely one followed, or another one did.
+  void confirm() { trust = 7; }
+  void follow(int32_t column) {
+    if (!trust) next = column;
+    trust >>= 1;
+  }
 };
 
 class Keys {
@@ -29,9 +38,10 @@ class Keys {
       names_.push_back(fields[i].name);
       is_meant_.push_back(fields[i].kind != Kind::Rescued);  // No field of a record is meant by it.
       if (is_meant_.back()) prepare(i);
-      keys_[i].after = static_cast<int32_t>(i + 1);
+      keys_[i].next = static_cast<int32_t>(i + 1);
     }
     place_all();
+    keys_[fields.size()].next = none();
     before_first().next = fields.empty() || !is_meant_[0] ? none() : 0;
   }
 
@@ -72,8 +82,7 @@ class Keys {
     std::memcpy(key.text, name.data(), name.size());
     std::memcpy(key.text + name.size(), "\":", 2);
     key.size = static_cast<uint32_t>(name.size() + 2);
-    key.mask = static_cast<uint32_t>((uint64_t{1} << key.size) - 1);
-    key.next = static_cast<int32_t>(column);
+    key.mask = (uint64_t{1} << key.size) - 1;
   }
 
   // Looks for a factor by which every key has a slot to itself; else some are left to `find`.
@@ -92,7 +101,7 @@ class Keys {
     bool is_perfect = true;
     table_.assign(size_t{1} << (32 - shift_), none());
     for (size_t i = 0; i < names_.size(); ++i) {
-      if (!keys_[i].mask) continue;
+      if (keys_[i].mask == Key::kNever) continue;
       int32_t& place = table_[slot(keys_[i].text, names_[i].size())];
       is_perfect = is_perfect && place == none();
       if (place == none()) place = static_cast<int32_t>(i);

@@ -42,7 +42,7 @@ inline unsigned first_stop(const uint8_t* at) {
 }
 inline void copy_block(uint8_t* to, const uint8_t* from) { std::memcpy(to, from, kWidth); }
 inline bool matches(const uint8_t* at, const Key& key) {
-  return key.size && std::memcmp(at, key.text, key.size) == 0;
+  return key.mask != Key::kNever && std::memcmp(at, key.text, key.size) == 0;
 }
 
 #include "record_reader_body.h"
@@ -73,7 +73,7 @@ inline void copy_block(uint8_t* to, const uint8_t* from) {
 inline bool matches(const uint8_t* at, const Key& key) {
   const unsigned low = mask_of(_mm_cmpeq_epi8(load(at), load(key.text)));
   const unsigned high = mask_of(_mm_cmpeq_epi8(load(at + 16), load(key.text + 16)));
-  return key.mask && ((low | high << 16) & key.mask) == key.mask;
+  return (key.mask & ~uint64_t{low | high << 16}) == 0;
 }
 
 #include "record_reader_body.h"
@@ -114,8 +114,8 @@ inline void copy_block(uint8_t* to, const uint8_t* from) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), load(from));
 }
 inline bool matches(const uint8_t* at, const Key& key) {
-  const unsigned equal = mask_of(_mm256_cmpeq_epi8(load(at), load(key.text)));
-  return key.mask && (equal & key.mask) == key.mask;
+  const uint64_t equal = mask_of(_mm256_cmpeq_epi8(load(at), load(key.text)));
+  return (key.mask & ~equal) == 0;
 }
 
 #include "record_reader_body.h"

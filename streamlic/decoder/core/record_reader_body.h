@@ -125,9 +125,30 @@ class Reader final : public RecordReader {
   const uint8_t* false_(const uint8_t* at) { return literal(at, "false", 5); }
   const uint8_t* null_(const uint8_t* at) { return literal(at, "null", 4); }
 
-  const uint8_t* digits(const uint8_t* at) {  // one or more
+  // Eight bytes, the first one lowest, in which digits are 0 to 9, and all others more.
+  STREAMLIC_INLINE static uint64_t eight_at(const uint8_t* at) {
+    uint64_t word;
+    std::memcpy(&word, at, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word ^ 0x3030303030303030u;
+  }
+  // How many of them are digits, up to the first that is none.
+  STREAMLIC_INLINE static unsigned digits_of(uint64_t eight) {
+    const uint64_t others = ((eight + 0x7676767676767676u) | eight) & 0x8080808080808080u;
+    return others ? static_cast<unsigned>(__builtin_ctzll(others)) / 8 : 8;
+  }
+
+  // One or more. How many there are need not be foreseen, as in a loop over each.
+  const uint8_t* digits(const uint8_t* at) {
     if (at == end_) return at_end();
     if (!is_digit(*at)) return refused();
+    while (size_of(at, end_) >= 8) {
+      const unsigned count = digits_of(eight_at(at));
+      at += count;
+      if (count < 8) return at;
+    }
     while (at < end_ && is_digit(*at)) ++at;
     return at;
   }
@@ -152,15 +173,55 @@ class Reader final : public RecordReader {
 
   static bool begins_number(uint8_t byte) { return is_digit(byte) || byte == '-'; }
 
+  // What stood between a comma or an opening brace and the value of a member: its key and colon, and
+  // the quote if the value is a string. Where the same bytes stand again they are as valid as then,
+  // and need not be read one by one.
+  struct Seam : Key {
+    bool is_before_string = false;
+  };
+  static constexpr size_t kSeams = 128;
+
+  // Whether what followed `*seam` last time stands at `at`; if so, `*seam` moves on to that.
+  STREAMLIC_INLINE bool is_next_seam(const uint8_t* at, Seam** seam) {
+    Seam* const next = seams_ + (*seam)->next;
+    if (size_of(at, end_) < sizeof next->text || !matches(at, *next)) return false;
+    *seam = next;
+    return true;
+  }
+
+  // Remembers the seam from `begin` to `value` as what follows `*seam`, if it can be compared at once.
+  STREAMLIC_APART void remember_seam(const uint8_t* begin, const uint8_t* value, Seam** seam) {
+    if (size_of(begin, end_) < sizeof seams_->text) return;
+    const bool is_before_string = value < end_ && *value == '"';
+    const size_t size = size_of(begin, value) + is_before_string;
+    if (size > sizeof seams_->text) return;
+    size_t slot = (begin[1] * 3u + begin[size / 2] * 5u + size) % kSeams;
+    for (int tries = 0; tries < 4 && seams_[slot].mask != Key::kNever && !matches(begin, seams_[slot]); ++tries) {
+      slot = (slot + 1) % kSeams;
+    }
+    Seam& next = seams_[slot];
+    std::memcpy(next.text, begin, sizeof next.text);
+    next.mask = (uint64_t{1} << size) - 1;
+    next.size = static_cast<uint32_t>(size);
+    next.is_before_string = is_before_string;
+    (*seam)->next = static_cast<int32_t>(slot);
+    *seam = &next;
+  }
+
   // Any value, looked at only for being valid. `depth` brackets may be open within it.
   STREAMLIC_APART const uint8_t* skip_value(const uint8_t* at, int depth) {
     uint64_t objects[8];  // a bit for each bracket that was open before: max_depth is at most 512
     int level = 0;
     bool in_object = false;
+    Seam* seam = &no_seam_;
+    const uint8_t* begin;
+    bool is_plain;
   value:
     if (at == end_) return at_end();
     if (*at == '"') {
-      if (!(at = string_rest(at + 1))) return nullptr;
+      ++at;
+    string:
+      if (!(at = string_rest(at))) return nullptr;
     } else if (begins_number(*at)) {
       if (!(at = number(at))) return nullptr;
     } else if (*at == '{' || *at == '[') {
@@ -170,7 +231,9 @@ class Reader final : public RecordReader {
       word = (word & ~(uint64_t{1} << (level & 63))) | uint64_t{in_object} << (level & 63);
       ++level;
       in_object = *at == '{';
-      at = next(at + 1);
+      begin = ++at;
+      if (in_object && is_next_seam(at, &seam)) goto member;
+      at = next(at);
       if (at == end_) return at_end();
       if (*at != (in_object ? '}' : ']')) {
         if (in_object) goto key;
@@ -187,8 +250,13 @@ class Reader final : public RecordReader {
       at = next(at);
       if (at == end_) return at_end();
       if (*at == ',') {
-        at = next(at + 1);
-        if (in_object) goto key;
+        begin = ++at;
+        if (in_object) {
+          if (is_next_seam(at, &seam)) goto member;
+          at = next(at);
+          goto key;
+        }
+        at = next(at);
         goto value;
       }
       if (*at != (in_object ? '}' : ']')) return refused();
@@ -198,14 +266,22 @@ class Reader final : public RecordReader {
       in_object = objects[level >> 6] >> (level & 63) & 1;
     }
     return at;
+  member:
+    at += seam->size;
+    if (seam->is_before_string) goto string;
+    at = next(at);  // There may be more white space than there was.
+    goto value;
   key:
     if (at == end_) return at_end();
     if (*at != '"') return refused();
-    if (!(at = string_rest(at + 1))) return nullptr;
+    at = string_stop(at + 1);
+    is_plain = at < end_ && *at == '"';
+    if (!(at = string_rest(at))) return nullptr;
     at = next(at);
     if (at == end_) return at_end();
     if (*at != ':') return refused();
     at = next(at + 1);
+    if (is_plain) remember_seam(begin, at, &seam);
     goto value;
   }
 
@@ -239,16 +315,19 @@ class Reader final : public RecordReader {
       int column = previous->next;
       const bool has_room = size_of(name, end_) >= sizeof keys->text;
       if (has_room && matches(name, keys[column])) {
+        previous->confirm();
         at = name + keys[column].size;
-      } else if (has_room && matches(name, keys[column = previous->after])) {
-        previous->next = column;
+      } else if (has_room && matches(name, keys[column = keys[column].next])) {
+        previous->follow(column);
         at = name + keys[column].size;
       } else if (has_room && (column = candidate(name, plan.keys, keys)) != Keys::kUnknown) {
-        previous->next = column;
+        previous->follow(column);
         at = name + keys[column].size;
       } else {
-        at = any_key(name, plan.keys, &column);
+        int found;
+        at = any_key(name, plan.keys, &found);
         if (!at) return nullptr;
+        column = found;
       }
       at = next(at);
       if (at == end_) return at_end();
@@ -392,13 +471,15 @@ class Reader final : public RecordReader {
     return at;
   }
 
-  // Unescapes block by block; behind `out` there is room for a block more than there is text.
-  static uint8_t* unescape_to(uint8_t* out, const uint8_t* text, const uint8_t* end) {
-    while (size_of(text, end) >= kWidth) {
+  // Unescapes block by block the text before a closing quote; behind `out` there is room for a block
+  // more than there is text.
+  uint8_t* unescape_to(uint8_t* out, const uint8_t* text, const uint8_t* end) const {
+    while (size_of(text, end_) >= kWidth) {
       copy_block(out, text);
       const unsigned plain = first_stop(text);
       out += plain;
       text += plain;
+      if (text == end) return out;
       if (plain < kWidth) unescape_one(&text, end, &out);
     }
     return out + unescape(text, size_of(text, end), out);
@@ -426,14 +507,8 @@ class Reader final : public RecordReader {
     unsigned count;
   };
   STREAMLIC_INLINE static Digits digits_at(const uint8_t* at) {
-    uint64_t word;
-    std::memcpy(&word, at, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    word ^= 0x3030303030303030u;  // Digits are now 0 to 9.
-    const uint64_t others = ((word + 0x7676767676767676u) | word) & 0x8080808080808080u;
-    const unsigned count = others ? static_cast<unsigned>(__builtin_ctzll(others)) / 8 : 8;
+    uint64_t word = eight_at(at);
+    const unsigned count = digits_of(word);
     if (count == 0) return {0, 0};
     word <<= 64 - 8 * count;  // Zeros before them change nothing.
     word = word * 10 + (word >> 8);
@@ -608,6 +683,8 @@ class Reader final : public RecordReader {
   }
 
   const uint8_t* end_ = nullptr;
+  Seam seams_[kSeams];
+  Seam no_seam_;  // what stands before the first one
   bool has_escapes_ = false;
   bool misfit_ = false;  // The value just read did not fit.
 };
