@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, BinaryIO
 
 from streamlic.client import Connection
@@ -56,6 +57,7 @@ class _Job:
             self._committer,
             chunk_bytes=options.chunk_queue_bytes,
             batch_bytes=options.batch_queue_bytes,
+            whole_bytes=options.whole_bytes,
         )
 
     def told(self, **changes: Any) -> None:
@@ -68,12 +70,12 @@ class _Job:
     async def read_page(
         self,
         account: str | None,
-        decoder: Decoder,
+        open_decoder: Callable[[], Decoder],
         chunks: AsyncGenerator[bytes, None],
         check: Callable[[Envelope], None],
     ) -> Envelope:
         """Decode one page and have it encoded; ``check`` may still refuse it in between."""
-        envelope = await self._pipeline.take_page(account, decoder, chunks, check)
+        envelope = await self._pipeline.take_page(account, open_decoder, chunks, check)
         self.progress.pages += 1
         self.progress.rows += envelope.rows
         self.progress.rescued += envelope.rescued
@@ -185,8 +187,8 @@ async def _export_page(
                 is_lines = page.is_lines
                 if job.options.is_lines is not None:
                     page.check(is_lines=job.options.is_lines)
-                decoder = job.options.open_decoder(is_lines=is_lines)
-                envelope = await job.read_page(params.account, decoder, page.chunks(), check)
+                opened = partial(job.options.open_decoder, is_lines=is_lines)
+                envelope = await job.read_page(params.account, opened, page.chunks(), check)
                 job.progress.bytes_received = connection.bytes_received
                 return envelope
     raise AssertionError  # attempts() ends with a return or an error
@@ -226,7 +228,7 @@ async def convert_async(
         job = _Job(run, options, on_progress)
         try:
             if not job.run.point(account).is_done:
-                await job.read_page(account, options.open_decoder(), chunks(), _is_all)
+                await job.read_page(account, options.open_decoder, chunks(), _is_all)
             await job.complete()
         finally:
             job.close(keeps_pages=False)

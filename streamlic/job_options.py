@@ -69,6 +69,11 @@ class JobOptions:
         return self.memory_bytes // 256
 
     @property
+    def whole_bytes(self) -> int:
+        """The largest body that waits to be whole before it is decoded."""
+        return 128 * 1024
+
+    @property
     def batch_queue_bytes(self) -> int:
         """The bytes of record batches that may wait to be encoded.
 
