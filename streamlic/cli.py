@@ -154,6 +154,7 @@ def export(dest: str, accounts: tuple[str, ...], **given: Any) -> None:
     from streamlic.credentials import TokenSource
     from streamlic.job import export_async
     from streamlic.pacing import parse_rate_limit
+    from streamlic.summary import AccountsFailed
 
     shared = {
         name: given[name]
@@ -178,7 +179,12 @@ def export(dest: str, accounts: tuple[str, ...], **given: Any) -> None:
         rate_limit=parse_rate_limit(given["rate_limit"]),
     )
     job = export_async(dest, requests, connection, options, _progress(given))
-    _finish(_run(job), dest, given)
+    try:
+        summary = _run(job)
+    except AccountsFailed as failed:
+        _show(failed.summary, dest, given)
+        raise
+    _finish(summary, dest, given)
 
 
 @cli.command()
@@ -195,7 +201,7 @@ def export(dest: str, accounts: tuple[str, ...], **given: Any) -> None:
 @_job_options
 def convert(source: str, dest: str, account: str | None, **given: Any) -> None:
     """Land a body that is at hand, a file or - for standard input, in DEST as Parquet."""
-    from streamlic.job import convert_async
+    from streamlic.conversion import convert_async
 
     if account is not None:
         account = LicensesRequest(account=account).account
@@ -423,6 +429,7 @@ def main() -> NoReturn:
     except click.exceptions.Abort:
         code = 128 + signal.SIGINT
     except StreamlicError as error:
+        sys.stdout.flush()
         click.echo(f"streamlic: {error}", err=True)
         code = error.exit_code
     except Interrupted as interrupted:

@@ -82,11 +82,12 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Retry:
-    """One more attempt is due: why, after how many, and in how many seconds."""
+    """One more attempt is due: why, after how many, in how many seconds, and for whom if told."""
 
     error: BaseException
     attempt: int
     wait_seconds: float
+    account: str | None = None
 
 
 class Connection:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -24,7 +25,7 @@ from streamlic.job_options import JobOptions
 class Committer:
     """Takes one run's pages, writes them, and commits what is due."""
 
-    def __init__(self, run: Run, options: JobOptions) -> None:
+    def __init__(self, run: Run, options: JobOptions, *, large_pages: int = 1) -> None:
         self._run = run
         self._commit_seconds = options.commit_seconds
         self._moved: dict[str | None, ResumePoint] = {}
@@ -37,7 +38,10 @@ class Committer:
             has_account=True,
             exported_at=run.started_at,
             first_number=run.next_part_number(),
-            options=options.write_options,
+            options=replace(
+                options.write_options,
+                page_row_group_bytes=options.write_options.page_row_group_bytes // large_pages,
+            ),
         )
 
     @property

@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 
 from streamlic.errors import (
     ApiError,
+    AuthenticationError,
     DecodeError,
     LimitExceeded,
     PageMismatch,
@@ -260,7 +261,7 @@ class RetryPolicy:
         The wait that the server named, or exponential backoff, plus jitter. A body that is no
         JSON, or contradicts itself, is fetched a second time only: a proxy may have spoilt it.
         """
-        allowed = self.max_attempts if _may_pass(error) else 2 if _may_be_spoilt(error) else 1
+        allowed = self.max_attempts if may_pass(error) else 2 if _may_be_spoilt(error) else 1
         if attempt >= allowed:
             return None
         doubled = self.backoff_seconds * 2 ** min(attempt - 1, 60)
@@ -270,7 +271,19 @@ class RetryPolicy:
         return backoff / 2 + jitter if named is None else named + jitter
 
 
-def _may_pass(error: BaseException) -> bool:
+def is_accounts_own(error: BaseException) -> bool:
+    """Return whether a failure is its account's alone.
+
+    The token's, the disk's and a certificate's troubles would meet the others as well.
+    """
+    if isinstance(error, TransportError):
+        return error.retryable
+    is_of_page = isinstance(error, ApiError | DecodeError | PageMismatch)
+    return is_of_page and not isinstance(error, AuthenticationError)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether the same request may succeed later, with nobody doing anything about it."""
     if isinstance(error, ApiError | TransportError):
         return error.retryable
     return isinstance(error, TruncatedBody)

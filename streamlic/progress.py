@@ -10,6 +10,7 @@ from typing import TextIO
 from streamlic.summary import Progress, Summary
 
 _LINE_SECONDS = 2.0
+_SHOWN_FAILURES = 10
 
 
 class ProgressLines:
@@ -67,5 +68,11 @@ def summary_text(summary: Summary, dest: str) -> str:
         )
     if summary.partial_response:
         lines.append("the API said that its answer was partial: some licenses may be missing")
+    failed = [one for one in summary.accounts if one.error]
+    for one in failed[:_SHOWN_FAILURES]:
+        retry = "a retry may help" if one.error and one.error.retryable else "no retry can help"
+        lines.append(f"failed: {one.account} ({retry}): {one.error and one.error.message}")
+    if len(failed) > _SHOWN_FAILURES:
+        lines.append(f"and {len(failed) - _SHOWN_FAILURES:,} more failed: --json lists them all")
     lines.append(f"read it: {Path(dest) / '*.parquet'}   check it: streamlic verify {dest}")
     return "\n".join(lines)

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from streamlic.client import Retry
+from streamlic.errors import StreamlicError
+from streamlic.pacing import may_pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountError:
+    """Why an account failed: the error's name, what it says, and whether a retry can help.
+
+    Where it cannot, somebody has to do something first: connect the account again, for one.
+    """
+
+    kind: str
+    message: str
+    retryable: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccountSummary:
-    """What is committed of one account."""
+    """What is committed of one account, and why it failed if it did."""
 
     account: str | None
     rows: int
@@ -19,6 +33,7 @@ class AccountSummary:
     pages: int
     partial_response: bool
     complete: bool
+    error: AccountError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +57,45 @@ class Summary:
     partial_response: bool
     retries: int
     accounts: list[AccountSummary]
+    failed: int = 0
+    """How many of the accounts failed in this process."""
+
+
+class AccountsFailed(StreamlicError):
+    """Some of many accounts failed, and the others are committed: ``summary`` tells which.
+
+    ``exit_code`` is that of their errors where all have the same.
+    """
+
+    def __init__(self, summary: Summary, errors: Mapping[str, StreamlicError]) -> None:
+        self.summary = summary
+        self.exit_code = _shared_exit_code(errors.values())
+        [first, *_] = errors.values()
+        hopeless = sum(not may_pass(error) for error in errors.values())
+        left = (
+            "the run was ended without them"
+            if summary.complete
+            else "run the same command again to go on with them, or add --without-failed to end "
+            "the run without them"
+        )
+        super().__init__(
+            f"{len(errors):,} of {len(summary.accounts):,} accounts failed, {hopeless:,} of them "
+            f"where no retry can help, such as: {first}; {left}"
+        )
+
+
+def _shared_exit_code(errors: Iterable[StreamlicError]) -> int:
+    codes = {error.exit_code for error in errors}
+    return codes.pop() if len(codes) == 1 else 1
+
+
+@dataclass(slots=True)
+class UnderWay:
+    """An account that has begun and not ended."""
+
+    account: str
+    pages: int
+    seconds: float
 
 
 @dataclass
@@ -49,6 +103,12 @@ class Progress:
     """Where a job stands, for who watches it."""
 
     account: str | None = None
+    """The one whose page came last."""
+    accounts: int = 1
+    accounts_done: int = 0
+    accounts_failed: int = 0
+    slowest: Callable[[], list[UnderWay]] = list
+    """Tells the accounts that are under way longest."""
     rows: int = 0
     pages: int = 0
     bytes_received: int = 0

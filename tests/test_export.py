@@ -56,6 +56,7 @@ async def test_every_record_lands_once_with_its_values(tmp_path: Path, engine: s
             "pages": 8,
             "partial_response": False,
             "complete": True,
+            "error": None,
         }
     ]
     assert (await run_cli("verify", str(dest))).code == 0
