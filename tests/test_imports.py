@@ -14,6 +14,7 @@ ORDER = [
     "errors",
     "schema",
     "request",
+    "accounts_file",
     "pacing",
     "turns",
     "credentials",
@@ -23,6 +24,7 @@ ORDER = [
     "decoder",
     "page_checks",
     "dispatch",
+    "discovery",
     "small_pages",
     "pipeline",
     "store",
@@ -39,6 +41,7 @@ ORDER = [
     "api",
     "progress",
     "demo",
+    "cli_options",
     "cli",
 ]
 ROOT = Path(streamlic.__file__).parent
