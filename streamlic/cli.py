@@ -212,7 +212,9 @@ def inspect(dest: str, as_json: bool) -> None:
         click.echo(json.dumps({"dest": dest, "runs": runs}))
         return
     for run in runs:
+        left = run["accounts"] - run["accounts_done"]
         state = "complete" if run["complete"] else "unfinished: run the same export again"
+        state += f", without {left} account(s)" if run["complete"] and left else ""
         click.echo(f"run {run['run']}, begun {run['started_at']}: {state}")
         click.echo(
             f"  {run['rows']:,} rows in {run['parts']} part file(s), {run['bytes'] / 1e6:,.1f} MB, "
