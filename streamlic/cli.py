@@ -95,7 +95,7 @@ def export(dest: str, **given: Any) -> None:
     all_of = None
     if given["all_accounts"]:
         all_of = {"integration": given["integration"], "tenant": given["tenant"]}
-        requests = _run(requests_of_all(given, connection_named(given)))
+        requests = _run(requests_of_all(given, connection))  # Its limits know of them.
     job = export_async(dest, requests, connection, options, _progress(given), all_of=all_of)
     try:
         summary = _run(job)

@@ -60,6 +60,7 @@ _OTHERS_FAULTS = (
 )
 """What ends a run without casting doubt on what the writer holds: whole pages are then kept."""
 _SLOWEST = 3
+_TICK_SECONDS = 1.0
 
 
 class Job:
@@ -247,7 +248,17 @@ class _Export:
         )
         self._job.progress.accounts_done = self._done_before = len(points) - len(left)
         self._job.told()
-        await self._dispatch.run(left)
+        ticking = asyncio.create_task(self._tick())
+        try:
+            await self._dispatch.run(left)
+        finally:
+            ticking.cancel()
+
+    async def _tick(self) -> None:
+        """Tell who watches now and then, though no page may end for long."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            self._tell(None)
 
     async def _read_page(self, listing: Listing, turn: Turn) -> bool:
         params = listing.request
@@ -270,7 +281,7 @@ class _Export:
 
     def _tell(self, retry: Retry | None) -> None:
         self._job.told(
-            retry=retry,
+            retry=retry or self._job.progress.retry,
             accounts_done=self._done_before + self._dispatch.done,
             accounts_failed=len(self.failed),
             bytes_received=self._connection.bytes_received,
