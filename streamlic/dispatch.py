@@ -55,7 +55,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How many pages may be under way, and of those how many large ones."""
+    """How many pages may be under way, and how many of accounts whose pages are large."""
 
     pages: int
     large_pages: int

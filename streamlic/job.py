@@ -223,11 +223,11 @@ class _Export:
     def __init__(self, job: Job, connection: Connection) -> None:
         self._job = job
         self._connection = connection
-        accounts = len(job.run.accounts)
+        pages = job.options.pages_at_once(len(job.run.accounts))
         self._dispatch = Dispatch(
             connection,
             self._read_page,
-            Bounds(job.options.pages_at_once(accounts), job.options.large_pages_at_once(accounts)),
+            Bounds(pages, max(pages // 2, 1)),
             self._tell,
         )
         job.progress.slowest = self._slowest

@@ -15,7 +15,7 @@ from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
 
 _MIB = 1 << 20
 MIN_MEMORY_BYTES = 128 * _MIB
-_PAGE_BYTES = 2 * _MIB
+_PAGE_BYTES = 4 * _MIB
 _LARGE_PAGE_BYTES = 64 * _MIB
 _MOST_LARGE = 8
 _WHOLE_BYTES = 128 * 1024
@@ -87,7 +87,7 @@ class JobOptions:
         return max(min(most, accounts), 1)
 
     def large_pages_at_once(self, accounts: int) -> int:
-        """Return how many of them may be large: each is held, or gathers row groups, by itself."""
+        """Return how many large pages are decoded at once: each is held, or gathers row groups."""
         room = self.memory_bytes - MIN_MEMORY_BYTES // 2
         return max(min(room // _LARGE_PAGE_BYTES, self.pages_at_once(accounts), _MOST_LARGE), 1)
 

@@ -1,10 +1,10 @@
 """Whose turn it is, of the accounts that wait for their next page. Pure.
 
 Accounts stand in line by how far they have come: those of no page yet, of one, of two or three, of
-four to seven, and so on; large pages, of which few may be under way, have a line of their own. The
-lines take turns. So a small account waits for others like it and for one page of each other line,
-however huge the accounts in it; and the few that have come far go on as fast as their own limits
-allow, for what they need longest is time.
+four to seven, and so on; those whose pages are large have a line of their own, and may not be all
+that is under way. The lines take turns. So a small account waits for others like it and for one
+page of each other line, however huge the accounts in it; and the few that have come far go on as
+fast as their own limits allow, for what they need longest is time.
 """
 
 from __future__ import annotations
