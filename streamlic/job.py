@@ -34,21 +34,13 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.job_options import JobOptions
-from streamlic.pacing import Turn, may_pass
+from streamlic.pacing import Turn
 from streamlic.page_checks import check_count
 from streamlic.pipeline import Pipeline
 from streamlic.request import LicensesRequest, identity_of
 from streamlic.runs import open_run
 from streamlic.store import LocalStore
-from streamlic.summary import (
-    AccountError,
-    AccountsFailed,
-    AccountSummary,
-    OnProgress,
-    Progress,
-    Summary,
-    UnderWay,
-)
+from streamlic.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
 
 _OTHERS_FAULTS = (
     ApiError,
@@ -125,35 +117,14 @@ class Job:
         failed: Mapping[str, StreamlicError] | None = None,
     ) -> Summary:
         """Sum up what is committed."""
-        errors = failed or {}
-        accounts = [
-            AccountSummary(
-                account=account,
-                rows=point.rows,
-                rescued=point.rescued,
-                pages=point.pages,
-                partial_response=point.is_partial,
-                complete=point.is_done,
-                error=_account_error(errors.get(account or "")),
-            )
-            for account, point in ((one, self.run.point(one)) for one in self.run.accounts)
-        ]
-        return Summary(
-            run=self.run.id,
-            complete=self.run.is_complete,
-            resumed=self.run.is_resumed,
-            rows=self.run.rows,
-            rescued=sum(one.rescued for one in accounts),
-            pages=sum(one.pages for one in accounts),
-            parts=len(self.run.files),
+        return Summary.of(
+            self.run,
+            failed or {},
             bytes_received=bytes_received,
             bytes_written=self._committer.bytes_written,
             seconds=round(time.monotonic() - started, 3),
             engine=self.engine,
-            partial_response=any(one.partial_response for one in accounts),
             retries=retries,
-            accounts=accounts,
-            failed=len(errors),
         )
 
 
@@ -301,12 +272,6 @@ def _failure(summary: Summary, failed: Mapping[str, StreamlicError]) -> Streamli
         [error] = failed.values()
         return error
     return AccountsFailed(summary, failed)
-
-
-def _account_error(error: StreamlicError | None) -> AccountError | None:
-    if error is None:
-        return None
-    return AccountError(kind=type(error).__name__, message=str(error), retryable=may_pass(error))
 
 
 def _check_requests(requests: list[LicensesRequest]) -> None:

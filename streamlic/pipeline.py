@@ -21,19 +21,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import Protocol
 
 import pyarrow as pa
 
+from streamlic.bodies import Start, joined
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import TransportError
 from streamlic.small_pages import SmallPage, SmallPages
 
 _MAX_STEPS = 64  # For pages that hold hardly a row.
-_FEED_BYTES = 256 * 1024
 _SOON_BYTES = 64 * 1024
 _SOON_SECONDS = 0.1
 
@@ -106,7 +106,7 @@ class Pipeline:
         comes next.
         """
         async with aclosing(chunks) as arriving:
-            start = _Start()
+            start = Start()
             await start.fill(arriving, self._whole_bytes)
             if start.is_whole:
                 small = SmallPage(account, open_decoder, start.chunks, check)
@@ -235,7 +235,7 @@ class _Page:
     # In the decode thread
 
     def _feed(self, chunks: list[bytes]) -> None:
-        for piece in _joined(chunks):
+        for piece in joined(chunks):
             batches = [] if self.is_over else self._decoder.feed(piece)
             while batches:  # None is kept here once it is handed on.
                 self._put([batches.pop(0)])
@@ -268,52 +268,3 @@ class _Page:
         """Forget the page, whatever came of it."""
         if self._page:
             self._page.abandon()
-
-
-class _Start:
-    """The beginning of a body: all of it, where it is small."""
-
-    def __init__(self) -> None:
-        self.chunks: list[bytes] = []
-        self.is_whole = False
-        self._error: TransportError | None = None
-
-    async def fill(self, arriving: AsyncGenerator[bytes, None], most_bytes: int) -> None:
-        """Take chunks until the body ends, fails, or has more than ``most_bytes``."""
-        size = 0
-        try:
-            while size <= most_bytes:
-                chunk = await anext(arriving, None)
-                if chunk is None:
-                    self.is_whole = most_bytes > 0
-                    break
-                self.chunks.append(chunk)
-                size += len(chunk)
-        except TransportError as error:
-            self._error = error
-
-    async def followed_by(
-        self, arriving: AsyncGenerator[bytes, None]
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the beginning, then what follows it; what failed after it fails again."""
-        chunks, self.chunks = self.chunks[::-1], []
-        while chunks:  # None is kept here once it is handed on.
-            yield chunks.pop()
-        if self._error:
-            raise self._error
-        async for chunk in arriving:
-            yield chunk
-
-
-def _joined(chunks: list[bytes]) -> Iterator[bytes]:
-    """Yield the chunks, small ones joined: each call of the decoder has its price."""
-    gathered: list[bytes] = []
-    gathered_bytes = 0
-    for chunk in chunks:
-        if gathered and gathered_bytes + len(chunk) > _FEED_BYTES:
-            yield b"".join(gathered)
-            gathered, gathered_bytes = [], 0
-        gathered.append(chunk)
-        gathered_bytes += len(chunk)
-    if gathered:
-        yield b"".join(gathered)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from streamlic.client import Retry
+from streamlic.commits import Run
 from streamlic.errors import StreamlicError
 from streamlic.pacing import may_pass
 
@@ -21,6 +23,13 @@ class AccountError:
     kind: str
     message: str
     retryable: bool
+
+    @classmethod
+    def of(cls, error: StreamlicError | None) -> Self | None:
+        """Return what there is to tell of an error, if there is one."""
+        if error is None:
+            return None
+        return cls(kind=type(error).__name__, message=str(error), retryable=may_pass(error))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,35 @@ class Summary:
     accounts: list[AccountSummary]
     failed: int = 0
     """How many of the accounts failed in this process."""
+
+    @classmethod
+    def of(cls, run: Run, failed: Mapping[str, StreamlicError], **this_process: Any) -> Self:
+        """Sum up what is committed of a run, and which accounts failed in this process."""
+        accounts = [
+            AccountSummary(
+                account=account,
+                rows=point.rows,
+                rescued=point.rescued,
+                pages=point.pages,
+                partial_response=point.is_partial,
+                complete=point.is_done,
+                error=AccountError.of(failed.get(account or "")),
+            )
+            for account, point in ((one, run.point(one)) for one in run.accounts)
+        ]
+        return cls(
+            run=run.id,
+            complete=run.is_complete,
+            resumed=run.is_resumed,
+            rows=run.rows,
+            rescued=sum(one.rescued for one in accounts),
+            pages=sum(one.pages for one in accounts),
+            parts=len(run.files),
+            partial_response=any(one.partial_response for one in accounts),
+            accounts=accounts,
+            failed=len(failed),
+            **this_process,
+        )
 
 
 class AccountsFailed(StreamlicError):

@@ -25,6 +25,7 @@ ORDER = [
     "page_checks",
     "dispatch",
     "discovery",
+    "bodies",
     "small_pages",
     "pipeline",
     "store",
