@@ -239,9 +239,11 @@ async def test_who_waits_for_a_retry_keeps_nobody_out(tmp_path: Path) -> None:
     accounts = sorted(ids(10))
     slow = set(accounts[:5])
     seen: list[str] = []
+    times: list[float] = []
 
     def fault(_: web.Request, account: str) -> web.Response | None:
         seen.append(account)
+        times.append(asyncio.get_running_loop().time())
         if account in slow:
             slow.discard(account)
             answer = refused(429, truto_is_remote_error=True)
@@ -253,6 +255,7 @@ async def test_who_waits_for_a_retry_keeps_nobody_out(tmp_path: Path) -> None:
         summary = await exported(tmp_path, emulator.url, accounts, concurrency=1)
     assert seen[:10] == accounts
     assert sorted(seen[10:]) == accounts[:5]
+    assert times[-1] - times[0] < 4, "five waits of a second passed together"
     assert summary.retries == 5
 
 
