@@ -37,14 +37,16 @@ if TYPE_CHECKING:
     from streamlic.job_options import JobOptions
     from streamlic.request import LicensesRequest
     from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
-    from streamlic.summary import AccountSummary, Progress, Summary
+    from streamlic.summary import AccountError, AccountsFailed, AccountSummary, Progress, Summary
 
 __all__ = [
     "LICENSE_SCHEMA",
     "RAW_SCHEMA",
     "AccountBlocked",
+    "AccountError",
     "AccountNeedsReauth",
     "AccountSummary",
+    "AccountsFailed",
     "ApiError",
     "AuthenticationError",
     "Client",
@@ -78,7 +80,9 @@ _HOMES = {
     "TokenSource": "credentials",
     **dict.fromkeys(["Decoder", "Envelope", "open_decoder"], "decoder"),
     "JobOptions": "job_options",
-    **dict.fromkeys(["AccountSummary", "Progress", "Summary"], "summary"),
+    **dict.fromkeys(
+        ["AccountError", "AccountSummary", "AccountsFailed", "Progress", "Summary"], "summary"
+    ),
     "LicensesRequest": "request",
     **dict.fromkeys(["LICENSE_SCHEMA", "RAW_SCHEMA"], "schema"),
 }

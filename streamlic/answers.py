@@ -99,7 +99,8 @@ def api_error(
 ) -> ApiError:
     """Return the error that an answer of this status means; ``token`` stands nowhere in it.
 
-    ``headers`` are found by names of any case. ``body`` may be the start of one only.
+    ``headers`` are found by names of any case. ``body`` may be the start of one only. ``account``
+    is empty where no account was asked for.
     """
     envelope = _object(body, token)
     insight = envelope.get("truto_error_insight")
@@ -115,9 +116,10 @@ def api_error(
     kind = _kind(status, is_remote=is_remote, is_blocked=is_blocked)
     says = f": {message}" if message else ""
     told = one_line("; ".join(_insights(insight)), most=_INSIGHT_CHARACTERS)
-    first = f"{_status_text(status)} for account {account}{says}"
+    of_account = f" for account {account}" if account else ""
+    first = f"{_status_text(status)}{of_account}{says}"
     return kind(
-        "; ".join(part for part in (first, told, _advice(kind, status, fault)) if part),
+        "; ".join(part for part in (first, told, _advice(kind, status, fault, account)) if part),
         status=status,
         message=message,
         insight=insight,
@@ -188,14 +190,14 @@ def _insights(insight: dict[str, Any]) -> list[str]:
     return texts
 
 
-def _advice(kind: type[ApiError], status: int, fault: Fault) -> str:
+def _advice(kind: type[ApiError], status: int, fault: Fault, account: str) -> str:
     if kind is AuthenticationError:
         return "the token is wrong or expired: set TRUTO_API_TOKEN or give --token-file"
     if kind is AccountNeedsReauth:
         return "the account has to be connected again by its owner"
     if kind is AccountBlocked:
         return "the account is blocked in Truto"
-    if status == 404:
+    if status == 404 and account:
         return "the account is unknown, or not visible to this token"
     if fault is Fault.VENDOR:
         return "the remote provider answered so"

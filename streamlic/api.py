@@ -134,7 +134,8 @@ def export(
     """Land the licenses of one account or several in ``dest`` as Parquet, and return the summary.
 
     ``parameters`` are those of LicensesRequest, ``options`` those of JobOptions. Waits for the end;
-    may be called where an event loop is running. Raises the StreamlicError that ended it.
+    may be called where an event loop is running. Raises the StreamlicError that ended it: where
+    some of several accounts failed AccountsFailed, whose ``summary`` tells which.
     """
     accounts = [account] if isinstance(account, str) else account
     options = options or JobOptions(is_raw=parameters.get("response_format") == "raw")

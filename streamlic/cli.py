@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
@@ -20,40 +19,27 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 import click
 
 from streamlic._version import __version__
-from streamlic.errors import StreamlicError, UsageError
-from streamlic.request import (
-    PRODUCTS,
-    RESPONSE_FORMATS,
-    LicensesRequest,
-    parse_remote_query,
-    split_assignment,
+from streamlic.cli_options import (
+    account_filters,
+    accounts_found,
+    connection_named,
+    connection_options,
+    job_options,
+    options,
+    request_options,
+    requests_named,
+    requests_of_all,
 )
+from streamlic.errors import StreamlicError, UsageError
+from streamlic.request import LicensesRequest
 
 if TYPE_CHECKING:
     from streamlic.job_options import JobOptions
     from streamlic.summary import OnProgress, Summary
 
 T = TypeVar("T")
-Command = Callable[..., Any]
 
 EXIT_PARTIAL = 3
-_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
-          "KB": 10**3, "MB": 10**6, "GB": 10**9}  # fmt: skip
-
-
-class Size(click.ParamType[int]):
-    """A number of bytes: 1048576, 256MiB, 1.5GB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the bytes that the text means."""
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())
-        if match is None or match[2].upper() not in _UNITS:
-            self.fail(f"expected a size such as 256MiB, got {value!r}", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 class Interrupted(Exception):
@@ -62,44 +48,6 @@ class Interrupted(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
-
-
-def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_job_options = _options(
-    click.option("--rows-at", metavar="PATH", default="result", show_default=True,
-                 help="Dotted path to the rows in the body's envelope."),
-    click.option("--engine", type=click.Choice(["auto", "reference", "fast"]), default="auto",
-                 show_default=True, help="What decodes; auto is the fastest installed."),
-    click.option("--memory", "memory_bytes", type=Size(), default="256MiB", show_default=True,
-                 help="What the whole process aims to stay within; at least 128MiB."),
-    click.option("--part-bytes", type=Size(), default="128MiB", show_default=True,
-                 help="Size at which a part file is complete."),
-    click.option("--commit-seconds", type=click.FloatRange(0), default=300, show_default=True,
-                 help="The longest time that whole pages wait for a commit."),
-    click.option("--compression", type=click.Choice(["zstd", "snappy", "none"]), default="zstd",
-                 show_default=True, help="Compression of the Parquet files."),
-    click.option("--max-record-bytes", type=Size(), default="64MiB", show_default=True,
-                 help="The most that one record may take; more is an error."),
-    click.option("--max-depth", type=click.IntRange(1, 512), default=128, show_default=True,
-                 help="The most brackets that may be open at once; more is an error."),
-    click.option("--mode", type=click.Choice(["error", "append", "overwrite"]), default="error",
-                 show_default=True, help="What to do where DEST holds a finished dataset."),
-    click.option("--restart", is_flag=True,
-                 help="Discard an unfinished run in DEST and begin anew."),
-    click.option("--strict", "is_strict", is_flag=True,
-                 help="Fail at the first value that does not fit its column."),
-    click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
-    click.option("--quiet", is_flag=True, help="Show no progress."),
-    click.option("-v", "--verbose", is_flag=True, help="Show every page."),
-)  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -116,69 +64,65 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("dest")
-@_options(
-    click.option("--account", "accounts", metavar="ID", multiple=True, required=True,
+@options(
+    click.option("--account", "accounts", metavar="ID", multiple=True,
                  help="Integrated account to read; may repeat."),
-    click.option("--product", type=click.Choice(PRODUCTS),
-                 help="Product to list; Microsoft 365 accounts need it."),
-    click.option("--organization-id", metavar="ID",
-                 help="Organization; Cisco Meraki, ClickUp and GitHub accounts need it."),
-    click.option("--limit", type=int, metavar="N", help="Records a page."),
-    click.option("--ignore-limit", is_flag=True, help="Ask for everything in one body."),
-    click.option("--key-by", metavar="FIELD", help="Ask for an object keyed by this field."),
-    click.option("--exclude-field", "exclude_fields", metavar="F", multiple=True,
-                 help="Field to leave out; may repeat."),
-    click.option("--ignore-remote-data", is_flag=True, help="Leave remote_data out."),
-    click.option("--remote-query", "remote_query", metavar="K=V", multiple=True,
-                 help="Parameter for the remote API, K or K[SUB] or K[]; may repeat."),
-    click.option("--query", "query", metavar="K=V", multiple=True,
-                 help="Any further unified parameter, e.g. updated_at[gt]=2026-01-01; may repeat."),
-    click.option("--response-format", type=click.Choice(RESPONSE_FORMATS), default="stream",
-                 show_default=True, help="What the API is asked to send."),
-    click.option("--base-url", metavar="URL", envvar="TRUTO_API_BASE_URL",
-                 default="https://api.truto.one", show_default=True, show_envvar=True,
-                 help="Where the API is."),
-    click.option("--allow-http", is_flag=True, help="Let the token travel unencrypted."),
-    click.option("--token-file", type=click.Path(), metavar="F",
-                 help="File with the API token; otherwise TRUTO_API_TOKEN holds it."),
-    click.option("--rate-limit", default="50/10s", show_default=True, metavar="N/Ss|none",
-                 help="The account's rate limit, or no pacing."),
+    click.option("--accounts-file", metavar="F|-",
+                 help="File of accounts: ids, or CSV or JSON lines with options of their own."),
+    click.option("--all-accounts", is_flag=True,
+                 help="Read all accounts that Truto lists as active and not blocked."),
+    *account_filters,
+    *request_options,
+    *connection_options,
+    click.option("--concurrency", type=int, metavar="N",
+                 help="Pages under way at once; by default what memory and limits allow."),
+    click.option("--without-failed", is_flag=True,
+                 help="End the run though accounts failed, and leave them out."),
 )  # fmt: skip
-@_job_options
-def export(dest: str, accounts: tuple[str, ...], **given: Any) -> None:
+@job_options
+def export(dest: str, **given: Any) -> None:
     """Land accounts' licenses in DEST as Parquet.
 
-    Run the same command again to go on with a run that was interrupted.
+    Run the same command again to go on with a run that was interrupted, or with the accounts that
+    failed.
     """
-    from streamlic.client import Connection
-    from streamlic.credentials import TokenSource
     from streamlic.job import export_async
-    from streamlic.pacing import parse_rate_limit
+    from streamlic.summary import AccountsFailed
 
-    shared = {
-        name: given[name]
-        for name in ("product", "organization_id", "limit", "ignore_limit", "key_by",
-                     "exclude_fields", "ignore_remote_data", "response_format")
-    }  # fmt: skip
-    requests = [
-        LicensesRequest(
-            account=account,
-            remote_query=parse_remote_query(given["remote_query"]),
-            query=tuple(split_assignment(text, "--query") for text in given["query"]),
-            **shared,
-        )
-        for account in accounts
-    ]
+    requests = requests_named(given)
     options = _job(given, is_raw=given["response_format"] == "raw")
-    token = given["token_file"]
-    connection = Connection(
-        TokenSource.from_file(token) if token else TokenSource.from_environment(),
-        base_url=given["base_url"],
-        allow_http=given["allow_http"],
-        rate_limit=parse_rate_limit(given["rate_limit"]),
-    )
-    job = export_async(dest, requests, connection, options, _progress(given))
-    _finish(_run(job), dest, given)
+    connection = connection_named(given)
+    all_of = None
+    if given["all_accounts"]:
+        all_of = {"integration": given["integration"], "tenant": given["tenant"]}
+        requests = _run(requests_of_all(given, connection))  # Its limits know of them.
+    job = export_async(dest, requests, connection, options, _progress(given), all_of=all_of)
+    try:
+        summary = _run(job)
+    except AccountsFailed as failed:
+        _show(failed.summary, dest, given)
+        raise
+    _finish(summary, dest, given)
+
+
+@cli.command()
+@options(
+    *account_filters,
+    *connection_options,
+    click.option("--json", "as_json", is_flag=True, help="Print the accounts as one JSON object."),
+)
+def accounts(**given: Any) -> None:
+    """List the integrated accounts of the token's environment, and which cannot be read now."""
+    found = _run(accounts_found(given, connection_named(given)))
+    if given["as_json"]:
+        shown = [{**asdict(one), "readable": one.why_not is None} for one in found]
+        click.echo(json.dumps({"accounts": shown}))
+        return
+    for one in found:
+        facts = f"{one.integration or '-':20} {one.tenant_id or '-':20}"
+        click.echo(f"{one.id:36}  {facts} {one.why_not or 'active'}")
+    unreadable = sum(one.why_not is not None for one in found)
+    click.echo(f"{len(found):,} account(s), {unreadable:,} of which cannot be read now", err=True)
 
 
 @cli.command()
@@ -192,10 +136,10 @@ def export(dest: str, accounts: tuple[str, ...], **given: Any) -> None:
 )
 @click.option("--account", metavar="ID", help="Integrated account that the body came from.")
 @click.option("--raw", "is_raw", is_flag=True, help="Keep each record whole, as a raw export does.")
-@_job_options
+@job_options
 def convert(source: str, dest: str, account: str | None, **given: Any) -> None:
     """Land a body that is at hand, a file or - for standard input, in DEST as Parquet."""
-    from streamlic.job import convert_async
+    from streamlic.conversion import convert_async
 
     if account is not None:
         account = LicensesRequest(account=account).account
@@ -268,7 +212,9 @@ def inspect(dest: str, as_json: bool) -> None:
         click.echo(json.dumps({"dest": dest, "runs": runs}))
         return
     for run in runs:
+        left = run["accounts"] - run["accounts_done"]
         state = "complete" if run["complete"] else "unfinished: run the same export again"
+        state += f", without {left} account(s)" if run["complete"] and left else ""
         click.echo(f"run {run['run']}, begun {run['started_at']}: {state}")
         click.echo(
             f"  {run['rows']:,} rows in {run['parts']} part file(s), {run['bytes'] / 1e6:,.1f} MB, "
@@ -296,7 +242,7 @@ def schema(as_json: bool) -> None:
 
 
 @cli.command()
-@_options(
+@options(
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
                  help="Port to listen on; 0 takes a free one."),
@@ -307,6 +253,13 @@ def schema(as_json: bool) -> None:
                  help="Records a page where no limit is asked for."),
     click.option("--latency-ms", type=click.FloatRange(0), default=0, show_default=True,
                  help="Milliseconds before each answer."),
+    click.option("--accounts", "count", type=click.IntRange(1), metavar="N",
+                 help="Accounts that exist and are listed; any account does by default."),
+    click.option("--sizes", type=click.Choice(["equal", "power-law"]), default="equal",
+                 show_default=True, help="Whether a few accounts have far more than --records."),
+    click.option("--unwell", "unwell_share", type=click.FloatRange(0, 1), default=0,
+                 show_default=True, metavar="SHARE",
+                 help="Share of the accounts that are blocked or have to be connected again."),
     click.option("--token", metavar="T", help="Token to demand; none by default."),
     click.option("--rate-limits", is_flag=True, help="Enforce both of Truto's rate limits."),
     click.option("--integration", type=click.Choice(["generic", "microsoft365", "github"]),
@@ -314,14 +267,24 @@ def schema(as_json: bool) -> None:
     click.option("--partial", "is_partial", is_flag=True, help="Call every answer partial."),
     click.option("--compress", is_flag=True, help="Compress bodies as the client accepts."),
 )  # fmt: skip
-def emulate(host: str, port: int, **given: Any) -> None:
+def emulate(
+    host: str, port: int, count: int | None, sizes: str, unwell_share: float, **given: Any
+) -> None:
     """Run a Truto API on this machine, for demos, tests and benchmarks.
 
     Its first line of output is its URL. It ends at SIGINT or SIGTERM.
     """
-    from streamlic.emulator import EmulatorConfig, serve
+    from streamlic.emulator import EmulatorConfig, emulated_accounts, serve
 
-    asyncio.run(serve(EmulatorConfig(**given), host=host, port=port, on_ready=click.echo))
+    known = count and emulated_accounts(
+        count,
+        seed=given["seed"],
+        records=given["records"],
+        sizes=sizes,
+        unwell_share=unwell_share,
+    )
+    config = EmulatorConfig(accounts=known or None, **given)
+    asyncio.run(serve(config, host=host, port=port, on_ready=click.echo))
 
 
 @cli.command()
@@ -358,7 +321,11 @@ def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
     names = ("rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
              "max_record_bytes", "max_depth", "mode", "restart", "is_strict")  # fmt: skip
     return JobOptions(
-        is_raw=is_raw, is_lines=given.get("is_lines"), **{name: given[name] for name in names}
+        is_raw=is_raw,
+        is_lines=given.get("is_lines"),
+        concurrency=given.get("concurrency"),
+        without_failed=given.get("without_failed", False),
+        **{name: given[name] for name in names},
     )
 
 
@@ -423,6 +390,7 @@ def main() -> NoReturn:
     except click.exceptions.Abort:
         code = 128 + signal.SIGINT
     except StreamlicError as error:
+        sys.stdout.flush()
         click.echo(f"streamlic: {error}", err=True)
         code = error.exit_code
     except Interrupted as interrupted:

@@ -11,13 +11,14 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import tenacity
@@ -40,7 +41,14 @@ from streamlic.errors import (
     TransportError,
     UsageError,
 )
-from streamlic.pacing import ACCOUNT_RATE_LIMIT, Pacing, ProgressWatch, RateLimit, RetryPolicy
+from streamlic.pacing import (
+    ACCOUNT_RATE_LIMIT,
+    Pacing,
+    ProgressWatch,
+    RateLimit,
+    RetryPolicy,
+    Turn,
+)
 from streamlic.request import LICENSES_PATH, LicensesRequest
 
 __all__ = ["DEFAULT_BASE_URL", "Connection", "Page", "Retry", "Timeouts"]
@@ -49,6 +57,7 @@ _START_BYTES = 65_536
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
 _READ_BUFFER_BYTES = 256 * 1024
+_MAX_LIST_BYTES = 64 << 20
 _HOPELESS = (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL)
 
 
@@ -73,11 +82,12 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Retry:
-    """One more attempt is due: why, after how many, and in how many seconds."""
+    """One more attempt is due: why, after how many, in how many seconds, and for whom if told."""
 
     error: BaseException
     attempt: int
     wait_seconds: float
+    account: str | None = None
 
 
 class Connection:
@@ -97,8 +107,12 @@ class Connection:
         self._source = token
         self._token = token.read()
         self._timeouts = timeouts or Timeouts()
-        self._policy = retry or RetryPolicy()
-        self._pacing = Pacing(rate_limit)
+        self.policy = retry or RetryPolicy()
+        """How often a page is asked for, and how long is waited in between."""
+        self.pacing = Pacing(rate_limit)
+        """When the next request may go."""
+        self.read_buffer_bytes = _READ_BUFFER_BYTES
+        """The bytes of each page that may wait to be read; to be set before it is entered."""
         self._session: aiohttp.ClientSession | None = None
         self.retries = 0
         """How often a page was asked for again."""
@@ -110,8 +124,9 @@ class Connection:
         trace.on_request_headers_sent.append(self._on_sent)
         self._session = aiohttp.ClientSession(
             trace_configs=[trace],
+            connector=aiohttp.TCPConnector(limit=0),  # Who asks bounds how many are under way.
             auto_decompress=False,
-            read_bufsize=_READ_BUFFER_BYTES,
+            read_bufsize=self.read_buffer_bytes,
             timeout=aiohttp.ClientTimeout(
                 total=None,
                 sock_connect=self._timeouts.connect_seconds,
@@ -139,7 +154,7 @@ class Connection:
 
         def is_worth_it(state: tenacity.RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
-            wait = self._policy.wait_seconds(error, state.attempt_number) if error else None
+            wait = self.policy.wait_seconds(error, state.attempt_number) if error else None
             waits[:] = [] if wait is None else [wait]
             return wait is not None
 
@@ -158,12 +173,46 @@ class Connection:
         )
 
     @asynccontextmanager
-    async def page(self, request: LicensesRequest) -> AsyncIterator[Page]:
+    async def page(self, request: LicensesRequest, turn: Turn | None = None) -> AsyncIterator[Page]:
         """Send one request and give its page. Left early, the page's connection is closed.
 
-        Raises the ApiError that the answer means, or TransportError where none came.
+        ``turn`` is what ``pacing`` gave for it; without one it waits until it may go. Raises the
+        ApiError that the answer means, or TransportError where none came.
         """
-        response, token = await self._answer(request)
+        url = self._url(LICENSES_PATH, request.query_string())
+        async with self._opened(url, request.account, turn) as page:
+            yield page
+
+    async def get_json(self, path: str, query: str) -> dict[str, Any]:
+        """Ask for a small body, that of one of Truto's own lists, and return it.
+
+        ``query`` is encoded. Raises what ``page`` raises; TransportError too for a body that is no
+        JSON object.
+        """
+        body = bytearray()
+        async with (
+            self._opened(self._url(path, query), "", None) as page,
+            aclosing(page.chunks()) as chunks,
+        ):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > _MAX_LIST_BYTES:
+                    raise TransportError(f"{path}: expected a list, got more than 64 MiB")
+        try:
+            value = json.loads(body)
+        except ValueError as error:
+            raise TransportError(f"{path}: expected JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise TransportError(f"{path}: expected an object, got {type(value).__name__}")
+        return value
+
+    def _url(self, path: str, query: str) -> URL:
+        url = self._base.with_path(self._base.path.rstrip("/") + path)
+        return URL(f"{url}?{query}", encoded=True)
+
+    @asynccontextmanager
+    async def _opened(self, url: URL, account: str, turn: Turn | None) -> AsyncIterator[Page]:
+        response, token = await self._answer(url, account, turn)
         try:
             page = self._page(response, token)
             if page.content_type in PAGES_OF_PEOPLE:
@@ -177,20 +226,21 @@ class Connection:
         finally:
             response.close()  # Of a body that was read to its end nothing is left to close.
 
-    async def _answer(self, request: LicensesRequest) -> tuple[aiohttp.ClientResponse, str]:
+    async def _answer(
+        self, url: URL, account: str, turn: Turn | None
+    ) -> tuple[aiohttp.ClientResponse, str]:
         """Return the answer with status 200, its body still to come, and the token it took."""
-        url = self._base.with_path(self._base.path.rstrip("/") + LICENSES_PATH)
-        url = URL(f"{url}?{request.query_string()}", encoded=True)
         token, is_read_again, redirects = self._token, False, 0
         while True:
-            response = await self._send(url, request.account, token)
+            response = await self._send(url, token, turn or await self._turn(account))
+            turn = None
             if response.status == 200:
                 return response, token
             if response.status in _REDIRECTS:
                 redirects += 1
                 url = self._redirected(response, url, token, redirects)
                 continue
-            error = await self._error(response, request.account, token)
+            error = await self._error(response, account, token)
             if not isinstance(error, AuthenticationError) or is_read_again:
                 raise error
             token, is_read_again = self._token_after(token, error), True
@@ -205,29 +255,32 @@ class Connection:
             raise error
         return self._token
 
-    async def _send(self, url: URL, account: str, token: str) -> aiohttp.ClientResponse:
+    async def _turn(self, account: str) -> Turn:
+        """Wait until a request of this account may go."""
+        # Only time passes here: there is no event that could be waited for.
+        while (delay := self.pacing.delay(account, time.monotonic())) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(delay)
+        return self.pacing.take_turn(account, time.monotonic())
+
+    async def _send(self, url: URL, token: str, turn: Turn) -> aiohttp.ClientResponse:
         if self._session is None:
             raise UsageError("a connection has to be entered first: async with connection")
-        # Only time passes here: there is no event that could be waited for.
-        while (delay := self._pacing.delay(account, time.monotonic())) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(delay)
-        recorded = time.monotonic()
-        self._pacing.record(account, recorded)
         with _translated(token):
             async with asyncio.timeout(self._timeouts.answer_seconds):
                 response = await self._session.get(
                     url,
                     allow_redirects=False,
                     headers={"Authorization": f"Bearer {token}"},
-                    trace_request_ctx=(account, recorded),
+                    trace_request_ctx=turn,
                 )
-        self._pacing.observe(account, response.headers, time.monotonic())
+        now = time.monotonic()
+        self.pacing.answered(turn, now)
+        self.pacing.observe(turn.account, response.headers, now)
         return response
 
     async def _on_sent(self, _: object, context: SimpleNamespace, __: object) -> None:
         """Tell ``pacing`` when a request went, which connecting, or a new try, had put off."""
-        account, recorded = context.trace_request_ctx
-        self._pacing.sent(account, recorded, time.monotonic())
+        self.pacing.sent(context.trace_request_ctx, time.monotonic())
 
     async def _error(self, response: aiohttp.ClientResponse, account: str, token: str) -> ApiError:
         """Read what an error answer says, and let those wait whom it concerns."""
@@ -244,11 +297,12 @@ class Connection:
             now=datetime.now(UTC),
         )
         if isinstance(error, RateLimited) and error.retry_after_seconds:
-            self._pacing.penalize(
+            self.pacing.penalize(
                 account,
                 error.retry_after_seconds,
                 time.monotonic(),
-                is_vendors=error.fault is Fault.VENDOR,
+                is_accounts=error.fault is Fault.VENDOR
+                or self.pacing.is_accounts_tier(response.headers),
             )
         return error
 

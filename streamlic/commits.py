@@ -39,7 +39,7 @@ _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _PART_NUMBER = re.compile(r"([0-9]{6,})\.parquet")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ResumePoint:
     """How far an account has come: where it goes on, and what is committed of it so far."""
 

@@ -2,7 +2,8 @@
 
 Rules:
 1. An account's resume point moves on when the writer has its whole page; then, and only then.
-2. A commit covers whole pages only. It follows a full part file, or ``commit_seconds``, or the end.
+2. A commit covers whole pages only, of however many accounts. It follows when they fill a part
+   file, or ``commit_seconds``, or the end. Pages in progress wait for the next.
 3. One thread at a time calls; what failed leaves the writer in doubt, and nothing is to follow but
    ``close`` without keeping the pages.
 """
@@ -10,11 +11,13 @@ Rules:
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
 from streamlic.commits import ResumePoint, Run
-from streamlic.dataset import DatasetWriter
+from streamlic.dataset import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
 from streamlic.job_options import JobOptions
 
@@ -22,10 +25,9 @@ from streamlic.job_options import JobOptions
 class Committer:
     """Takes one run's pages, writes them, and commits what is due."""
 
-    def __init__(self, run: Run, options: JobOptions) -> None:
+    def __init__(self, run: Run, options: JobOptions, *, large_pages: int = 1) -> None:
         self._run = run
         self._commit_seconds = options.commit_seconds
-        self._account: str | None = None
         self._moved: dict[str | None, ResumePoint] = {}
         self._committed_at = time.monotonic()
         self._writer = DatasetWriter(
@@ -36,7 +38,10 @@ class Committer:
             has_account=True,
             exported_at=run.started_at,
             first_number=run.next_part_number(),
-            options=options.write_options,
+            options=replace(
+                options.write_options,
+                page_row_group_bytes=options.write_options.page_row_group_bytes // large_pages,
+            ),
         )
 
     @property
@@ -44,31 +49,24 @@ class Committer:
         """The bytes of all part files that were closed."""
         return self._writer.bytes_written
 
-    def begin_page(self, account: str | None) -> None:
-        """Begin a page of this account's rows; one that was not ended is abandoned."""
-        self._account = account
-        self._writer.begin_page(account)
+    def take_whole(
+        self, batch: pa.RecordBatch | None, pages: Sequence[tuple[str | None, Envelope]]
+    ) -> None:
+        """Take small pages that are whole, their rows one page's after the other's in one batch."""
+        if batch:
+            self._writer.write_whole(batch, [(account, page.rows) for account, page in pages])
+        for account, envelope in pages:
+            self._move_on(account, envelope)
+        self._commit_if_due()
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Take a batch of the page in progress."""
-        self._writer.write(batch)
+    def begin_page(self, account: str | None) -> CommittedPage:
+        """Begin a large page of this account's rows."""
+        return CommittedPage(self, account, self._writer.open_page(account))
 
-    def end_page(self, envelope: Envelope) -> None:
-        """Give the page in progress, which is whole, to the next commit; commit if one is due."""
-        self._writer.end_page()
-        before = self._moved.get(self._account) or self._run.point(self._account)
-        is_partial = envelope.is_partial_response or envelope.next_link is not None
-        self._moved[self._account] = ResumePoint(
-            cursor=envelope.next_cursor or None,
-            is_done=not envelope.next_cursor,
-            rows=before.rows + envelope.rows,
-            rescued=before.rescued + envelope.rescued,
-            pages=before.pages + 1,
-            is_partial=before.is_partial or is_partial,
-        )
-        waited = time.monotonic() - self._committed_at
-        if self._writer.is_full or waited >= self._commit_seconds:
-            self._commit()
+    def end_page(self, account: str | None, envelope: Envelope) -> None:
+        """Take a large page, which the writer has, for whole."""
+        self._move_on(account, envelope)
+        self._commit_if_due()
 
     def complete(self) -> None:
         """Promise what is whole, and that the run is complete."""
@@ -78,10 +76,26 @@ class Committer:
         """End; ``keeps_pages`` commits the pages that are whole."""
         try:
             if keeps_pages:
-                self._writer.abandon_page()
                 self._commit()
         finally:
             self._writer.discard()
+
+    def _move_on(self, account: str | None, envelope: Envelope) -> None:
+        before = self._moved.get(account) or self._run.point(account)
+        is_partial = envelope.is_partial_response or envelope.next_link is not None
+        self._moved[account] = ResumePoint(
+            cursor=envelope.next_cursor or None,
+            is_done=not envelope.next_cursor,
+            rows=before.rows + envelope.rows,
+            rescued=before.rescued + envelope.rescued,
+            pages=before.pages + 1,
+            is_partial=before.is_partial or is_partial,
+        )
+
+    def _commit_if_due(self) -> None:
+        waited = time.monotonic() - self._committed_at
+        if self._writer.is_full or waited >= self._commit_seconds:
+            self._commit()
 
     def _commit(self, *, is_complete: bool = False) -> None:
         files = self._writer.finish(with_empty=is_complete and not self._run.files)
@@ -89,3 +103,25 @@ class Committer:
             self._run.commit(files, self._moved, is_complete=is_complete)
             self._moved = {}
         self._committed_at = time.monotonic()
+
+
+class CommittedPage:
+    """A large page on its way to a commit: batches, then the end, or none."""
+
+    def __init__(self, committer: Committer, account: str | None, page: PageWriter) -> None:
+        self._committer = committer
+        self._account = account
+        self._page = page
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take a batch."""
+        self._page.write(batch)
+
+    def end(self, envelope: Envelope) -> None:
+        """Give the page, which is whole, to the next commit; commit if one is due."""
+        self._page.end()
+        self._committer.end_page(self._account, envelope)
+
+    def abandon(self) -> None:
+        """Forget the page; it will be fetched again."""
+        self._page.abandon()

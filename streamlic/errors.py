@@ -8,13 +8,13 @@ token.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
 
 
 class StreamlicError(Exception):
     """The base of every error that streamlic raises on purpose."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code = 1
 
 
 # The caller's fault

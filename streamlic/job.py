@@ -6,31 +6,42 @@ Rules:
 2. A page that fails is abandoned whole and asked for again.
 3. A commit covers whole pages only. It follows a full part file, or ``commit_seconds``, or the end,
    whatever the end is: what was whole when a run was interrupted or failed is kept.
-4. The next page is asked for when this one is decoded and right, and before it is encoded.
+4. An account's next page is asked for when this one is decoded and right, and before it is encoded.
+5. An account that fails is left for the next run; the others go on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, BinaryIO
+from functools import partial
+from itertools import islice, pairwise
+from typing import Any
 
-from streamlic.client import Connection
+from streamlic.client import Connection, Retry
 from streamlic.commits import Run
 from streamlic.committer import Committer
 from streamlic.decoder import Decoder, Envelope, engine_named
-from streamlic.errors import ApiError, DecodeError, PageMismatch, TransportError, UsageError
+from streamlic.dispatch import Bounds, Dispatch, Listing, listings_of
+from streamlic.errors import (
+    ApiError,
+    DecodeError,
+    PageMismatch,
+    StreamlicError,
+    TransportError,
+    UsageError,
+)
 from streamlic.job_options import JobOptions
-from streamlic.page_checks import Cursors, check_count
+from streamlic.pacing import Turn
+from streamlic.page_checks import check_count
 from streamlic.pipeline import Pipeline
-from streamlic.request import LicensesRequest
+from streamlic.request import LicensesRequest, identity_of
 from streamlic.runs import open_run
 from streamlic.store import LocalStore
-from streamlic.summary import AccountSummary, OnProgress, Progress, Summary
+from streamlic.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
 
-_READ_BYTES = 256 * 1024
 _OTHERS_FAULTS = (
     ApiError,
     TransportError,
@@ -40,22 +51,28 @@ _OTHERS_FAULTS = (
     asyncio.CancelledError,
 )
 """What ends a run without casting doubt on what the writer holds: whole pages are then kept."""
+_SLOWEST = 3
+_TICK_SECONDS = 1.0
 
 
-class _Job:
+class Job:
     """One run on its way: the pipeline to its commits, and the progress."""
 
     def __init__(self, run: Run, options: JobOptions, on_progress: OnProgress | None) -> None:
         self.run = run
         self.options = options
-        self.progress = Progress(resumed_rows=run.rows)
+        self.progress = Progress(resumed_rows=run.rows, accounts=len(run.accounts))
         self.engine = engine_named(options.engine)
         self._on_progress = on_progress
-        self._committer = Committer(run, options)
+        accounts = len(run.accounts)
+        large_pages = options.large_pages_at_once(accounts)
+        self._committer = Committer(run, options, large_pages=large_pages)
         self._pipeline = Pipeline(
             self._committer,
-            chunk_bytes=options.chunk_queue_bytes,
+            chunk_bytes=options.chunk_queue_bytes // large_pages,
             batch_bytes=options.batch_queue_bytes,
+            whole_bytes=options.whole_bytes(accounts),
+            streams=large_pages,
         )
 
     def told(self, **changes: Any) -> None:
@@ -68,16 +85,17 @@ class _Job:
     async def read_page(
         self,
         account: str | None,
-        decoder: Decoder,
+        open_decoder: Callable[[], Decoder],
         chunks: AsyncGenerator[bytes, None],
         check: Callable[[Envelope], None],
+        on_large: Callable[[], None] | None = None,
     ) -> Envelope:
         """Decode one page and have it encoded; ``check`` may still refuse it in between."""
-        envelope = await self._pipeline.take_page(account, decoder, chunks, check)
+        envelope = await self._pipeline.take_page(account, open_decoder, chunks, check, on_large)
         self.progress.pages += 1
         self.progress.rows += envelope.rows
         self.progress.rescued += envelope.rescued
-        self.told(account=account, retry=None)
+        self.progress.account = account
         return envelope
 
     async def complete(self) -> None:
@@ -90,34 +108,23 @@ class _Job:
         self._pipeline.close()
         self._committer.close(keeps_pages=keeps_pages and self._pipeline.failure is None)
 
-    def summary(self, *, started: float, retries: int, bytes_received: int) -> Summary:
+    def summary(
+        self,
+        *,
+        started: float,
+        retries: int,
+        bytes_received: int,
+        failed: Mapping[str, StreamlicError] | None = None,
+    ) -> Summary:
         """Sum up what is committed."""
-        accounts = [
-            AccountSummary(
-                account=account,
-                rows=point.rows,
-                rescued=point.rescued,
-                pages=point.pages,
-                partial_response=point.is_partial,
-                complete=point.is_done,
-            )
-            for account, point in ((one, self.run.point(one)) for one in self.run.accounts)
-        ]
-        return Summary(
-            run=self.run.id,
-            complete=self.run.is_complete,
-            resumed=self.run.is_resumed,
-            rows=self.run.rows,
-            rescued=sum(one.rescued for one in accounts),
-            pages=sum(one.pages for one in accounts),
-            parts=len(self.run.files),
+        return Summary.of(
+            self.run,
+            failed or {},
             bytes_received=bytes_received,
             bytes_written=self._committer.bytes_written,
             seconds=round(time.monotonic() - started, 3),
             engine=self.engine,
-            partial_response=any(one.partial_response for one in accounts),
             retries=retries,
-            accounts=accounts,
         )
 
 
@@ -127,124 +134,149 @@ async def export_async(
     connection: Connection,
     options: JobOptions | None = None,
     on_progress: OnProgress | None = None,
+    *,
+    all_of: Mapping[str, Any] | None = None,
 ) -> Summary:
-    """Land the licenses of each request's account in ``dest``; one account after the other.
+    """Land the licenses of each request's account in ``dest``, of many accounts at once.
 
-    The requests must differ in nothing but their accounts. Goes on with an unfinished run of the
-    same requests. Raises the StreamlicError that ended it; what is whole until then is committed.
+    Goes on with an unfinished run of the same requests. ``all_of`` says that the requests are for
+    all accounts of that description, however many these are now: a run that is gone on with keeps
+    those it began with. Raises the StreamlicError that ended it; where there are several accounts
+    and some failed, AccountsFailed, when all the others are done. What is whole is committed.
     """
     options = options or JobOptions()
-    requests = list(requests)
+    requests = sorted(requests, key=lambda request: request.account)
     _check_requests(requests)
     store = LocalStore(dest)
     started = time.monotonic()
     with store.lock():
         run = open_run(
             store,
-            request={**requests[0].identity(), **options.identity()},
+            request={
+                **identity_of(requests),
+                **options.identity(),
+                **({"all_of": dict(all_of)} if all_of is not None else {}),
+            },
             accounts=[request.account for request in requests],
             mode=options.mode,
             restart=options.restart,
+            keeps_accounts=all_of is not None,
         )
-        job = _Job(run, options, on_progress)
+        job = Job(run, options, on_progress)
+        export = _Export(job, connection)
         keeps_pages = False
         try:
+            connection.read_buffer_bytes = options.read_buffer_bytes(len(run.accounts))
             async with connection:
-                for request in requests:
-                    await _export_account(job, connection, request)
+                await export.run(requests)
+            if not export.failed or options.without_failed:
                 await job.complete()
+            keeps_pages = True
         except _OTHERS_FAULTS:
             keeps_pages = True
             raise
         finally:
             job.close(keeps_pages=keeps_pages)
-    received = connection.bytes_received
-    return job.summary(started=started, retries=connection.retries, bytes_received=received)
+    summary = job.summary(
+        started=started,
+        retries=connection.retries,
+        bytes_received=connection.bytes_received,
+        failed=export.failed,
+    )
+    if export.failed:
+        raise _failure(summary, export.failed)
+    return summary
 
 
-async def _export_account(job: _Job, connection: Connection, request: LicensesRequest) -> None:
-    point = job.run.point(request.account)
-    params = None if point.is_done else replace(request, next_cursor=point.cursor)
-    cursors = Cursors()
-    job.told(account=request.account)
-    while params:
-        envelope = await _export_page(job, connection, params, cursors)
-        params = params.after(envelope.next_cursor)  # the arrow back
+class _Export:
+    """The accounts of a run that are left, and what becomes of them."""
 
-
-async def _export_page(
-    job: _Job, connection: Connection, params: LicensesRequest, cursors: Cursors
-) -> Envelope:
-    def check(envelope: Envelope) -> None:
-        check_count(envelope)
-        cursors.check(params.next_cursor, envelope.next_cursor)
-
-    async for attempt in connection.attempts(lambda retry: job.told(retry=retry)):
-        with attempt:
-            async with connection.page(params) as page:
-                is_lines = page.is_lines
-                if job.options.is_lines is not None:
-                    page.check(is_lines=job.options.is_lines)
-                decoder = job.options.open_decoder(is_lines=is_lines)
-                envelope = await job.read_page(params.account, decoder, page.chunks(), check)
-                job.progress.bytes_received = connection.bytes_received
-                return envelope
-    raise AssertionError  # attempts() ends with a return or an error
-
-
-async def convert_async(
-    source: BinaryIO,
-    dest: str,
-    *,
-    account: str | None = None,
-    name: str = "-",
-    options: JobOptions | None = None,
-    on_progress: OnProgress | None = None,
-) -> Summary:
-    """Land one body that is at hand, read from ``source``, in ``dest``; ``name`` identifies it."""
-    options = options or JobOptions()
-    store = LocalStore(dest)
-    started = time.monotonic()
-    received = 0
-
-    async def chunks() -> AsyncGenerator[bytes, None]:
-        nonlocal received
-        while chunk := await asyncio.to_thread(source.read, _READ_BYTES):
-            received += len(chunk)
-            job.progress.bytes_received = received
-            job.told()
-            yield chunk
-
-    with store.lock():
-        run = open_run(
-            store,
-            request={"source": name, **options.identity()},
-            accounts=[account],
-            mode=options.mode,
-            restart=options.restart,
+    def __init__(self, job: Job, connection: Connection) -> None:
+        self._job = job
+        self._connection = connection
+        pages = job.options.pages_at_once(len(job.run.accounts))
+        self._dispatch = Dispatch(
+            connection,
+            self._read_page,
+            Bounds(pages, max(pages // 2, 1)),
+            self._tell,
         )
-        job = _Job(run, options, on_progress)
+        job.progress.slowest = self._slowest
+
+    @property
+    def failed(self) -> dict[str, StreamlicError]:
+        """Why each account that failed did."""
+        return self._dispatch.failed
+
+    async def run(self, requests: list[LicensesRequest]) -> None:
+        """Read all pages that the run has not."""
+        known = {request.account: request for request in requests}
+        points = {account or "": self._job.run.point(account) for account in self._job.run.accounts}
+        left = listings_of(
+            (known.get(account) or replace(requests[0], account=account), point.cursor, point.pages)
+            for account, point in points.items()
+            if not point.is_done
+        )
+        self._job.progress.accounts_done = self._done_before = len(points) - len(left)
+        self._job.told()
+        ticking = asyncio.create_task(self._tick())
         try:
-            if not job.run.point(account).is_done:
-                await job.read_page(account, options.open_decoder(), chunks(), _is_all)
-            await job.complete()
+            await self._dispatch.run(left)
         finally:
-            job.close(keeps_pages=False)
-    return job.summary(started=started, retries=0, bytes_received=received)
+            ticking.cancel()
+
+    async def _tick(self) -> None:
+        """Tell who watches now and then, though no page may end for long."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            self._tell(None)
+
+    async def _read_page(self, listing: Listing, turn: Turn) -> bool:
+        params = listing.request
+
+        def check(envelope: Envelope) -> None:
+            check_count(envelope)
+            listing.cursors.check(params.next_cursor, envelope.next_cursor)
+
+        def on_large() -> None:
+            listing.is_large = True
+
+        job, connection = self._job, self._connection
+        listing.is_large = False
+        async with connection.page(params, turn) as page:
+            if job.options.is_lines is not None:
+                page.check(is_lines=job.options.is_lines)
+            opened = partial(job.options.open_decoder, is_lines=page.is_lines)
+            envelope = await job.read_page(params.account, opened, page.chunks(), check, on_large)
+        return listing.move_on(envelope.next_cursor, envelope.rows)
+
+    def _tell(self, retry: Retry | None) -> None:
+        self._job.told(
+            retry=retry or self._job.progress.retry,
+            accounts_done=self._done_before + self._dispatch.done,
+            accounts_failed=len(self.failed),
+            bytes_received=self._connection.bytes_received,
+        )
+
+    def _slowest(self) -> list[UnderWay]:
+        now = time.monotonic()
+        return [
+            UnderWay(one.account, one.pages, now - one.begun_at)
+            for one in islice(self._dispatch.under_way.values(), _SLOWEST)
+        ]
+
+
+def _failure(summary: Summary, failed: Mapping[str, StreamlicError]) -> StreamlicError:
+    """Return the error of a run of which accounts failed: its own where there is one account."""
+    if len(summary.accounts) == 1:
+        [error] = failed.values()
+        return error
+    return AccountsFailed(summary, failed)
 
 
 def _check_requests(requests: list[LicensesRequest]) -> None:
     if not requests:
         raise UsageError("expected at least one account (--account)")
-    accounts = [request.account for request in requests]
-    doubled = {account for account in accounts if accounts.count(account) > 1}
-    if doubled:
-        raise UsageError(f"an account is given twice: {min(doubled)} (--account)")
-    if any(request.identity() != requests[0].identity() for request in requests):
-        raise UsageError("the requests of one export may differ in their accounts only")
-
-
-def _is_all(envelope: Envelope) -> None:
-    """Take a body at hand for the whole listing: there is nobody to ask for the next page."""
-    check_count(envelope)
-    envelope.next_cursor = None
+    for one, other in pairwise(requests):
+        if one.account == other.account:
+            raise UsageError(f"an account is given twice: {one.account} (--account)")

@@ -10,18 +10,26 @@ import pyarrow as pa
 from streamlic.dataset import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
+from streamlic.pacing import TOKEN_RATE_LIMIT
 from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
 
 _MIB = 1 << 20
 MIN_MEMORY_BYTES = 128 * _MIB
+_PAGE_BYTES = 4 * _MIB
+_LARGE_PAGE_BYTES = 64 * _MIB
+_MOST_LARGE = 8
+_WHOLE_BYTES = 128 * 1024
+_READ_BUFFER_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
     """How a job decodes and writes, whatever its source.
 
-    ``memory_bytes`` is the whole process's aim. Row groups, held pages and the queues between
-    network, decoding and encoding take their shares of it.
+    ``concurrency`` is how many pages may be under way at once, each of another account; by default
+    as many as memory allows. ``without_failed`` ends a run though accounts failed.
+    ``memory_bytes`` is the whole process's aim. Row groups, held pages, pages under way and the
+    queues between network, decoding and encoding take their shares of it.
     """
 
     engine: str = "auto"
@@ -37,6 +45,8 @@ class JobOptions:
     compression: str = "zstd"
     mode: str = "error"
     restart: bool = False
+    concurrency: int | None = None
+    without_failed: bool = False
 
     def __post_init__(self) -> None:
         if self.memory_bytes < MIN_MEMORY_BYTES:
@@ -44,6 +54,8 @@ class JobOptions:
                 f"expected at least {MIN_MEMORY_BYTES >> 20}MiB of memory, "
                 f"got {self.memory_bytes >> 20}MiB (--memory)"
             )
+        if self.concurrency is not None and self.concurrency < 1:
+            raise UsageError(f"expected 1 or more, got {self.concurrency} (--concurrency)")
         engine_named(self.engine)
         _ = self.write_options
         self.open_decoder()
@@ -59,6 +71,7 @@ class JobOptions:
         return WriteOptions(
             part_bytes=self.part_bytes,
             row_group_bytes=self.memory_bytes // 16,
+            page_row_group_bytes=self.memory_bytes // 16,
             hold_bytes=self.memory_bytes // 32,
             compression=self.compression,
         )
@@ -67,6 +80,24 @@ class JobOptions:
     def chunk_queue_bytes(self) -> int:
         """The bytes of chunks that may wait to be decoded; as many again are being decoded."""
         return self.memory_bytes // 256
+
+    def pages_at_once(self, accounts: int) -> int:
+        """Return how many pages may be under way at once, of so many accounts."""
+        most = self.concurrency or min(self.memory_bytes // _PAGE_BYTES, TOKEN_RATE_LIMIT.requests)
+        return max(min(most, accounts), 1)
+
+    def large_pages_at_once(self, accounts: int) -> int:
+        """Return how many large pages are decoded at once: each is held, or gathers row groups."""
+        room = self.memory_bytes - MIN_MEMORY_BYTES // 2
+        return max(min(room // _LARGE_PAGE_BYTES, self.pages_at_once(accounts), _MOST_LARGE), 1)
+
+    def whole_bytes(self, accounts: int) -> int:
+        """Return up to what size a body waits in memory to be whole before it is decoded."""
+        return min(_WHOLE_BYTES, self.memory_bytes // 16 // self.pages_at_once(accounts))
+
+    def read_buffer_bytes(self, accounts: int) -> int:
+        """Return how much of each page may wait to be read; twice as much may have come."""
+        return min(_READ_BUFFER_BYTES, self.memory_bytes // 32 // self.pages_at_once(accounts))
 
     @property
     def batch_queue_bytes(self) -> int:

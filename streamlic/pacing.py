@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 
 from streamlic.errors import (
     ApiError,
+    AuthenticationError,
     DecodeError,
     LimitExceeded,
     PageMismatch,
@@ -28,7 +29,8 @@ from streamlic.errors import (
 
 MAX_WAIT_SECONDS = 300.0
 """The longest wait that a server's header is believed."""
-_MARGIN_SECONDS = 0.1  # Requests do not travel equally fast: the server's window is not quite ours.
+_MARGIN_SECONDS = 0.02  # Two clocks, and how finely they tell.
+_UNDER_WAY_SECONDS = 0.5
 _MAX_ACCOUNTS = 10_000
 _RATE = re.compile(r"([0-9]{1,6})/([0-9]{1,6}(?:\.[0-9]{1,6})?)s")
 
@@ -58,39 +60,53 @@ def parse_rate_limit(text: str) -> RateLimit | None:
 
 
 class SlidingWindow:
-    """The times of the last requests, in their order, and how long the next one has to wait."""
+    """The last requests, by when the server had counted each, and how long the next has to wait.
+
+    The server counts a request when it arrives, which nobody sees: after it was sent and before its
+    answer came. So it is taken to be counted half a second after it went, or when its answer came
+    if that is earlier. Then no window of the server's holds too many, however unequally requests
+    travel, and what is lost is no more than the way of one request in each window.
+    """
 
     def __init__(self, limit: RateLimit) -> None:
         self._limit = limit
-        self._sent: deque[float] = deque(maxlen=limit.requests)
+        self._counted: deque[float] = deque()
         self._not_before = 0.0
 
     def delay(self, now: float) -> float:
         """Return the seconds until the next request may go; 0 if it may go now."""
         wait = self._not_before - now
-        if len(self._sent) == self._limit.requests:
-            free_at = self._sent[0] + self._limit.window_seconds + _MARGIN_SECONDS
+        if len(self._counted) == self._limit.requests:
+            free_at = self._counted[0] + self._limit.window_seconds + _MARGIN_SECONDS
             wait = max(wait, free_at - now)
         return max(wait, 0.0)
 
-    def record(self, now: float) -> None:
-        """Count a request that goes at ``now``."""
-        self._sent.append(now)
+    def count(self, moment: float) -> None:
+        """Count a request as at ``moment``; the oldest is forgotten where there are enough."""
+        if len(self._counted) == self._limit.requests:
+            self._counted.popleft()
+        insort(self._counted, moment)
 
-    def sent(self, recorded: float, now: float) -> None:
-        """Count a request at ``now`` that was recorded earlier: connecting took its time.
+    def recount(self, moment: float, now: float) -> None:
+        """Count a request as at ``now`` that was counted as at ``moment``.
 
         One that is not in the log any more, or was counted so before, was sent once more.
         """
-        if recorded in self._sent:
-            self._sent.remove(recorded)
-        elif len(self._sent) == self._limit.requests:
-            self._sent.popleft()
-        insort(self._sent, now)
+        if moment in self._counted:
+            self._counted.remove(moment)
+        self.count(now)
 
     def wait_until(self, moment: float) -> None:
         """Let no request go before ``moment``: the server said so."""
         self._not_before = max(self._not_before, moment)
+
+
+@dataclass
+class Turn:
+    """One request that goes: whose it is, and as at when it is counted."""
+
+    account: str
+    counted_at: float
 
 
 class Pacing:
@@ -105,39 +121,63 @@ class Pacing:
         self._is_counted = account_limit is not None
         self._accounts: OrderedDict[str, SlidingWindow] = OrderedDict()
 
+    def token_delay(self, now: float) -> float:
+        """Return the seconds until a request of any account may go."""
+        return self._token.delay(now)
+
+    def account_delay(self, account: str, now: float) -> float:
+        """Return the seconds until this account's own tier lets a request of it go."""
+        window = self._accounts.get(account)
+        return window.delay(now) if window else 0.0
+
     def delay(self, account: str, now: float) -> float:
         """Return the seconds until a request of this account may go."""
-        return max(self._token.delay(now), self._window(account).delay(now))
+        return max(self.token_delay(now), self.account_delay(account, now))
 
-    def record(self, account: str, now: float) -> None:
+    def take_turn(self, account: str, now: float) -> Turn:
         """Count a request of this account that goes at ``now``."""
+        turn = Turn(account, now + _UNDER_WAY_SECONDS)
         if self._is_counted:
-            self._token.record(now)
-            self._window(account).record(now)
+            self._token.count(turn.counted_at)
+            self._window(account).count(turn.counted_at)
+        return turn
 
-    def sent(self, account: str, recorded: float, now: float) -> None:
-        """Correct the time of a recorded request to ``now``, when it has really been sent.
+    def sent(self, turn: Turn, now: float) -> None:
+        """Say that the request was really sent at ``now``: it may have waited for a connection."""
+        self._recount(turn, now + _UNDER_WAY_SECONDS)
 
-        The server counts what arrives: a request that waited for its connection counts later.
-        """
-        if self._is_counted:
-            self._token.sent(recorded, now)
-            self._window(account).sent(recorded, now)
+    def answered(self, turn: Turn, now: float) -> None:
+        """Say that the request's answer came at ``now``, so that it was counted before."""
+        if now < turn.counted_at:
+            self._recount(turn, now)
 
-    def penalize(self, account: str, seconds: float, now: float, *, is_vendors: bool) -> None:
-        """Let the account's requests wait for what a 429 named.
+    def forget(self, account: str) -> None:
+        """Forget an account that will not be asked any more."""
+        self._accounts.pop(account, None)
 
-        One of Truto's own does not say which tier it means, so that all accounts wait.
-        """
+    def penalize(self, account: str, seconds: float, now: float, *, is_accounts: bool) -> None:
+        """Let requests wait for what a 429 named: the account's, or all of them."""
         self._window(account).wait_until(now + seconds)
-        if not is_vendors:
+        if not is_accounts:
             self._token.wait_until(now + seconds)
+
+    def is_accounts_tier(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a 429's headers show that the account's own tier is used up."""
+        limit = _seconds(headers.get("ratelimit-limit", "").partition(";")[0])
+        is_used_up = headers.get("ratelimit-remaining", "").strip() == "0"
+        return is_used_up and limit == self._account_limit.requests
 
     def observe(self, account: str, headers: Mapping[str, str], now: float) -> None:
         """Respect ``ratelimit-remaining: 0``: wait for ``ratelimit-reset`` seconds."""
         reset = _seconds(headers.get("ratelimit-reset"))
         if headers.get("ratelimit-remaining", "").strip() == "0" and reset is not None:
             self._window(account).wait_until(now + min(reset, MAX_WAIT_SECONDS))
+
+    def _recount(self, turn: Turn, moment: float) -> None:
+        if self._is_counted:
+            self._token.recount(turn.counted_at, moment)
+            self._window(turn.account).recount(turn.counted_at, moment)
+        turn.counted_at = moment
 
     def _window(self, account: str) -> SlidingWindow:
         window = self._accounts.get(account)
@@ -221,7 +261,7 @@ class RetryPolicy:
         The wait that the server named, or exponential backoff, plus jitter. A body that is no
         JSON, or contradicts itself, is fetched a second time only: a proxy may have spoilt it.
         """
-        allowed = self.max_attempts if _may_pass(error) else 2 if _may_be_spoilt(error) else 1
+        allowed = self.max_attempts if may_pass(error) else 2 if _may_be_spoilt(error) else 1
         if attempt >= allowed:
             return None
         doubled = self.backoff_seconds * 2 ** min(attempt - 1, 60)
@@ -231,7 +271,19 @@ class RetryPolicy:
         return backoff / 2 + jitter if named is None else named + jitter
 
 
-def _may_pass(error: BaseException) -> bool:
+def is_accounts_own(error: BaseException) -> bool:
+    """Return whether a failure is its account's alone.
+
+    The token's, the disk's and a certificate's troubles would meet the others as well.
+    """
+    if isinstance(error, TransportError):
+        return error.retryable
+    is_of_page = isinstance(error, ApiError | DecodeError | PageMismatch)
+    return is_of_page and not isinstance(error, AuthenticationError)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether the same request may succeed later, with nobody doing anything about it."""
     if isinstance(error, ApiError | TransportError):
         return error.retryable
     return isinstance(error, TruncatedBody)

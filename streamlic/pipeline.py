@@ -7,8 +7,10 @@ Rules:
 2. Beside the chunks being decoded at most ``chunk_bytes`` and a chunk wait; beside the batch in
    hand at most ``batch_bytes`` and a batch. Encoding comes in bursts, one for each row group: with
    less room decoding stood still in each, and encoding after each.
-3. A page comes to the encode thread by way of the decode thread. What is left of a page that failed
-   is ahead of the page that follows, so that nobody has to wait for it.
+3. A page comes to the encode thread by way of the decode thread, in the order of its account's
+   pages. A large page passes in pieces, beside which other pages pass; of large pages only so many
+   are let in at a time, and small ones wait for none of them. Small ones pass whole: see
+   ``small_pages``.
 4. Of a page that failed or was cancelled, neither thread takes up anything more.
 5. A failure in the encode thread is the last that happens there: whoever comes later is told it.
    Otherwise the error that came first counts, and bytes that came before an error come first.
@@ -19,73 +21,120 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Protocol
 
 import pyarrow as pa
 
+from streamlic.bodies import Start, joined
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import TransportError
+from streamlic.small_pages import SmallPage, SmallPages
 
 _MAX_STEPS = 64  # For pages that hold hardly a row.
-_FEED_BYTES = 256 * 1024
 _SOON_BYTES = 64 * 1024
 _SOON_SECONDS = 0.1
+
+
+class LargePage(Protocol):
+    """A page in progress; all of it is called in the encode thread."""
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take a batch of the page."""
+
+    def end(self, envelope: Envelope) -> None:
+        """Say that the page is whole."""
+
+    def abandon(self) -> None:
+        """Forget the page."""
 
 
 class Pages(Protocol):
     """Where pages go; all of it is called in the encode thread."""
 
-    def begin_page(self, account: str | None) -> None:
-        """Begin a page of this account's rows; one that was not ended is abandoned."""
+    def take_whole(
+        self, batch: pa.RecordBatch | None, pages: Sequence[tuple[str | None, Envelope]]
+    ) -> None:
+        """Take whole pages, their rows one page's after the other's."""
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Take a batch of the page in progress."""
-
-    def end_page(self, envelope: Envelope) -> None:
-        """Say that the page is whole."""
+    def begin_page(self, account: str | None) -> LargePage:
+        """Begin a large page of this account's rows."""
 
 
 class Pipeline:
-    """Two threads, and the bounded queues before them. Close it, whatever happened."""
+    """Two threads, and the bounded queues before them. Close it, whatever happened.
 
-    def __init__(self, pages: Pages, *, chunk_bytes: int, batch_bytes: int) -> None:
+    Bodies up to ``whole_bytes`` are small; of others ``streams`` at a time are decoded.
+    """
+
+    def __init__(
+        self,
+        pages: Pages,
+        *,
+        chunk_bytes: int,
+        batch_bytes: int,
+        whole_bytes: int = 0,
+        streams: int = 1,
+    ) -> None:
         self.pages = pages
         self.chunk_bytes = chunk_bytes
         self._batch_bytes = batch_bytes
+        self._whole_bytes = whole_bytes
+        self._streams = asyncio.Semaphore(streams)
         self.failure: BaseException | None = None
         """What failed in the encode thread, if anything did: the pages are then in doubt."""
         self._decode_thread = ThreadPoolExecutor(1, "streamlic-decode")
         self._encode_thread = ThreadPoolExecutor(1, "streamlic-encode")
         self._steps: deque[tuple[Future[None], int]] = deque()
         self._steps_bytes = 0
+        self._small = SmallPages(self)
 
     async def take_page(
         self,
         account: str | None,
-        decoder: Decoder,
+        open_decoder: Callable[[], Decoder],
         chunks: AsyncGenerator[bytes, None],
         check: Callable[[Envelope], None],
+        on_large: Callable[[], None] | None = None,
     ) -> Envelope:
         """Decode a page and put it on its way; ``check`` may refuse it when all is decoded.
 
-        ``check`` is called in the decode thread. When this returns the page is decoded and all
-        right; a failure to encode it is told to who comes next.
+        ``check`` is called in the decode thread; ``on_large`` when the page is found to be large.
+        When this returns the page is decoded and all right; a failure to encode it is told to who
+        comes next.
         """
-        page = _Page(self, account, decoder)
+        async with aclosing(chunks) as arriving:
+            start = Start()
+            await start.fill(arriving, self._whole_bytes)
+            if start.is_whole:
+                small = SmallPage(account, open_decoder, start.chunks, check)
+                return await self._small.take(small)
+            if on_large:
+                on_large()
+            async with self._streams, aclosing(start.followed_by(arriving)) as all_chunks:
+                page = _Page(self, account, open_decoder())
+                return await self._stream(page, all_chunks, check)
+
+    async def _stream(
+        self,
+        page: _Page,
+        chunks: AsyncGenerator[bytes, None],
+        check: Callable[[Envelope], None],
+    ) -> Envelope:
         try:
             try:
-                async with aclosing(chunks) as arriving:
-                    async for chunk in arriving:
-                        await page.take(chunk)
+                async for chunk in chunks:
+                    await page.take(chunk)
             except TransportError:
                 await page.take_rest()
                 raise
             return await page.take_end(check)
         except BaseException:
             page.is_over = True
+            with suppress(RuntimeError):  # The threads have ended, and with them the page.
+                self._encode_thread.submit(self._encoded, page.abandon)
             raise
 
     async def encode(self, step: Callable[[], None]) -> None:
@@ -142,7 +191,7 @@ class _Page:
         self._pipeline = pipeline
         self._account = account
         self._decoder = decoder
-        self._has_begun = False
+        self._page: LargePage | None = None
         self._chunks: list[bytes] = []
         self._bytes = 0
         self._decoding: Future[None] | None = None
@@ -186,7 +235,7 @@ class _Page:
     # In the decode thread
 
     def _feed(self, chunks: list[bytes]) -> None:
-        for piece in _joined(chunks):
+        for piece in joined(chunks):
             batches = [] if self.is_over else self._decoder.feed(piece)
             while batches:  # None is kept here once it is handed on.
                 self._put([batches.pop(0)])
@@ -208,25 +257,14 @@ class _Page:
     def _encode(self, batches: list[pa.RecordBatch], *, is_last: bool) -> None:
         if self.is_over:
             return
-        pages = self._pipeline.pages
-        if not self._has_begun:
-            pages.begin_page(self._account)
-            self._has_begun = True
+        if self._page is None:
+            self._page = self._pipeline.pages.begin_page(self._account)
         for batch in batches:
-            pages.write(batch)
+            self._page.write(batch)
         if is_last:
-            pages.end_page(self._decoder.envelope)
+            self._page.end(self._decoder.envelope)
 
-
-def _joined(chunks: list[bytes]) -> Iterator[bytes]:
-    """Yield the chunks, small ones joined: each call of the decoder has its price."""
-    gathered: list[bytes] = []
-    gathered_bytes = 0
-    for chunk in chunks:
-        if gathered and gathered_bytes + len(chunk) > _FEED_BYTES:
-            yield b"".join(gathered)
-            gathered, gathered_bytes = [], 0
-        gathered.append(chunk)
-        gathered_bytes += len(chunk)
-    if gathered:
-        yield b"".join(gathered)
+    def abandon(self) -> None:
+        """Forget the page, whatever came of it."""
+        if self._page:
+            self._page.abandon()

@@ -10,39 +10,69 @@ from typing import TextIO
 from streamlic.summary import Progress, Summary
 
 _LINE_SECONDS = 2.0
+_LOG_SECONDS = 10.0
+_SHOWN_FAILURES = 10
 
 
 class ProgressLines:
-    """Writes a line every two seconds and for each retry; with ``is_verbose`` for each page."""
+    """Writes where a job stands, every two seconds on a terminal and every ten in a log.
+
+    On a terminal what was written of many accounts is written over. Each retry has lines of its
+    own where there is one account, or with ``is_verbose``, which also gives every page a line.
+    """
 
     def __init__(self, *, is_verbose: bool = False, stream: TextIO | None = None) -> None:
         self._is_verbose = is_verbose
         self._stream = stream or sys.stderr
+        self._is_terminal = self._stream.isatty()
         self._written_at = time.monotonic()
         self._pages = 0
+        self._lines_above = 0
 
     def __call__(self, progress: Progress) -> None:
-        """Take the state of a job; write a line if it is time for one."""
-        if progress.retry:
-            retry, progress.retry = progress.retry, None
-            self._write(f"attempt {retry.attempt} failed: {retry.error}")
-            self._write(f"trying again in {retry.wait_seconds:.1f} s")
+        """Take the state of a job; write about it if it is time to."""
+        retry, progress.retry = progress.retry, None
+        if retry and (progress.accounts == 1 or self._is_verbose):
+            of_account = f" of account {retry.account}" if progress.accounts > 1 else ""
+            self._write(
+                f"attempt {retry.attempt}{of_account} failed: {retry.error}",
+                f"trying again in {retry.wait_seconds:.1f} s",
+            )
         now = time.monotonic()
         is_new_page = self._is_verbose and progress.pages > self._pages
-        if is_new_page or now - self._written_at >= _LINE_SECONDS:
+        every = _LINE_SECONDS if self._is_terminal else _LOG_SECONDS
+        if is_new_page or now - self._written_at >= every:
             self._pages = progress.pages
             self._written_at = now
-            seconds = max(now - progress.started, 0.001)
-            mega_bytes = progress.bytes_received / 1e6
-            resumed = f" after {progress.resumed_rows:,}" if progress.resumed_rows else ""
-            self._write(
-                f"{progress.rows:,} rows{resumed}, {progress.pages:,} pages, {mega_bytes:,.1f} MB "
-                f"({mega_bytes / seconds:,.1f} MB/s), {progress.parts} part files"
-                + (f", account {progress.account}" if progress.account else "")
-            )
+            self._write(*_lines(progress, now), is_state=True)
 
-    def _write(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+    def _write(self, *lines: str, is_state: bool = False) -> None:
+        over = f"\x1b[{self._lines_above}F\x1b[J" if self._lines_above else ""
+        print(over + "\n".join(lines), file=self._stream, flush=True)
+        stays = not (is_state and self._is_terminal and len(lines) > 1)
+        self._lines_above = 0 if stays else len(lines)
+
+
+def _lines(progress: Progress, now: float) -> list[str]:
+    seconds = max(now - progress.started, 0.001)
+    mega_bytes = progress.bytes_received / 1e6
+    resumed = f" after {progress.resumed_rows:,}" if progress.resumed_rows else ""
+    came = (
+        f"{progress.rows:,} rows{resumed}, {progress.pages:,} pages, {mega_bytes:,.1f} MB "
+        f"({mega_bytes / seconds:,.1f} MB/s), {progress.parts} part files"
+    )
+    if progress.accounts == 1:
+        return [came + (f", account {progress.account}" if progress.account else "")]
+    slowest = "; ".join(
+        f"{one.account} {one.pages:,} pages in {one.seconds:,.0f} s" for one in progress.slowest()
+    )
+    return [
+        (
+            f"{progress.accounts_done:,} of {progress.accounts:,} accounts done, "
+            f"{progress.accounts_failed:,} failed, {progress.pages / seconds:,.1f} pages/s: {came}"
+        ),
+        f"  longest under way: {slowest or 'none'}",
+    ]
 
 
 def summary_text(summary: Summary, dest: str) -> str:
@@ -67,5 +97,11 @@ def summary_text(summary: Summary, dest: str) -> str:
         )
     if summary.partial_response:
         lines.append("the API said that its answer was partial: some licenses may be missing")
+    failed = [one for one in summary.accounts if one.error]
+    for one in failed[:_SHOWN_FAILURES]:
+        retry = "a retry may help" if one.error and one.error.retryable else "no retry can help"
+        lines.append(f"failed: {one.account} ({retry}): {one.error and one.error.message}")
+    if len(failed) > _SHOWN_FAILURES:
+        lines.append(f"and {len(failed) - _SHOWN_FAILURES:,} more failed: --json lists them all")
     lines.append(f"read it: {Path(dest) / '*.parquet'}   check it: streamlic verify {dest}")
     return "\n".join(lines)

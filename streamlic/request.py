@@ -158,6 +158,22 @@ class LicensesRequest:
         return given
 
 
+def identity_of(requests: Sequence[LicensesRequest]) -> dict[str, Any]:
+    """Return what makes these the same listings, but for which accounts they are of.
+
+    The first one's identity, and under ``differing`` what others have otherwise, by account.
+    """
+    shared = requests[0].identity()
+    differing: dict[str, dict[str, Any]] = {}
+    for request in requests:
+        own = request.identity()
+        if own != shared:
+            differing[request.account] = {
+                key: value for key, value in own.items() if value != shared[key]
+            }
+    return {**shared, **({"differing": differing} if differing else {})}
+
+
 def encode_parameter(name: str, value: QueryValue) -> Iterator[tuple[str, str]]:
     """Yield the (name, value) pairs by which Truto reads ``value`` under ``name``.
 

@@ -33,11 +33,13 @@ def open_run(
     accounts: list[str | None],
     mode: str = "error",
     restart: bool = False,
+    keeps_accounts: bool = False,
 ) -> Run:
     """Recover the destination, then go on with its unfinished run or begin one.
 
     The caller holds ``store.lock()``. ``restart`` discards an unfinished run with all its rows; one
     of another request that has come to nothing yet is discarded without being told.
+    ``keeps_accounts`` goes on with an unfinished run's own accounts, whichever are given.
     Raises DatasetConflict, with the options that help, where the destination holds something else:
     an unfinished run of another request, a finished dataset under ``mode`` "error", or files that
     are not streamlic's. Raises IntegrityError where the commit log is not whole.
@@ -50,7 +52,8 @@ def open_run(
     finished = [run for run in runs if run.is_complete]
     if unfinished and not restart:
         run = unfinished[0]
-        differences = _differences(run, request, accounts, mode)
+        wanted = run.accounts if keeps_accounts else accounts
+        differences = _differences(run, request, wanted, mode)
         restart = bool(differences) and _is_empty(run)
         if differences and not restart:
             raise DatasetConflict(
@@ -135,15 +138,22 @@ def _tidy(store: LocalStore, run_id: str) -> None:
 def _differences(
     run: Run, request: dict[str, Any], accounts: list[str | None], mode: str
 ) -> list[str]:
-    return [
+    differences = [
         f"{name} was {_shown(before)}, now is {_shown(now)}"
         for name, before, now in [
             ("the mode", run.mode, mode),
-            ("the list of accounts", run.accounts, accounts),
             *((key, run.request.get(key), request.get(key)) for key in {**run.request, **request}),
         ]
         if before != now
     ]
+    for named, others, what in [
+        (accounts, run.accounts, "new"),
+        (run.accounts, accounts, "gone"),
+    ]:
+        only = sorted(set(named) - set(others), key=str)
+        if only:
+            differences.append(f"{len(only):,} account(s) are {what}, such as {only[0]}")
+    return differences
 
 
 def _is_empty(run: Run) -> bool:

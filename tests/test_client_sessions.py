@@ -17,7 +17,7 @@ import pytest
 from streamlic.client import Connection, Retry
 from streamlic.credentials import TokenSource
 from streamlic.errors import AuthenticationError, RateLimited, TransportError, UsageError
-from streamlic.pacing import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, RetryPolicy
+from streamlic.pacing import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, RetryPolicy, Turn
 from streamlic.request import LicensesRequest
 from tests.raw_server import (
     ACCOUNT,
@@ -183,16 +183,30 @@ async def test_two_pages_may_meet_the_same_expiry(tmp_path: Path) -> None:
     assert len(asked) == 4
 
 
-@pytest.mark.parametrize(("is_vendors", "others_wait"), [(True, False), (False, True)])
-async def test_a_429_lets_all_wait_whom_it_concerns(is_vendors: bool, others_wait: bool) -> None:
-    body = b'{"truto_is_remote_error":true}' if is_vendors else b"{}"
-    refused = whole(body, b"Retry-After: 100", status=b"429 Too Many Requests")
-    async with server(refused) as (url, _), connection(url) as asking:
-        with pytest.raises(RateLimited):
-            await body_of(asking)
-        now = time.monotonic()
-        assert 90 < asking._pacing.delay(ACCOUNT, now) <= 100
-        assert (asking._pacing.delay(OTHER_ACCOUNT, now) > 90) == others_wait
+VENDORS = (b'{"truto_is_remote_error":true}', list[bytes]())
+TOKENS = (b"{}", [b"RateLimit-Limit: 500;w=10", b"RateLimit-Remaining: 0"])
+ACCOUNTS = (b"{}", [b"RateLimit-Limit: 50;w=10", b"RateLimit-Remaining: 0"])
+UNKNOWN = (b"{}", list[bytes]())
+
+
+@pytest.mark.parametrize(
+    ("said", "others_wait"),
+    [(VENDORS, False), (ACCOUNTS, False), (TOKENS, True), (UNKNOWN, True)],
+    ids=["vendor", "account", "token", "unknown"],
+)
+async def test_a_429_lets_all_wait_whom_it_concerns(
+    said: tuple[bytes, list[bytes]], others_wait: bool
+) -> None:
+    body, headers = said
+    refused = whole(body, b"Retry-After: 100", *headers, status=b"429 Too Many Requests")
+    async with server(refused) as (url, _):
+        async with connection(url, rate_limit=ACCOUNT_RATE_LIMIT) as asking:
+            with pytest.raises(RateLimited):
+                async with asyncio.timeout(5):
+                    await body_of(asking)
+            now = time.monotonic()
+            assert 90 < asking.pacing.delay(ACCOUNT, now) <= 100
+            assert (asking.pacing.delay(OTHER_ACCOUNT, now) > 90) == others_wait
 
 
 async def test_limits_that_an_answer_tells_are_respected() -> None:
@@ -200,8 +214,8 @@ async def test_limits_that_an_answer_tells_are_respected() -> None:
     async with server(whole(BODY, *headers)) as (url, _), connection(url) as asking:
         await body_of(asking)
         now = time.monotonic()
-        assert 60 < asking._pacing.delay(ACCOUNT, now) <= 70
-        assert asking._pacing.delay(OTHER_ACCOUNT, now) == 0
+        assert 60 < asking.pacing.delay(ACCOUNT, now) <= 70
+        assert asking.pacing.delay(OTHER_ACCOUNT, now) == 0
 
 
 async def test_a_request_counts_from_when_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,10 +232,11 @@ async def test_a_request_counts_from_when_it_was_sent(monkeypatch: pytest.Monkey
 
     count = Pacing.sent
 
-    def counting(self: Pacing, account: str, recorded: float, now: float) -> None:
-        sent.append((recorded, now))
-        count(self, account, recorded, now)
+    def counting(self: Pacing, turn: Turn, now: float) -> None:
+        sent.append((turn.counted_at - 0.5, now))
+        count(self, turn, now)
 
+    monkeypatch.setattr(Pacing, "answered", lambda *_: None)
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", slowly)
     monkeypatch.setattr(Pacing, "sent", counting)
     async with server(whole(BODY), is_kept=True) as (url, _):
@@ -229,9 +244,9 @@ async def test_a_request_counts_from_when_it_was_sent(monkeypatch: pytest.Monkey
         async with connection(named, rate_limit=ACCOUNT_RATE_LIMIT) as asking:
             for _ in range(2):
                 await body_of(asking)
-            log = list(asking._pacing._window(ACCOUNT)._sent)
+            log = list(asking.pacing._window(ACCOUNT)._counted)
     assert sent[0][0] < connected[0] <= sent[0][1]
-    assert log == [now for _, now in sent]
+    assert log == [now + 0.5 for _, now in sent]
     assert len(log) == 2
 
 
@@ -254,8 +269,8 @@ async def test_both_tiers_are_kept_over_real_requests() -> None:
             for _ in range(50):
                 await body_of(asking)
             now = time.monotonic()
-            assert asking._pacing.delay(ACCOUNT, now) > 0
-            assert asking._pacing.delay(OTHER_ACCOUNT, now) == 0
+            assert asking.pacing.delay(ACCOUNT, now) > 0
+            assert asking.pacing.delay(OTHER_ACCOUNT, now) == 0
             assert await body_of(asking, LicensesRequest(account=OTHER_ACCOUNT)) == BODY
 
 

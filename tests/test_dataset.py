@@ -137,6 +137,37 @@ def test_a_page_that_begins_abandons_the_one_before_it(run: Run) -> None:
     assert staged(run) == [file.name for file in files]
 
 
+def test_pages_in_progress_do_not_mix(run: Run) -> None:
+    """One is large, one small, one is abandoned, and a commit comes between them."""
+    writer = open_writer(run)
+    large, small, none = (writer.open_page(account) for account in ("a", "b", "c"))
+    for first in range(0, 200, 20):
+        large.write(license_batch(first, 20))
+        none.write(license_batch(5000 + first, 20))
+    small.write(license_batch(1000, 20))
+    assert writer.finish() == []
+    small.end()
+    assert ids(run, writer.finish()) == numbered(1000, 20)
+    large.end()
+    none.abandon()
+    files = writer.finish()
+    assert ids(run, files) == numbered(0, 200)
+    assert len(staged(run)) == len(files) + 1
+    table = pq.read_table(run.store.path(f"{run.staging}/{files[0].name}"))
+    assert set(table["integrated_account_id"].to_pylist()) == {"a"}
+
+
+def test_whole_pages_of_many_accounts_share_a_part_file(run: Run) -> None:
+    writer = open_writer(run, WriteOptions())
+    writer.write_whole(license_batch(0, 30), [("a", 10), ("b", 0), (None, 5), ("c", 15)])
+    writer.write_whole(license_batch(30, 5), [("d", 5)])
+    [file] = writer.finish()
+    table = pq.read_table(run.store.path(f"{run.staging}/{file.name}"))
+    assert table["id"].to_pylist() == numbered(0, 35)
+    accounts = ["a"] * 10 + [None] * 5 + ["c"] * 15 + ["d"] * 5
+    assert table["integrated_account_id"].to_pylist() == accounts
+
+
 def test_a_page_too_large_to_be_held_has_part_files_of_its_own(run: Run) -> None:
     writer = open_writer(run)
     write_page(writer, 0, 20)
@@ -154,7 +185,7 @@ def test_a_page_too_large_to_be_held_has_part_files_of_its_own(run: Run) -> None
 
 def test_part_files_of_a_page_that_end_with_it_are_followed_by_no_empty_one(run: Run) -> None:
     """Every batch fills a part file, the last one too."""
-    writer = open_writer(run, WriteOptions(part_bytes=1, row_group_bytes=1, hold_bytes=1))
+    writer = open_writer(run, WriteOptions(part_bytes=1, page_row_group_bytes=1, hold_bytes=1))
     write_page(writer, 0, 60)
     assert [file.rows for file in writer.finish()] == [20, 20, 20]
 

@@ -56,6 +56,7 @@ async def test_every_record_lands_once_with_its_values(tmp_path: Path, engine: s
             "pages": 8,
             "partial_response": False,
             "complete": True,
+            "error": None,
         }
     ]
     assert (await run_cli("verify", str(dest))).code == 0
@@ -443,20 +444,20 @@ async def test_a_disk_that_failed_promises_nothing_though_the_api_failed_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second page is still being written when the third is refused; then the disk fails."""
-    end_page, close = DatasetWriter.end_page, Pipeline.close
+    write_whole, close = DatasetWriter.write_whole, Pipeline.close
     is_over, pages = threading.Event(), itertools.count(1)
 
-    def fails_late(writer: DatasetWriter) -> None:
+    def fails_late(writer: DatasetWriter, *given: Any) -> None:
         if next(pages) == 2:
             is_over.wait(10)
             raise StoreError("no room")
-        end_page(writer)
+        write_whole(writer, *given)
 
     def closes(pipeline: Pipeline) -> None:
         is_over.set()
         close(pipeline)
 
-    monkeypatch.setattr(DatasetWriter, "end_page", fails_late)
+    monkeypatch.setattr(DatasetWriter, "write_whole", fails_late)
     monkeypatch.setattr(Pipeline, "close", closes)
     async with answering([page("a", "1"), page("b", "2"), (404, b"{}")]) as url:
         with pytest.raises(streamlic.ApiError):

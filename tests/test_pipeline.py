@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 
 import pyarrow as pa
 import pytest
@@ -57,8 +57,19 @@ class FakePages:
         self.threads: set[str] = set()
         self._on_write = on_write
 
-    def begin_page(self, account: str | None) -> None:
+    def begin_page(self, account: str | None) -> FakePage:
         self.seen += ["begin", account]
+        return FakePage(self)
+
+    def take_whole(
+        self, batch: pa.RecordBatch | None, pages: Sequence[tuple[str | None, Envelope]]
+    ) -> None:
+        self.threads.add(threading.current_thread().name)
+        for account, envelope in pages:
+            self.seen += ["whole", account, envelope.rows]
+        for number in batch["n"].to_pylist() if batch else []:
+            self._on_write(number)
+            self.seen.append(number)
 
     def write(self, batch: pa.RecordBatch) -> None:
         self.threads.add(threading.current_thread().name)
@@ -66,9 +77,25 @@ class FakePages:
         self._on_write(number)
         self.seen.append(number)
 
-    def end_page(self, envelope: Envelope) -> None:
-        assert envelope.next_cursor == "next"
+    def end(self) -> None:
         self.seen.append("end")
+
+
+class FakePage:
+    """A page of FakePages."""
+
+    def __init__(self, pages: FakePages) -> None:
+        self._pages = pages
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._pages.write(batch)
+
+    def end(self, envelope: Envelope) -> None:
+        assert envelope.next_cursor == "next"
+        self._pages.end()
+
+    def abandon(self) -> None:
+        self._pages.seen.append("abandon")
 
 
 async def source(numbers: Iterable[int]) -> AsyncGenerator[bytes, None]:
@@ -117,7 +144,7 @@ async def test_batches_keep_their_order_through_pages(pipelines: Opener) -> None
     pages = FakePages()
     pipeline = pipelines(pages)
     for account in ("a", "b"):
-        envelope = await pipeline.take_page(account, FakeDecoder(), source(range(500)), right)
+        envelope = await pipeline.take_page(account, FakeDecoder, source(range(500)), right)
         assert envelope.rows == 500
     await pipeline.encode(lambda: pages.seen.append("after"))
     page = [*range(500), -1, "end"]
@@ -136,7 +163,7 @@ async def test_a_slow_encoder_is_waited_for_by_the_source(pipelines: Opener) -> 
             read += 1
             yield read.to_bytes(NUMBER_BYTES)
 
-    task = asyncio.create_task(pipelines(pages).take_page("a", FakeDecoder(), endless(), right))
+    task = asyncio.create_task(pipelines(pages).take_page("a", FakeDecoder, endless(), right))
     await settled(lambda: read > BATCHES)
     for _ in range(50):  # It could go on, and does not.
         await asyncio.sleep(0.002)
@@ -153,7 +180,7 @@ async def test_decoding_may_be_ahead_by_as_many_batches_as_may_wait(pipelines: O
     gate, decoder = threading.Event(), FakeDecoder()
     pipeline = pipelines(FakePages(lambda number: number >= 50 and gate.wait(5)))
     pipeline.chunk_bytes = NUMBER_BYTES  # So that no two are joined.
-    task = asyncio.create_task(pipeline.take_page("a", decoder, source(range(200)), right))
+    task = asyncio.create_task(pipeline.take_page("a", lambda: decoder, source(range(200)), right))
     await settled(lambda: decoder.pieces > 50 + BATCHES)
     await asyncio.sleep(0.05)
     assert decoder.pieces == 50 + BATCHES + 1
@@ -174,7 +201,7 @@ async def test_small_chunks_are_decoded_together(
             yield chunk
 
     decoder = FakeDecoder()
-    await pipelines(FakePages()).take_page("a", decoder, slow(), right)
+    await pipelines(FakePages()).take_page("a", lambda: decoder, slow(), right)
     assert decoder.pieces == 4
 
 
@@ -192,7 +219,7 @@ async def test_a_drip_is_decoded_as_it_comes(
 
     async with asyncio.timeout(10):
         with pytest.raises(DecodeError):
-            await pipelines(FakePages()).take_page("a", FakeDecoder(), drip(), right)
+            await pipelines(FakePages()).take_page("a", FakeDecoder, drip(), right)
 
 
 @pytest.mark.parametrize("refuses", [False, True], ids=["bad body", "refused when decoded"])
@@ -210,14 +237,14 @@ async def test_a_page_that_fails_is_not_ended_and_the_next_one_starts_clean(
     pipeline.chunk_bytes = NUMBER_BYTES  # So that no two are joined.
     first = source([0, 1] if refuses else [0, 1, BAD])
     with pytest.raises(PageMismatch if refuses else DecodeError):
-        await pipeline.take_page("a", FakeDecoder(), first, check)
+        await pipeline.take_page("a", FakeDecoder, first, check)
     assert pages.seen[:3] == ["begin", "a"], "the encoder is at the first batch yet"
-    again = asyncio.create_task(pipeline.take_page("a", FakeDecoder(), source([4, 5]), right))
+    again = asyncio.create_task(pipeline.take_page("a", FakeDecoder, source([4, 5]), right))
     await asyncio.sleep(0.02)
     gate.set()
     await again
     await pipeline.encode(lambda: None)
-    assert pages.seen == ["begin", "a", 0, "begin", "a", 4, 5, -1, "end"]
+    assert pages.seen == ["begin", "a", 0, "abandon", "begin", "a", 4, 5, -1, "end"]
     assert pipeline.failure is None
 
 
@@ -230,9 +257,9 @@ async def test_bytes_that_came_before_an_error_come_first(pipelines: Opener) -> 
     pages = FakePages()
     pipeline = pipelines(pages)
     with pytest.raises(DecodeError):
-        await pipeline.take_page("a", FakeDecoder(), cut(BAD), right)
+        await pipeline.take_page("a", FakeDecoder, cut(BAD), right)
     with pytest.raises(TransportError, match="cut"):
-        await pipeline.take_page("a", FakeDecoder(), cut(3), right)
+        await pipeline.take_page("a", FakeDecoder, cut(3), right)
     assert "end" not in pages.seen
 
 
@@ -251,11 +278,11 @@ async def test_a_failure_to_encode_stops_a_decoder_that_is_ahead(pipelines: Open
     pages, decoder = FakePages(failing_at(3)), FakeDecoder()
     pipeline = pipelines(pages)
     with pytest.raises(StoreError, match="no room for 3"):
-        await pipeline.take_page("a", decoder, source(range(100_000)), right)
+        await pipeline.take_page("a", lambda: decoder, source(range(100_000)), right)
     assert decoder.bytes < 1000
     assert pages.seen == ["begin", "a", 0, 1, 2]
     with pytest.raises(StoreError, match="no room for 3"):
-        await pipeline.take_page("a", FakeDecoder(), source([0]), right)
+        await pipeline.take_page("a", FakeDecoder, source([0]), right)
     with pytest.raises(StoreError, match="no room for 3"):
         await pipeline.encode(lambda: pages.seen.append("more"))
     assert pages.seen == ["begin", "a", 0, 1, 2]
@@ -266,7 +293,7 @@ async def test_a_failure_after_the_page_was_taken_is_told_to_the_next(pipelines:
     gate = threading.Event()
     pages = FakePages(failing_at(-1, gate))
     pipeline = pipelines(pages)
-    await pipeline.take_page("a", FakeDecoder(), source([]), right)
+    await pipeline.take_page("a", FakeDecoder, source([]), right)
     gate.set()
     with pytest.raises(StoreError, match="no room for -1"):
         await pipeline.encode(lambda: pages.seen.append("promised"))
@@ -288,7 +315,7 @@ async def test_the_first_error_counts(pipelines: Opener, encoder_is_first: bool)
     pipeline.chunk_bytes = NUMBER_BYTES  # So that no two are joined.
     decoder = FakeDecoder(in_order)
     with pytest.raises(StoreError if encoder_is_first else DecodeError):
-        await pipeline.take_page("a", decoder, source([0, BAD]), right)
+        await pipeline.take_page("a", lambda: decoder, source([0, BAD]), right)
     gate.set()
 
 
@@ -307,7 +334,7 @@ async def test_cancelling_leaves_nothing_hanging_and_the_page_unended(
 
     pages = FakePages(lambda number: number > 100 and gate.wait(5))
     pipeline = pipelines(pages)
-    await pipeline.take_page("a", FakeDecoder(), source([1, 2]), right)
+    await pipeline.take_page("a", FakeDecoder, source([1, 2]), right)
     before = ["begin", "a", 1, 2, -1, "end"]
 
     async def numbers() -> AsyncGenerator[bytes, None]:
@@ -316,7 +343,9 @@ async def test_cancelling_leaves_nothing_hanging_and_the_page_unended(
         if stage != "end":
             await asyncio.Event().wait()
 
-    task = asyncio.create_task(pipeline.take_page("b", FakeDecoder(decode), numbers(), right))
+    task = asyncio.create_task(
+        pipeline.take_page("b", lambda: FakeDecoder(decode), numbers(), right)
+    )
     await settled(lambda: stage == "source" or bool(decoding))
     await asyncio.sleep(0.05)
     if stage == "end":  # All is decoded, and the end waits for the encoder.
@@ -336,7 +365,7 @@ async def test_whole_pages_are_encoded_before_the_threads_end(pipelines: Opener)
     pages = FakePages(lambda _: gate.wait(5))
     pipeline = pipelines(pages)
     for account in ("a", "b"):
-        await pipeline.take_page(account, FakeDecoder(), source([]), right)
+        await pipeline.take_page(account, FakeDecoder, source([]), right)
     threading.Timer(0.05, gate.set).start()
     pipeline.close()
     assert pages.seen == ["begin", "a", -1, "end", "begin", "b", -1, "end"]
@@ -349,16 +378,16 @@ async def test_pages_without_rows_wait_for_a_slow_encoder_too(pipelines: Opener)
             return []
 
     class Stuck(FakePages):
-        def end_page(self, envelope: Envelope) -> None:
+        def end(self) -> None:
             gate.wait(5)
-            super().end_page(envelope)
+            super().end()
 
     gate, taken = threading.Event(), 0
     pipeline = pipelines(Stuck())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             while taken < 1000:
-                await pipeline.take_page("a", Empty(), source([]), right)
+                await pipeline.take_page("a", Empty, source([]), right)
                 taken += 1
     gate.set()
     assert 2 < taken < 100

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamlic.emulator.accounts import EmulatedAccount
 from streamlic.emulator.records import Shape, blocks, license_json
 
 INTEGRATIONS = ("generic", "microsoft365", "github")
@@ -27,6 +28,7 @@ class EmulatorConfig:
     """What this Truto has and how it behaves.
 
     ``records`` licenses for each account, or as ``accounts`` says by id, and then no others exist.
+    ``GET /integrated-account`` lists these.
     ``latency_ms`` passes before each answer. ``integration`` decides which parameters are
     required. ``is_partial`` makes every answer say that it is partial. ``compress`` encodes
     bodies as the client accepts.
@@ -38,14 +40,24 @@ class EmulatorConfig:
     latency_ms: float = 0.0
     token: str | None = None
     rate_limits: bool = False
-    accounts: Mapping[str, int] | None = None
+    accounts: Mapping[str, int | EmulatedAccount] | None = None
     integration: str = "generic"
     is_partial: bool = False
     compress: bool = False
 
     def records_of(self, account: str) -> int | None:
         """Return how many licenses an account has; None where it does not exist."""
-        return self.records if self.accounts is None else self.accounts.get(account)
+        if self.accounts is None:
+            return self.records
+        known = self.accounts.get(account)
+        return known.records if isinstance(known, EmulatedAccount) else known
+
+    def account(self, account: str) -> EmulatedAccount:
+        """Return an account that exists."""
+        known = self.accounts.get(account) if self.accounts else None
+        if isinstance(known, EmulatedAccount):
+            return known
+        return EmulatedAccount(id=account, records=self.records_of(account) or 0)
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,8 @@ def answer(config: EmulatorConfig, asked: Asked) -> Answer:
             return _json_answer(200, {"message": "pong"})
         if asked.path == "/unified/user-directory/licenses":
             return _licenses(config, asked)
+        if asked.path == "/integrated-account":
+            return _integrated_accounts(config, asked)
         raise _refusal(404, "Not Found", f"{asked.path} does not exist")
     except _Refusal as refusal:
         return refusal.answer
@@ -125,6 +139,7 @@ def _licenses(config: EmulatorConfig, asked: Asked) -> Answer:
     total = config.records_of(account)
     if total is None:
         raise _refusal(404, "Not Found", "Integrated account not found")
+    _check_well(config.account(account))
     form = asked.value("truto_response_format") or "unified"
     if form not in _FORMATS:
         raise _refusal(400, "Bad Request", f"truto_response_format must be one of {_FORMATS}")
@@ -160,6 +175,31 @@ def _licenses(config: EmulatorConfig, asked: Asked) -> Answer:
         yield b"," + json.dumps(facts)[1:].encode()
 
     return Answer(200, pieces, {"Content-Type": "application/json"}, has_length=form != "stream")
+
+
+def _check_well(account: EmulatedAccount) -> None:
+    if account.is_blocked:
+        raise _refusal(503, "Service Unavailable", "Integrated account is blocked")
+    if account.status != "active":
+        body = {"statusCode": 401, "error": "Unauthorized", "message": "The token was revoked"}
+        raise _Refusal(_json_answer(401, {**body, "truto_is_remote_error": True}))
+
+
+def _integrated_accounts(config: EmulatorConfig, asked: Asked) -> Answer:
+    tenant, integration = asked.value("tenant_id"), asked.value("integration.name")
+    listed = [
+        account
+        for account in map(config.account, config.accounts or ())
+        if tenant in (None, account.tenant_id) and integration in (None, account.integration)
+    ]
+    start, limit = _offset(asked), _limit(config, asked, len(listed))
+    stop = start + limit
+    body = {
+        "result": [account.listed() for account in listed[start:stop]],
+        "next_cursor": _cursor(asked, stop) if stop < len(listed) else None,
+        "limit": limit,
+    }
+    return _json_answer(200, body)
 
 
 def _shape(config: EmulatorConfig, asked: Asked, *, is_raw: bool) -> Shape:

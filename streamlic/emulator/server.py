@@ -41,29 +41,31 @@ class Emulator:
         asked = Asked(request.method, request.path, query, headers)
         shown = {k: v for k, v in headers.items() if k != "authorization"}
         self.requests.append(Asked(asked.method, asked.path, query, shown))
+        wait, limits = self._count(asked) if self.config.rate_limits else (0, {})
         if self.config.latency_ms:
             await asyncio.sleep(self.config.latency_ms / 1000)
-        planned = answer(self.config, asked)
-        limits: dict[str, str] = {}
-        if self.config.rate_limits:
-            wait, limits = self._count(asked)
-            if wait:
-                planned = rate_limited(wait)
+        planned = rate_limited(wait) if wait else answer(self.config, asked)
         return await _send(request, planned, limits, compress=self.config.compress)
 
     def _count(self, asked: Asked) -> tuple[int, dict[str, str]]:
-        """Count a request in both tiers; return the seconds to wait, 0 for none, and headers."""
+        """Count a request in both tiers; return the seconds to wait, 0 for none, and headers.
+
+        They tell of the tier that is used up, or else of the account's.
+        """
         now = time.monotonic()
         token = self._window("token " + asked.headers.get("authorization", ""), now)
-        account = self._window("account " + (asked.value("integrated_account_id") or ""), now)
-        is_over = len(token) >= _TOKEN_REQUESTS or len(account) >= _ACCOUNT_REQUESTS
+        name = asked.value("integrated_account_id")
+        account = self._window(f"account {name}", now) if name else deque[float]()
+        is_tokens = len(token) >= _TOKEN_REQUESTS
+        is_over = is_tokens or len(account) >= _ACCOUNT_REQUESTS
         if not is_over:
             token.append(now)
             account.append(now)
-        oldest = account[0] if account else now
+        window, limit = (token, _TOKEN_REQUESTS) if is_tokens else (account, _ACCOUNT_REQUESTS)
+        oldest = window[0] if window else now
         return 10 if is_over else 0, {
-            "ratelimit-limit": f"{_ACCOUNT_REQUESTS};w={_WINDOW_SECONDS:.0f}",
-            "ratelimit-remaining": str(max(_ACCOUNT_REQUESTS - len(account), 0)),
+            "ratelimit-limit": f"{limit};w={_WINDOW_SECONDS:.0f}",
+            "ratelimit-remaining": str(max(limit - len(window), 0)),
             "ratelimit-reset": f"{max(oldest + _WINDOW_SECONDS - now, 0):.0f}",
         }
 

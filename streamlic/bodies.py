@@ -1,0 +1,58 @@
+"""Bodies as chunks: how they begin, and small chunks joined."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+
+from streamlic.errors import TransportError
+
+_FEED_BYTES = 256 * 1024
+
+
+class Start:
+    """The beginning of a body: all of it, where it is small."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+        self.is_whole = False
+        self._error: TransportError | None = None
+
+    async def fill(self, arriving: AsyncGenerator[bytes, None], most_bytes: int) -> None:
+        """Take chunks until the body ends, fails, or has more than ``most_bytes``."""
+        size = 0
+        try:
+            while size <= most_bytes:
+                chunk = await anext(arriving, None)
+                if chunk is None:
+                    self.is_whole = most_bytes > 0
+                    break
+                self.chunks.append(chunk)
+                size += len(chunk)
+        except TransportError as error:
+            self._error = error
+
+    async def followed_by(
+        self, arriving: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the beginning, then what follows it; what failed after it fails again."""
+        chunks, self.chunks = self.chunks[::-1], []
+        while chunks:  # None is kept here once it is handed on.
+            yield chunks.pop()
+        if self._error:
+            raise self._error
+        async for chunk in arriving:
+            yield chunk
+
+
+def joined(chunks: list[bytes]) -> Iterator[bytes]:
+    """Yield the chunks, small ones joined: each call of the decoder has its price."""
+    gathered: list[bytes] = []
+    gathered_bytes = 0
+    for chunk in chunks:
+        if gathered and gathered_bytes + len(chunk) > _FEED_BYTES:
+            yield b"".join(gathered)
+            gathered, gathered_bytes = [], 0
+        gathered.append(chunk)
+        gathered_bytes += len(chunk)
+    if gathered:
+        yield b"".join(gathered)

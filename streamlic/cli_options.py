@@ -1,0 +1,220 @@
+"""The options that commands share, and what the accounts and the connection they name are."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streamlic.accounts_file import read_accounts
+from streamlic.errors import UsageError
+from streamlic.request import (
+    PRODUCTS,
+    RESPONSE_FORMATS,
+    LicensesRequest,
+    parse_remote_query,
+    split_assignment,
+)
+
+if TYPE_CHECKING:
+    from streamlic.client import Connection
+    from streamlic.discovery import IntegratedAccount
+
+Command = Callable[..., Any]
+_ANY_ACCOUNT = "00000000-0000-0000-0000-000000000000"
+
+_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
+          "KB": 10**3, "MB": 10**6, "GB": 10**9}  # fmt: skip
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 1048576, 256MiB, 1.5GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes that the text means."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())
+        if match is None or match[2].upper() not in _UNITS:
+            self.fail(f"expected a size such as 256MiB, got {value!r}", param, ctx)
+        return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Give a command several options, in their order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+job_options = options(
+    click.option("--rows-at", metavar="PATH", default="result", show_default=True,
+                 help="Dotted path to the rows in the body's envelope."),
+    click.option("--engine", type=click.Choice(["auto", "reference", "fast"]), default="auto",
+                 show_default=True, help="What decodes; auto is the fastest installed."),
+    click.option("--memory", "memory_bytes", type=Size(), default="256MiB", show_default=True,
+                 help="What the whole process aims to stay within; at least 128MiB."),
+    click.option("--part-bytes", type=Size(), default="128MiB", show_default=True,
+                 help="Size at which a part file is complete."),
+    click.option("--commit-seconds", type=click.FloatRange(0), default=300, show_default=True,
+                 help="The longest time that whole pages wait for a commit."),
+    click.option("--compression", type=click.Choice(["zstd", "snappy", "none"]), default="zstd",
+                 show_default=True, help="Compression of the Parquet files."),
+    click.option("--max-record-bytes", type=Size(), default="64MiB", show_default=True,
+                 help="The most that one record may take; more is an error."),
+    click.option("--max-depth", type=click.IntRange(1, 512), default=128, show_default=True,
+                 help="The most brackets that may be open at once; more is an error."),
+    click.option("--mode", type=click.Choice(["error", "append", "overwrite"]), default="error",
+                 show_default=True, help="What to do where DEST holds a finished dataset."),
+    click.option("--restart", is_flag=True,
+                 help="Discard an unfinished run in DEST and begin anew."),
+    click.option("--strict", "is_strict", is_flag=True,
+                 help="Fail at the first value that does not fit its column."),
+    click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
+    click.option("-v", "--verbose", is_flag=True, help="Show every page."),
+)  # fmt: skip
+
+request_options = (
+    click.option("--product", type=click.Choice(PRODUCTS),
+                 help="Product to list; Microsoft 365 accounts need it."),
+    click.option("--organization-id", metavar="ID",
+                 help="Organization; Cisco Meraki, ClickUp and GitHub accounts need it."),
+    click.option("--limit", type=int, metavar="N", help="Records a page."),
+    click.option("--ignore-limit", is_flag=True, help="Ask for everything in one body."),
+    click.option("--key-by", metavar="FIELD", help="Ask for an object keyed by this field."),
+    click.option("--exclude-field", "exclude_fields", metavar="F", multiple=True,
+                 help="Field to leave out; may repeat."),
+    click.option("--ignore-remote-data", is_flag=True, help="Leave remote_data out."),
+    click.option("--remote-query", "remote_query", metavar="K=V", multiple=True,
+                 help="Parameter for the remote API, K or K[SUB] or K[]; may repeat."),
+    click.option("--query", "query", metavar="K=V", multiple=True,
+                 help="Any further unified parameter, e.g. updated_at[gt]=2026-01-01; may repeat."),
+    click.option("--response-format", type=click.Choice(RESPONSE_FORMATS), default="stream",
+                 show_default=True, help="What the API is asked to send."),
+)  # fmt: skip
+
+connection_options = (
+    click.option("--base-url", metavar="URL", envvar="TRUTO_API_BASE_URL",
+                 default="https://api.truto.one", show_default=True, show_envvar=True,
+                 help="Where the API is."),
+    click.option("--allow-http", is_flag=True, help="Let the token travel unencrypted."),
+    click.option("--token-file", type=click.Path(), metavar="F",
+                 help="File with the API token; otherwise TRUTO_API_TOKEN holds it."),
+    click.option("--rate-limit", default="50/10s", show_default=True, metavar="N/Ss|none",
+                 help="The account's rate limit, or no pacing."),
+)  # fmt: skip
+
+account_filters = (
+    click.option("--integration", metavar="NAME",
+                 help="Of all accounts only those of this integration."),
+    click.option("--tenant", metavar="ID", help="Of all accounts only those of this tenant."),
+)  # fmt: skip
+
+
+def connection_named(given: dict[str, Any]) -> Connection:
+    """Return the connection that the options describe."""
+    from streamlic.client import Connection
+    from streamlic.credentials import TokenSource
+    from streamlic.pacing import parse_rate_limit
+
+    token = given["token_file"]
+    return Connection(
+        TokenSource.from_file(token) if token else TokenSource.from_environment(),
+        base_url=given["base_url"],
+        allow_http=given["allow_http"],
+        rate_limit=parse_rate_limit(given["rate_limit"]),
+    )
+
+
+def requests_named(given: dict[str, Any]) -> list[LicensesRequest]:
+    """Return the requests of the accounts that --account and --accounts-file name."""
+    shared, file, is_all = _shared(given), given["accounts_file"], given["all_accounts"]
+    if is_all and (given["accounts"] or file):
+        raise UsageError("--all-accounts goes without --account and --accounts-file")
+    if not is_all and (given["integration"] or given["tenant"]):
+        raise UsageError("--integration and --tenant choose among --all-accounts")
+    if not (is_all or given["accounts"] or file):
+        raise UsageError("which accounts? Give --account, --accounts-file or --all-accounts")
+    requests = [_of_account(shared, account) for account in given["accounts"]]
+    if file:
+        with _opened_lines(file) as lines:
+            named = "standard input" if file == "-" else file
+            of_file = read_accounts(lines, shared, named)
+        known = {request.account for request in requests}
+        both = [request.account for request in of_file if request.account in known]
+        if both:
+            raise UsageError(f"{named}: {both[0]} is given by --account too (--accounts-file)")
+        requests += of_file
+    return requests
+
+
+async def accounts_found(given: dict[str, Any], connection: Connection) -> list[IntegratedAccount]:
+    """Ask for the accounts that there are."""
+    from streamlic.discovery import integrated_accounts
+
+    async with connection:
+        listed = integrated_accounts(
+            connection, integration=given["integration"], tenant=given["tenant"]
+        )
+        return [one async for one in listed]
+
+
+async def requests_of_all(given: dict[str, Any], connection: Connection) -> list[LicensesRequest]:
+    """Return the requests of all accounts that can be read; say which cannot, and why."""
+    found = await accounts_found(given, connection)
+    reasons: dict[str, list[str]] = {}
+    for one in found:
+        if one.why_not:
+            reasons.setdefault(one.why_not, []).append(one.id)
+    for why, ids in sorted(reasons.items()):
+        click.echo(f"skipped {len(ids):,} account(s) that are {why}: {_some(ids)}", err=True)
+    shared = _shared(given)
+    requests = [_of_account(shared, one.id) for one in found if not one.why_not]
+    if not requests:
+        raise UsageError(f"none of {len(found)} account(s) can be read (--all-accounts)")
+    return requests
+
+
+def _shared(given: dict[str, Any]) -> LicensesRequest:
+    """Return what the command asks of every account; it stands for none yet."""
+    names = ("product", "organization_id", "limit", "ignore_limit", "key_by", "exclude_fields",
+             "ignore_remote_data", "response_format")  # fmt: skip
+    return LicensesRequest(
+        account=_ANY_ACCOUNT,
+        remote_query=parse_remote_query(given["remote_query"]),
+        query=tuple(split_assignment(text, "--query") for text in given["query"]),
+        **{name: given[name] for name in names},
+    )
+
+
+def _of_account(shared: LicensesRequest, account: str) -> LicensesRequest:
+    return replace(shared, account=account)
+
+
+def _some(ids: list[str], most: int = 3) -> str:
+    return ", ".join(ids[:most]) + (", ..." if len(ids) > most else "")
+
+
+@contextmanager
+def _opened_lines(name: str) -> Iterator[Iterable[str]]:
+    try:
+        if name == "-":
+            yield sys.stdin
+        else:
+            with Path(name).open(encoding="utf-8") as file:
+                yield file
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{name} cannot be read: {error} (--accounts-file)") from error

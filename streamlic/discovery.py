@@ -1,0 +1,83 @@
+"""Which accounts there are: Truto's own list of integrated accounts, page by page.
+
+Source: ``GET /integrated-account``, whose ``tenant_id`` and ``integration.name`` filter, and whose
+``next_cursor`` leads on. Only an account that is ``active`` and not blocked can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from streamlic.client import Connection
+from streamlic.errors import PageMismatch
+from streamlic.page_checks import Cursors
+
+PATH = "/integrated-account"
+_LIMIT = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegratedAccount:
+    """An account as Truto lists it."""
+
+    id: str
+    tenant_id: str | None
+    integration: str | None
+    """The integration's name, or else the id of the environment's integration."""
+    status: str | None
+    is_blocked: bool
+
+    @property
+    def why_not(self) -> str | None:
+        """Why its licenses cannot be read now, None if they can."""
+        if self.is_blocked:
+            return "blocked"
+        return None if self.status == "active" else self.status or "without a status"
+
+
+async def integrated_accounts(
+    connection: Connection, *, integration: str | None = None, tenant: str | None = None
+) -> AsyncIterator[IntegratedAccount]:
+    """Yield the environment's accounts; raises what asking for a page raises."""
+    filters = [("integration.name", integration), ("tenant_id", tenant), ("limit", str(_LIMIT))]
+    cursors = Cursors()
+    cursor: str | None = None
+    while True:
+        query = [(name, value) for name, value in [*filters, ("next_cursor", cursor)] if value]
+        body: dict[str, Any] = {}
+        async for attempt in connection.attempts():
+            with attempt:
+                body = await connection.get_json(
+                    PATH, "&".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in query)
+                )
+        result = body.get("result")
+        if not isinstance(result, list):
+            raise PageMismatch(f"{PATH}: expected result to be a list, got {type(result).__name__}")
+        for one in result:
+            yield _account(one)
+        following = body.get("next_cursor") or None
+        cursors.check(cursor, following)
+        if following is None:
+            return
+        cursor = str(following)
+
+
+def _account(given: Any) -> IntegratedAccount:
+    if not isinstance(given, dict) or not isinstance(given.get("id"), str):
+        raise PageMismatch(f"{PATH}: expected an account with an id, got {str(given)[:80]!r}")
+    own = given.get("integration")
+    name = own.get("name") if isinstance(own, dict) else own
+    return IntegratedAccount(
+        id=given["id"],
+        tenant_id=_text(given.get("tenant_id")),
+        integration=_text(name) or _text(given.get("environment_integration_id")),
+        status=_text(given.get("status")),
+        is_blocked=given.get("is_blocked") is True,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

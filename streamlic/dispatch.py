@@ -1,0 +1,200 @@
+"""Pages of many accounts under way at once: which goes next, which waits, and what has failed.
+
+Rules:
+1. An account has one page under way at most, for the cursor of the next comes with it.
+2. Only pages that are under way count: who waits for a rate limit or a retry keeps nobody out.
+3. A failure is its account's own, and the others go on; one that concerns all ends it for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from itertools import count
+
+from streamlic.client import Connection, Retry
+from streamlic.errors import StreamlicError
+from streamlic.pacing import Turn, is_accounts_own
+from streamlic.page_checks import Cursors, RecentCursors
+from streamlic.request import LicensesRequest
+from streamlic.turns import Turns
+
+
+@dataclass(slots=True)
+class Listing:
+    """An account's pages, as far as they have come in this process."""
+
+    request: LicensesRequest
+    """What is asked for next."""
+    cursors: Cursors
+    pages: int = 0
+    """All that came, in earlier processes too."""
+    rows: int = 0
+    """Those of this process."""
+    attempt: int = 1
+    is_large: bool = False
+    begun_at: float = 0.0
+
+    @property
+    def account(self) -> str:
+        """Whose it is."""
+        return self.request.account
+
+    def move_on(self, next_cursor: str | None, rows: int) -> bool:
+        """Take a page's end; return whether there is a next one."""
+        following = self.request.after(next_cursor)  # The arrow back.
+        self.request = following or self.request
+        self.pages += 1
+        self.rows += rows
+        self.attempt = 1
+        return following is not None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many pages may be under way, and how many of accounts whose pages are large."""
+
+    pages: int
+    large_pages: int
+
+
+ReadPage = Callable[[Listing, Turn], Awaitable[bool]]
+"""Reads a listing's next page; returns whether there is another."""
+
+
+@dataclass
+class Dispatch:
+    """Runs listings to their ends. ``failed`` and ``under_way`` may be looked at meanwhile."""
+
+    connection: Connection
+    read_page: ReadPage
+    bounds: Bounds
+    on_change: Callable[[Retry | None], None]
+    failed: dict[str, StreamlicError] = field(default_factory=dict)
+    """Why each account that failed did."""
+    under_way: dict[str, Listing] = field(default_factory=dict)
+    """The accounts that have begun and not ended, the longest under way first."""
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        self._turns: Turns[Listing] = Turns()
+        self._later: list[tuple[float, int, Listing]] = []
+        self._numbers = count()
+        self._flights: set[asyncio.Task[None]] = set()
+        self._large = 0
+        self._changed = asyncio.Event()
+        self._fatal: BaseException | None = None
+
+    async def run(self, listings: Iterable[Listing]) -> None:
+        """Read all pages. Raises the first failure that concerns all accounts."""
+        for listing in listings:
+            self._turns.add(listing, 0)
+        try:
+            while True:
+                wait = self._launch()
+                if self._fatal or not (self._flights or self._turns or self._later):
+                    break
+                await self._change(wait)
+        finally:
+            for flight in self._flights:
+                flight.cancel()
+            await asyncio.gather(*self._flights, return_exceptions=True)
+        if self._fatal:
+            raise self._fatal
+
+    async def _change(self, wait_seconds: float | None) -> None:
+        """Wait until a page has ended, or so many seconds have passed."""
+        loop = asyncio.get_running_loop()
+        timer = None
+        if wait_seconds is not None:
+            timer = loop.call_later(wait_seconds, self._changed.set)
+        await self._changed.wait()
+        self._changed.clear()
+        if timer:
+            timer.cancel()
+
+    def _launch(self) -> float | None:
+        """Ask for all pages that may be; return when more may: None if none waits for a time."""
+        pacing = self.connection.pacing
+        now = time.monotonic()
+        while self._later and self._later[0][0] <= now:
+            self._wait_in_line(heappop(self._later)[2])
+        while self._turns and len(self._flights) < self.bounds.pages:
+            wait = pacing.token_delay(now)
+            if wait > 0:
+                return wait
+            listing = self._turns.take(has_room_for_large=self._large < self.bounds.large_pages)
+            if listing is None:
+                break
+            wait = pacing.account_delay(listing.account, now)
+            if wait > 0:
+                self._put_off(listing, now + wait)
+            else:
+                self._start(listing, pacing.take_turn(listing.account, now))
+        return max(self._later[0][0] - now, 0.0) if self._later else None
+
+    def _wait_in_line(self, listing: Listing) -> None:
+        self._turns.add(listing, listing.pages, is_large=listing.is_large)
+
+    def _put_off(self, listing: Listing, until: float) -> None:
+        heappush(self._later, (until, next(self._numbers), listing))
+
+    def _start(self, listing: Listing, turn: Turn) -> None:
+        if listing.account not in self.under_way:
+            listing.begun_at = time.monotonic()
+            self.under_way[listing.account] = listing
+        self._large += listing.is_large
+        flight = asyncio.get_running_loop().create_task(
+            self._fly(listing, turn, was_large=listing.is_large)
+        )
+        self._flights.add(flight)
+        flight.add_done_callback(self._landed)
+
+    async def _fly(self, listing: Listing, turn: Turn, *, was_large: bool) -> None:
+        try:
+            goes_on = await self.read_page(listing, turn)
+            if goes_on:
+                self._wait_in_line(listing)
+            else:
+                self.done += 1
+                self._end(listing)
+            self.on_change(None)
+        except BaseException as error:  # noqa: BLE001  # it is raised again by run()
+            self._take_failure(listing, error)
+        finally:
+            self._large -= was_large
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        self._flights.discard(flight)
+        self._changed.set()
+
+    def _take_failure(self, listing: Listing, error: BaseException) -> None:
+        if not isinstance(error, StreamlicError) or not is_accounts_own(error):
+            self._fatal = self._fatal or error
+            return
+        wait = self.connection.policy.wait_seconds(error, listing.attempt)
+        if wait is None:
+            self.failed[listing.account] = error
+            self._end(listing)
+            self.on_change(None)
+            return
+        self.connection.retries += 1
+        self.on_change(Retry(error, listing.attempt, wait, listing.account))
+        listing.attempt += 1
+        self._put_off(listing, time.monotonic() + wait)
+
+    def _end(self, listing: Listing) -> None:
+        self.under_way.pop(listing.account, None)
+        self.connection.pacing.forget(listing.account)
+
+
+def listings_of(requests: Iterable[tuple[LicensesRequest, str | None, int]]) -> list[Listing]:
+    """Return the listings of requests that go on at a cursor, after so many pages."""
+    recent = RecentCursors()
+    return [
+        Listing(replace(request, next_cursor=cursor), Cursors(recent, request.account), pages)
+        for request, cursor, pages in requests
+    ]

@@ -1,0 +1,73 @@
+"""Which accounts an emulated Truto has: a pure function of the seed and how many."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SIZES = ("equal", "power-law")
+_MOST_RECORDS_FACTOR = 1000
+_INTEGRATIONS = ("microsoft365", "github", "slack", "jira")
+_TENANTS = 50
+_ODD = 2_654_435_761  # Multiplied by an odd number, no two have the same first eight digits.
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmulatedAccount:
+    """An account: how many licenses it has, and whether it can be read."""
+
+    id: str
+    records: int
+    tenant_id: str = "tenant-0"
+    integration: str = "generic"
+    status: str = "active"
+    is_blocked: bool = False
+
+    def listed(self) -> dict[str, Any]:
+        """Return it as Truto's list of integrated accounts has it."""
+        return {
+            "id": self.id,
+            "tenant_id": self.tenant_id,
+            "environment_integration_id": f"env-{self.integration}",
+            "integration": {"name": self.integration},
+            "status": self.status,
+            "is_blocked": self.is_blocked,
+            "is_sandbox": False,
+            "last_error": None,
+            "created_at": "2026-01-01T00:00:00.000Z",
+        }
+
+
+def emulated_accounts(
+    count: int,
+    *,
+    seed: int = 7,
+    records: int = 20,
+    sizes: str = "equal",
+    unwell_share: float = 0.0,
+) -> Mapping[str, EmulatedAccount]:
+    """Return ``count`` accounts by id, in the order of their making.
+
+    Sizes are all ``records``; or from a power law (Pareto's, with exponent 1) that begins there and
+    is cut at a thousand times as much, so that most are small and a few are huge. ``unwell_share``
+    of them are blocked or have to be connected again.
+    """
+    accounts = (_account(i, seed, records, sizes, unwell_share) for i in range(count))
+    return {account.id: account for account in accounts}
+
+
+def _account(i: int, seed: int, records: int, sizes: str, unwell_share: float) -> EmulatedAccount:
+    rng = random.Random(f"{seed}/account/{i}")
+    drawn = min(1 / (1 - rng.random()), _MOST_RECORDS_FACTOR)
+    is_unwell = rng.random() < unwell_share
+    is_blocked = is_unwell and rng.random() < 0.5
+    return EmulatedAccount(
+        id=f"{(i + 1) * _ODD % 2**32:08x}-{seed % 2**16:04x}-4000-8000-{i:012x}",
+        records=int(records * drawn) if sizes == "power-law" else records,
+        tenant_id=f"tenant-{i % _TENANTS}",
+        integration=_INTEGRATIONS[i % len(_INTEGRATIONS)],
+        status="needs_reauth" if is_unwell and not is_blocked else "active",
+        is_blocked=is_blocked,
+    )

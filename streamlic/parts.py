@@ -1,0 +1,131 @@
+"""One Parquet file in the making, in bounded row groups.
+
+Rules:
+1. A row group is gathered up to ``row_group_bytes`` and written at once.
+2. A file counts only when it was closed: one that an exception left behind is a valid Parquet file
+   all the same, and must not be believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from streamlic.errors import StoreError
+from streamlic.schema import json_role
+from streamlic.store import LocalStore
+
+_LONG_TEXTS = frozenset({"description"})
+_UNIQUE = frozenset({"id"})
+
+
+class Part:
+    """One Parquet file in the making."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        name: str,
+        schema: pa.Schema,
+        *,
+        row_group_bytes: int,
+        compression: str,
+    ) -> None:
+        self.name = name
+        self.rows = 0
+        self._store = store
+        self._row_group_bytes = row_group_bytes
+        self._gathered: list[pa.RecordBatch] = []
+        self._gathered_bytes = 0
+        try:
+            with _translated(name):
+                self._sink = pa.OSFile(str(store.path(name)), "wb")
+                self._writer = pq.ParquetWriter(
+                    self._sink,
+                    schema,
+                    version="2.6",
+                    compression=compression,
+                    use_dictionary=_leaves(schema, _LONG_TEXTS | _UNIQUE),
+                    write_statistics=_leaves(schema, _LONG_TEXTS),
+                    write_page_index=True,
+                    write_page_checksum=True,
+                )
+        except StoreError:
+            store.delete(name)
+            raise
+
+    @property
+    def file_bytes(self) -> int:
+        """The bytes in the file so far, without the row group that is being gathered."""
+        size: int = self._sink.tell()
+        return size
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take a batch; write a row group when enough is gathered."""
+        self._gathered.append(batch)
+        self._gathered_bytes += batch.nbytes
+        self.rows += batch.num_rows
+        if self._gathered_bytes >= self._row_group_bytes:
+            self._write_row_group()
+
+    def close(self) -> None:
+        """Write what is gathered and the footer, and make the file durable."""
+        if self._writer is None:
+            return
+        self._write_row_group()
+        with _translated(self.name):
+            self._writer.close()
+            self._sink.close()
+        self._writer = None
+        self._store.sync(self.name)
+        pa.default_memory_pool().release_unused()
+
+    def discard(self) -> None:
+        """Delete the file, finished or not."""
+        self._gathered = []
+        # Its last bytes may not find room: all the more reason to delete it.
+        for unfinished in (self._writer, self._sink) if self._writer is not None else ():
+            with suppress(StoreError), _translated(self.name):
+                unfinished.close()
+        self._writer = None
+        self._store.delete(self.name)
+
+    def _write_row_group(self) -> None:
+        if not self._gathered:
+            return
+        gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        table = pa.Table.from_batches(gathered)
+        with _translated(self.name):
+            self._writer.write_table(table, row_group_size=table.num_rows)
+
+
+def _leaves(schema: pa.Schema, without: frozenset[str]) -> list[str]:
+    """Return the Parquet paths of the columns, but for JSON columns and those named."""
+    return [
+        leaf
+        for field in schema
+        if json_role(field) is None and field.name not in without
+        for leaf in _leaf_paths(field.name, field.type)
+    ]
+
+
+def _leaf_paths(name: str, kind: pa.DataType) -> Iterator[str]:
+    if pa.types.is_list(kind):
+        yield from _leaf_paths(f"{name}.list.element", kind.value_type)
+    elif pa.types.is_struct(kind):
+        for field in kind:
+            yield from _leaf_paths(f"{name}.{field.name}", field.type)
+    else:
+        yield name
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[Any]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{name}: {error} (has the disk room?)") from error

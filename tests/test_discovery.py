@@ -1,0 +1,121 @@
+"""Which accounts there are: listed, filtered, and exported."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pytest
+
+from streamlic.discovery import integrated_accounts
+from streamlic.emulator import EmulatorConfig, emulated_accounts, running_emulator
+from streamlic.errors import PageMismatch, StreamlicError, TransportError
+from tests.cli import TOKEN, asked, export_args, run_cli, start_cli
+from tests.raw_server import connection, server, whole
+
+ACCOUNTS = emulated_accounts(230, records=3, unwell_share=0.2)
+
+
+def all_args(dest: Path, url: str, *more: str) -> list[str]:
+    args = export_args(dest, url)
+    at = args.index("--account")
+    return [*args[:at], *args[at + 2 :], "--all-accounts", *more]
+
+
+async def test_accounts_are_listed_to_the_last_page_and_filtered() -> None:
+    config = EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)
+    async with running_emulator(config) as emulator:
+        ended = await run_cli("accounts", "--json", "--base-url", emulator.url)
+        pages = len(emulator.requests)
+        text = await run_cli(
+            "accounts", "--base-url", emulator.url, "--integration", "slack", "--tenant", "tenant-2"
+        )
+        refused = await run_cli("accounts", "--base-url", emulator.url, TRUTO_API_TOKEN="wrong")
+    assert pages == 3
+    listed = json.loads(ended.out)["accounts"]
+    assert [one["id"] for one in listed] == list(ACCOUNTS)
+    known = list(ACCOUNTS.values())
+    assert [one["is_blocked"] for one in listed] == [one.is_blocked for one in known]
+    readable = [one.status == "active" and not one.is_blocked for one in known]
+    assert [one["readable"] for one in listed] == readable
+    assert 10 < readable.count(False) < 90
+    chosen = [one.id for one in known if (one.integration, one.tenant_id) == ("slack", "tenant-2")]
+    assert [line.split()[0] for line in text.out.splitlines()] == chosen
+    assert chosen
+    assert f"{len(chosen)} account(s)" in text.err
+    assert refused.code == 4
+
+
+async def test_all_accounts_that_can_be_read_are_exported_and_the_others_told(
+    tmp_path: Path,
+) -> None:
+    async with running_emulator(EmulatorConfig(accounts=ACCOUNTS)) as emulator:
+        args = all_args(tmp_path, emulator.url, "--integration", "github")
+        ended = await run_cli(*args)
+        named = {one.value("integrated_account_id") for one in emulator.requests} - {None}
+    assert ended.code == 0, ended.err
+    readable = {
+        one.id
+        for one in ACCOUNTS.values()
+        if one.integration == "github" and one.status == "active" and not one.is_blocked
+    }
+    assert named == readable
+    table = ds.dataset(tmp_path).to_table()
+    assert table.num_rows == 3 * len(readable)
+    assert set(table["integrated_account_id"].to_pylist()) == readable
+    assert "account(s) that are blocked" in ended.err
+    assert "account(s) that are needs_reauth" in ended.err
+
+
+async def test_a_run_of_all_accounts_keeps_those_that_it_began_with(tmp_path: Path) -> None:
+    """The process is killed; then one account goes and one comes."""
+    accounts = dict(emulated_accounts(6, records=5))
+    last, new = max(accounts), "ffffffff-0000-4000-8000-000000000000"
+    more = ["--concurrency", "1", "--commit-seconds", "0"]
+    async with running_emulator(EmulatorConfig(accounts=accounts, latency_ms=100)) as emulator:
+        args = all_args(tmp_path, emulator.url, *more)
+        process = await start_cli(*args)
+        await asked(emulator, 4)
+        process.kill()
+        await process.communicate()
+        removed = accounts.pop(last)
+        accounts[new] = replace(removed, id=new)
+        failed = await run_cli(*args)
+        accounts[last] = removed
+        before = len(emulator.requests)
+        ended = await run_cli(*args)
+        left = [one.value("integrated_account_id") for one in emulator.requests][before:]
+    assert failed.code == 1
+    assert [one["account"] for one in failed.summary["accounts"] if one["error"]] == [last]
+    assert ended.code == 0, ended.err
+    assert left == [None, last]
+    assert ended.summary["rows"] == 30
+    assert new not in {one["account"] for one in ended.summary["accounts"]}
+
+
+async def test_no_account_at_all_is_wrong_use(tmp_path: Path) -> None:
+    async with running_emulator(EmulatorConfig(accounts=ACCOUNTS)) as emulator:
+        ended = await run_cli(*all_args(tmp_path / "out", emulator.url, "--tenant", "nobody"))
+    assert ended.code == 2
+    assert "none of 0 account(s)" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "says"),
+    [
+        (b'{"result":{}}', PageMismatch, "expected result to be a list, got dict"),
+        (b'{"result":[5]}', PageMismatch, "expected an account with an id"),
+        (b'{"result":[],"next_cursor":"1"}', PageMismatch, "for the second time"),
+        (b"[]", TransportError, "expected an object, got list"),
+        (b'{"result":[', TransportError, "expected JSON"),
+    ],
+)
+async def test_a_list_that_is_none_is_an_error(
+    body: bytes, error: type[StreamlicError], says: str
+) -> None:
+    async with server(whole(body)) as (url, _), connection(url) as asking:
+        with pytest.raises(error, match=says):
+            _ = [one async for one in integrated_accounts(asking)]
