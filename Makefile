@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # What the compiled engine is made from: a change of it installs streamlic again.
 ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx streamlic/decoder/core/*)
 
-.PHONY: demo test test-slow lint bench bench-compare fuzz parity sanitize clean
+.PHONY: demo test test-slow lint bench bench-compare fuzz parity sanitize soak clean
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
@@ -70,6 +70,11 @@ sanitize: $(VENV)/.dev  ## the decoder's tests under ASan and UBSan
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
 		$(abspath $(BIN))/python -m pytest -q tests/test_decoder.py tests/test_decoder_fuzz.py \
 		tests/test_decoder_blocks.py tests/test_fast.py
+
+SOAK_SECONDS ?= 1800
+SOAK_SEED ?= 7
+soak: $(VENV)/.dev  ## random faults and kills, every round exact at its end (SOAK_SECONDS=, SOAK_SEED=)
+	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) --seed $(SOAK_SEED)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .

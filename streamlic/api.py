@@ -31,7 +31,8 @@ class Client:
     """A session with the Truto API. Use it as an asynchronous context manager.
 
     ``token`` defaults to the environment's TRUTO_API_TOKEN; a TokenSource is read again when a
-    token has expired. ``rate_limit`` is the account's tier (``50/10s``), or ``none``.
+    token has expired. ``ca_file`` names certificates (PEM) to trust beside the system's.
+    ``rate_limit`` is the account's tier (``50/10s``), or ``none``.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Client:
         *,
         base_url: str = DEFAULT_BASE_URL,
         allow_http: bool = False,
+        ca_file: str | Path | None = None,
         rate_limit: str = "50/10s",
         engine: str = "auto",
         timeouts: Timeouts | None = None,
@@ -51,6 +53,7 @@ class Client:
             source or TokenSource.from_environment(),
             base_url=base_url,
             allow_http=allow_http,
+            ca_file=ca_file,
             rate_limit=parse_rate_limit(rate_limit),
             timeouts=timeouts,
             retry=retry,
@@ -126,6 +129,7 @@ def export(
     token: TokenSource | str | None = None,
     base_url: str = DEFAULT_BASE_URL,
     allow_http: bool = False,
+    ca_file: str | Path | None = None,
     rate_limit: str = "50/10s",
     options: JobOptions | None = None,
     on_progress: OnProgress | None = None,
@@ -146,6 +150,7 @@ def export(
         source or TokenSource.from_environment(),
         base_url=base_url,
         allow_http=allow_http,
+        ca_file=ca_file,
         rate_limit=parse_rate_limit(rate_limit),
     )
     requests = [LicensesRequest(account=one, **parameters) for one in accounts]

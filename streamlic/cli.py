@@ -24,6 +24,7 @@ from streamlic.cli_options import (
     accounts_found,
     connection_named,
     connection_options,
+    guard_options,
     job_options,
     options,
     request_options,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXIT_PARTIAL = 3
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):
@@ -74,6 +76,7 @@ def cli() -> None:
     *account_filters,
     *request_options,
     *connection_options,
+    *guard_options,
     click.option("--concurrency", type=int, metavar="N",
                  help="Pages under way at once; by default what memory and limits allow."),
     click.option("--without-failed", is_flag=True,
@@ -241,7 +244,26 @@ def schema(as_json: bool) -> None:
         click.echo(f"{column['name']:24}{column['type']}{' (JSON)' if column['json'] else ''}")
 
 
-@cli.command()
+class _Emulate(click.Command):
+    """Lists the faults below the options."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the faults, each with its value and what it is."""
+        from streamlic.emulator import FAULTS
+
+        with formatter.section("Faults, as NAME[=VALUE]"):
+            named = [(f"{name}={one.value}" if one.value else name, one.about)
+                     for name, one in FAULTS.items()]  # fmt: skip
+            formatter.write_dl(named)
+        super().format_epilog(ctx, formatter)
+
+
+@cli.command(
+    cls=_Emulate,
+    epilog="A fault holds for every request for licenses, or as told behind an @, joined by "
+    "commas: 3 or 3-7 for these requests, row=5000 for the page that begins there, 5% for so many "
+    "at random, times=2 for the first two. For example: --fault reset=3000@5%",
+)
 @options(
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
@@ -266,25 +288,22 @@ def schema(as_json: bool) -> None:
                  default="generic", show_default=True, help="Whose required parameters to check."),
     click.option("--partial", "is_partial", is_flag=True, help="Call every answer partial."),
     click.option("--compress", is_flag=True, help="Compress bodies as the client accepts."),
+    click.option("--fault", "faults", multiple=True, metavar="FAULT[@WHEN]",
+                 help="What goes wrong, and when, as listed below; may repeat."),
 )  # fmt: skip
-def emulate(
-    host: str, port: int, count: int | None, sizes: str, unwell_share: float, **given: Any
-) -> None:
+def emulate(host: str, port: int, count: int | None, faults: tuple[str, ...], **given: Any) -> None:
     """Run a Truto API on this machine, for demos, tests and benchmarks.
 
     Its first line of output is its URL. It ends at SIGINT or SIGTERM.
     """
-    from streamlic.emulator import EmulatorConfig, emulated_accounts, serve
+    from streamlic.emulator import EmulatorConfig, emulated_accounts, parse_fault, serve
 
-    known = count and emulated_accounts(
-        count,
-        seed=given["seed"],
-        records=given["records"],
-        sizes=sizes,
-        unwell_share=unwell_share,
-    )
-    config = EmulatorConfig(accounts=known or None, **given)
-    asyncio.run(serve(config, host=host, port=port, on_ready=click.echo))
+    kinds = {name: given.pop(name) for name in ("sizes", "unwell_share")}
+    made_from = {name: given[name] for name in ("seed", "records")}
+    accounts = emulated_accounts(count, **made_from, **kinds) if count else None
+    config = EmulatorConfig(accounts=accounts, **given)
+    parsed = tuple(map(parse_fault, faults))
+    asyncio.run(serve(config, faults=parsed, host=host, port=port, on_ready=click.echo))
 
 
 @cli.command()
@@ -317,7 +336,9 @@ def demo(dest: str, records: int) -> None:
 
 def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
     from streamlic.job_options import JobOptions
+    from streamlic.page_checks import Guards
 
+    guards = ("max_pages", "max_records", "max_body_bytes")
     names = ("rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
              "max_record_bytes", "max_depth", "mode", "restart", "is_strict")  # fmt: skip
     return JobOptions(
@@ -325,6 +346,7 @@ def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
         is_lines=given.get("is_lines"),
         concurrency=given.get("concurrency"),
         without_failed=given.get("without_failed", False),
+        guards=Guards(**{name: given[name] for name in guards if name in given}),
         **{name: given[name] for name in names},
     )
 
@@ -345,26 +367,33 @@ def _progress(given: dict[str, Any]) -> OnProgress | None:
 
 
 def _run(job: Coroutine[Any, Any, T]) -> T:
-    """Run a job to its end; a signal cancels it, once, and is remembered."""
+    """Run a job to its end; a signal cancels it, once, and is remembered.
+
+    From then on signals are ignored: what is whole is being committed, and that does not take long.
+    """
     caught: list[int] = []
 
     async def run() -> T:
         task = asyncio.ensure_future(job)
         loop = asyncio.get_running_loop()
 
-        def stop(number: int) -> None:
+        def stop(number: int, _: object) -> None:
             if not caught:
                 caught.append(number)
-                task.cancel()
+                loop.call_soon_threadsafe(task.cancel)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop, number)
+        # Not the loop's own handlers: those end with the loop, some time before the process.
+        before.update((number, signal.signal(number, stop)) for number in _SIGNALS)
         return await task
 
+    before: dict[int, Any] = {}
     try:
         return asyncio.run(run())
     except asyncio.CancelledError:
         raise Interrupted(caught[0] if caught else signal.SIGINT) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if caught else handler)
 
 
 def _finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:

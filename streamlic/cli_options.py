@@ -30,7 +30,7 @@ Command = Callable[..., Any]
 _ANY_ACCOUNT = "00000000-0000-0000-0000-000000000000"
 
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
-          "KB": 10**3, "MB": 10**6, "GB": 10**9}  # fmt: skip
+          "TIB": 1 << 40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
 
 
 class Size(click.ParamType[int]):
@@ -113,8 +113,19 @@ connection_options = (
     click.option("--allow-http", is_flag=True, help="Let the token travel unencrypted."),
     click.option("--token-file", type=click.Path(), metavar="F",
                  help="File with the API token; otherwise TRUTO_API_TOKEN holds it."),
+    click.option("--ca-file", type=click.Path(), metavar="F",
+                 help="Certificates (PEM) of authorities to trust beside the system's."),
     click.option("--rate-limit", default="50/10s", show_default=True, metavar="N/Ss|none",
                  help="The account's rate limit, or no pacing."),
+)  # fmt: skip
+
+guard_options = (
+    click.option("--max-pages", type=int, metavar="N", default=1_000_000, show_default=True,
+                 help="The most pages that an account may have; more is an error."),
+    click.option("--max-records", type=int, metavar="N",
+                 help="The most records that an account may have; more is an error."),
+    click.option("--max-body-bytes", type=Size(), default="1TiB", show_default=True,
+                 help="The most that one body may hold, decompressed; more is an error."),
 )  # fmt: skip
 
 account_filters = (
@@ -127,14 +138,21 @@ account_filters = (
 def connection_named(given: dict[str, Any]) -> Connection:
     """Return the connection that the options describe."""
     from streamlic.client import Connection
-    from streamlic.credentials import TokenSource
+    from streamlic.credentials import TokenSource, readable_by_others
     from streamlic.pacing import parse_rate_limit
 
     token = given["token_file"]
+    if token and (mode := readable_by_others(token)):
+        click.echo(
+            f"streamlic: warning: others can read the token file {token} (mode {mode:04o}): "
+            f"chmod 600 {token}",
+            err=True,
+        )
     return Connection(
         TokenSource.from_file(token) if token else TokenSource.from_environment(),
         base_url=given["base_url"],
         allow_http=given["allow_http"],
+        ca_file=given["ca_file"],
         rate_limit=parse_rate_limit(given["rate_limit"]),
     )
 

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -31,6 +32,7 @@ from streamlic.credentials import (
     TokenSource,
     checked_base_url,
     redirect_target,
+    trusted,
 )
 from streamlic.encoding import ACCEPT_ENCODING
 from streamlic.errors import (
@@ -99,11 +101,13 @@ class Connection:
         *,
         base_url: str = DEFAULT_BASE_URL,
         allow_http: bool = False,
+        ca_file: Path | str | None = None,
         rate_limit: RateLimit | None = ACCOUNT_RATE_LIMIT,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
         self._base = checked_base_url(base_url, allow_http=allow_http)
+        self._trusted = trusted(ca_file)
         self._source = token
         self._token = token.read()
         self._timeouts = timeouts or Timeouts()
@@ -124,7 +128,8 @@ class Connection:
         trace.on_request_headers_sent.append(self._on_sent)
         self._session = aiohttp.ClientSession(
             trace_configs=[trace],
-            connector=aiohttp.TCPConnector(limit=0),  # Who asks bounds how many are under way.
+            # Who asks bounds how many are under way.
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._trusted),
             auto_decompress=False,
             read_bufsize=self.read_buffer_bytes,
             timeout=aiohttp.ClientTimeout(
@@ -366,6 +371,8 @@ def _said(error: Exception, detail: str) -> str:
         return f"the body was cut before its end: {detail}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the API closed the connection without an answer"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"the API's certificate is not to be trusted (--ca-file): {detail}"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"the API could not be reached: {detail}"
     return f"the connection failed: {detail or type(error).__name__}"

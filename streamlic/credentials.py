@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +61,28 @@ class TokenSource:
     def from_value(cls, token: str) -> TokenSource:
         """Return a source that always gives this token."""
         return cls(lambda: token, "the value given")
+
+
+def readable_by_others(path: Path | str) -> int | None:
+    """Return a file's mode where others than its owner may read it; None where not, or no file."""
+    try:
+        mode = stat.S_IMODE(Path(path).stat().st_mode)
+    except OSError:  # Whoever reads it will say so.
+        return None
+    return mode if mode & (stat.S_IRGRP | stat.S_IROTH) else None
+
+
+def trusted(ca_file: Path | str | None) -> ssl.SSLContext:
+    """Return what verifies servers: the system's authorities, and those of a PEM file."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(
+                f"expected certificates in PEM, got {str(ca_file)!r}: {error} (--ca-file)"
+            ) from error
+    return context
 
 
 def checked_base_url(text: str, *, allow_http: bool) -> URL:

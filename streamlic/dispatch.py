@@ -16,9 +16,10 @@ from heapq import heappop, heappush
 from itertools import count
 
 from streamlic.client import Connection, Retry
+from streamlic.commits import ResumePoint
 from streamlic.errors import StreamlicError
 from streamlic.pacing import Turn, is_accounts_own
-from streamlic.page_checks import Cursors, RecentCursors
+from streamlic.page_checks import Cursors, RecentCursors, Repeats
 from streamlic.request import LicensesRequest
 from streamlic.turns import Turns
 
@@ -30,10 +31,10 @@ class Listing:
     request: LicensesRequest
     """What is asked for next."""
     cursors: Cursors
+    repeats: Repeats = field(default_factory=Repeats)
     pages: int = 0
-    """All that came, in earlier processes too."""
+    """All that came, in earlier processes too; and so the rows."""
     rows: int = 0
-    """Those of this process."""
     attempt: int = 1
     is_large: bool = False
     begun_at: float = 0.0
@@ -191,10 +192,15 @@ class Dispatch:
         self.connection.pacing.forget(listing.account)
 
 
-def listings_of(requests: Iterable[tuple[LicensesRequest, str | None, int]]) -> list[Listing]:
-    """Return the listings of requests that go on at a cursor, after so many pages."""
+def listings_of(requests: Iterable[tuple[LicensesRequest, ResumePoint]]) -> list[Listing]:
+    """Return the listings of requests that go on where their accounts have come to."""
     recent = RecentCursors()
     return [
-        Listing(replace(request, next_cursor=cursor), Cursors(recent, request.account), pages)
-        for request, cursor, pages in requests
+        Listing(
+            replace(request, next_cursor=point.cursor),
+            Cursors(recent, request.account),
+            pages=point.pages,
+            rows=point.rows,
+        )
+        for request, point in requests
     ]

@@ -130,6 +130,12 @@ class PageMismatch(StreamlicError):
     exit_code = 5
 
 
+class GuardExceeded(StreamlicError):
+    """A listing or a body goes beyond what the caller allowed it: pages, records or bytes."""
+
+    exit_code = 5
+
+
 class IntegrityError(StreamlicError):
     """A dataset is not what its commit log promises."""
 

@@ -16,7 +16,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from itertools import islice, pairwise
 from typing import Any
 
@@ -35,7 +34,7 @@ from streamlic.errors import (
 )
 from streamlic.job_options import JobOptions
 from streamlic.pacing import Turn
-from streamlic.page_checks import check_count
+from streamlic.page_checks import Watched, check_count
 from streamlic.pipeline import Pipeline
 from streamlic.request import LicensesRequest, identity_of
 from streamlic.runs import open_run
@@ -213,7 +212,7 @@ class _Export:
         known = {request.account: request for request in requests}
         points = {account or "": self._job.run.point(account) for account in self._job.run.accounts}
         left = listings_of(
-            (known.get(account) or replace(requests[0], account=account), point.cursor, point.pages)
+            (known.get(account) or replace(requests[0], account=account), point)
             for account, point in points.items()
             if not point.is_done
         )
@@ -232,11 +231,13 @@ class _Export:
             self._tell(None)
 
     async def _read_page(self, listing: Listing, turn: Turn) -> bool:
-        params = listing.request
+        params, guards = listing.request, self._job.options.guards
+        guards.check_pages(listing.pages)
 
         def check(envelope: Envelope) -> None:
             check_count(envelope)
             listing.cursors.check(params.next_cursor, envelope.next_cursor)
+            listing.repeats.check(envelope)
 
         def on_large() -> None:
             listing.is_large = True
@@ -246,8 +247,13 @@ class _Export:
         async with connection.page(params, turn) as page:
             if job.options.is_lines is not None:
                 page.check(is_lines=job.options.is_lines)
-            opened = partial(job.options.open_decoder, is_lines=page.is_lines)
-            envelope = await job.read_page(params.account, opened, page.chunks(), check, on_large)
+
+            def open_decoder() -> Decoder:
+                decoder = job.options.open_decoder(is_lines=page.is_lines)
+                return listing.repeats.listen(Watched(decoder, guards, listing.rows))
+
+            chunks = guards.bounded(page.chunks())
+            envelope = await job.read_page(params.account, open_decoder, chunks, check, on_large)
         return listing.move_on(envelope.next_cursor, envelope.rows)
 
     def _tell(self, retry: Retry | None) -> None:

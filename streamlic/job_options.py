@@ -11,6 +11,7 @@ from streamlic.dataset import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
 from streamlic.pacing import TOKEN_RATE_LIMIT
+from streamlic.page_checks import Guards
 from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
 
 _MIB = 1 << 20
@@ -22,12 +23,16 @@ _WHOLE_BYTES = 128 * 1024
 _READ_BUFFER_BYTES = 256 * 1024
 
 
+_GUARDS = Guards()
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
     """How a job decodes and writes, whatever its source.
 
     ``concurrency`` is how many pages may be under way at once, each of another account; by default
     as many as memory allows. ``without_failed`` ends a run though accounts failed.
+    ``guards`` bound what a server may send.
     ``memory_bytes`` is the whole process's aim. Row groups, held pages, pages under way and the
     queues between network, decoding and encoding take their shares of it.
     """
@@ -45,6 +50,7 @@ class JobOptions:
     compression: str = "zstd"
     mode: str = "error"
     restart: bool = False
+    guards: Guards = _GUARDS
     concurrency: int | None = None
     without_failed: bool = False
 

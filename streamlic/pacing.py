@@ -19,6 +19,7 @@ from streamlic.errors import (
     ApiError,
     AuthenticationError,
     DecodeError,
+    GuardExceeded,
     LimitExceeded,
     PageMismatch,
     RescueError,
@@ -278,7 +279,7 @@ def is_accounts_own(error: BaseException) -> bool:
     """
     if isinstance(error, TransportError):
         return error.retryable
-    is_of_page = isinstance(error, ApiError | DecodeError | PageMismatch)
+    is_of_page = isinstance(error, ApiError | DecodeError | PageMismatch | GuardExceeded)
     return is_of_page and not isinstance(error, AuthenticationError)
 
 

@@ -1,11 +1,21 @@
-"""What a page must not contradict: its own count of rows, and the cursors before it."""
+"""What a page must not contradict, and what it must not go beyond.
+
+It contradicts its own count of rows, or the page and the cursors before it. A server without end is
+stopped by guards, which the caller sets.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
 
-from streamlic.decoder import Envelope
-from streamlic.errors import PageMismatch
+import pyarrow as pa
+
+from streamlic.decoder import Decoder, Envelope
+from streamlic.errors import GuardExceeded, PageMismatch, UsageError
 
 _REMEMBERED_CURSORS = 20_000
 
@@ -21,6 +31,118 @@ def check_count(envelope: Envelope) -> None:
     raise PageMismatch(
         f"expected {count} rows, as the page's result_count says, got {envelope.rows}"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guards:
+    """The most that a server may send: pages and records of an account, bytes of one body.
+
+    Bytes are those of JSON, after decompression. None is no bound.
+    """
+
+    max_pages: int = 1_000_000
+    max_records: int | None = None
+    max_body_bytes: int = 1 << 40
+
+    def __post_init__(self) -> None:
+        for name in ("max_pages", "max_records", "max_body_bytes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                option = name.replace("_", "-")
+                raise UsageError(f"expected 1 or more, got {value} (--{option})")
+
+    def check_pages(self, pages: int) -> None:
+        """Raise GuardExceeded where an account that goes on has had all its pages."""
+        if pages >= self.max_pages:
+            raise GuardExceeded(
+                f"expected at most {self.max_pages} pages of the account, and there are more "
+                "(--max-pages)"
+            )
+
+    def check_records(self, records: int) -> None:
+        """Raise GuardExceeded where an account has too many records."""
+        if self.max_records is not None and records > self.max_records:
+            raise GuardExceeded(
+                f"expected at most {self.max_records} records of the account, and there are more "
+                "(--max-records)"
+            )
+
+    async def bounded(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        """Yield a body's chunks; GuardExceeded where it is too long."""
+        size = 0
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > self.max_body_bytes:
+                    raise GuardExceeded(
+                        f"expected a body of at most {self.max_body_bytes} bytes, and there are "
+                        "more (--max-body-bytes)"
+                    )
+                yield chunk
+
+
+class Watched:
+    """A decoder that adds up the ids of a page: two pages of the same rows have the same sum.
+
+    ``records`` are those of its account before it.
+    """
+
+    def __init__(self, decoder: Decoder, guards: Guards, records: int) -> None:
+        self._decoder = decoder
+        self._guards = guards
+        self._records = records
+        self.engine = decoder.engine
+        self.ids_crc32 = 0
+
+    @property
+    def envelope(self) -> Envelope:
+        """What the body said of itself."""
+        return self._decoder.envelope
+
+    def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
+        """Take the next bytes; return the batches they filled."""
+        return self._heard(self._decoder.feed(chunk))
+
+    def close(self) -> list[pa.RecordBatch]:
+        """Say that the body has ended; return what was left."""
+        return self._heard(self._decoder.close())
+
+    def _heard(self, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+        for batch in batches:
+            self._records += batch.num_rows
+            self._guards.check_records(self._records)
+            at = batch.schema.get_field_index("id")
+            text = batch.column(at).buffers()[2] if at >= 0 else None
+            self.ids_crc32 = zlib.crc32(text or b"", self.ids_crc32)
+        return batches
+
+
+class Repeats:
+    """Notices a page that has the rows of the page before it, by their ids.
+
+    Of a page of one row that is not believed: some vendors' ids are not quite unique.
+    """
+
+    __slots__ = ("_before", "_decoder")
+
+    def __init__(self) -> None:
+        self._before = (0, 0)
+        self._decoder: Watched | None = None
+
+    def listen(self, decoder: Watched) -> Watched:
+        """Return the decoder of the page that is asked for; it is asked for the page's ids."""
+        self._decoder = decoder
+        return decoder
+
+    def check(self, envelope: Envelope) -> None:
+        """Raise PageMismatch if the page that was decoded is the one before it."""
+        ids, self._decoder = self._decoder.ids_crc32 if self._decoder else 0, None
+        page = (envelope.rows, ids)
+        if ids and envelope.rows > 1 and page == self._before:
+            raise PageMismatch(
+                f"expected the next page, got the same {envelope.rows} ids as on the page before"
+            )
+        self._before = page
 
 
 class RecentCursors:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -42,7 +43,7 @@ class Part:
         self._gathered: list[pa.RecordBatch] = []
         self._gathered_bytes = 0
         try:
-            with _translated(name):
+            with _translated(store.path(name)):
                 self._sink = pa.OSFile(str(store.path(name)), "wb")
                 self._writer = pq.ParquetWriter(
                     self._sink,
@@ -77,7 +78,7 @@ class Part:
         if self._writer is None:
             return
         self._write_row_group()
-        with _translated(self.name):
+        with _translated(self._store.path(self.name)):
             self._writer.close()
             self._sink.close()
         self._writer = None
@@ -89,7 +90,7 @@ class Part:
         self._gathered = []
         # Its last bytes may not find room: all the more reason to delete it.
         for unfinished in (self._writer, self._sink) if self._writer is not None else ():
-            with suppress(StoreError), _translated(self.name):
+            with suppress(StoreError), _translated(self._store.path(self.name)):
                 unfinished.close()
         self._writer = None
         self._store.delete(self.name)
@@ -99,7 +100,7 @@ class Part:
             return
         gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
         table = pa.Table.from_batches(gathered)
-        with _translated(self.name):
+        with _translated(self._store.path(self.name)):
             self._writer.write_table(table, row_group_size=table.num_rows)
 
 
@@ -124,8 +125,8 @@ def _leaf_paths(name: str, kind: pa.DataType) -> Iterator[str]:
 
 
 @contextmanager
-def _translated(name: str) -> Iterator[Any]:
+def _translated(path: Path) -> Iterator[Any]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{name}: {error} (has the disk room?)") from error
+        raise StoreError(f"{path}: {error} (has the disk room?)") from error

@@ -95,10 +95,16 @@ class SmallPages:
             page.is_over = True
 
     def _next(self) -> None:
-        if self._is_busy or not self._waiting:
+        if self._is_busy:
+            return
+        taken: list[tuple[SmallPage, asyncio.Future[Envelope]]] = []
+        while self._waiting and len(taken) < _AT_ONCE:
+            page, answer = self._waiting.popleft()
+            if not page.is_over:  # Those of a run that was stopped are: its threads have ended.
+                taken.append((page, answer))
+        if not taken:
             return
         loop = asyncio.get_running_loop()
-        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
         work = self._threads.submit(lambda: self._decode([page for page, _ in taken]))
         self._is_busy = True
         work.add_done_callback(

@@ -274,26 +274,61 @@ async def test_both_tiers_are_kept_over_real_requests() -> None:
             assert await body_of(asking, LicensesRequest(account=OTHER_ACCOUNT)) == BODY
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-async def test_a_certificate_that_nobody_vouches_for_ends_it_at_once(tmp_path: Path) -> None:
-    """The token is not sent, and there is no second attempt."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    await asyncio.to_thread(
-        subprocess.run,
-        f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout {key} "
-        f"-addext subjectAltName=IP:127.0.0.1 -out {certificate}".split(),
-        check=True,
-        capture_output=True,
-    )
+async def certified(directory: Path, host: str = "127.0.0.1") -> tuple[Path, ssl.SSLContext]:
+    """Make an authority and a server's certificate; return the authority's, and a server's TLS."""
+    authority, key, certificate = (directory / f"{n}.pem" for n in ("ca", "key", "certificate"))
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+    names = f"-subj /CN={host} -addext subjectAltName=IP:{host} -addext basicConstraints=CA:FALSE"
+    signed = f"-CA {authority} -CAkey {directory}/ca-key.pem"
+    for command in (
+        f"{make} -subj /CN=authority -keyout {directory}/ca-key.pem -out {authority}",
+        f"{make} {names} {signed} -keyout {key} -out {certificate}",
+    ):
+        await asyncio.to_thread(subprocess.run, command.split(), check=True, capture_output=True)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
-    async with server(whole(BODY), tls=tls) as (url, asked), connection(url) as asking:
+    return authority, tls
+
+
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="openssl makes the certificates"
+)
+
+
+@needs_openssl
+async def test_an_authority_of_ones_own_is_trusted_when_it_is_named(tmp_path: Path) -> None:
+    authority, tls = await certified(tmp_path)
+    async with (
+        server(whole(BODY), tls=tls) as (url, asked),
+        connection(url, ca_file=authority) as asking,
+    ):
+        assert await body_of(asking) == BODY
+    assert len(asked) == 1
+
+
+@needs_openssl
+@pytest.mark.parametrize("is_named", [False, True], ids=["nobody vouches", "another host"])
+async def test_a_certificate_that_is_not_to_be_trusted_ends_it_at_once(
+    tmp_path: Path, is_named: bool
+) -> None:
+    """The token is not sent, and there is no second attempt."""
+    authority, tls = await certified(tmp_path, "127.0.0.2" if is_named else "127.0.0.1")
+    async with (
+        server(whole(BODY), tls=tls) as (url, asked),
+        connection(url, ca_file=authority if is_named else None) as asking,
+    ):
         retries: list[Retry] = []
-        with pytest.raises(TransportError, match="certificate") as caught:
+        with pytest.raises(TransportError, match=r"certificate.*--ca-file") as caught:
             await attempted(asking, retries)
         assert not caught.value.retryable
     assert asked == []
     assert retries == []
+
+
+def test_a_file_of_certificates_that_is_none_is_refused(tmp_path: Path) -> None:
+    for name in (tmp_path / "missing.pem", Path(__file__)):
+        with pytest.raises(UsageError, match="--ca-file"):
+            connection("https://127.0.0.1:1", ca_file=name)
 
 
 def test_the_token_is_in_no_repr() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -12,12 +13,19 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from streamlic.commits import ResumePoint, json_bytes, load_runs, parsed
-from streamlic.errors import DatasetConflict, IntegrityError, StreamlicError, UsageError
+from streamlic.errors import (
+    DatasetConflict,
+    IntegrityError,
+    StoreError,
+    StreamlicError,
+    UsageError,
+)
 from streamlic.runs import open_run, recover
 from streamlic.store import LocalStore
 from streamlic.verify import verify_dataset
@@ -26,6 +34,9 @@ from tests.batches import ACCOUNTS, PAGES, expected_ids, land, visible_ids
 STEPS = ("open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir")
 SCENARIOS = ("error", "append", "overwrite", "restart")
 ALWAYS_THERE = {"lock"}
+_EARLY_STEPS = 8
+_DISK_FAILED = 3
+_DISK_FORGIVEN = 4
 
 
 # A process that is killed: run as ``python -m tests.test_commits``
@@ -52,7 +63,7 @@ def _kill_before(step: int, dest: Path) -> None:
     """Kill this process before its ``step``-th change (from 1) to the file system."""
     left = step
 
-    def count(event: str, args: tuple[object, ...]) -> None:
+    def audit(event: str, args: tuple[object, ...]) -> None:
         nonlocal left
         is_ours = event != "open" or str(args[0]).startswith(str(dest))
         if event in STEPS and is_ours:
@@ -62,7 +73,27 @@ def _kill_before(step: int, dest: Path) -> None:
 
     # What a killed process wrote stays, synced or not, and syncing is slow.
     os.fsync = lambda fd: None  # noqa: ARG005  # the parameter's name is part of the type
-    sys.addaudithook(count)
+    sys.addaudithook(audit)
+
+
+def _fail_from(step: int, dest: Path, failures: list[int], *, stays: bool) -> None:
+    """Let the disk fail at this process's ``step``-th change to it, or sync, or ever after it."""
+    left = step
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0 or (stays and left < 0):
+            failures.append(step)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def audit(event: str, args: tuple[object, ...]) -> None:
+        is_ours = event != "open" or str(args[0]).startswith(str(dest))
+        if event in STEPS and is_ours:
+            count()
+
+    os.fsync = lambda fd: count()  # noqa: ARG005  # the parameter's name is part of the type
+    sys.addaudithook(audit)
 
 
 def _begin(dest: Path, scenario: str) -> None:
@@ -120,7 +151,10 @@ def _check_ended(dest: Path, scenario: str) -> None:
 
 
 def _kill_everywhere(place: Path, scenario: str, stride: int) -> int:
-    """Kill one export at every ``stride``-th step, and go on with each; return the kills."""
+    """Kill one export at every ``stride``-th step, and go on with each; return the kills.
+
+    Every other time going on is killed too, early, which is in recovery.
+    """
     start = place / "start"
     _in_child_well("begin", lambda: _begin(start, scenario))
     kills = 0
@@ -135,6 +169,10 @@ def _kill_everywhere(place: Path, scenario: str, stride: int) -> int:
             return kills
         assert code == -signal.SIGKILL, f"{scenario}: step {step} ended with {code}"
         _in_child_well(f"seen after step {step}", partial(_check_seen, dest, scenario))
+        if kills % 2:
+            again = _in_child(partial(_killed, dest, scenario, 1 + kills // 2 % _EARLY_STEPS))
+            assert again == -signal.SIGKILL, f"{scenario}: after step {step} it ended with {again}"
+            _in_child_well(f"seen after two kills, {step}", partial(_check_seen, dest, scenario))
         _in_child_well(f"gone on with after step {step}", partial(_export, dest, scenario))
         _in_child_well(f"ended after step {step}", partial(_check_ended, dest, scenario))
         kills += 1
@@ -143,6 +181,36 @@ def _kill_everywhere(place: Path, scenario: str, stride: int) -> int:
 def _killed(dest: Path, scenario: str, step: int) -> None:
     _kill_before(step, dest)
     _export(dest, scenario)
+
+
+def _fail_everywhere(place: Path, scenario: str, *, stays: bool) -> int:
+    """Let the disk fail one export at every third step, and go on with each; return how often."""
+    start = place / "start"
+    _in_child_well("begin", lambda: _begin(start, scenario))
+    for number in count():
+        step = 1 + 3 * number
+        dest = place / f"failed-{step}-{stays}"
+        if start.exists():
+            shutil.copytree(start, dest)
+        code = _in_child(partial(_failed, dest, scenario, step, stays=stays))
+        if code == 0:
+            return number
+        assert code in (_DISK_FAILED, _DISK_FORGIVEN), f"{scenario}: step {step} ended with {code}"
+        _in_child_well(f"seen after step {step}", partial(_check_seen, dest, scenario))
+        _in_child_well(f"gone on with after step {step}", partial(_export, dest, scenario))
+        _in_child_well(f"ended after step {step}", partial(_check_ended, dest, scenario))
+    raise AssertionError
+
+
+def _failed(dest: Path, scenario: str, step: int, *, stays: bool) -> None:
+    failures: list[int] = []
+    _fail_from(step, dest, failures, stays=stays)
+    try:
+        _export(dest, scenario)
+    except StoreError:
+        os._exit(_DISK_FAILED)
+    if failures:  # It was of no importance, such as a note of who holds the lock.
+        os._exit(_DISK_FORGIVEN)
 
 
 def _kill_often(place: Path, scenario: str, seed: int) -> int:
@@ -186,6 +254,16 @@ def test_an_export_killed_at_any_step_is_gone_on_with_exactly(
 ) -> None:
     """SIGKILL before each change to the file system in turn; then once more, to the end."""
     assert killing(tmp_path, "everywhere", scenario, str(stride)) >= kills
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stays", ["0", "1"], ids=["once", "from then on"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_disk_that_fails_at_any_step_promises_nothing_that_is_not_there(
+    tmp_path: Path, scenario: str, stays: str
+) -> None:
+    """EIO from each change to the file system and each sync in turn; then once more, to the end."""
+    assert killing(tmp_path, "disk", scenario, stays) >= 25
 
 
 @pytest.mark.parametrize(
@@ -461,5 +539,7 @@ if __name__ == "__main__":
     where, what, which, number = sys.argv[1:]
     if what == "everywhere":
         print(_kill_everywhere(Path(where), which, int(number)))
+    elif what == "disk":
+        print(_fail_everywhere(Path(where), which, stays=number == "1"))
     else:
         print(sum(_kill_often(Path(where), which, seed) for seed in range(int(number))))

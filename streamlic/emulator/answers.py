@@ -11,12 +11,14 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from streamlic.emulator.accounts import EmulatedAccount
 from streamlic.emulator.records import Shape, blocks, license_json
 
 INTEGRATIONS = ("generic", "microsoft365", "github")
+LICENSES_PATH = "/unified/user-directory/licenses"
 _FORMATS = ("unified", "raw", "normalized", "stream")
 _PRODUCTS = ("azure_active_directory", "onedrive")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -83,6 +85,31 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Wire:
+    """What happens to a body on its way: which fault, at which byte, for how many seconds."""
+
+    fault: str
+    at: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lie:
+    """What a page says or holds that is not so; by default it is honest.
+
+    ``count`` is added to ``result_count``; ``repeats_cursor`` gives the page's own cursor as the
+    next; ``repeats_page`` sends the rows that came just before.
+    """
+
+    count: int = 0
+    repeats_cursor: bool = False
+    repeats_page: bool = False
+
+
+_HONEST = Lie()
+
+
+@dataclass(frozen=True)
 class Answer:
     """What to send. ``pieces`` may be called more than once; each call begins anew."""
 
@@ -91,6 +118,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     has_length: bool = True
     """Whether Content-Length is told; else the body is sent in chunks."""
+    wire: Wire | None = None
 
 
 class _Refusal(Exception):
@@ -101,27 +129,56 @@ class _Refusal(Exception):
         self.answer = answer
 
 
-def answer(config: EmulatorConfig, asked: Asked) -> Answer:
+def answer(config: EmulatorConfig, asked: Asked, lie: Lie = _HONEST) -> Answer:
     """Plan the answer to one request."""
     try:
         _authenticate(config, asked)
         if asked.method != "GET":
-            raise _refusal(404, "Not Found", f"{asked.method} {asked.path} does not exist")
+            raise _refused(404, f"{asked.method} {asked.path} does not exist")
         if asked.path == "/ping":
             return _json_answer(200, {"message": "pong"})
-        if asked.path == "/unified/user-directory/licenses":
-            return _licenses(config, asked)
+        if asked.path == LICENSES_PATH:
+            return _licenses(config, asked, lie)
         if asked.path == "/integrated-account":
             return _integrated_accounts(config, asked)
-        raise _refusal(404, "Not Found", f"{asked.path} does not exist")
-    except _Refusal as refusal:
-        return refusal.answer
+        raise _refused(404, f"{asked.path} does not exist")
+    except _Refusal as refused:
+        return refused.answer
+
+
+def page_start(asked: Asked) -> int:
+    """Return the number of the row at which the page begins that was asked for."""
+    try:
+        return _offset(asked)
+    except _Refusal:
+        return 0
+
+
+def refusal(
+    status: int,
+    message: str,
+    *,
+    insight: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
+) -> Answer:
+    """Plan an error envelope; ``more`` are further members of it."""
+    body = {"statusCode": status, "error": _phrase(status), "message": message, **(more or {})}
+    if insight:
+        body["truto_error_insight"] = insight
+    return _json_answer(status, body)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
 
 
 def rate_limited(wait_seconds: int) -> Answer:
     """Plan the answer to one request too many."""
     insight = {"rate_limit_error": {"description": "Too many requests", "value": True}}
-    refused = _refusal(429, "Too Many Requests", "Rate limit exceeded", insight).answer
+    refused = refusal(429, "Rate limit exceeded", insight=insight)
     return Answer(429, refused.pieces, {**refused.headers, "Retry-After": str(wait_seconds)})
 
 
@@ -129,34 +186,37 @@ def _authenticate(config: EmulatorConfig, asked: Asked) -> None:
     if config.token is None:
         return
     if asked.headers.get("authorization") != f"Bearer {config.token}":
-        raise _refusal(401, "Unauthorized", "Invalid API token")
+        raise _refused(401, "Invalid API token")
 
 
-def _licenses(config: EmulatorConfig, asked: Asked) -> Answer:
+def _licenses(config: EmulatorConfig, asked: Asked, lie: Lie) -> Answer:
     account = (asked.value("integrated_account_id") or "").lower()
     if not _UUID.fullmatch(account):
         raise _missing("integrated_account_id")
     total = config.records_of(account)
     if total is None:
-        raise _refusal(404, "Not Found", "Integrated account not found")
+        raise _refused(404, "Integrated account not found")
     _check_well(config.account(account))
     form = asked.value("truto_response_format") or "unified"
     if form not in _FORMATS:
-        raise _refusal(400, "Bad Request", f"truto_response_format must be one of {_FORMATS}")
+        raise _refused(400, f"truto_response_format must be one of {_FORMATS}")
     first_only = asked.value("remote_query[first]")
     if first_only and first_only.isdigit():
         total = min(total, int(first_only))
     shape = _shape(config, asked, is_raw=form == "raw")
     start = _offset(asked)
     stop = min(start + _limit(config, asked, total), total)
-    next_cursor = _cursor(asked, stop) if stop < total else None
+    next_start = start if lie.repeats_cursor else stop
+    next_cursor = _cursor(asked, next_start) if next_start < total else None
     key_by = asked.value("truto_key_by")
     facts = {
         "next_cursor": next_cursor,
         "prev_cursor": _cursor(asked, 0) if start else None,
-        "result_count": stop - start,
+        "result_count": stop - start + lie.count,
         "is_partial_response": config.is_partial,
     }
+    if lie.repeats_page:
+        start, stop = (number - min(start, stop - start) for number in (start, stop))
 
     def pieces() -> Iterator[bytes]:
         if form == "raw":
@@ -179,10 +239,10 @@ def _licenses(config: EmulatorConfig, asked: Asked) -> Answer:
 
 def _check_well(account: EmulatedAccount) -> None:
     if account.is_blocked:
-        raise _refusal(503, "Service Unavailable", "Integrated account is blocked")
+        raise _refused(503, "Integrated account is blocked")
     if account.status != "active":
-        body = {"statusCode": 401, "error": "Unauthorized", "message": "The token was revoked"}
-        raise _Refusal(_json_answer(401, {**body, "truto_is_remote_error": True}))
+        more = {"truto_is_remote_error": True}
+        raise _Refusal(refusal(401, "The token was revoked", more=more))
 
 
 def _integrated_accounts(config: EmulatorConfig, asked: Asked) -> Answer:
@@ -209,7 +269,7 @@ def _shape(config: EmulatorConfig, asked: Asked, *, is_raw: bool) -> Shape:
     if config.integration == "github" and organization is None:
         raise _missing("organization_id")
     if product is not None and product not in _PRODUCTS:
-        raise _refusal(400, "Bad Request", f"product must be one of {', '.join(_PRODUCTS)}")
+        raise _refused(400, f"product must be one of {', '.join(_PRODUCTS)}")
     excluded = set(asked.values("truto_exclude_fields"))
     if asked.value("truto_ignore_remote_data") == "true":
         excluded.add("remote_data")
@@ -223,7 +283,7 @@ def _limit(config: EmulatorConfig, asked: Asked, total: int) -> int:
     if limit is None:
         return config.page_size
     if not limit.isdigit() or not 0 < int(limit) <= _MAX_LIMIT:
-        raise _refusal(400, "Bad Request", f"limit must be from 1 to {_MAX_LIMIT}")
+        raise _refused(400, f"limit must be from 1 to {_MAX_LIMIT}")
     return int(limit)
 
 
@@ -247,9 +307,9 @@ def _offset(asked: Asked) -> int:
         cursor = json.loads(base64.urlsafe_b64decode(text))
         offset, fingerprint = int(cursor["offset"]), cursor["of"]
     except (ValueError, KeyError, TypeError):
-        raise _refusal(400, "Bad Request", "next_cursor is not valid") from None
+        raise _refused(400, "next_cursor is not valid") from None
     if fingerprint != _fingerprint(asked) or offset < 0:
-        raise _refusal(400, "Bad Request", "next_cursor belongs to another request")
+        raise _refused(400, "next_cursor belongs to another request")
     return offset
 
 
@@ -275,16 +335,11 @@ def _missing(name: str) -> _Refusal:
             "value": [name],
         }
     }
-    return _refusal(400, "Bad Request", f"{name} is required", insight)
+    return _Refusal(refusal(400, f"{name} is required", insight=insight))
 
 
-def _refusal(
-    status: int, error: str, message: str, insight: dict[str, Any] | None = None
-) -> _Refusal:
-    body: dict[str, Any] = {"statusCode": status, "error": error, "message": message}
-    if insight:
-        body["truto_error_insight"] = insight
-    return _Refusal(_json_answer(status, body))
+def _refused(status: int, message: str) -> _Refusal:
+    return _Refusal(refusal(status, message))
 
 
 def _json_answer(status: int, body: dict[str, Any]) -> Answer:

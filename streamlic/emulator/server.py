@@ -1,35 +1,82 @@
-"""Sends what ``answers`` plans: the emulator's only I/O."""
+"""Serves: has each answer planned, with its fault if one is due, and sent."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
-import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
 
-import brotli
 from aiohttp import web
 
-from streamlic.emulator.answers import Answer, Asked, EmulatorConfig, answer, rate_limited
+from streamlic.emulator.answers import (
+    LICENSES_PATH,
+    Answer,
+    Asked,
+    EmulatorConfig,
+    answer,
+    rate_limited,
+)
+from streamlic.emulator.faults import Fault, FaultPlan, faulty_answer
+from streamlic.emulator.sending import cut_off, send
 from streamlic.errors import UsageError
 
 _WINDOW_SECONDS = 10.0
 _TOKEN_REQUESTS = 500
 _ACCOUNT_REQUESTS = 50
 _LOGGED_REQUESTS = 10_000
-_WRITE_BYTES = 256 * 1024
+
+
+class Listener:
+    """Takes connections on an address, but for pauses."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int) -> None:
+        self._runner = runner
+        self._host = host
+        self._port = port
+        self._site: web.TCPSite | None = None
+        self._resuming: asyncio.Task[None] | None = None
+
+    async def start(self) -> str:
+        """Listen; return the URL. UsageError where the address cannot be had."""
+        self._site = web.TCPSite(self._runner, self._host, self._port)
+        try:
+            await self._site.start()
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {self._host}:{self._port}: {error.strerror} (--port)"
+            ) from error
+        host, self._port = self._runner.addresses[0][:2]
+        return f"http://{host}:{self._port}"
+
+    async def pause(self, seconds: float) -> None:
+        """Refuse connections for so long."""
+        if self._site:
+            site, self._site = self._site, None
+            await site.stop()
+            self._resuming = asyncio.create_task(self._resume(seconds))
+
+    async def _resume(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.start()
+
+    async def stop(self) -> None:
+        """End for good."""
+        if self._resuming:
+            self._resuming.cancel()
+        await self._runner.cleanup()
 
 
 class Emulator:
     """A Truto that answers. ``requests`` are the last 10,000 asked, without their tokens."""
 
-    def __init__(self, config: EmulatorConfig) -> None:
+    def __init__(self, config: EmulatorConfig, faults: tuple[Fault, ...] = ()) -> None:
         self.config = config
+        self.faults = FaultPlan(faults, config.seed)
+        self.listener: Listener | None = None
         self.url = ""
         self.requests: deque[Asked] = deque(maxlen=_LOGGED_REQUESTS)
         self._windows: dict[str, deque[float]] = {}
@@ -44,8 +91,16 @@ class Emulator:
         wait, limits = self._count(asked) if self.config.rate_limits else (0, {})
         if self.config.latency_ms:
             await asyncio.sleep(self.config.latency_ms / 1000)
-        planned = rate_limited(wait) if wait else answer(self.config, asked)
-        return await _send(request, planned, limits, compress=self.config.compress)
+        planned = rate_limited(wait) if wait else self._planned(asked)
+        if planned.wire and planned.wire.fault == "refuse":
+            cut_off(request, is_reset=True)
+            if self.listener:
+                await self.listener.pause(planned.wire.at)
+        return await send(request, planned, limits, compress=self.config.compress)
+
+    def _planned(self, asked: Asked) -> Answer:
+        fault = self.faults.next(asked) if asked.path == LICENSES_PATH else None
+        return faulty_answer(self.config, asked, fault) if fault else answer(self.config, asked)
 
     def _count(self, asked: Asked) -> tuple[int, dict[str, str]]:
         """Count a request in both tiers; return the seconds to wait, 0 for none, and headers.
@@ -76,91 +131,41 @@ class Emulator:
         return window
 
 
-async def _send(
-    request: web.Request, planned: Answer, limits: dict[str, str], *, compress: bool
-) -> web.StreamResponse:
-    response = web.StreamResponse(status=planned.status, headers={**planned.headers, **limits})
-    coding = _coding(request.headers.get("Accept-Encoding", "")) if compress else None
-    pieces = _gathered(planned.pieces())
-    if coding:
-        response.headers["Content-Encoding"] = coding
-        pieces = _gathered(_encoded(pieces, coding))
-        response.enable_chunked_encoding()
-    elif planned.has_length:
-        response.content_length = sum(len(piece) for piece in planned.pieces())
-    else:
-        response.enable_chunked_encoding()
-    with suppress(ConnectionError):  # The client went away: nobody is left to be told.
-        await response.prepare(request)
-        for piece in pieces:
-            await response.write(piece)
-        await response.write_eof()
-    return response
-
-
-def _coding(accepted: str) -> str | None:
-    names = {name.partition(";")[0].strip() for name in accepted.split(",")}
-    return next((name for name in ("br", "gzip", "deflate") if name in names), None)
-
-
-def _encoded(pieces: Iterator[bytes], coding: str) -> Iterator[bytes]:
-    if coding == "br":
-        brotli_stream: Any = brotli.Compressor(quality=1)
-        yield from (brotli_stream.process(piece) for piece in pieces)
-        yield brotli_stream.finish()
-    else:
-        stream = zlib.compressobj(1, wbits=31 if coding == "gzip" else 15)
-        yield from (stream.compress(piece) for piece in pieces)
-        yield stream.flush()
-
-
-def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Join small pieces, so that each write is worth its system call."""
-    held: list[bytes] = []
-    held_bytes = 0
-    for piece in pieces:
-        held.append(piece)
-        held_bytes += len(piece)
-        if held_bytes >= _WRITE_BYTES:
-            yield b"".join(held)
-            held, held_bytes = [], 0
-    if held_bytes:
-        yield b"".join(held)
-
-
 @asynccontextmanager
 async def running_emulator(
-    config: EmulatorConfig, *, host: str = "127.0.0.1", port: int = 0
+    config: EmulatorConfig,
+    *,
+    faults: tuple[Fault, ...] = (),
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[Emulator]:
     """Run an emulator in this event loop for as long as the block lasts."""
-    emulator = Emulator(config)
+    emulator = Emulator(config, faults)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", emulator.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
+    emulator.listener = Listener(runner, host, port)
     try:
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise UsageError(
-                f"cannot listen on {host}:{port}: {error.strerror} (--port)"
-            ) from error
-        address = runner.addresses[0]
-        emulator.url = f"http://{address[0]}:{address[1]}"
+        emulator.url = await emulator.listener.start()
         yield emulator
     finally:
-        await runner.cleanup()
+        await emulator.listener.stop()
 
 
 async def serve(
-    config: EmulatorConfig, *, host: str, port: int, on_ready: Callable[[str], None]
+    config: EmulatorConfig,
+    *,
+    faults: tuple[Fault, ...] = (),
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None],
 ) -> None:
     """Serve until SIGINT or SIGTERM; ``on_ready`` is told the URL."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with running_emulator(config, host=host, port=port) as emulator:
+    async with running_emulator(config, faults=faults, host=host, port=port) as emulator:
         on_ready(emulator.url)
         await stop.wait()

@@ -1,0 +1,120 @@
+"""A server without end is stopped, by a guard that its message names; what came before is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
+from tests.cli import TOKEN, asked, check_landed, export_args, landed, run_cli, start_cli
+from tests.raw_server import ACCOUNT, OK, server
+
+ENDLESS = EmulatorConfig(records=10_000_000)
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+@pytest.mark.parametrize(
+    ("options", "option", "rows"),
+    [
+        (["--limit", "10", "--max-pages", "3"], "--max-pages", 30),
+        (["--limit", "10", "--max-records", "25"], "--max-records", 20),
+        (["--ignore-limit", "--max-records", "100000"], "--max-records", 0),
+        (["--ignore-limit", "--max-body-bytes", "2MB"], "--max-body-bytes", 0),
+    ],
+)
+async def test_what_goes_beyond_a_guard_ends_and_names_it(
+    tmp_path: Path, options: list[str], option: str, rows: int, engine: str
+) -> None:
+    async with running_emulator(ENDLESS) as emulator:
+        args = export_args(tmp_path, emulator.url, *options, "--engine", engine)
+        ended = await asyncio.wait_for(run_cli(*args), 60)
+        assert ended.code == 5
+        assert option in ended.err
+        assert "Traceback" not in ended.err
+        assert len(landed(tmp_path, None)) == rows
+        requests = len(emulator.requests)
+        assert (await run_cli(*args)).code == 5  # Going on does not get beyond it either.
+        assert len(emulator.requests) - requests <= 1
+        assert len(landed(tmp_path, None)) == rows
+
+
+async def test_a_guard_that_is_just_enough_is_none(tmp_path: Path) -> None:
+    async with running_emulator(EmulatorConfig(records=40)) as emulator:
+        more = ["--limit", "10", "--max-pages", "4", "--max-records", "40"]
+        assert (await run_cli(*export_args(tmp_path, emulator.url, *more))).code == 0
+    check_landed(tmp_path, 40)
+
+
+async def test_a_bomb_stops_at_the_guard(tmp_path: Path) -> None:
+    faults = (parse_fault("bomb=64"),)
+    async with running_emulator(ENDLESS, faults=faults) as emulator:
+        more = ["--limit", "10", "--max-body-bytes", "32MiB"]
+        ended = await run_cli(*export_args(tmp_path, emulator.url, *more))
+    assert ended.code == 5
+    assert "--max-body-bytes" in ended.err
+
+
+async def test_a_flood_of_headers_is_no_answer(tmp_path: Path) -> None:
+    flood = OK + b"X-Flood: %b\r\n" % (b"x" * 4_000_000) + b"\r\n"
+    async with server(flood) as (url, _):
+        ended = await run_cli(*export_args(tmp_path, url))
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
+    assert len(ended.err) < 2000
+
+
+@pytest.mark.parametrize(("mode", "warns"), [(0o600, False), (0o640, True), (0o604, True)])
+async def test_a_token_file_that_others_can_read_is_warned_of(
+    tmp_path: Path, mode: int, warns: bool
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    token.chmod(mode)
+    async with running_emulator(EmulatorConfig(records=3, token=TOKEN)) as emulator:
+        args = export_args(tmp_path / "out", emulator.url, "--token-file", str(token))
+        ended = await run_cli(*args, TRUTO_API_TOKEN="")
+    assert ended.code == 0, ended.err
+    assert (f"warning: others can read the token file {token}" in ended.err) is warns
+    assert TOKEN not in ended.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_signals_that_come_again_and_again_spoil_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A server that is slow to answer keeps nobody waiting who wants to stop."""
+    config = EmulatorConfig(records=3000, page_size=50, latency_ms=20)
+    stall = (parse_fault("stall=60:3000@10"),)
+    async with running_emulator(config, faults=stall) as emulator:
+        args = export_args(tmp_path, emulator.url)
+        process = await start_cli(*args)
+        await asked(emulator, 10)
+        await asyncio.sleep(0.2)
+        for _ in range(20):
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+            await asyncio.sleep(0.01)
+        _, err = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 128 + number
+        assert b"run the same command again to go on" in err
+        assert b"Traceback" not in err
+        assert len(landed(tmp_path)) == 450
+        assert (await run_cli(*args)).code == 0
+    check_landed(tmp_path, 3000)
+
+
+@pytest.mark.parametrize("account", ["../../outside", "..", "a/b", f"{ACCOUNT}/../x", "\x00"])
+async def test_an_account_cannot_lead_out_of_the_dataset(tmp_path: Path, account: str) -> None:
+    if "\0" in account:
+        account = "%00"
+    dest = tmp_path / "out"
+    ended = await run_cli(
+        "export", str(dest), "--account", account, "--base-url", "http://127.0.0.1:9"
+    )
+    assert ended.code == 2
+    assert not list(tmp_path.iterdir())
