@@ -30,7 +30,7 @@ demo: $(VENV)/.run  ## export 200,000 licenses from an emulated Truto and answer
 	$(BIN)/streamlic demo demo-licenses
 
 test: $(VENV)/.dev  ## the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/.dev  ## large bodies and long fuzzing
 	$(BIN)/python -m pytest -m slow -s
