@@ -35,8 +35,7 @@ _USUAL_MOMENT: Final = (
     r"(?:\.[0-9]++)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
 )
 """A date-time which the standard library, if it takes it at all, reads as ``schema`` does."""
-_are_usual_moments = re.compile(rf"(?:{_USUAL_MOMENT}(?:\n|\Z))*+").fullmatch
-_odd_moments = re.compile(rf"^(?!{_USUAL_MOMENT}$).+$", re.MULTILINE).findall
+_usual_lines = re.compile(rf"(?:{_USUAL_MOMENT}\n)*+").match
 
 
 class RecordColumns:
@@ -202,16 +201,27 @@ class _TimestampColumn(_ScalarColumn):
     def _unusual(self, values: Sequence[Any]) -> list[int]:
         unusual = super()._unusual(values)
         texts = [value if type(value) is str else None for value in values] if unusual else values
-        lines = "\n".join(filter(None, texts))
-        if "" not in texts and _are_usual_moments(lines):
-            return unusual
-        odd = {"", *_odd_moments(lines)}
-        return unusual + [number for number, text in enumerate(texts) if text in odd]
+        odd = _odd_moments("\n".join([*filter(None, texts), ""]))
+        if odd or "" in texts:
+            odd.add("")
+            unusual += [number for number, text in enumerate(texts) if text in odd]
+        return unusual
 
     def _array(self, values: Sequence[Any]) -> pa.Array:
         read = datetime.fromisoformat
         moments = [read(value) if type(value) is str else value for value in values]
         return pa.array(moments, self.kind)
+
+
+def _odd_moments(lines: str) -> set[str]:
+    """Return the lines, each with its end, that are no usual date-times."""
+    odd: set[str] = set()
+    at = 0
+    while (at := _usual_lines(lines, at).end()) < len(lines):  # type: ignore[union-attr]
+        end = lines.index("\n", at)
+        odd.add(lines[at:end])
+        at = end + 1
+    return odd
 
 
 class _StructColumn:
