@@ -18,7 +18,7 @@ from streamlic.errors import UsageError
 from streamlic.job import export_async
 from streamlic.job_options import JobOptions
 from streamlic.pacing import RetryPolicy, parse_rate_limit
-from streamlic.page_checks import check_count
+from streamlic.page_checks import Cursors, check_count
 from streamlic.request import LicensesRequest
 from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
 from streamlic.summary import OnProgress, Summary
@@ -73,9 +73,11 @@ class Client:
 
         ``parameters`` are those of LicensesRequest; with ``response_format="raw"`` the batches
         are of RAW_SCHEMA. A page is retried as long as none of its batches was yielded: they wait
-        for its end up to 8 MiB. Raises a StreamlicError where the listing cannot go on.
+        for its end up to 8 MiB. Raises a StreamlicError where the listing cannot go on, such as
+        PageMismatch where its cursors lead in a circle.
         """
         params: LicensesRequest | None = LicensesRequest(account=account, **parameters)
+        cursors = Cursors()
         schema = RAW_SCHEMA if parameters.get("response_format") == "raw" else LICENSE_SCHEMA
         while params:
             async with AsyncExitStack() as stack:
@@ -97,7 +99,9 @@ class Client:
                     yield batch
                 async for batch in batches:
                     yield batch
-            params = params.after(decoder.envelope.next_cursor)
+            following = decoder.envelope.next_cursor
+            cursors.check(params.next_cursor, following)
+            params = params.after(following)
 
 
 async def _batches(page: Page, decoder: Decoder) -> AsyncGenerator[pa.RecordBatch, None]:

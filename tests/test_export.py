@@ -16,7 +16,7 @@ from aiohttp import web
 import streamlic
 from streamlic.client import Connection
 from streamlic.dataset import DatasetWriter
-from streamlic.emulator import EmulatorConfig, running_emulator
+from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.emulator.records import license_json
 from streamlic.errors import StoreError
 from streamlic.job import export_async
@@ -543,6 +543,19 @@ async def test_the_client_yields_batches(monkeypatch: pytest.MonkeyPatch) -> Non
     assert pages == 4
     assert sum(batch.num_rows for batch in raw) == 1000
     assert raw[0].schema == streamlic.RAW_SCHEMA
+
+
+async def test_the_client_does_not_go_round_in_a_circle() -> None:
+    rows = 0
+    fault = parse_fault("repeat-cursor@row=200")
+    async with (
+        running_emulator(EmulatorConfig(records=1000), faults=(fault,)) as emulator,
+        streamlic.Client(TOKEN, base_url=emulator.url, rate_limit="none") as client,
+    ):
+        with pytest.raises(streamlic.PageMismatch, match="circle"):
+            async for batch in client.licenses(ACCOUNT, limit=100):
+                rows += batch.num_rows
+    assert rows == 300
 
 
 async def test_export_is_callable_where_a_loop_runs(tmp_path: Path) -> None:
