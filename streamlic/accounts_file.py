@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -66,11 +67,12 @@ def _records(lines: Iterable[str], where: str) -> Iterator[tuple[int, dict[str, 
     if first is None:
         return
     number, line = first
-    header = [name.strip().lower() for name in next(csv.reader([line]))]
     if line.startswith("{"):
         yield number, _object(line)
         yield from ((number, _object(line)) for number, line in told)
-    elif any(name in _ACCOUNT_NAMES for name in header):
+        return
+    header = [name.strip().lower() for name in _cells(line)]
+    if any(name in _ACCOUNT_NAMES for name in header):
         _check_header(header, where, number)
         yield from ((number, _row(header, line)) for number, line in told)
     else:
@@ -86,8 +88,18 @@ def _object(line: str) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else "expected a JSON object"
 
 
+def _cells(line: str) -> list[str]:
+    """Return a line's cells, none where it is no CSV."""
+    try:
+        return next(csv.reader([line]))
+    except csv.Error:
+        return []
+
+
 def _row(header: list[str], line: str) -> dict[str, Any] | str:
-    cells = next(csv.reader([line]))
+    cells = _cells(line)
+    if not cells:
+        return "expected CSV, got a line that is none"
     if len(cells) != len(header):
         return f"expected {len(header)} cells, got {len(cells)}"
     return dict(zip(header, cells, strict=True))
@@ -138,7 +150,7 @@ def _value(name: str, value: Any) -> Any:
 
 def _is_whole(value: Any) -> bool:
     if isinstance(value, str):
-        return value.strip().isascii() and value.strip().isdigit()
+        return re.fullmatch(r"\s*[0-9]{1,18}\s*", value) is not None
     return isinstance(value, int) and not isinstance(value, bool)
 
 

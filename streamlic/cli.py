@@ -80,7 +80,8 @@ def cli() -> None:
     click.option("--concurrency", type=int, metavar="N",
                  help="Pages under way at once; by default what memory and limits allow."),
     click.option("--without-failed", is_flag=True,
-                 help="End the run though accounts failed, and leave them out."),
+                 help="End the run though some accounts failed, and leave them out; but let "
+                 "nothing be overwritten where a failure may pass."),
 )  # fmt: skip
 @job_options
 def export(dest: str, **given: Any) -> None:
@@ -352,9 +353,10 @@ def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
 
 
 def _opened(source: str) -> BinaryIO:
-    if source == "-":
-        return sys.stdin.buffer
     try:
+        if source == "-":
+            # Not sys.stdin's: its lock, held by a read that was given up, would abort the exit.
+            return open(0, "rb", buffering=0, closefd=False)
         return Path(source).open("rb")
     except OSError as error:
         raise UsageError(f"{source} cannot be read: {error.strerror}") from error

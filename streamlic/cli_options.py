@@ -187,7 +187,8 @@ async def accounts_found(given: dict[str, Any], connection: Connection) -> list[
         listed = integrated_accounts(
             connection, integration=given["integration"], tenant=given["tenant"]
         )
-        return [one async for one in listed]
+        # A live list may name one twice, as accounts come and go between its pages.
+        return list({one.id: one async for one in listed}.values())
 
 
 async def requests_of_all(given: dict[str, Any], connection: Connection) -> list[LicensesRequest]:

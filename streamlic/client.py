@@ -205,7 +205,7 @@ class Connection:
                     raise TransportError(f"{path}: expected a list, got more than 64 MiB")
         try:
             value = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TransportError(f"{path}: expected JSON: {error}") from error
         if not isinstance(value, dict):
             raise TransportError(f"{path}: expected an object, got {type(value).__name__}")

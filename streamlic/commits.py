@@ -49,6 +49,9 @@ class ResumePoint:
     rescued: int = 0
     pages: int = 0
     is_partial: bool = False
+    page_rows: int = 0
+    page_ids_crc32: int = 0
+    """Of the last page, by which it is known again."""
 
 
 Points = Mapping[str | None, ResumePoint]

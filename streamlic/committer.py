@@ -57,7 +57,7 @@ class Committer:
             self._writer.write_whole(batch, [(account, page.rows) for account, page in pages])
         for account, envelope in pages:
             self._move_on(account, envelope)
-        self._commit_if_due()
+        self.commit_if_due()
 
     def begin_page(self, account: str | None) -> CommittedPage:
         """Begin a large page of this account's rows."""
@@ -66,7 +66,7 @@ class Committer:
     def end_page(self, account: str | None, envelope: Envelope) -> None:
         """Take a large page, which the writer has, for whole."""
         self._move_on(account, envelope)
-        self._commit_if_due()
+        self.commit_if_due()
 
     def complete(self) -> None:
         """Promise what is whole, and that the run is complete."""
@@ -90,9 +90,12 @@ class Committer:
             rescued=before.rescued + envelope.rescued,
             pages=before.pages + 1,
             is_partial=before.is_partial or is_partial,
+            page_rows=envelope.rows,
+            page_ids_crc32=envelope.ids_crc32,
         )
 
-    def _commit_if_due(self) -> None:
+    def commit_if_due(self) -> None:
+        """Commit what is whole, if it fills a part file or has waited long enough."""
         waited = time.monotonic() - self._committed_at
         if self._writer.is_full or waited >= self._commit_seconds:
             self._commit()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import BinaryIO
 
 from streamlic.decoder import Envelope
@@ -35,7 +37,7 @@ async def convert_async(
 
     async def chunks() -> AsyncGenerator[bytes, None]:
         nonlocal received
-        while chunk := await asyncio.to_thread(source.read, _READ_BYTES):
+        while chunk := await _read(source):
             received += len(chunk)
             job.progress.bytes_received = received
             job.told()
@@ -57,6 +59,32 @@ async def convert_async(
         finally:
             job.close(keeps_pages=False)
     return job.summary(started=started, retries=0, bytes_received=received)
+
+
+async def _read(source: BinaryIO) -> bytes:
+    """Read in a thread that nobody waits for: a terminal or a pipe may stay silent for ever."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[bytes] = loop.create_future()
+
+    def tell(data: bytes, error: BaseException | None) -> None:
+        if answer.done():  # It was cancelled.
+            return
+        if error:
+            answer.set_exception(error)
+        else:
+            answer.set_result(data)
+
+    def read() -> None:
+        data, failure = b"", None
+        try:
+            data = source.read(_READ_BYTES)
+        except BaseException as error:  # noqa: BLE001  # it is raised again where it is awaited
+            failure = error
+        with suppress(RuntimeError):  # The loop has ended.
+            loop.call_soon_threadsafe(tell, data, failure)
+
+    threading.Thread(target=read, daemon=True).start()
+    return await answer
 
 
 def _is_all(envelope: Envelope) -> None:

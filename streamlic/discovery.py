@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from streamlic.answers import one_line
 from streamlic.client import Connection
 from streamlic.errors import PageMismatch
 from streamlic.page_checks import Cursors
@@ -80,4 +81,4 @@ def _account(given: Any) -> IntegratedAccount:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return (one_line(value) or None) if isinstance(value, str) else None

@@ -178,7 +178,7 @@ class Dispatch:
             return
         wait = self.connection.policy.wait_seconds(error, listing.attempt)
         if wait is None:
-            self.failed[listing.account] = error
+            self.failed[listing.account] = _without_frames(error)
             self._end(listing)
             self.on_change(None)
             return
@@ -192,6 +192,15 @@ class Dispatch:
         self.connection.pacing.forget(listing.account)
 
 
+def _without_frames(error: StreamlicError) -> StreamlicError:
+    """Return the error, and what caused it, without the frames that hold its page's body."""
+    one: BaseException | None = error
+    while one is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
+
+
 def listings_of(requests: Iterable[tuple[LicensesRequest, ResumePoint]]) -> list[Listing]:
     """Return the listings of requests that go on where their accounts have come to."""
     recent = RecentCursors()
@@ -199,6 +208,7 @@ def listings_of(requests: Iterable[tuple[LicensesRequest, ResumePoint]]) -> list
         Listing(
             replace(request, next_cursor=point.cursor),
             Cursors(recent, request.account),
+            Repeats((point.page_rows, point.page_ids_crc32)),
             pages=point.pages,
             rows=point.rows,
         )

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
@@ -33,7 +34,7 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.job_options import JobOptions
-from streamlic.pacing import Turn
+from streamlic.pacing import Turn, may_pass
 from streamlic.page_checks import Watched, check_count
 from streamlic.pipeline import Pipeline
 from streamlic.request import LicensesRequest, identity_of
@@ -96,6 +97,10 @@ class Job:
         self.progress.rescued += envelope.rescued
         self.progress.account = account
         return envelope
+
+    async def commit_if_due(self) -> None:
+        """Commit what has waited long enough, though no page may end for long."""
+        await self._pipeline.encode(self._committer.commit_if_due)
 
     async def complete(self) -> None:
         """Promise all pages, and that there are no more."""
@@ -168,7 +173,7 @@ async def export_async(
             connection.read_buffer_bytes = options.read_buffer_bytes(len(run.accounts))
             async with connection:
                 await export.run(requests)
-            if not export.failed or options.without_failed:
+            if export.may_end:
                 await job.complete()
             keeps_pages = True
         except _OTHERS_FAULTS:
@@ -197,7 +202,7 @@ class _Export:
         self._dispatch = Dispatch(
             connection,
             self._read_page,
-            Bounds(pages, max(pages // 2, 1)),
+            Bounds(pages, job.options.large_pages_at_once(len(job.run.accounts))),
             self._tell,
         )
         job.progress.slowest = self._slowest
@@ -206,6 +211,19 @@ class _Export:
     def failed(self) -> dict[str, StreamlicError]:
         """Why each account that failed did."""
         return self._dispatch.failed
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the run is complete, with or without accounts that failed.
+
+        Not where all have failed; and what an outage hides for a time is not overwritten.
+        """
+        options = self._job.options
+        if not self.failed:
+            return True
+        if not options.without_failed or self._done_before + self._dispatch.done == 0:
+            return False
+        return options.mode != "overwrite" or not any(map(may_pass, self.failed.values()))
 
     async def run(self, requests: list[LicensesRequest]) -> None:
         """Read all pages that the run has not."""
@@ -229,6 +247,8 @@ class _Export:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             self._tell(None)
+            with suppress(Exception):  # Whatever it is, the next page is told of it.
+                await self._job.commit_if_due()
 
     async def _read_page(self, listing: Listing, turn: Turn) -> bool:
         params, guards = listing.request, self._job.options.guards
@@ -250,7 +270,7 @@ class _Export:
 
             def open_decoder() -> Decoder:
                 decoder = job.options.open_decoder(is_lines=page.is_lines)
-                return listing.repeats.listen(Watched(decoder, guards, listing.rows))
+                return Watched(decoder, guards, listing.rows)
 
             chunks = guards.bounded(page.chunks())
             envelope = await job.read_page(params.account, open_decoder, chunks, check, on_large)

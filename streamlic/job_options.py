@@ -19,6 +19,7 @@ MIN_MEMORY_BYTES = 128 * _MIB
 _PAGE_BYTES = 4 * _MIB
 _LARGE_PAGE_BYTES = 64 * _MIB
 _MOST_LARGE = 8
+_MOST_PAGES = TOKEN_RATE_LIMIT.requests
 _WHOLE_BYTES = 128 * 1024
 _READ_BUFFER_BYTES = 256 * 1024
 
@@ -60,8 +61,10 @@ class JobOptions:
                 f"expected at least {MIN_MEMORY_BYTES >> 20}MiB of memory, "
                 f"got {self.memory_bytes >> 20}MiB (--memory)"
             )
-        if self.concurrency is not None and self.concurrency < 1:
-            raise UsageError(f"expected 1 or more, got {self.concurrency} (--concurrency)")
+        if self.concurrency is not None and not 1 <= self.concurrency <= _MOST_PAGES:
+            raise UsageError(f"expected 1 to {_MOST_PAGES}, got {self.concurrency} (--concurrency)")
+        if not self.commit_seconds >= 0:  # Nor is it no number at all.
+            raise UsageError(f"expected 0 or more, got {self.commit_seconds} (--commit-seconds)")
         engine_named(self.engine)
         _ = self.write_options
         self.open_decoder()
@@ -89,7 +92,7 @@ class JobOptions:
 
     def pages_at_once(self, accounts: int) -> int:
         """Return how many pages may be under way at once, of so many accounts."""
-        most = self.concurrency or min(self.memory_bytes // _PAGE_BYTES, TOKEN_RATE_LIMIT.requests)
+        most = self.concurrency or min(self.memory_bytes // _PAGE_BYTES, _MOST_PAGES)
         return max(min(most, accounts), 1)
 
     def large_pages_at_once(self, accounts: int) -> int:

@@ -10,7 +10,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -91,13 +91,13 @@ class Watched:
         self._decoder = decoder
         self._guards = guards
         self._records = records
+        self._ids_crc32 = 0
         self.engine = decoder.engine
-        self.ids_crc32 = 0
 
     @property
     def envelope(self) -> Envelope:
-        """What the body said of itself."""
-        return self._decoder.envelope
+        """What the body said of itself, and the sum of its ids."""
+        return replace(self._decoder.envelope, ids_crc32=self._ids_crc32)
 
     def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
         """Take the next bytes; return the batches they filled."""
@@ -112,33 +112,28 @@ class Watched:
             self._records += batch.num_rows
             self._guards.check_records(self._records)
             at = batch.schema.get_field_index("id")
-            text = batch.column(at).buffers()[2] if at >= 0 else None
-            self.ids_crc32 = zlib.crc32(text or b"", self.ids_crc32)
+            if at >= 0 and batch.num_rows:
+                _, offsets, text = batch.column(at).buffers()
+                size = memoryview(offsets).cast("i")[batch.num_rows]
+                self._ids_crc32 = zlib.crc32(memoryview(text or b"")[:size], self._ids_crc32)
         return batches
 
 
 class Repeats:
-    """Notices a page that has the rows of the page before it, by their ids.
+    """Notices a page that has the rows of the page before it, by their number and their ids.
 
     Of a page of one row that is not believed: some vendors' ids are not quite unique.
     """
 
-    __slots__ = ("_before", "_decoder")
+    __slots__ = ("_before",)
 
-    def __init__(self) -> None:
-        self._before = (0, 0)
-        self._decoder: Watched | None = None
-
-    def listen(self, decoder: Watched) -> Watched:
-        """Return the decoder of the page that is asked for; it is asked for the page's ids."""
-        self._decoder = decoder
-        return decoder
+    def __init__(self, before: tuple[int, int] = (0, 0)) -> None:
+        self._before = before
 
     def check(self, envelope: Envelope) -> None:
         """Raise PageMismatch if the page that was decoded is the one before it."""
-        ids, self._decoder = self._decoder.ids_crc32 if self._decoder else 0, None
-        page = (envelope.rows, ids)
-        if ids and envelope.rows > 1 and page == self._before:
+        page = (envelope.rows, envelope.ids_crc32)
+        if envelope.ids_crc32 and envelope.rows > 1 and page == self._before:
             raise PageMismatch(
                 f"expected the next page, got the same {envelope.rows} ids as on the page before"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -44,7 +45,11 @@ class ProgressLines:
         if is_new_page or now - self._written_at >= every:
             self._pages = progress.pages
             self._written_at = now
-            self._write(*_lines(progress, now), is_state=True)
+            lines = _lines(progress, now)
+            if self._is_terminal and len(lines) > 1:  # A line that wraps is more than one.
+                columns = shutil.get_terminal_size().columns - 1
+                lines = [line[:columns] for line in lines]
+            self._write(*lines, is_state=True)
 
     def _write(self, *lines: str, is_state: bool = False) -> None:
         over = f"\x1b[{self._lines_above}F\x1b[J" if self._lines_above else ""

@@ -23,6 +23,7 @@ import pyarrow as pa
 from streamlic.decoder import Decoder, Envelope
 
 _AT_ONCE = 32
+_MOST_BYTES = 4 << 20
 
 
 class Threads(Protocol):
@@ -137,8 +138,16 @@ class SmallPages:
             batches += page.decode()
             if page.envelope:
                 whole.append((page.account, page.envelope))
-        if not whole:
-            return
+            # A record of two bytes makes a row of a hundred.
+            if sum(batch.nbytes for batch in batches) >= _MOST_BYTES:
+                self._hand_on(batches, whole)
+                batches, whole = [], []
+        if whole:
+            self._hand_on(batches, whole)
+
+    def _hand_on(
+        self, batches: list[pa.RecordBatch], whole: list[tuple[str | None, Envelope]]
+    ) -> None:
         batch = _one(batches)
         batches.clear()
         self._threads.put(

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 import filelock
 
-from streamlic.errors import DatasetConflict, StoreError
+from streamlic.errors import DatasetConflict, StoreError, UsageError
 
 LOG_DIRECTORY = "_streamlic"
 _LOCK = f"{LOG_DIRECTORY}/lock"
@@ -30,6 +30,8 @@ class LocalStore:
     """A directory on the local disk. It is created when something is first written."""
 
     def __init__(self, root: Path | str) -> None:
+        if not str(root):
+            raise UsageError("expected a directory, got an empty name (DEST)")
         self.root = Path(root)
 
     def __repr__(self) -> str:

@@ -110,12 +110,11 @@ class AccountsFailed(StreamlicError):
         self.exit_code = _shared_exit_code(errors.values())
         [first, *_] = errors.values()
         hopeless = sum(not may_pass(error) for error in errors.values())
-        left = (
-            "the run was ended without them"
-            if summary.complete
-            else "run the same command again to go on with them, or add --without-failed to end "
-            "the run without them"
-        )
+        left = "run the same command again to go on with them"
+        if summary.complete:
+            left = "the run was ended without them"
+        elif hopeless == len(errors) < len(summary.accounts):
+            left += ", or add --without-failed to end the run without them"
         super().__init__(
             f"{len(errors):,} of {len(summary.accounts):,} accounts failed, {hopeless:,} of them "
             f"where no retry can help, such as: {first}; {left}"

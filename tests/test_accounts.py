@@ -18,10 +18,17 @@ from aiohttp import web
 
 import streamlic
 from streamlic.client import Connection
-from streamlic.commits import load_runs
-from streamlic.emulator import Emulator, EmulatorConfig, emulated_accounts, license_json
+from streamlic.commits import ResumePoint, load_runs
+from streamlic.dispatch import Bounds, Dispatch, Listing, listings_of
+from streamlic.emulator import (
+    Emulator,
+    EmulatorConfig,
+    emulated_accounts,
+    license_json,
+    running_emulator,
+)
 from streamlic.job import export_async
-from streamlic.pacing import RateLimit, RetryPolicy
+from streamlic.pacing import RateLimit, RetryPolicy, Turn
 from streamlic.store import LocalStore
 from streamlic.verify import verify_dataset
 from tests.cli import TOKEN, check_landed, run_cli, start_cli
@@ -187,6 +194,89 @@ async def test_a_run_can_be_ended_without_those_that_failed(tmp_path: Path) -> N
     assert (await run_cli("verify", str(tmp_path))).code == 0
     text = await run_cli("inspect", str(tmp_path))
     assert "complete, without 1 account(s)" in text.out
+
+
+@pytest.mark.parametrize("failing", [1, 3], ids=["one", "all"])
+async def test_an_outage_overwrites_nothing_though_failures_may_be_left_out(
+    tmp_path: Path, failing: int
+) -> None:
+    """An account that cannot be had now may be had tomorrow, and yesterday's rows are there."""
+    accounts = ids(3)
+
+    def fault(_: web.Request, account: str) -> web.Response | None:
+        return refused(502) if account in accounts[:failing] else None
+
+    async with running_emulator(EmulatorConfig(records=10)) as emulator:
+        await exported(tmp_path, emulator.url, accounts)
+    nightly: dict[str, Any] = {"mode": "overwrite", "without_failed": True}
+    async with faulty(EmulatorConfig(records=10, seed=8), fault) as emulator:
+        with pytest.raises(streamlic.AccountsFailed, match=r"again to go on with them$") as failed:
+            await exported(tmp_path, emulator.url, accounts, **nightly)
+    assert failed.value.summary.complete is False
+    check_landed(tmp_path, 10, accounts=tuple(accounts))
+    async with running_emulator(EmulatorConfig(records=10, seed=8)) as emulator:
+        assert (await exported(tmp_path, emulator.url, accounts, **nightly)).resumed
+    check_landed(tmp_path, 10, seed=8, accounts=tuple(accounts))
+
+
+async def test_accounts_that_failed_hold_nothing_of_their_pages() -> None:
+    """Thousands may fail: an error's frames would keep its page's body, and its decoder."""
+    connection = Connection(
+        streamlic.TokenSource.from_value(TOKEN),
+        base_url="http://127.0.0.1:9",
+        retry=RetryPolicy(max_attempts=1),
+    )
+
+    async def fails(listing: Listing, _: Turn) -> bool:
+        try:
+            raise OSError(listing.account)
+        except OSError as error:
+            raise streamlic.TransportError("gone") from error
+
+    requests = [streamlic.LicensesRequest(account=account) for account in ids(3)]
+    dispatch = Dispatch(connection, fails, Bounds(2, 1), lambda _: None)
+    await dispatch.run(listings_of((request, ResumePoint()) for request in requests))
+    assert len(dispatch.failed) == 3
+    for error in dispatch.failed.values():
+        assert error.__traceback__ is None
+        assert error.__cause__ is not None
+        assert error.__cause__.__traceback__ is None
+
+
+async def test_a_huge_page_keeps_no_small_ones_from_being_committed(tmp_path: Path) -> None:
+    """``commit_seconds`` is a promise of its own: no page may end for long."""
+    small, huge = ids(2)
+    is_over = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.query["integrated_account_id"] == small:
+            return web.json_response({"result": [{"id": "a"}], "next_cursor": None})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"result":[' + b'{"id":"b"},' * 40_000)
+        await is_over.wait()
+        return response
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    running = asyncio.create_task(
+        exported(tmp_path, f"http://{host}:{port}", [small, huge], commit_seconds=0.1)
+    )
+    try:
+        async with asyncio.timeout(60):
+            while not list(tmp_path.glob("*.parquet")):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert ds.dataset(tmp_path).to_table()["id"].to_pylist() == ["a"]
+    finally:
+        running.cancel()
+        is_over.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await runner.cleanup()
 
 
 async def test_a_token_that_is_refused_ends_the_run_for_all(tmp_path: Path) -> None:

@@ -102,6 +102,9 @@ def test_json_lines_have_options_of_each_account() -> None:
         (f'{{"account":"{A}"}}\n[1]', "line 2: expected a JSON object"),
         (f'{{"account":"{A}"}}\n{{', "line 2: no JSON"),
         ("{" + '"a":[' * 5000, "line 1: no JSON"),
+        (f"account,limit\n{A}," + "9" * 5000, "line 2: limit: got '99"),
+        (f"account,product\n{A}," + "x" * 200_000, "line 2: expected CSV"),
+        ('{"account":"' + "x" * 200_000 + '"}', "line 1: the account must be a UUID"),
     ],
 )
 def test_a_bad_line_is_told_with_its_number(text: str, says: str) -> None:

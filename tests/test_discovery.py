@@ -119,3 +119,14 @@ async def test_a_list_that_is_none_is_an_error(
     async with server(whole(body)) as (url, _), connection(url) as asking:
         with pytest.raises(error, match=says):
             _ = [one async for one in integrated_accounts(asking)]
+
+
+async def test_a_live_list_may_name_an_account_twice_and_hold_any_text() -> None:
+    one = next(iter(ACCOUNTS.values())).listed()
+    odd = {**one, "tenant_id": "\ud800\x1b[31m", "id": "0" + str(one["id"])[1:]}
+    body = json.dumps({"result": [one, one, odd], "next_cursor": None}).encode()
+    async with server(whole(body, b"Content-Type: application/json")) as (url, _):
+        ended = await run_cli("accounts", "--base-url", url)
+    assert ended.code == 0, ended.err
+    assert len(ended.out.splitlines()) == 2
+    assert "\x1b" not in ended.out

@@ -103,6 +103,16 @@ async def test_a_page_that_changes_between_two_fetches_is_not_mixed(tmp_path: Pa
     assert not any(row in changed for row in rows[:100] + rows[150:])
 
 
+async def test_a_page_that_comes_again_after_a_run_was_broken_off_is_known(tmp_path: Path) -> None:
+    faults = tuple(map(parse_fault, ("status=404@row=100,times=1", "same-page@row=100,times=1")))
+    async with running_emulator(EmulatorConfig(records=RECORDS), faults=faults) as emulator:
+        with pytest.raises(StreamlicError):
+            await exported(tmp_path, emulator.url)
+        assert (await exported(tmp_path, emulator.url)).resumed
+        assert emulator.faults.done == ["status=404", "same-page"]
+    check_landed(tmp_path, RECORDS)
+
+
 def test_every_fault_is_in_the_list_or_has_a_test_of_its_own() -> None:
     listed = {one.fault.partition("=")[0] for one in TROUBLES}
     assert FAULTS.keys() - listed == {"partial", "changed"}
@@ -125,6 +135,7 @@ def test_the_same_seed_chooses_the_same_requests() -> None:
     assert [one == "reset" for one in both] == [
         one == "reset" for one in chosen(1, "reset@10%", "no-end@90%")
     ]
+    assert chosen(1, "html@1,times=1", "html@3,times=1")[:4] == ["html", "", "html", ""]
     assert chosen(1, "html@2-4,times=2")[:6] == ["", "html", "html", "", "", ""]
 
 
@@ -137,6 +148,12 @@ def test_the_same_seed_chooses_the_same_requests() -> None:
         ("429=later", "expected 429=SECONDS, date:SECONDS or none"),
         ("reset=x", "expected reset=BYTE"),
         ("html@sometimes", "row=N"),
+        ("html@0", "a time that comes"),
+        ("html@7-3", "a time that comes"),
+        ("html@150%", "a time that comes"),
+        ("reset=-5", "expected reset=BYTE"),
+        ("stall=nan", "expected stall=SECONDS"),
+        ("429=date:999999999999", "expected 429=SECONDS"),
     ],
 )
 def test_a_fault_that_is_none_is_refused(text: str, says: str) -> None:

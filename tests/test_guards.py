@@ -118,3 +118,25 @@ async def test_an_account_cannot_lead_out_of_the_dataset(tmp_path: Path, account
     )
     assert ended.code == 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_pipe_that_stays_silent_keeps_nobody_waiting(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    silent, kept_open = os.pipe()
+    os.write(kept_open, b'[{"id":"a"},')
+    process = await start_cli("convert", "-", str(tmp_path / "out"), "--quiet", stdin=silent)
+    try:
+        for _ in range(400):
+            if (tmp_path / "out").exists():
+                break
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+        process.send_signal(number)
+        _, err = await asyncio.wait_for(process.communicate(), 20)
+    finally:
+        os.close(silent)
+        os.close(kept_open)
+    assert process.returncode == 128 + number
+    assert b"Traceback" not in err

@@ -21,7 +21,8 @@ class Envelope:
     ``rows`` counts records and ``rescued`` the values that did not fit. ``keys`` are the first
     keys of the envelope, at most 20. ``next_link`` is the name of a member, other than
     ``next_cursor``, by which a vendor's own body names a further page; None where there is none.
-    ``is_keyed`` says that the rows were an object, not an array (``truto_key_by``).
+    ``is_keyed`` says that the rows were an object, not an array (``truto_key_by``). ``ids_crc32``
+    is a checksum of all ids, which no engine makes, but who listens to one.
     """
 
     next_cursor: str | None = None
@@ -33,6 +34,7 @@ class Envelope:
     keys: tuple[str, ...] = ()
     next_link: str | None = None
     is_keyed: bool = False
+    ids_crc32: int = 0
 
     def note_key(self, key: str) -> None:
         """Remember that the envelope had this key, for the error that lists them."""

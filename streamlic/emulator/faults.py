@@ -8,6 +8,7 @@ what its cursor says), ``5%`` a share of them at random, by the seed, and ``time
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import zlib
@@ -72,7 +73,7 @@ def parse_fault(text: str) -> Fault:
     fault = Fault(match["name"], match["value"] or "", _when(match["when"] or "", text))
     try:
         FAULTS[fault.name].plan(_Given(EmulatorConfig(), _SAMPLE, fault.value))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"expected {fault.name}={FAULTS[fault.name].value}, got {text!r}: {error} (--fault)"
         ) from None
@@ -93,7 +94,10 @@ def _when(text: str, whole: str) -> When:
                 f"expected a number, from-to, row=N, N% or times=N behind the @, got {whole!r} "
                 "(--fault)"
             )
-    return When(**given)
+    when = When(**given)
+    if not (1 <= when.first <= (when.last or when.first) and when.share <= 1):
+        raise UsageError(f"expected a time that comes behind the @, got {whole!r} (--fault)")
+    return when
 
 
 class FaultPlan:
@@ -102,6 +106,7 @@ class FaultPlan:
     def __init__(self, faults: tuple[Fault, ...], seed: int) -> None:
         self._faults = faults
         self._random = random.Random(seed)
+        self._times = [0] * len(faults)
         self._number = 0
         self.done: list[str] = []
         """What was done so far, in order."""
@@ -111,19 +116,20 @@ class FaultPlan:
         self._number += 1
         # Every fault draws, whatever the others are: to take one out does not change the rest.
         draws = [self._random.random() for _ in self._faults]
-        for fault, draw in zip(self._faults, draws, strict=True):
-            if draw < fault.when.share and self._is_due(fault, asked):
+        for at, (fault, draw) in enumerate(zip(self._faults, draws, strict=True)):
+            if draw < fault.when.share and self._is_due(fault, asked, self._times[at]):
+                self._times[at] += 1
                 self.done.append(str(fault))
                 return fault
         return None
 
-    def _is_due(self, fault: Fault, asked: Asked) -> bool:
+    def _is_due(self, fault: Fault, asked: Asked, times: int) -> bool:
         when = fault.when
         return (
             when.first <= self._number
             and (when.last is None or self._number <= when.last)
             and (when.row is None or when.row == page_start(asked))
-            and (when.times is None or self.done.count(str(fault)) < when.times)
+            and (when.times is None or times < when.times)
         )
 
 
@@ -147,7 +153,10 @@ class _Given:
 
     def number(self, default: int) -> int:
         """The value as a whole number; ValueError where it is none."""
-        return int(self.value) if self.value else default
+        number = int(self.value) if self.value else default
+        if number < 0:
+            raise ValueError("it is negative")
+        return number
 
     def lying(self, **lie: Any) -> Answer:
         return answer(self.config, self.asked, Lie(**lie))
@@ -214,7 +223,10 @@ def _on_the_wire(name: str, default: int = 0) -> Callable[[_Given], Answer]:
 
 def _stall(given: _Given) -> Answer:
     seconds, _, at = given.value.partition(":")
-    return replace(given.right, wire=Wire("stall", int(at or 100), float(seconds or 1)))
+    wire = Wire("stall", int(at or 100), float(seconds or 1))
+    if not (wire.at >= 0 and 0 <= wire.seconds < math.inf):
+        raise ValueError("it is negative, or none")
+    return replace(given.right, wire=wire)
 
 
 def _edited(edit: Callable[[Iterator[bytes], int], Iterator[bytes]]) -> Callable[[_Given], Answer]:
@@ -311,7 +323,9 @@ FAULTS: Final[dict[str, Kind]] = {
     "break-gzip": Kind(_gzip(_broken), "a gzip stream with a wrong byte", "BYTE"),
     "bomb": Kind(_bomb, "a gzip stream of so many MiB of white space before the body", "MIB"),
     "count": Kind(
-        lambda given: given.lying(count=given.number(1)), "a result_count off by so much", "ROWS"
+        lambda given: given.lying(count=int(given.value or 1)),
+        "a result_count off by so much",
+        "ROWS",
     ),
     "repeat-cursor": Kind(
         lambda given: given.lying(repeats_cursor=True), "the page's own cursor as the next one"
