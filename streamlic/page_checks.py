@@ -135,7 +135,8 @@ class Repeats:
         page = (envelope.rows, envelope.ids_crc32)
         if envelope.ids_crc32 and envelope.rows > 1 and page == self._before:
             raise PageMismatch(
-                f"expected the next page, got the same {envelope.rows} ids as on the page before"
+                f"expected the next page, got the same {envelope.rows} ids as on the page before; "
+                "should it stay so, --restart begins anew"
             )
         self._before = page
 

@@ -98,7 +98,7 @@ class Lie:
     """What a page says or holds that is not so; by default it is honest.
 
     ``count`` is added to ``result_count``; ``repeats_cursor`` gives the page's own cursor as the
-    next; ``repeats_page`` sends the rows that came just before.
+    next, where it has one; ``repeats_page`` sends the rows that came just before.
     """
 
     count: int = 0
@@ -206,7 +206,7 @@ def _licenses(config: EmulatorConfig, asked: Asked, lie: Lie) -> Answer:
     shape = _shape(config, asked, is_raw=form == "raw")
     start = _offset(asked)
     stop = min(start + _limit(config, asked, total), total)
-    next_start = start if lie.repeats_cursor else stop
+    next_start = start if lie.repeats_cursor and start else stop
     next_cursor = _cursor(asked, next_start) if next_start < total else None
     key_by = asked.value("truto_key_by")
     facts = {
