@@ -205,18 +205,20 @@ def _licenses(config: EmulatorConfig, asked: Asked, lie: Lie) -> Answer:
         total = min(total, int(first_only))
     shape = _shape(config, asked, is_raw=form == "raw")
     start = _offset(asked)
-    stop = min(start + _limit(config, asked, total), total)
+    limit = _limit(config, asked, total)
+    stop = min(start + limit, total)
     next_start = start if lie.repeats_cursor and start else stop
     next_cursor = _cursor(asked, next_start) if next_start < total else None
+    prev_cursor = _cursor(asked, 0) if start else None
+    if lie.repeats_page and start:  # All of the page before, though this one may be shorter.
+        start, stop = max(start - limit, 0), start
     key_by = asked.value("truto_key_by")
     facts = {
         "next_cursor": next_cursor,
-        "prev_cursor": _cursor(asked, 0) if start else None,
+        "prev_cursor": prev_cursor,
         "result_count": stop - start + lie.count,
         "is_partial_response": config.is_partial,
     }
-    if lie.repeats_page:
-        start, stop = (number - min(start, stop - start) for number in (start, stop))
 
     def pieces() -> Iterator[bytes]:
         if form == "raw":
