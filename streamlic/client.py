@@ -107,7 +107,8 @@ class Connection:
         retry: RetryPolicy | None = None,
     ) -> None:
         self._base = checked_base_url(base_url, allow_http=allow_http)
-        self._trusted = trusted(ca_file)
+        # True is aiohttp's own context, which it has made already: reading authorities takes long.
+        self._trusted = True if ca_file is None else trusted(ca_file)
         self._source = token
         self._token = token.read()
         self._timeouts = timeouts or Timeouts()

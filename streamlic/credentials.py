@@ -72,16 +72,15 @@ def readable_by_others(path: Path | str) -> int | None:
     return mode if mode & (stat.S_IRGRP | stat.S_IROTH) else None
 
 
-def trusted(ca_file: Path | str | None) -> ssl.SSLContext:
+def trusted(ca_file: Path | str) -> ssl.SSLContext:
     """Return what verifies servers: the system's authorities, and those of a PEM file."""
     context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError(
-                f"expected certificates in PEM, got {str(ca_file)!r}: {error} (--ca-file)"
-            ) from error
+    try:
+        context.load_verify_locations(ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"expected certificates in PEM, got {str(ca_file)!r}: {error} (--ca-file)"
+        ) from error
     return context
 
 
