@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import BinaryIO
 
 from streamlic.decoder import Envelope
@@ -18,6 +18,7 @@ from streamlic.store import LocalStore
 from streamlic.summary import OnProgress, Summary
 
 _READ_BYTES = 256 * 1024
+_CHUNKS_AHEAD = 4
 
 
 async def convert_async(
@@ -37,11 +38,12 @@ async def convert_async(
 
     async def chunks() -> AsyncGenerator[bytes, None]:
         nonlocal received
-        while chunk := await _read(source):
-            received += len(chunk)
-            job.progress.bytes_received = received
-            job.told()
-            yield chunk
+        async with aclosing(_chunks_of(source)) as all_chunks:
+            async for chunk in all_chunks:
+                received += len(chunk)
+                job.progress.bytes_received = received
+                job.told()
+                yield chunk
 
     with store.lock():
         run = open_run(
@@ -61,30 +63,39 @@ async def convert_async(
     return job.summary(started=started, retries=0, bytes_received=received)
 
 
-async def _read(source: BinaryIO) -> bytes:
-    """Read in a thread that nobody waits for: a terminal or a pipe may stay silent for ever."""
+async def _chunks_of(source: BinaryIO) -> AsyncGenerator[bytes, None]:
+    """Read ahead in a thread that nobody waits for: a terminal or a pipe may be silent for ever."""
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[bytes] = loop.create_future()
+    arrived: asyncio.Queue[bytes | BaseException] = asyncio.Queue()
+    room = threading.Semaphore(_CHUNKS_AHEAD)
+    is_over = threading.Event()
 
-    def tell(data: bytes, error: BaseException | None) -> None:
-        if answer.done():  # It was cancelled.
-            return
-        if error:
-            answer.set_exception(error)
-        else:
-            answer.set_result(data)
+    def tell(chunk: bytes | BaseException) -> None:
+        with suppress(RuntimeError):  # The loop has ended.
+            loop.call_soon_threadsafe(arrived.put_nowait, chunk)
 
     def read() -> None:
-        data, failure = b"", None
+        chunk = b"-"
         try:
-            data = source.read(_READ_BYTES)
+            while chunk:
+                room.acquire()
+                if is_over.is_set():
+                    return
+                chunk = source.read(_READ_BYTES)
+                tell(chunk)
         except BaseException as error:  # noqa: BLE001  # it is raised again where it is awaited
-            failure = error
-        with suppress(RuntimeError):  # The loop has ended.
-            loop.call_soon_threadsafe(tell, data, failure)
+            tell(error)
 
-    threading.Thread(target=read, daemon=True).start()
-    return await answer
+    threading.Thread(target=read, name="streamlic-read", daemon=True).start()
+    try:
+        while chunk := await arrived.get():
+            if isinstance(chunk, BaseException):
+                raise chunk
+            room.release()
+            yield chunk
+    finally:
+        is_over.set()
+        room.release()
 
 
 def _is_all(envelope: Envelope) -> None:
