@@ -19,6 +19,7 @@ MIN_MEMORY_BYTES = 128 * _MIB
 _PAGE_BYTES = 4 * _MIB
 _LARGE_PAGE_BYTES = 64 * _MIB
 _MOST_LARGE = 8
+_COMFORTABLE_BYTES = 116 * _MIB
 _MOST_PAGES = TOKEN_RATE_LIMIT.requests
 _WHOLE_BYTES = 128 * 1024
 _READ_BUFFER_BYTES = 256 * 1024
@@ -112,9 +113,11 @@ class JobOptions:
     def batch_queue_bytes(self) -> int:
         """The bytes of record batches that may wait to be encoded.
 
-        A quarter of a row group's, where there is memory; less where Python and Arrow need most.
+        A row group's, where there is memory: so one is decoded while another is encoded. Less
+        where Python and Arrow need most.
         """
-        return (self.memory_bytes - MIN_MEMORY_BYTES // 2) // 48
+        room = (self.memory_bytes - _COMFORTABLE_BYTES) // 12
+        return min(max(room, self.memory_bytes // 128), self.memory_bytes // 16)
 
     def open_decoder(self, *, is_lines: bool = False) -> Decoder:
         """Open a decoder for one body."""

@@ -6,7 +6,7 @@ Rules:
    and no two wait for each other.
 2. Beside the chunks being decoded at most ``chunk_bytes`` and a chunk wait; beside the batch in
    hand at most ``batch_bytes`` and a batch. Encoding comes in bursts, one for each row group: with
-   less room decoding stood still in each, and encoding after each.
+   room for less than a row group decoding stands still in each, and encoding after each.
 3. A page comes to the encode thread by way of the decode thread, in the order of its account's
    pages. A large page passes in pieces, beside which other pages pass; of large pages only so many
    are let in at a time, and small ones wait for none of them. Small ones pass whole: see
