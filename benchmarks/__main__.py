@@ -29,7 +29,7 @@ PARTS: dict[str, Groups] = {
     "scale": scale.groups,
     "emulator": job.emulator_groups,
 }
-_RESULTS = Path(__file__).with_name("results")
+_RESULTS = Path("build/bench")
 
 
 def main() -> None:
@@ -42,7 +42,8 @@ def main() -> None:
     if given.part in ("readme", "compare") and not given.what:
         parser.error("expected a results file after readme, a revision after compare (BASE=...)")
     if given.part == "readme":
-        print(readme.markdown(json.loads(Path(given.what).read_text()), base=given.base))
+        results = readme.chosen(json.loads(Path(given.what).read_text()))
+        print(readme.markdown(results, base=given.base))
         return
     plan = replace(QUICK if given.quick else Plan(), is_full=given.full)
     if given.rounds:
@@ -74,7 +75,9 @@ def measure(name: str, parts: list[Groups], plan: Plan, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{name}.json"
     file.write_text(json.dumps(results, indent=1) + "\n")
-    print(report.tables(results))
+    tables = report.tables(results)
+    (out / f"{name}.txt").write_text(tables + "\n")
+    print(tables)
     _say(f"results are in {file}")
     try:
         drawn = pictures.draw(results, out)

@@ -36,23 +36,55 @@ DUCKDB_TYPES = {
 
 @contextlib.contextmanager
 def engine(given: dict[str, Any]) -> Iterator[Run]:
-    """Feed ``envelope`` to one of streamlic's engines, ``chunk_bytes`` at a time."""
+    """Feed ``envelope`` to one of streamlic's engines, ``chunk_bytes`` at a time.
+
+    ``is_raw``: records are found and checked, and their text is kept, but not taken apart.
+    """
     from streamlic.decoder import open_decoder
+    from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
 
     size = given.get("chunk_bytes", 65536)
     with Path(given["envelope"]).open("rb") as body:  # In chunks, as a socket gives it.
         chunks = list(iter(lambda: body.read(size), b""))
         total = body.tell()
     options = {name: given[name] for name in ("batch_rows", "batch_bytes") if name in given}
+    schema = RAW_SCHEMA if given.get("is_raw") else LICENSE_SCHEMA
 
     def run() -> Done:
-        decoder = open_decoder(engine=given["engine"], **options)
+        decoder = open_decoder(schema, engine=given["engine"], **options)
         for chunk in chunks:
             decoder.feed(chunk)
         decoder.close()
         return Done(decoder.envelope.rows, total, {"engine": decoder.engine})
 
     yield run
+
+
+@contextlib.contextmanager
+def handed_over(given: dict[str, Any]) -> Iterator[Run]:
+    """Hand the batches of ``envelope``, decoded before, over through Arrow's C data interface."""
+    from streamlic.decoder import open_decoder
+
+    body = Path(given["envelope"]).read_bytes()
+    decoder = open_decoder()
+    batches = decoder.feed(body) + decoder.close()
+
+    def run() -> Done:
+        rows = sum(pa.record_batch(_CArray(batch)).num_rows for batch in batches)
+        return Done(rows, len(body))
+
+    yield run
+
+
+class _CArray:
+    """A batch of which only its C data interface is known, as if another library had made it."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self._batch = batch
+
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
+        capsules: tuple[object, object] = self._batch.__arrow_c_array__(requested_schema)
+        return capsules
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ def groups(plan: Plan, directory: Path, _: ExitStack) -> list[Group]:
                   base="textbook", rounds=rounds)
         )  # fmt: skip
     body = make_body("licenses", plan.kinds_bytes, directory)
-    return [*found, *_sizes(body, plan)]
+    return [*found, _stages(body, plan, directory), *_sizes(body, plan)]
 
 
 def engines(body: Body, **given: Any) -> list[Case]:
@@ -80,6 +80,38 @@ def _others(body: Body, program: str, why_not: str) -> list[Case]:
         Case(name="simdjson", program=(program, str(body.envelope)), left_out=why_not),
     ]
     return [replace(case, note=NOTES[case.name]) for case in cases]
+
+
+def _stages(body: Body, plan: Plan, directory: Path) -> Group:
+    """Return the stages apart, so that it shows which one slowed down.
+
+    What decoding costs is told by records that all fit, and rescues by those of which some do not.
+    """
+    clean = make_body("clean", plan.kinds_bytes, directory)
+    notes = {
+        "scan": "records found and checked, their text copied whole",
+        "decode": "every value into its column, of records that all fit",
+        "decode and rescue": "of records of which one in twenty does not fit",
+    }
+    stages = zip(
+        notes.items(),
+        (engines(body, is_raw=True), engines(clean), engines(body)),
+        strict=True,
+    )
+    cases = [
+        replace(case, name=f"{case.name}: {name}", note=note)
+        for (name, note), both in stages
+        for case in both
+    ]
+    hand_over = Case(
+        name="batch export",
+        do="decoders.handed_over",
+        given={"envelope": str(body.envelope)},
+        note="through Arrow's C data interface, as the fast engine's batches go",
+    )
+    return Group(part="parsing", name="stages", about=_about(body),
+                 cases=_told([*cases, hand_over], plan), base="reference: decode and rescue",
+                 rounds=plan.few_rounds)  # fmt: skip
 
 
 def _sizes(body: Body, plan: Plan) -> list[Group]:

@@ -17,7 +17,7 @@ class Plan:
     few_rounds: int = 3
     licenses_bytes: int = 12 * _MB
     kinds_bytes: int = 5 * _MB
-    job_bytes: int = 30 * _MB
+    job_bytes: int = 60 * _MB
     pages_bytes: int = 8 * _MB
     at_least_seconds: float = 0.15
     """How long one measurement lasts at least; short ones are repeated until then."""

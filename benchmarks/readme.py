@@ -7,8 +7,22 @@ from typing import Any
 
 from benchmarks import figures
 from benchmarks.machine import headline
+from benchmarks.parsing import LICENSES
 
 Group = dict[str, Any]
+_LIMITS = ("drain alone", "encode alone")
+_WITHIN_LIMITS = "export, fast"
+
+
+def chosen(results: dict[str, Any]) -> dict[str, Any]:
+    """Return what a README has room for: licenses of all bodies, the whole job, scale."""
+    told = {"parsing": LICENSES, "scale": ("streamlic", "pages")}
+    groups = [
+        group
+        for group in results["groups"]
+        if group["part"] in ("job", "peers") or group["name"] in told.get(group["part"], ())
+    ]
+    return {**results, "groups": groups}
 
 
 def markdown(results: dict[str, Any], *, base: str | None = None) -> str:
@@ -37,9 +51,14 @@ def _by_group(groups: list[Group], base: str) -> list[str]:
         if any(figures.case_named(group, case["name"]) for group in groups)
     ]
     lines = [f"**{groups[0]['part']}**, times {base}", ""]
-    lines += [_line(["", *names]), _line(["---"] * (len(names) + 1))]
+    has_limits = all(name in names for name in (_WITHIN_LIMITS, *_LIMITS))
+    more = [f"{_WITHIN_LIMITS}, of the slower limit"] if has_limits else []
+    heads = ["", *names, *more]
+    lines += [_line(heads), _line(["---"] * len(heads))]
     for group in groups:
-        lines.append(_line([group["name"], *(_ratio(group, name, base) for name in names)]))
+        ratios = [_ratio(group, name, base) for name in names]
+        limits = [_share_of_limit(group)] if has_limits else []
+        lines.append(_line([group["name"], *ratios, *limits]))
     lines.append("")
     for case in groups[0]["cases"]:
         if case["note"]:
@@ -83,6 +102,17 @@ def _ratio(group: Group, name: str, base: str) -> str:
         return "1"
     ratio = figures.ratio(case, other)
     return ratio.text() if ratio else ""
+
+
+def _share_of_limit(group: Group) -> str:
+    """Return what part of the slower of its two limits an export reaches."""
+    case = figures.case_named(group, _WITHIN_LIMITS)
+    limits = [one for name in _LIMITS if (one := figures.case_named(group, name))]
+    if not case or not limits:
+        return ""
+    slower = min(limits, key=lambda one: figures.speed(one).median)
+    share = figures.ratio(case, slower)
+    return f"{share.median:.0%} ({share.least:.0%} to {share.greatest:.0%})" if share else ""
 
 
 def _line(cells: list[str]) -> str:
