@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 CYCLE = 1024
-_BLOCK = 256
+_BLOCK = 512
 _NAMES = [
     *("Microsoft 365 E3", "Microsoft 365 E5", "Office 365 E1", "Power BI Pro", "Visio Plan 2"),
     *("Project Plan 3", "Exchange Online (Plan 1)", "Entra ID P2", "Intune", "Defender for Office"),
@@ -72,15 +72,36 @@ def blocks(
     templates = _templates(seed, shape)
     offset = _template_number(account, 0)
     prefix = f"lic-{account[:8]}-".encode()
+    seams = [] if is_keyed else _seams(seed, shape)
     for first in range(start, stop, _BLOCK):
-        pieces = []
-        for i in range(first, min(first + _BLOCK, stop)):
-            head, tail = templates[(offset + i) % CYCLE]
-            if is_keyed:
-                head = b'"%b%09d":%b' % (prefix, i, head)
-            pieces.append(b"%b%b%09d%b" % (head, prefix, i, tail) if tail else head)
-        block = b",".join(pieces)
+        numbers = range(first, min(first + _BLOCK, stop))
+        at = (offset + first) % CYCLE
+        if seams:
+            block = _with_ids(templates, seams, at, [(prefix + b"%09d") % i for i in numbers])
+        else:
+            block = b",".join(
+                _piece(templates[(offset + i) % CYCLE], prefix, i, is_keyed=is_keyed)
+                for i in numbers
+            )
         yield block if first == start else b"," + block
+
+
+def _piece(template: tuple[bytes, bytes], prefix: bytes, i: int, *, is_keyed: bool) -> bytes:
+    head, tail = template
+    key = b'"%b%09d":' % (prefix, i) if is_keyed else b""
+    return b"%b%b%b%09d%b" % (key, head, prefix, i, tail) if tail else key + head
+
+
+def _with_ids(
+    templates: list[tuple[bytes, bytes]], seams: list[bytes], at: int, ids: list[bytes]
+) -> bytes:
+    """Return the records from template ``at`` on, one for each id."""
+    pieces = [b""] * (2 * len(ids) + 1)
+    pieces[0] = templates[at][0]
+    pieces[1::2] = ids
+    pieces[2:-1:2] = seams[at : at + len(ids) - 1]
+    pieces[-1] = templates[(at + len(ids) - 1) % CYCLE][1]
+    return b"".join(pieces)
 
 
 def _template_number(account: str, i: int) -> int:
@@ -101,6 +122,17 @@ def _templates(seed: int, shape: Shape) -> list[tuple[bytes, bytes]]:
         head, _, tail = text.partition("\0")
         templates.append((head.encode(), tail.encode()))
     return templates
+
+
+@lru_cache(maxsize=16)
+def _seams(seed: int, shape: Shape) -> list[bytes]:
+    """Return what stands between two ids, for two cycles; nothing where records have no id."""
+    templates = _templates(seed, shape)
+    if not templates[0][1]:
+        return []
+    following = [*templates[1:], templates[0]]
+    return [before[1] + b"," + after[0]
+            for before, after in zip(templates, following, strict=True)] * 2  # fmt: skip
 
 
 def _members(rng: random.Random, shape: Shape) -> list[tuple[str, str]]:
