@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from streamlic.job_options import JobOptions
     from streamlic.pacing import RetryPolicy
     from streamlic.page_checks import Guards
+    from streamlic.reading import read_licenses
     from streamlic.request import LicensesRequest
     from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
     from streamlic.stopping import Cancel, Cancelled
@@ -84,6 +85,7 @@ __all__ = [
     "__version__",
     "export",
     "open_decoder",
+    "read_licenses",
 ]
 
 _HOMES = {
@@ -97,6 +99,7 @@ _HOMES = {
     ),
     "RetryPolicy": "pacing",
     "Guards": "page_checks",
+    "read_licenses": "reading",
     "LicensesRequest": "request",
     **dict.fromkeys(["LICENSE_SCHEMA", "RAW_SCHEMA"], "schema"),
     **dict.fromkeys(["Cancel", "Cancelled"], "stopping"),

@@ -38,6 +38,7 @@ def test_the_public_names_are_typed() -> None:
     assert options.mode == "append"
     assert request.after(None) is None
     assert callable(export)
+    assert callable(streamlic.read_licenses)
     assert Path(streamlic.__file__).with_name("py.typed").exists()
 
 

@@ -42,6 +42,7 @@ ORDER = [
     "conversion",
     "blocking",
     "api",
+    "reading",
     "progress",
     "demo",
     "cli_options",

@@ -90,5 +90,5 @@ def test_an_example_runs_against_a_real_server(
 
 
 def test_there_is_an_example_of_each_call() -> None:
-    for call in ("export(", "Client(", "open_decoder(", "cancel=cancel"):
+    for call in ("export(", "read_licenses(", "Client(", "open_decoder(", "cancel=cancel"):
         assert any(call in example for example in EXAMPLES), call
