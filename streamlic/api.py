@@ -165,11 +165,14 @@ def export(
     in another thread than the caller's, always the same one, and the job waits for it; the Progress
     it is given changes afterwards. What it raises ends the export, and is raised here.
 
-    Whatever ends an export, whole pages are committed, and the same call goes on from there:
-    ``cancel``, such as a threading.Event that is set from anywhere (within a tenth of a second),
-    with Cancelled, whose ``summary`` tells what is committed; KeyboardInterrupt, and whatever
-    else a signal's handler raises, as it is. Raises the StreamlicError that ended it otherwise:
-    where some of several accounts failed AccountsFailed, whose ``summary`` tells which.
+    Setting ``cancel``, such as a threading.Event, ends the export with Cancelled, whose ``summary``
+    tells what is committed; it is looked at when a page has come, and each second. So do
+    KeyboardInterrupt, and whatever else a signal's handler raises, which is raised here when the
+    work has ended; and, in a task, its being cancelled. Whole pages are committed then, and the
+    same call goes on from there.
+
+    Raises the StreamlicError that ended it otherwise: where some of several accounts failed
+    AccountsFailed, whose ``summary`` tells which.
     """
     is_raw = parameters.get("response_format") == "raw"
     options = options or JobOptions(is_raw=is_raw)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -54,7 +54,6 @@ _OTHERS_FAULTS = (
 """What ends a run without casting doubt on what the writer holds: whole pages are then kept."""
 _SLOWEST = 3
 _TICK_SECONDS = 1.0
-_LOOK_SECONDS = 0.1
 
 
 class Job:
@@ -258,36 +257,26 @@ class _Export:
             for account, point in points.items()
             if not point.is_done
         )
-        self._job.progress.accounts_done = self._done_before = len(points) - len(left)
-        self._job.told()
-        beside = [asyncio.create_task(self._beside(self._tick()))]
-        if self._cancel:
-            beside.append(asyncio.create_task(self._beside(self._look(self._cancel))))
-            await asyncio.sleep(0)  # Nothing is asked for where it is set already.
+        self._done_before = len(points) - len(left)
+        self._tell(None)
+        ticking = asyncio.create_task(self._tick())
         try:
             await self._dispatch.run(left)
         finally:
-            for task in beside:
-                task.cancel()
-
-    async def _beside(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside the pages; its failure ends them."""
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001  # it is raised by the dispatch
-            self._dispatch.stop(error)
-
-    async def _look(self, cancel: Cancel) -> None:
-        """Stop when ``cancel`` is set: an event of threads has nothing that could be awaited."""
-        while not cancel.is_set():  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_SECONDS)
-        self._dispatch.stop()
+            ticking.cancel()
 
     async def _tick(self) -> None:
-        """Tell who watches now and then, though no page may end for long."""
+        """Tell who watches now and then, and look whether to stop, though no page may end for long.
+
+        What it raises ends the pages: nobody waits for this task.
+        """
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            self._tell(None)
+            try:
+                self._tell(None)
+            except Exception as error:  # noqa: BLE001  # it is raised by the dispatch
+                self._dispatch.stop(error)
+                return
             with suppress(Exception):  # Whatever it is, the next page is told of it.
                 await self._job.commit_if_due()
 

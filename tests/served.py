@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -70,6 +71,15 @@ class Endless:
         except ConnectionError:
             self.is_left.set()
             raise
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for a process; return its code and what it said. One that does not end is killed."""
+    try:
+        out, err = process.communicate(timeout=WAIT_SECONDS)
+    finally:
+        process.kill()
+    return process.returncode, out, err
 
 
 def threads_of_ours() -> list[str]:

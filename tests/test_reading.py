@@ -24,7 +24,7 @@ import streamlic
 from streamlic.emulator import EmulatorConfig, license_json
 from tests.judge import check_rows, parsed
 from tests.raw_server import server
-from tests.served import WAIT_SECONDS, Endless, in_a_thread, served, threads_of_ours
+from tests.served import WAIT_SECONDS, Endless, ended, in_a_thread, served, threads_of_ours
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 OTHER = "0aa44730-dd91-461e-bd6a-aedd9e0ad79d"
@@ -310,8 +310,8 @@ def started(script: str, url: str) -> subprocess.Popen[str]:
 
 def test_a_process_may_end_in_the_middle_of_a_listing() -> None:
     with served(EmulatorConfig(records=1000), "stall=600:3000@2") as emulator:
-        out, err = started(SCRIPT.format(account=ACCOUNT), emulator.url).communicate(timeout=60)
-    assert (out, err) == ("50\n", "")
+        with started(SCRIPT.format(account=ACCOUNT), emulator.url) as process:
+            assert ended(process) == (0, "50\n", "")
 
 
 def test_ctrl_c_ends_the_reading_and_the_thread() -> None:
@@ -327,5 +327,4 @@ def test_ctrl_c_ends_the_reading_and_the_thread() -> None:
         with started(script, emulator.url) as process:
             until(lambda: len(emulator.requests) == 2)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
-    assert (out, err) == ("50\ninterrupted\nended\n", "")
+            assert ended(process) == (0, "50\ninterrupted\nended\n", "")

@@ -19,7 +19,7 @@ from streamlic.emulator import EmulatorConfig
 from streamlic.store import LocalStore
 from streamlic.verify import verify_dataset
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, check_landed, landed
-from tests.served import WAIT_SECONDS, served, threads_of_ours
+from tests.served import ended, served, threads_of_ours
 
 SLOW = EmulatorConfig(records=3000, page_size=50, latency_ms=10)
 
@@ -207,14 +207,14 @@ def test_a_signal_ends_it_at_once_and_in_order(
                 if process.poll() is None:
                     process.send_signal(number)
                     time.sleep(0.01)
-            out, err = process.communicate(timeout=WAIT_SECONDS)
+            code, out, err = ended(process)
         assert out == ""
         if number == signal.SIGINT:
-            assert process.returncode == -signal.SIGINT
+            assert code == -signal.SIGINT
             assert "KeyboardInterrupt" in err
             assert "the same arguments to go on" in err
         else:
-            assert (process.returncode, err) == (7, "")
+            assert (code, err) == (7, "")
         assert len(landed(tmp_path / "out")) == 450
         check_gone_on_with(tmp_path / "out", emulator.url)
 
