@@ -64,9 +64,9 @@ def read_licenses(
         with streamlic.read_licenses("62f44730-dd91-461e-bd6a-aedd9e0ad79d") as reader:
             print(duckdb.sql("select name, count(*) from reader group by 1"))
 
-    Nothing is asked of the API before the first batch is; then up to two batches are decoded ahead
-    (a batch has at most 8,192 rows, or 2 MiB of JSON), and whoever reads no further keeps the API
-    waiting.
+    Nothing is asked of the API before the first batch is. From then on at most 8 MiB of a page and
+    two batches wait (a batch has at most 8,192 rows, or 2 MiB of JSON): whoever reads no further
+    keeps the API waiting.
 
     Every row is read once, as long as the API answers a cursor the same way twice. A page is read
     when it is whole, and asked for again where it fails, if its batches take up to 8 MiB. A

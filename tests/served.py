@@ -51,8 +51,12 @@ def served(config: EmulatorConfig, *faults: str) -> Iterator[Emulator]:
 
 
 class Endless:
-    """The answer of a server that never comes to the end of its rows, and counts its bytes."""
+    """The answer of a server that never comes to the end of its rows, and counts its bytes.
 
+    Where nobody holds it back, it cuts the body at 500 MB, so that a test fails soon.
+    """
+
+    MOST_BYTES = 500_000_000
     ROWS = b'{"id":"a","name":"a name that takes room"},' * 1000
 
     def __init__(self) -> None:
@@ -64,7 +68,7 @@ class Endless:
         """Write for as long as somebody reads."""
         try:
             writer.write(OK + b"Connection: close\r\n\r\n" + b'{"result":[')
-            while True:
+            while self.written_bytes < self.MOST_BYTES:
                 writer.write(self.ROWS)
                 await writer.drain()
                 self.written_bytes += len(self.ROWS)

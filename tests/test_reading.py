@@ -106,7 +106,6 @@ def standing_still(answer: Endless) -> int:
     while time.monotonic() - since < 1:
         if seen != answer.written_bytes:
             seen, since = answer.written_bytes, time.monotonic()
-            assert seen < 500e6, "there is no end to it"
         time.sleep(0.02)
     return seen
 
