@@ -13,6 +13,7 @@ from streamlic._version import __version__
 
 if TYPE_CHECKING:
     from streamlic.api import Client, export
+    from streamlic.client import Timeouts
     from streamlic.credentials import TokenSource
     from streamlic.decoder import Decoder, Envelope, open_decoder
     from streamlic.errors import (
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         DatasetConflict,
         DecodeError,
         Fault,
+        GuardExceeded,
         IntegrityError,
         LimitExceeded,
         PageMismatch,
@@ -35,8 +37,12 @@ if TYPE_CHECKING:
         UsageError,
     )
     from streamlic.job_options import JobOptions
+    from streamlic.pacing import RetryPolicy
+    from streamlic.page_checks import Guards
+    from streamlic.reading import read_licenses
     from streamlic.request import LicensesRequest
     from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
+    from streamlic.stopping import Cancel, Cancelled
     from streamlic.summary import AccountError, AccountsFailed, AccountSummary, Progress, Summary
 
 __all__ = [
@@ -49,12 +55,16 @@ __all__ = [
     "AccountsFailed",
     "ApiError",
     "AuthenticationError",
+    "Cancel",
+    "Cancelled",
     "Client",
     "DatasetConflict",
     "DecodeError",
     "Decoder",
     "Envelope",
     "Fault",
+    "GuardExceeded",
+    "Guards",
     "IntegrityError",
     "JobOptions",
     "LicensesRequest",
@@ -63,9 +73,11 @@ __all__ = [
     "Progress",
     "RateLimited",
     "RescueError",
+    "RetryPolicy",
     "StoreError",
     "StreamlicError",
     "Summary",
+    "Timeouts",
     "TokenSource",
     "TransportError",
     "TruncatedBody",
@@ -73,18 +85,24 @@ __all__ = [
     "__version__",
     "export",
     "open_decoder",
+    "read_licenses",
 ]
 
 _HOMES = {
     **dict.fromkeys(["Client", "export"], "api"),
+    "Timeouts": "client",
     "TokenSource": "credentials",
     **dict.fromkeys(["Decoder", "Envelope", "open_decoder"], "decoder"),
     "JobOptions": "job_options",
     **dict.fromkeys(
         ["AccountError", "AccountSummary", "AccountsFailed", "Progress", "Summary"], "summary"
     ),
+    "RetryPolicy": "pacing",
+    "Guards": "page_checks",
+    "read_licenses": "reading",
     "LicensesRequest": "request",
     **dict.fromkeys(["LICENSE_SCHEMA", "RAW_SCHEMA"], "schema"),
+    **dict.fromkeys(["Cancel", "Cancelled"], "stopping"),
 }
 
 

@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import pyarrow as pa
 
-from streamlic.client import DEFAULT_BASE_URL, Connection, Page, Timeouts
-from streamlic.credentials import TokenSource
+from streamlic.blocking import run_to_end
+from streamlic.client import Connection, Page, Timeouts
+from streamlic.credentials import TokenSource, base_url_from_environment
 from streamlic.decoder import Decoder, open_decoder
 from streamlic.errors import UsageError
 from streamlic.job import export_async
 from streamlic.job_options import JobOptions
 from streamlic.pacing import RetryPolicy, parse_rate_limit
 from streamlic.page_checks import Cursors, check_count
-from streamlic.request import LicensesRequest
+from streamlic.request import LicensesRequest, requests_of
 from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
+from streamlic.stopping import GOES_ON, Cancel
 from streamlic.summary import OnProgress, Summary
 
 _HELD_BYTES = 8 << 20
-T = TypeVar("T")
 
 
 class Client:
     """A session with the Truto API. Use it as an asynchronous context manager.
 
     ``token`` defaults to the environment's TRUTO_API_TOKEN; a TokenSource is read again when a
-    token has expired. ``ca_file`` names certificates (PEM) to trust beside the system's.
-    ``rate_limit`` is the account's tier (``50/10s``), or ``none``.
+    token has expired. ``base_url`` defaults to the environment's TRUTO_API_BASE_URL, or else to
+    Truto's own. ``ca_file`` names certificates (PEM) to trust beside the system's. ``rate_limit``
+    is the account's tier (``50/10s``), or ``none``. Raises UsageError, before anything is sent,
+    for what could not be used.
     """
 
     def __init__(
         self,
         token: TokenSource | str | None = None,
         *,
-        base_url: str = DEFAULT_BASE_URL,
+        base_url: str | None = None,
         allow_http: bool = False,
         ca_file: str | Path | None = None,
         rate_limit: str = "50/10s",
@@ -47,14 +49,13 @@ class Client:
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
-        source = TokenSource.from_value(token) if isinstance(token, str) else token
         self._engine = engine
-        self._connection = Connection(
-            source or TokenSource.from_environment(),
-            base_url=base_url,
+        self._connection = _connection(
+            token,
+            base_url,
             allow_http=allow_http,
             ca_file=ca_file,
-            rate_limit=parse_rate_limit(rate_limit),
+            rate_limit=rate_limit,
             timeouts=timeouts,
             retry=retry,
         )
@@ -68,17 +69,31 @@ class Client:
 
     async def licenses(
         self, account: str, *, rows_at: str = "result", is_strict: bool = False, **parameters: Any
-    ) -> AsyncIterator[pa.RecordBatch]:
+    ) -> AsyncGenerator[pa.RecordBatch, None]:
         """Yield an account's licenses as record batches of LICENSE_SCHEMA, page after page.
 
         ``parameters`` are those of LicensesRequest; with ``response_format="raw"`` the batches
-        are of RAW_SCHEMA. A page is retried as long as none of its batches was yielded: they wait
-        for its end up to 8 MiB. Raises a StreamlicError where the listing cannot go on, such as
-        PageMismatch where its cursors lead in a circle.
+        are of RAW_SCHEMA. A batch has at most 8,192 rows, or 2 MiB of JSON.
+
+        A page's batches wait for its end, up to 8 MiB of them: such a page is yielded whole, and is
+        asked for again where it fails. A larger one is yielded as it comes, and a failure within it
+        is raised: rows of a page that did not end were then yielded, but none twice. Beside what
+        waits only the chunk being decoded is held: who does not ask for a batch keeps the API
+        waiting.
+
+        Raises a StreamlicError where the listing cannot go on, such as PageMismatch where its
+        cursors lead in a circle. Whoever leaves the loop early closes the generator, and with it
+        the connection:
+
+            async with streamlic.Client() as client:
+                async with contextlib.aclosing(client.licenses(account)) as batches:
+                    async for batch in batches:
+                        ...
         """
-        params: LicensesRequest | None = LicensesRequest(account=account, **parameters)
+        request = LicensesRequest(account=account, **parameters)
+        schema = schema_of(request)
+        params: LicensesRequest | None = request
         cursors = Cursors()
-        schema = RAW_SCHEMA if parameters.get("response_format") == "raw" else LICENSE_SCHEMA
         while params:
             async with AsyncExitStack() as stack:
                 async for attempt in self._connection.attempts():
@@ -95,8 +110,8 @@ class Client:
                         batches = _batches(page, decoder)
                         await stack.enter_async_context(aclosing(batches))
                         held = await _first(batches)
-                for batch in held:
-                    yield batch
+                while held:
+                    yield held.pop(0)
                 async for batch in batches:
                     yield batch
             following = decoder.envelope.next_cursor
@@ -128,43 +143,61 @@ async def _first(batches: AsyncGenerator[pa.RecordBatch, None]) -> list[pa.Recor
 
 def export(
     dest: str | Path,
-    account: str | list[str],
+    account: str | Iterable[str],
     *,
     token: TokenSource | str | None = None,
-    base_url: str = DEFAULT_BASE_URL,
+    base_url: str | None = None,
     allow_http: bool = False,
     ca_file: str | Path | None = None,
     rate_limit: str = "50/10s",
     options: JobOptions | None = None,
     on_progress: OnProgress | None = None,
+    cancel: Cancel | None = None,
     **parameters: Any,
 ) -> Summary:
     """Land the licenses of one account or several in ``dest`` as Parquet, and return the summary.
 
-    ``parameters`` are those of LicensesRequest, ``options`` those of JobOptions. Waits for the end;
-    may be called where an event loop is running. Raises the StreamlicError that ended it: where
-    some of several accounts failed AccountsFailed, whose ``summary`` tells which.
+    ``parameters`` are those of LicensesRequest, ``options`` those of JobOptions, and the connection
+    is made as a Client's. Waits for the end; may be called where an event loop is running, which
+    waits too. The work is done in threads of its own.
+
+    ``on_progress`` is told where the job stands when a page has come, and each second. It is called
+    in another thread than the caller's, always the same one, and the job waits for it; the Progress
+    it is given changes afterwards. What it raises ends the export, and is raised here.
+
+    Setting ``cancel``, such as a threading.Event, ends the export with Cancelled, whose ``summary``
+    tells what is committed; it is looked at when a page has come, and each second. So do
+    KeyboardInterrupt, and whatever else a signal's handler raises, which is raised here when the
+    work has ended; and, in a task, its being cancelled. Whole pages are committed then, and the
+    same call goes on from there.
+
+    Raises the StreamlicError that ended it otherwise: where some of several accounts failed
+    AccountsFailed, whose ``summary`` tells which.
     """
-    accounts = [account] if isinstance(account, str) else account
-    options = options or JobOptions(is_raw=parameters.get("response_format") == "raw")
-    if options.is_raw != (parameters.get("response_format") == "raw"):
+    is_raw = parameters.get("response_format") == "raw"
+    options = options or JobOptions(is_raw=is_raw)
+    if options.is_raw != is_raw:
         raise UsageError("is_raw goes with response_format='raw', and only with it")
-    source = TokenSource.from_value(token) if isinstance(token, str) else token
-    connection = Connection(
-        source or TokenSource.from_environment(),
-        base_url=base_url,
-        allow_http=allow_http,
-        ca_file=ca_file,
-        rate_limit=parse_rate_limit(rate_limit),
+    connection = _connection(
+        token, base_url, allow_http=allow_http, ca_file=ca_file, rate_limit=rate_limit
     )
-    requests = [LicensesRequest(account=one, **parameters) for one in accounts]
-    return _run(export_async(str(dest), requests, connection, options, on_progress))
+    requests = requests_of(account, parameters)
+    work = export_async(str(dest), requests, connection, options, on_progress, cancel=cancel)
+    return run_to_end(work, when_stopped=GOES_ON)
 
 
-def _run(job: Coroutine[Any, Any, T]) -> T:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(job)
-    with ThreadPoolExecutor(1) as thread:  # A loop runs here already, as in a notebook.
-        return thread.submit(asyncio.run, job).result()
+def schema_of(request: LicensesRequest) -> pa.Schema:
+    """Return what the bodies that answer a request are decoded to."""
+    return RAW_SCHEMA if request.response_format == "raw" else LICENSE_SCHEMA
+
+
+def _connection(
+    token: TokenSource | str | None, base_url: str | None, *, rate_limit: str, **given: Any
+) -> Connection:
+    source = TokenSource.from_value(token) if isinstance(token, str) else token
+    return Connection(
+        source or TokenSource.from_environment(),
+        base_url=base_url or base_url_from_environment(),
+        rate_limit=parse_rate_limit(rate_limit),
+        **given,
+    )

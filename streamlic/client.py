@@ -147,8 +147,9 @@ class Connection:
         return self
 
     async def __aexit__(self, *raised: object) -> None:
-        if self._session:
-            await self._session.close()
+        session, self._session = self._session, None
+        if session:
+            await session.close()
 
     def attempts(self, on_retry: Callable[[Retry], None] | None = None) -> tenacity.AsyncRetrying:
         """Iterate over the attempts at one page, waiting in between as ``pacing`` says.

@@ -14,6 +14,7 @@ from yarl import URL
 from streamlic.errors import UsageError
 
 DEFAULT_BASE_URL = "https://api.truto.one"
+BASE_URL_VARIABLE = "TRUTO_API_BASE_URL"
 TOKEN_VARIABLE = "TRUTO_API_TOKEN"  # noqa: S105  (the variable's name is no secret)
 
 
@@ -61,6 +62,11 @@ class TokenSource:
     def from_value(cls, token: str) -> TokenSource:
         """Return a source that always gives this token."""
         return cls(lambda: token, "the value given")
+
+
+def base_url_from_environment() -> str:
+    """Return TRUTO_API_BASE_URL, or Truto's own where it is not set or empty."""
+    return os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL
 
 
 def readable_by_others(path: Path | str) -> int | None:

@@ -88,22 +88,35 @@ class Dispatch:
         self._large = 0
         self._changed = asyncio.Event()
         self._fatal: BaseException | None = None
+        self._is_stopped = False
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was stopped before all was done."""
+        return self._is_stopped and bool(self._turns or self._later or self.under_way)
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """End ``run`` soon, with an error or without; pages under way are given up."""
+        self._is_stopped = True
+        self._fatal = self._fatal or error
+        self._changed.set()
 
     async def run(self, listings: Iterable[Listing]) -> None:
-        """Read all pages. Raises the first failure that concerns all accounts."""
+        """Read all pages, or until ``stop``. Raises the first failure that concerns all."""
         for listing in listings:
             self._turns.add(listing, 0)
         try:
-            while True:
+            while not (self._is_stopped or self._fatal):
                 wait = self._launch()
-                if self._fatal or not (self._flights or self._turns or self._later):
+                if not (self._flights or self._turns or self._later):
                     break
                 await self._change(wait)
         finally:
             for flight in self._flights:
                 flight.cancel()
             await asyncio.gather(*self._flights, return_exceptions=True)
-        if self._fatal:
+        given_up = self._is_stopped and isinstance(self._fatal, asyncio.CancelledError)
+        if self._fatal and not given_up:
             raise self._fatal
 
     async def _change(self, wait_seconds: float | None) -> None:
@@ -170,6 +183,8 @@ class Dispatch:
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
         self._flights.discard(flight)
+        if not flight.cancelled():
+            self._fatal = self._fatal or flight.exception()
         self._changed.set()
 
     def _take_failure(self, listing: Listing, error: BaseException) -> None:

@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 from streamlic.client import Connection, Retry
@@ -37,8 +37,9 @@ from streamlic.job_options import JobOptions
 from streamlic.pacing import Turn, may_pass
 from streamlic.page_checks import Watched, check_count
 from streamlic.pipeline import Pipeline
-from streamlic.request import LicensesRequest, identity_of
+from streamlic.request import LicensesRequest, check_requests, identity_of
 from streamlic.runs import open_run
+from streamlic.stopping import Cancel, Cancelled
 from streamlic.store import LocalStore
 from streamlic.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
 
@@ -63,6 +64,8 @@ class Job:
         self.options = options
         self.progress = Progress(resumed_rows=run.rows, accounts=len(run.accounts))
         self.engine = engine_named(options.engine)
+        self.is_watchers_fault = False
+        """Whether it was ``on_progress`` that failed, which says nothing of the pages."""
         self._on_progress = on_progress
         accounts = len(run.accounts)
         large_pages = options.large_pages_at_once(accounts)
@@ -79,8 +82,12 @@ class Job:
         """Tell who watches."""
         self.progress.parts = len(self.run.files)
         vars(self.progress).update(changes)
-        if self._on_progress:
-            self._on_progress(self.progress)
+        if self._on_progress and not self.is_watchers_fault:
+            try:
+                self._on_progress(self.progress)
+            except BaseException:
+                self.is_watchers_fault = True
+                raise
 
     async def read_page(
         self,
@@ -140,17 +147,20 @@ async def export_async(
     on_progress: OnProgress | None = None,
     *,
     all_of: Mapping[str, Any] | None = None,
+    cancel: Cancel | None = None,
 ) -> Summary:
     """Land the licenses of each request's account in ``dest``, of many accounts at once.
 
     Goes on with an unfinished run of the same requests. ``all_of`` says that the requests are for
     all accounts of that description, however many these are now: a run that is gone on with keeps
     those it began with. Raises the StreamlicError that ended it; where there are several accounts
-    and some failed, AccountsFailed, when all the others are done. What is whole is committed.
+    and some failed, AccountsFailed, when all the others are done. Raises Cancelled soon after
+    ``cancel`` is set, and what ``on_progress`` raises. Whatever ended it, cancelling its task too,
+    what is whole is committed.
     """
     options = options or JobOptions()
     requests = sorted(requests, key=lambda request: request.account)
-    _check_requests(requests)
+    check_requests(requests)
     store = LocalStore(dest)
     started = time.monotonic()
     with store.lock():
@@ -167,7 +177,7 @@ async def export_async(
             keeps_accounts=all_of is not None,
         )
         job = Job(run, options, on_progress)
-        export = _Export(job, connection)
+        export = _Export(job, connection, cancel)
         keeps_pages = False
         try:
             connection.read_buffer_bytes = options.read_buffer_bytes(len(run.accounts))
@@ -179,6 +189,9 @@ async def export_async(
         except _OTHERS_FAULTS:
             keeps_pages = True
             raise
+        except BaseException:
+            keeps_pages = job.is_watchers_fault
+            raise
         finally:
             job.close(keeps_pages=keeps_pages)
     summary = job.summary(
@@ -187,6 +200,8 @@ async def export_async(
         bytes_received=connection.bytes_received,
         failed=export.failed,
     )
+    if export.is_stopped:
+        raise Cancelled(summary)
     if export.failed:
         raise _failure(summary, export.failed)
     return summary
@@ -195,9 +210,10 @@ async def export_async(
 class _Export:
     """The accounts of a run that are left, and what becomes of them."""
 
-    def __init__(self, job: Job, connection: Connection) -> None:
+    def __init__(self, job: Job, connection: Connection, cancel: Cancel | None) -> None:
         self._job = job
         self._connection = connection
+        self._cancel = cancel
         pages = job.options.pages_at_once(len(job.run.accounts))
         self._dispatch = Dispatch(
             connection,
@@ -213,12 +229,19 @@ class _Export:
         return self._dispatch.failed
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether ``cancel`` was set before all was done."""
+        return self._dispatch.is_stopped
+
+    @property
     def may_end(self) -> bool:
         """Whether the run is complete, with or without accounts that failed.
 
         Not where all have failed; and what an outage hides for a time is not overwritten.
         """
         options = self._job.options
+        if self.is_stopped:
+            return False
         if not self.failed:
             return True
         if not options.without_failed or self._done_before + self._dispatch.done == 0:
@@ -234,8 +257,8 @@ class _Export:
             for account, point in points.items()
             if not point.is_done
         )
-        self._job.progress.accounts_done = self._done_before = len(points) - len(left)
-        self._job.told()
+        self._done_before = len(points) - len(left)
+        self._tell(None)
         ticking = asyncio.create_task(self._tick())
         try:
             await self._dispatch.run(left)
@@ -243,10 +266,17 @@ class _Export:
             ticking.cancel()
 
     async def _tick(self) -> None:
-        """Tell who watches now and then, though no page may end for long."""
+        """Tell who watches now and then, and look whether to stop, though no page may end for long.
+
+        What it raises ends the pages: nobody waits for this task.
+        """
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            self._tell(None)
+            try:
+                self._tell(None)
+            except Exception as error:  # noqa: BLE001  # it is raised by the dispatch
+                self._dispatch.stop(error)
+                return
             with suppress(Exception):  # Whatever it is, the next page is told of it.
                 await self._job.commit_if_due()
 
@@ -283,6 +313,8 @@ class _Export:
             accounts_failed=len(self.failed),
             bytes_received=self._connection.bytes_received,
         )
+        if self._cancel and self._cancel.is_set():  # By who was told, for one.
+            self._dispatch.stop()
 
     def _slowest(self) -> list[UnderWay]:
         now = time.monotonic()
@@ -298,11 +330,3 @@ def _failure(summary: Summary, failed: Mapping[str, StreamlicError]) -> Streamli
         [error] = failed.values()
         return error
     return AccountsFailed(summary, failed)
-
-
-def _check_requests(requests: list[LicensesRequest]) -> None:
-    if not requests:
-        raise UsageError("expected at least one account (--account)")
-    for one, other in pairwise(requests):
-        if one.account == other.account:
-            raise UsageError(f"an account is given twice: {one.account} (--account)")

@@ -196,6 +196,27 @@ def encode_parameter(name: str, value: QueryValue) -> Iterator[tuple[str, str]]:
         yield name, str(value)
 
 
+def requests_of(
+    account: str | Iterable[str], parameters: Mapping[str, Any]
+) -> list[LicensesRequest]:
+    """Return the requests of one account or several, in their order; UsageError for bad ones."""
+    accounts = [account] if isinstance(account, str) else account
+    requests = [LicensesRequest(account=one, **parameters) for one in accounts]
+    check_requests(requests)
+    return requests
+
+
+def check_requests(requests: Iterable[LicensesRequest]) -> None:
+    """Raise UsageError where there is no account, or one twice."""
+    accounts: set[str] = set()
+    for request in requests:
+        if request.account in accounts:
+            raise UsageError(f"an account is given twice: {request.account} (--account)")
+        accounts.add(request.account)
+    if not accounts:
+        raise UsageError("expected at least one account (--account)")
+
+
 def parse_remote_query(assignments: Iterable[str]) -> dict[str, Any]:
     """Read ``K=V`` texts into nested objects: ``a[b]=1`` gives ``{"a": {"b": "1"}}``.
 

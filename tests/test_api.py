@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import pytest
@@ -26,10 +28,17 @@ def test_the_public_names_are_typed() -> None:
     request: streamlic.LicensesRequest = streamlic.LicensesRequest(
         account="62f44730-dd91-461e-bd6a-aedd9e0ad79d", remote_query={"a": [1]}
     )
+    cancel: streamlic.Cancel = threading.Event()
+    client = streamlic.Client("token", timeouts=streamlic.Timeouts(silence_seconds=5))
+    batches: AsyncGenerator[object, None] = client.licenses(request.account)
+    export: Callable[..., streamlic.Summary] = streamlic.export
+    assert not cancel.is_set()
+    assert batches
     assert rows == 0
     assert options.mode == "append"
     assert request.after(None) is None
-    assert callable(streamlic.export)
+    assert callable(export)
+    assert callable(streamlic.read_licenses)
     assert Path(streamlic.__file__).with_name("py.typed").exists()
 
 

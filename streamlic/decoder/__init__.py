@@ -99,10 +99,25 @@ def _check_once(exact: ExactSchema) -> None:
 def open_decoder(
     schema: pa.Schema = LICENSE_SCHEMA, *, engine: str = "auto", **options: Any
 ) -> Decoder:
-    """Return a decoder of one body into batches of ``schema``.
+    """Return a decoder of one body into batches of ``schema``; it needs no network and no loop.
 
-    ``options`` are those of DecoderOptions. Raises UsageError for a schema that no JSON can fill,
-    an option out of its range, and an engine that this installation does not have.
+        decoder = streamlic.open_decoder(rows_at="data.items")
+        for chunk in chunks:
+            for batch in decoder.feed(chunk):
+                ...
+        for batch in decoder.close():
+            ...
+        decoder.envelope.next_cursor
+
+    ``schema`` may have any columns of the types in LICENSE_SCHEMA, beside its ``_rescued``, which
+    keeps what does not fit; with RAW_SCHEMA each record is kept whole. ``options`` are those of
+    DecoderOptions. A decoder is for one body, and for one thread at a time; what it holds is
+    bounded by ``max_record_bytes`` and a batch.
+
+    Raises UsageError for a schema that no JSON can fill, an option out of its range, and an engine
+    that this installation does not have. ``feed`` and ``close`` raise DecodeError, with the byte
+    and the path, for a body that is not what it must be (RFC 8259), and again each time; batches
+    that were returned before are then part of a body that is bad.
     """
     _check_once(ExactSchema(schema))
     given = DecoderOptions(**options)

@@ -1,0 +1,98 @@
+"""Asynchronous work called from code that is not: in a script, a notebook, a worker's thread.
+
+Rules:
+1. The work has an event loop of its own in a thread of its own, so that it is the same whether a
+   loop runs where it is called or not, and nothing raised there falls into the middle of it.
+2. What is raised in the caller while it waits (KeyboardInterrupt, or what a signal's handler
+   raises) cancels the work, once. It is raised when the work has ended in order, and not before:
+   what comes meanwhile is ignored.
+3. A caller that is itself a task, and is cancelled while it waits, is treated alike. Its loop waits
+   with it, so that it has to look: ``asyncio.run`` turns the first SIGINT into such a cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any, Generic, TypeVar
+
+_LOOK_SECONDS = 0.1
+T = TypeVar("T")
+
+
+def run_to_end(work: Coroutine[Any, Any, T], *, when_stopped: str) -> T:
+    """Return what ``work`` returns; ``when_stopped`` is noted on what interrupts it."""
+    running = _Running(work)
+    thread = threading.Thread(target=copy_context().run, args=(running.run,), name="streamlic-loop")
+    thread.start()
+    try:
+        interrupt = _wait(running)
+    finally:
+        running.stop()
+        thread.join()
+    if interrupt:
+        interrupt.add_note(when_stopped)
+        raise interrupt
+    return running.result.result()
+
+
+def _wait(running: _Running[Any]) -> BaseException | None:
+    """Wait until the work has ended; return what was raised here meanwhile, if anything was."""
+    task = _current_task()
+    cancellations = task.cancelling() if task else 0
+    interrupt: BaseException | None = None
+    while not running.result.done():
+        try:
+            is_watching = task is not None and interrupt is None
+            wait([running.result], timeout=_LOOK_SECONDS if is_watching else None)
+            if is_watching and task and task.cancelling() > cancellations:
+                raise asyncio.CancelledError
+        except BaseException as error:  # noqa: BLE001  # it is raised again when the work has ended
+            interrupt = interrupt or error
+            running.stop()
+    return interrupt
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # No loop runs here.
+        return None
+
+
+class _Running(Generic[T]):
+    """Work on its way in another thread, which may be told to stop."""
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self.result: Future[T] = Future()
+        self._work = work
+        self._is_stopped = False
+        self._task: asyncio.Task[Any] | None = None
+
+    def run(self) -> None:
+        """Run the work in a loop of its own; in its thread."""
+        try:
+            result = asyncio.run(self._main())
+        except BaseException as error:  # noqa: BLE001  # it is raised again by who waits
+            self.result.set_exception(error)
+        else:
+            self.result.set_result(result)
+
+    async def _main(self) -> T:
+        self._task = asyncio.current_task()
+        if self._is_stopped and self._task:  # Stopped before it had begun.
+            self._task.cancel()
+        return await self._work
+
+    def stop(self) -> None:
+        """Cancel the work, once; from any other thread."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        if self._task:
+            with suppress(RuntimeError):  # The loop has ended.
+                self._task.get_loop().call_soon_threadsafe(self._task.cancel)

@@ -1,0 +1,229 @@
+"""Licenses as a pyarrow.RecordBatchReader, for all that reads Arrow: synchronous, lazy, bounded.
+
+Rules:
+1. Nothing is done before the first batch is asked for. Then a thread with an event loop of its own
+   decodes ahead, by ``_BATCHES_AHEAD`` batches beside what the client itself holds, and waits.
+2. Who reads gets the error itself. So batches reach Arrow as an IPC stream read from a Python
+   object: errors of its pass through Arrow as they are, which those of a C stream do not, and
+   closing the reader closes it, which closing a reader made by ``from_batches`` does not. It costs
+   one copy of each batch.
+3. After an error, KeyboardInterrupt too, nothing more is read: Arrow may have had half a message.
+4. The thread ends with the listing, an error, ``close``, or when nobody holds the stream any more:
+   neither Python nor what Arrow has handed it on to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing, suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pyarrow as pa
+
+from streamlic.api import Client, schema_of
+from streamlic.client import Timeouts
+from streamlic.credentials import TokenSource
+from streamlic.dataset import ACCOUNT_COLUMN
+from streamlic.decoder import open_decoder
+from streamlic.errors import UsageError
+from streamlic.pacing import RetryPolicy
+from streamlic.request import requests_of
+
+_BATCHES_AHEAD = 2
+_CLOSED = "the reader is closed: call read_licenses for another"
+
+
+def read_licenses(
+    account: str | Iterable[str],
+    *,
+    token: TokenSource | str | None = None,
+    base_url: str | None = None,
+    allow_http: bool = False,
+    ca_file: str | Path | None = None,
+    rate_limit: str = "50/10s",
+    engine: str = "auto",
+    timeouts: Timeouts | None = None,
+    retry: RetryPolicy | None = None,
+    rows_at: str = "result",
+    is_strict: bool = False,
+    **parameters: Any,
+) -> pa.RecordBatchReader:
+    """Return a reader of the licenses of one account or several, as they come from the API.
+
+    The columns are ``integrated_account_id`` and those of LICENSE_SCHEMA; with
+    ``response_format="raw"`` those of RAW_SCHEMA. Accounts come one after the other, in the order
+    given. ``parameters`` are those of LicensesRequest, and the connection is made as a Client's.
+
+    Whatever takes Arrow takes it, and may be called where an event loop is running, which waits:
+
+        with streamlic.read_licenses("62f44730-dd91-461e-bd6a-aedd9e0ad79d") as reader:
+            print(duckdb.sql("select name, count(*) from reader group by 1"))
+
+    Nothing is asked of the API before the first batch is. From then on at most 8 MiB of a page and
+    two batches wait (a batch has at most 8,192 rows, or 2 MiB of JSON): whoever reads no further
+    keeps the API waiting.
+
+    Every row is read once, as long as the API answers a cursor the same way twice. A page is read
+    when it is whole, and asked for again where it fails, if its batches take up to 8 MiB. A
+    larger one is read as it comes: where it fails, the error is raised, and rows of the page were
+    read before. So what was read before an error is not the whole listing, and may end within a
+    page; ``export`` is what goes on where it was.
+
+    Raises UsageError at once for what could not be asked. Reading raises the StreamlicError that
+    ended the listing, and raises it again each time; pyarrow and polars pass it through, DuckDB
+    raises an error of its own that quotes it. ``close``, or the end of a ``with`` block, ends the
+    thread and the connection; so does letting go of the reader.
+    """
+    requests = requests_of(account, parameters)
+    schema = schema_of(requests[0])
+    open_decoder(schema, engine=engine, rows_at=rows_at, is_strict=is_strict)
+    client = Client(
+        token,
+        base_url=base_url,
+        allow_http=allow_http,
+        ca_file=ca_file,
+        rate_limit=rate_limit,
+        engine=engine,
+        timeouts=timeouts,
+        retry=retry,
+    )
+    schema = pa.schema([pa.field(ACCOUNT_COLUMN, pa.string()), *schema])
+
+    async def batches() -> AsyncGenerator[pa.RecordBatch, None]:
+        async with client:
+            for request in requests:
+                name = pa.scalar(request.account, pa.string())
+                listed = client.licenses(
+                    request.account, rows_at=rows_at, is_strict=is_strict, **parameters
+                )
+                async with aclosing(listed):
+                    async for batch in listed:
+                        columns = [pa.repeat(name, batch.num_rows), *batch.columns]
+                        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return _Reader(_Stream(schema, _Source(batches)))
+
+
+class _Reader(pa.RecordBatchStreamReader):  # type: ignore[misc]  # pyarrow has no types
+    """A reader whose closing closes what it reads from."""
+
+    def __init__(self, stream: _Stream) -> None:
+        super().__init__(stream)
+        self._stream = stream
+
+    def close(self) -> None:
+        """Stop reading, end the thread and the connection, and wait for that."""
+        self._stream.close()
+
+
+class _Stream:
+    """An Arrow IPC stream, as a file that Arrow reads: the schema, and a message for each batch."""
+
+    def __init__(self, schema: pa.Schema, source: _Source) -> None:
+        self._message = schema.serialize()
+        self._at = 0
+        self._source = source
+        self._failure: BaseException | None = None
+        self.closed = False
+        weakref.finalize(self, source.stop)
+
+    def read_buffer(self, size: int) -> pa.Buffer:
+        """Return the next bytes, up to ``size`` and to the end of a message; none at the end."""
+        if self._failure:
+            raise self._failure
+        if self.closed:
+            raise UsageError(_CLOSED)
+        try:
+            if self._at == self._message.size:
+                batch = self._source.take()
+                self._message = pa.py_buffer(b"") if batch is None else batch.serialize()
+                self._at = 0
+            piece = self._message.slice(self._at, min(size, self._message.size - self._at))
+            self._at += piece.size
+        except BaseException as error:
+            self._failure = error
+            self._source.stop()
+            raise
+        return piece
+
+    def read(self, size: int) -> bytes:
+        """Return what ``read_buffer`` does, as bytes."""
+        data: bytes = self.read_buffer(size).to_pybytes()
+        return data
+
+    def close(self) -> None:
+        """End the source, and wait for its end."""
+        self.closed = True
+        self._source.stop()
+        self._source.join()
+
+
+class _Source:
+    """Takes batches from an asynchronous generator that runs in a thread of its own."""
+
+    def __init__(self, batches: Callable[[], AsyncGenerator[pa.RecordBatch, None]]) -> None:
+        self._batches = batches
+        self._arrived: SimpleQueue[pa.RecordBatch | BaseException | None] = SimpleQueue()
+        self._room = asyncio.Semaphore(_BATCHES_AHEAD)
+        self._is_stopped = False
+        self._is_over = False
+        self._task: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+
+    def take(self) -> pa.RecordBatch | None:
+        """Wait for the next batch; None at the end. Raises the error that ended it."""
+        if self._is_over:
+            return None
+        if self._thread is None:
+            # A daemon: who ends the process in the middle of a listing is not kept waiting.
+            self._thread = threading.Thread(target=self._run, name="streamlic-read", daemon=True)
+            self._thread.start()
+        arrived = self._arrived.get()
+        if isinstance(arrived, BaseException):
+            raise arrived
+        if arrived is None:
+            self._is_over = True
+        else:
+            self._call(self._room.release)
+        return arrived
+
+    def stop(self) -> None:
+        """Let the thread end soon; whoever waits for a batch is told that the reader is closed."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._arrived.put(UsageError(_CLOSED))
+            if self._task:
+                self._call(self._task.cancel)
+
+    def join(self) -> None:
+        """Wait for the thread's end, unless this is it."""
+        if self._thread and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _call(self, what: Callable[[], object]) -> None:
+        if self._task:
+            with suppress(RuntimeError):  # The loop has ended.
+                self._task.get_loop().call_soon_threadsafe(what)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._fill())
+        except BaseException as error:  # noqa: BLE001  # it is raised again by who reads
+            self._arrived.put(error)
+        else:
+            self._arrived.put(None)
+
+    async def _fill(self) -> None:
+        self._task = asyncio.current_task()
+        if self._is_stopped and self._task:  # Stopped before it had begun.
+            self._task.cancel()
+        async with aclosing(self._batches()) as batches:
+            await self._room.acquire()
+            async for batch in batches:
+                self._arrived.put(batch)
+                await self._room.acquire()
