@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamlic.accounts_file import read_accounts
+from streamlic.cli_types import Size
 from streamlic.errors import UsageError
 from streamlic.request import (
     PRODUCTS,
@@ -28,24 +28,6 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 _ANY_ACCOUNT = "00000000-0000-0000-0000-000000000000"
-
-_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
-          "TIB": 1 << 40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
-
-
-class Size(click.ParamType[int]):
-    """A number of bytes: 1048576, 256MiB, 1.5GB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the bytes that the text means."""
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())
-        if match is None or match[2].upper() not in _UNITS:
-            self.fail(f"expected a size such as 256MiB, got {value!r}", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

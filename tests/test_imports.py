@@ -42,6 +42,7 @@ ORDER = [
     "api",
     "progress",
     "demo",
+    "cli_types",
     "cli_options",
     "cli",
 ]
