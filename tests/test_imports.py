@@ -44,6 +44,9 @@ ORDER = [
     "demo",
     "cli_types",
     "cli_options",
+    "option_names",
+    "config_file",
+    "cli_settings",
     "cli",
 ]
 ROOT = Path(streamlic.__file__).parent

@@ -9,12 +9,13 @@ import click
 import pytest
 
 from streamlic.cli import cli
+from streamlic.config_file import read_config
 from streamlic.decoder import open_decoder
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 OPTIONS = [
     (name, option)
-    for name, command in cli.commands.items()
+    for name, command in [("", cli), *cli.commands.items()]
     for option in command.params
     if isinstance(option, click.Option)
 ]
@@ -33,6 +34,16 @@ def test_every_option_has_help_and_stands_in_the_readme(name: str, option: click
     assert option.help, name
     for text in option.opts + option.secondary_opts:
         assert re.search(rf"`[^`\n]*{re.escape(text)}\b", README), f"{name} {text}"
+
+
+def test_the_files_example_is_taken(tmp_path: Path) -> None:
+    example = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+    path = tmp_path / "streamlic.toml"
+    path.write_text(example[1])
+    export = read_config(path, cli.commands, is_named=False)["export"]
+    assert export["query"].value == ["updated_at[gt]=2026-01-01T00:00:00+00:00"]
+    assert export["memory"].value == 512 << 20
 
 
 def test_the_decoders_example_runs() -> None:
