@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 import click
 
 from streamlic._version import __version__
+from streamlic.cli_completion import COMPLETE_VARIABLE, completion
 from streamlic.cli_options import (
     account_filters,
     accounts_found,
@@ -340,6 +341,7 @@ def demo(dest: str, records: int) -> None:
         click.echo(f"{waste.name:36}{waste.licenses:>10,}{waste.unused_seats:>14,}")
 
 
+cli.add_command(completion)
 OptionNames(cli.commands).give_variables()
 
 
@@ -422,7 +424,9 @@ def _show(summary: Summary, dest: str, given: dict[str, Any]) -> None:
 def main() -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
     try:
-        code = cli.main(prog_name="streamlic", standalone_mode=False)
+        code = cli.main(
+            prog_name="streamlic", complete_var=COMPLETE_VARIABLE, standalone_mode=False
+        )
     except click.ClickException as error:
         error.show()
         code = 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamlic.accounts_file import read_accounts
-from streamlic.cli_types import Size
+from streamlic.cli_types import Size, license_fields
 from streamlic.errors import UsageError
 from streamlic.request import (
     PRODUCTS,
@@ -76,9 +76,10 @@ request_options = (
                  help="Organization; Cisco Meraki, ClickUp and GitHub accounts need it."),
     click.option("--limit", type=int, metavar="N", help="Records a page."),
     click.option("--ignore-limit", is_flag=True, help="Ask for everything in one body."),
-    click.option("--key-by", metavar="FIELD", help="Ask for an object keyed by this field."),
+    click.option("--key-by", metavar="FIELD", shell_complete=license_fields,
+                 help="Ask for an object keyed by this field."),
     click.option("--exclude-field", "exclude_fields", metavar="F", multiple=True,
-                 help="Field to leave out; may repeat."),
+                 shell_complete=license_fields, help="Field to leave out; may repeat."),
     click.option("--ignore-remote-data", is_flag=True, help="Leave remote_data out."),
     click.option("--remote-query", "remote_query", metavar="K=V", multiple=True,
                  help="Parameter for the remote API, K or K[SUB] or K[]; may repeat."),

@@ -1,4 +1,4 @@
-"""What options take that Click has no type for."""
+"""What options take that Click has no type for, and what a shell offers for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from streamlic.request import LICENSE_FIELDS
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[int]
@@ -29,3 +31,8 @@ class Size(_ParamType):
         if match is None or match[2].upper() not in _UNITS:
             self.fail(f"expected a size such as 256MiB, got {value!r}", param, ctx)
         return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def license_fields(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Return the fields of a license that begin so."""
+    return [name for name in LICENSE_FIELDS if name.startswith(incomplete)]

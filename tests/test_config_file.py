@@ -27,6 +27,7 @@ SECRET = "abc-secret"
         ("[export]\nrate_limit = 'none'",
          r"\[export\] rate_limit: unknown key \(did you mean rate-limit\?\): expected account, "),
         ("[verify]\nmode = 'error'", r"\[verify\] mode: unknown key: expected json$"),
+        ("[completion]\nx = 1", r"\[completion\]: unknown table: expected accounts, "),
         ("[export]\ndest = 'x'", r"\[export\] dest: unknown key"),
         ("colour = 1", "colour: unknown key: expected allow-http, base-url, "),
         ("limit = 5", r"limit: this is no option that commands share: put it below \[export\]"),

@@ -47,6 +47,7 @@ ORDER = [
     "option_names",
     "config_file",
     "cli_settings",
+    "cli_completion",
     "cli",
 ]
 ROOT = Path(streamlic.__file__).parent
