@@ -20,6 +20,7 @@ import click
 
 from streamlic._version import __version__
 from streamlic.cli_completion import COMPLETE_VARIABLE, completion
+from streamlic.cli_doctor import doctor
 from streamlic.cli_options import (
     account_filters,
     accounts_found,
@@ -341,6 +342,7 @@ def demo(dest: str, records: int) -> None:
         click.echo(f"{waste.name:36}{waste.licenses:>10,}{waste.unused_seats:>14,}")
 
 
+cli.add_command(doctor)
 cli.add_command(completion)
 OptionNames(cli.commands).give_variables()
 

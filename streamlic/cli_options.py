@@ -23,7 +23,8 @@ from streamlic.request import (
 )
 
 if TYPE_CHECKING:
-    from streamlic.client import Connection
+    from streamlic.client import Connection, Timeouts
+    from streamlic.credentials import TokenSource
     from streamlic.discovery import IntegratedAccount
 
 Command = Callable[..., Any]
@@ -41,13 +42,17 @@ def options(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
     return decorate
 
 
-job_options = options(
-    click.option("--rows-at", metavar="PATH", default="result", show_default=True,
-                 help="Dotted path to the rows in the body's envelope."),
+machine_options = (
     click.option("--engine", type=click.Choice(["auto", "reference", "fast"]), default="auto",
                  show_default=True, help="What decodes; auto is the fastest installed."),
     click.option("--memory", "memory_bytes", type=Size(), default="256MiB", show_default=True,
                  help="What the whole process aims to stay within; at least 128MiB."),
+)  # fmt: skip
+
+job_options = options(
+    click.option("--rows-at", metavar="PATH", default="result", show_default=True,
+                 help="Dotted path to the rows in the body's envelope."),
+    *machine_options,
     click.option("--part-bytes", type=Size(), default="128MiB", show_default=True,
                  help="Size at which a part file is complete."),
     click.option("--commit-seconds", type=click.FloatRange(0), default=300, show_default=True,
@@ -119,10 +124,8 @@ account_filters = (
 
 
 def connection_named(given: dict[str, Any]) -> Connection:
-    """Return the connection that the options describe."""
-    from streamlic.client import Connection
-    from streamlic.credentials import TokenSource, readable_by_others
-    from streamlic.pacing import parse_rate_limit
+    """Return the connection that the options describe; warn where others can read its token."""
+    from streamlic.credentials import readable_by_others
 
     token = given["token_file"]
     if token and (mode := readable_by_others(token)):
@@ -131,13 +134,30 @@ def connection_named(given: dict[str, Any]) -> Connection:
             f"chmod 600 {token}",
             err=True,
         )
+    return connection_of(given)
+
+
+def connection_of(given: dict[str, Any], timeouts: Timeouts | None = None) -> Connection:
+    """Return the connection that the options describe."""
+    from streamlic.client import Connection
+    from streamlic.pacing import parse_rate_limit
+
     return Connection(
-        TokenSource.from_file(token) if token else TokenSource.from_environment(),
+        token_named(given),
         base_url=given["base_url"],
         allow_http=given["allow_http"],
         ca_file=given["ca_file"],
         rate_limit=parse_rate_limit(given["rate_limit"]),
+        timeouts=timeouts,
     )
+
+
+def token_named(given: dict[str, Any]) -> TokenSource:
+    """Return where the options say that the token is."""
+    from streamlic.credentials import TokenSource
+
+    token = given["token_file"]
+    return TokenSource.from_file(token) if token else TokenSource.from_environment()
 
 
 def requests_named(given: dict[str, Any]) -> list[LicensesRequest]:

@@ -5,6 +5,8 @@ Rules:
    table ``[export]``.
 2. An option that commands share, of one name and one kind, is ``STREAMLIC_RATE_LIMIT`` too, and
    ``rate-limit`` before the first table. What is said for the command comes first.
+3. A command that stands for another (``doctor`` for ``export``) takes what is said for that one,
+   where nothing is said for itself; but how it shows itself is its own affair.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from collections.abc import Iterator, Mapping
 import click
 
 PREFIX = "STREAMLIC"
+STANDS_FOR = {"doctor": "export"}
+_PRESENTATION = frozenset({"json", "quiet", "verbose"})
 
 Commands = Mapping[str, click.Command]
 
@@ -46,7 +50,11 @@ class OptionNames:
     def levels(self, command: str, key: str) -> Iterator[str]:
         """Yield for whom an option may be given: commands, or "" for all. The first counts."""
         yield command
-        if command in self.shared.get(key, {}):
+        sharing = self.shared.get(key, {})
+        if command in sharing:
+            other = STANDS_FOR.get(command)
+            if other in sharing and key not in _PRESENTATION:
+                yield other
             yield ""
 
     def give_variables(self) -> None:

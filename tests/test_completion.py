@@ -71,7 +71,7 @@ def test_bash_completes_commands_options_and_choices(
         ["export", "--token-file", ""],
         ["export", "--accounts-file", ""],
         ["convert", ""],
-        ["verify", ""],
+        ["doctor", ""],
         ["--config", ""],
     ],
 )

@@ -11,6 +11,7 @@ import streamlic
 
 ORDER = [
     "_version",
+    "checks",
     "errors",
     "schema",
     "request",
@@ -40,6 +41,8 @@ ORDER = [
     "job",
     "conversion",
     "api",
+    "machine",
+    "doctor",
     "progress",
     "demo",
     "cli_types",
@@ -47,6 +50,7 @@ ORDER = [
     "option_names",
     "config_file",
     "cli_settings",
+    "cli_doctor",
     "cli_completion",
     "cli",
 ]

@@ -136,7 +136,7 @@ def test_no_two_options_are_meant_by_one_name() -> None:
         NO_FAST: {("", "")},
     }
     for command, key, level in LEVELS:
-        if level in ("", command):
+        if level in ("", command):  # What holds for doctor too is export's.
             meant.setdefault(variable_of(level, key), set()).add((level, key))
     assert [name for name, options in meant.items() if len(options) > 1] == []
     assert NAMES.shared.keys().isdisjoint(cli.commands)
@@ -148,6 +148,20 @@ def test_what_commands_share_has_one_meaning() -> None:
     assert {"base-url", "token-file", "memory", "engine", "mode", "json"} <= NAMES.shared.keys()
     assert set(NAMES.shared["integration"]) == {"accounts", "export"}  # The emulator's is another.
     assert NAMES.shared.keys().isdisjoint({"account", "records", "limit", "token", "port"})
+
+
+@pytest.mark.parametrize("key", ["base-url", "token-file", "memory"])
+def test_what_is_said_for_export_holds_for_doctor(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    (text, toml, first), (_, other_toml, second) = samples(NAMES.options["doctor"][key])
+    file = _file("export", f"{key} = {other_toml}")
+    assert value("doctor", key, config=file) == second
+    monkeypatch.setenv(variable_of("export", key), text)
+    assert value("doctor", key, config=file) == first
+    assert value("doctor", "json", config=_file("export", "json = true")) is False
+    if key in NAMES.options["accounts"]:
+        assert value("accounts", key, config=_file("export", f"{key} = {toml}")) != first
 
 
 def test_texts_are_split_at_blanks_for_options_that_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
