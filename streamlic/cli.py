@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 import click
 
 from streamlic._version import __version__
+from streamlic.cli_completion import COMPLETE_VARIABLE, completion
+from streamlic.cli_doctor import doctor
 from streamlic.cli_options import (
     account_filters,
     accounts_found,
@@ -31,7 +33,9 @@ from streamlic.cli_options import (
     requests_named,
     requests_of_all,
 )
+from streamlic.cli_settings import EPILOG, SettingsCommand, SettingsGroup, config_option
 from streamlic.errors import StreamlicError, UsageError
+from streamlic.option_names import OptionNames
 from streamlic.request import LicensesRequest
 
 if TYPE_CHECKING:
@@ -52,9 +56,12 @@ class Interrupted(Exception):
         self.number = number
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=SettingsGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="streamlic")
-def cli() -> None:
+@config_option
+def cli(config: str | None) -> None:  # noqa: ARG001  (commands read it from the context)
     """Stream the Truto unified API's licenses into Parquet.
 
     Memory stays flat whatever the size, and no row is lost or doubled when something breaks.
@@ -65,11 +72,11 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("dest")
+@click.argument("dest", type=click.Path())
 @options(
     click.option("--account", "accounts", metavar="ID", multiple=True,
                  help="Integrated account to read; may repeat."),
-    click.option("--accounts-file", metavar="F|-",
+    click.option("--accounts-file", type=click.Path(allow_dash=True), metavar="F|-",
                  help="File of accounts: ids, or CSV or JSON lines with options of their own."),
     click.option("--all-accounts", is_flag=True,
                  help="Read all accounts that Truto lists as active and not blocked."),
@@ -130,8 +137,8 @@ def accounts(**given: Any) -> None:
 
 
 @cli.command()
-@click.argument("source", metavar="SOURCE|-")
-@click.argument("dest")
+@click.argument("source", type=click.Path(allow_dash=True), metavar="SOURCE|-")
+@click.argument("dest", type=click.Path())
 @click.option(
     "--lines/--no-lines",
     "is_lines",
@@ -158,7 +165,7 @@ def convert(source: str, dest: str, account: str | None, **given: Any) -> None:
 
 
 @cli.command()
-@click.argument("dest")
+@click.argument("dest", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def verify(dest: str, as_json: bool) -> None:
     """Check that the dataset in DEST is what its commit log promises.
@@ -185,7 +192,7 @@ def verify(dest: str, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("dest")
+@click.argument("dest", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the runs as one JSON object.")
 def inspect(dest: str, as_json: bool) -> None:
     """Show the runs in DEST: their state, rows, part files and accounts."""
@@ -245,7 +252,7 @@ def schema(as_json: bool) -> None:
         click.echo(f"{column['name']:24}{column['type']}{' (JSON)' if column['json'] else ''}")
 
 
-class _Emulate(click.Command):
+class _Emulate(SettingsCommand):
     """Lists the faults below the options."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -308,7 +315,7 @@ def emulate(host: str, port: int, count: int | None, faults: tuple[str, ...], **
 
 
 @cli.command()
-@click.argument("dest", default="demo-licenses")
+@click.argument("dest", type=click.Path(), default="demo-licenses")
 @click.option("--records", type=click.IntRange(1), default=200_000, show_default=True,
               help="Licenses to export.")  # fmt: skip
 def demo(dest: str, records: int) -> None:
@@ -333,6 +340,11 @@ def demo(dest: str, records: int) -> None:
     click.echo(f"{'license':36}{'licenses':>10}{'unused seats':>14}")
     for waste in wasted_seats(dest):
         click.echo(f"{waste.name:36}{waste.licenses:>10,}{waste.unused_seats:>14,}")
+
+
+cli.add_command(doctor)
+cli.add_command(completion)
+OptionNames(cli.commands).give_variables()
 
 
 def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
@@ -414,7 +426,9 @@ def _show(summary: Summary, dest: str, given: dict[str, Any]) -> None:
 def main() -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(
+            prog_name="streamlic", complete_var=COMPLETE_VARIABLE, standalone_mode=False
+        )
     except click.ClickException as error:
         error.show()
         code = 2

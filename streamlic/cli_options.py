@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamlic.accounts_file import read_accounts
+from streamlic.cli_types import Size, license_fields
 from streamlic.errors import UsageError
 from streamlic.request import (
     PRODUCTS,
@@ -23,29 +23,12 @@ from streamlic.request import (
 )
 
 if TYPE_CHECKING:
-    from streamlic.client import Connection
+    from streamlic.client import Connection, Timeouts
+    from streamlic.credentials import TokenSource
     from streamlic.discovery import IntegratedAccount
 
 Command = Callable[..., Any]
 _ANY_ACCOUNT = "00000000-0000-0000-0000-000000000000"
-
-_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
-          "TIB": 1 << 40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
-
-
-class Size(click.ParamType[int]):
-    """A number of bytes: 1048576, 256MiB, 1.5GB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the bytes that the text means."""
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())
-        if match is None or match[2].upper() not in _UNITS:
-            self.fail(f"expected a size such as 256MiB, got {value!r}", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -59,13 +42,17 @@ def options(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
     return decorate
 
 
-job_options = options(
-    click.option("--rows-at", metavar="PATH", default="result", show_default=True,
-                 help="Dotted path to the rows in the body's envelope."),
+machine_options = (
     click.option("--engine", type=click.Choice(["auto", "reference", "fast"]), default="auto",
                  show_default=True, help="What decodes; auto is the fastest installed."),
     click.option("--memory", "memory_bytes", type=Size(), default="256MiB", show_default=True,
                  help="What the whole process aims to stay within; at least 128MiB."),
+)  # fmt: skip
+
+job_options = options(
+    click.option("--rows-at", metavar="PATH", default="result", show_default=True,
+                 help="Dotted path to the rows in the body's envelope."),
+    *machine_options,
     click.option("--part-bytes", type=Size(), default="128MiB", show_default=True,
                  help="Size at which a part file is complete."),
     click.option("--commit-seconds", type=click.FloatRange(0), default=300, show_default=True,
@@ -94,9 +81,10 @@ request_options = (
                  help="Organization; Cisco Meraki, ClickUp and GitHub accounts need it."),
     click.option("--limit", type=int, metavar="N", help="Records a page."),
     click.option("--ignore-limit", is_flag=True, help="Ask for everything in one body."),
-    click.option("--key-by", metavar="FIELD", help="Ask for an object keyed by this field."),
+    click.option("--key-by", metavar="FIELD", shell_complete=license_fields,
+                 help="Ask for an object keyed by this field."),
     click.option("--exclude-field", "exclude_fields", metavar="F", multiple=True,
-                 help="Field to leave out; may repeat."),
+                 shell_complete=license_fields, help="Field to leave out; may repeat."),
     click.option("--ignore-remote-data", is_flag=True, help="Leave remote_data out."),
     click.option("--remote-query", "remote_query", metavar="K=V", multiple=True,
                  help="Parameter for the remote API, K or K[SUB] or K[]; may repeat."),
@@ -136,10 +124,8 @@ account_filters = (
 
 
 def connection_named(given: dict[str, Any]) -> Connection:
-    """Return the connection that the options describe."""
-    from streamlic.client import Connection
-    from streamlic.credentials import TokenSource, readable_by_others
-    from streamlic.pacing import parse_rate_limit
+    """Return the connection that the options describe; warn where others can read its token."""
+    from streamlic.credentials import readable_by_others
 
     token = given["token_file"]
     if token and (mode := readable_by_others(token)):
@@ -148,13 +134,30 @@ def connection_named(given: dict[str, Any]) -> Connection:
             f"chmod 600 {token}",
             err=True,
         )
+    return connection_of(given)
+
+
+def connection_of(given: dict[str, Any], timeouts: Timeouts | None = None) -> Connection:
+    """Return the connection that the options describe."""
+    from streamlic.client import Connection
+    from streamlic.pacing import parse_rate_limit
+
     return Connection(
-        TokenSource.from_file(token) if token else TokenSource.from_environment(),
+        token_named(given),
         base_url=given["base_url"],
         allow_http=given["allow_http"],
         ca_file=given["ca_file"],
         rate_limit=parse_rate_limit(given["rate_limit"]),
+        timeouts=timeouts,
     )
+
+
+def token_named(given: dict[str, Any]) -> TokenSource:
+    """Return where the options say that the token is."""
+    from streamlic.credentials import TokenSource
+
+    token = given["token_file"]
+    return TokenSource.from_file(token) if token else TokenSource.from_environment()
 
 
 def requests_named(given: dict[str, Any]) -> list[LicensesRequest]:

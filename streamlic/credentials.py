@@ -23,20 +23,21 @@ class TokenSource:
 
     def __init__(self, read: Callable[[], str], origin: str) -> None:
         self._read = read
-        self._origin = origin
+        self.origin = origin
+        """Where the token comes from."""
 
     def __repr__(self) -> str:
-        return f"TokenSource({self._origin})"
+        return f"TokenSource({self.origin})"
 
     def read(self) -> str:
         """Return the token as it is now; UsageError where there is none, or no possible one."""
         token = self._read().strip()
         if not token:
             raise UsageError(
-                f"no API token in {self._origin}: set {TOKEN_VARIABLE} or give --token-file"
+                f"no API token in {self.origin}: set {TOKEN_VARIABLE} or give --token-file"
             )
         if not (token.isascii() and token.isprintable()) or " " in token:
-            raise UsageError(f"the API token in {self._origin} has characters that no token has")
+            raise UsageError(f"the API token in {self.origin} has characters that no token has")
         return token
 
     @classmethod

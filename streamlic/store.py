@@ -143,19 +143,22 @@ class LocalStore:
                 shutil.rmtree(path)
                 _sync_directory(path.parent)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the only writer's lock; DatasetConflict names who holds it.
-
-        The lock is the kernel's, on an open file: it ends with the process, however that ends.
-        A directory that holds other files, and no commit log, is refused before it is touched.
-        """
+    def refuse_foreign(self) -> None:
+        """Raise DatasetConflict for a directory that holds other files, and no commit log."""
         others = self.names()
         if others and LOG_DIRECTORY not in others:
             raise DatasetConflict(
                 f"{self.root} is no dataset of streamlic and holds files already, such as "
                 f"{others[0]!r}: choose an empty or new DEST"
             )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the only writer's lock; DatasetConflict names who holds it.
+
+        The lock is the kernel's, on an open file: it ends with the process, however that ends.
+        """
+        self.refuse_foreign()
         self.make_directory(LOG_DIRECTORY)
         lock = filelock.FileLock(self.path(_LOCK), blocking=False)
         with _translated(self.path(_LOCK)):

@@ -11,6 +11,7 @@ import streamlic
 
 ORDER = [
     "_version",
+    "checks",
     "errors",
     "schema",
     "request",
@@ -43,9 +44,17 @@ ORDER = [
     "blocking",
     "api",
     "reading",
+    "machine",
+    "doctor",
     "progress",
     "demo",
+    "cli_types",
     "cli_options",
+    "option_names",
+    "config_file",
+    "cli_settings",
+    "cli_doctor",
+    "cli_completion",
     "cli",
 ]
 ROOT = Path(streamlic.__file__).parent

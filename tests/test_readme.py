@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from streamlic.cli import cli
+from streamlic.config_file import read_config
 from streamlic.emulator import EmulatorConfig
 from tests.cli import TOKEN
 from tests.served import served
@@ -20,7 +21,7 @@ from tests.served import served
 README = (Path(__file__).parent.parent / "README.md").read_text()
 OPTIONS = [
     (name, option)
-    for name, command in cli.commands.items()
+    for name, command in [("", cli), *cli.commands.items()]
     for option in command.params
     if isinstance(option, click.Option)
 ]
@@ -92,3 +93,13 @@ def test_an_example_runs_against_a_real_server(
 def test_there_is_an_example_of_each_call() -> None:
     for call in ("export(", "read_licenses(", "Client(", "open_decoder(", "cancel=cancel"):
         assert any(call in example for example in EXAMPLES), call
+
+
+def test_the_files_example_is_taken(tmp_path: Path) -> None:
+    example = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+    path = tmp_path / "streamlic.toml"
+    path.write_text(example[1])
+    export = read_config(path, cli.commands, is_named=False)["export"]
+    assert export["query"].value == ["updated_at[gt]=2026-01-01T00:00:00+00:00"]
+    assert export["memory"].value == 512 << 20

@@ -1,0 +1,28 @@
+"""The command that prints what a shell needs to complete streamlic's command line."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from streamlic.errors import UsageError
+
+COMPLETE_VARIABLE = "_STREAMLIC_COMPLETE"
+"""What the shell's script asks with."""
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    r"""Print the script by which SHELL completes commands, options, choices and paths.
+
+    \b
+    bash, in ~/.bashrc:    eval "$(streamlic completion bash)"
+    zsh, in ~/.zshrc:      eval "$(streamlic completion zsh)"
+    fish, once:            streamlic completion fish > ~/.config/fish/completions/streamlic.fish
+    """
+    found = get_completion_class(shell)
+    if found is None:
+        raise UsageError(f"this version of click has no completion for {shell}")
+    click.echo(found(ctx.find_root().command, {}, "streamlic", COMPLETE_VARIABLE).source())

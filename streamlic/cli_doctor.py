@@ -1,0 +1,101 @@
+"""The command that looks at all that a run needs, before the run does."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+import os
+import sys
+from typing import Any
+
+import click
+
+from streamlic.checks import Check, check_versions, exit_code_of, report_of
+from streamlic.cli_options import (
+    connection_of,
+    connection_options,
+    machine_options,
+    options,
+    token_named,
+)
+from streamlic.cli_settings import CONFIG_VARIABLE, SettingsCommand, config_path
+from streamlic.option_names import PREFIX, OptionNames
+
+_OTHER_VARIABLES = {CONFIG_VARIABLE, "STREAMLIC_NO_FAST"}
+
+
+@click.command(cls=SettingsCommand)
+@click.argument("dest", type=click.Path(), required=False)
+@options(
+    *connection_options,
+    *machine_options,
+    click.option("--offline", is_flag=True, help="Ask the API nothing, and need no token."),
+    click.option("--json", "as_json", is_flag=True, help="Print the checks as one JSON object."),
+)
+@click.pass_context
+def doctor(ctx: click.Context, /, dest: str | None, **given: Any) -> None:
+    """Look whether all is well for a run: versions, engine, token, API, DEST, memory.
+
+    What the environment and the file say for export holds here too. Each check is ok, a warning or
+    failed, with what to do. Ends with 0 where none failed, or else with what export would end with.
+    """
+    checks = [_settings(ctx), check_versions()]
+    if not exit_code_of(checks):  # Without its libraries there is nothing more to look with.
+        checks += asyncio.run(_checks(dest, given))
+    if given["as_json"]:
+        click.echo(json.dumps(report_of(checks)))
+    else:
+        for check in checks:
+            click.echo(f"{check.state:8} {check.name:11} {check.found}")
+            if check.advice:
+                click.echo(f"{'':20} -> {check.advice}")
+    sys.exit(exit_code_of(checks))
+
+
+async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
+    from streamlic.client import Timeouts
+    from streamlic.doctor import (
+        check_api,
+        check_dest,
+        check_engine,
+        check_memory,
+        check_processors,
+        check_token,
+    )
+    from streamlic.machine import memory_limit
+
+    timeouts = Timeouts(connect_seconds=10, silence_seconds=20, progress_seconds=20)
+    is_online = not given["offline"]
+    token = check_token(token_named(given), given["token_file"], is_needed=is_online)
+    checks = [check_engine(given["engine"]), token]
+    if is_online and token.state != "failed":
+        checks.append(await check_api(given["base_url"], lambda: connection_of(given, timeouts)))
+    if dest is not None:
+        checks.append(check_dest(dest))
+    return [*checks, check_memory(given["memory_bytes"], memory_limit()), check_processors()]
+
+
+def _settings(ctx: click.Context) -> Check:
+    """Look where options come from, and for variables that none is read from."""
+    path, group = config_path(ctx), ctx.find_root().command
+    known = set(_OTHER_VARIABLES)
+    if isinstance(group, click.Group):
+        known |= OptionNames(group.commands).variables()
+    given = sorted(name for name in os.environ if name.startswith(f"{PREFIX}_"))
+    unknown = [name for name in given if name not in known]
+    facts = {"file": path and str(path), "variables": given, "unknown_variables": unknown}
+    found = f"{f'file {path}' if path else 'no file'}; {', '.join(given) or 'no variables'}"
+    if unknown:
+        endings = {name.removeprefix(f"{PREFIX}_"): name for name in sorted(known)}
+        meant = difflib.get_close_matches(unknown[0].removeprefix(f"{PREFIX}_"), endings, 1)
+        return Check(
+            name="settings",
+            state="warning",
+            found=f"{found}; no option is read from {', '.join(unknown)}",
+            advice=f"did you mean {endings[meant[0]]}?"
+            if meant
+            else "unset what is not meant for options",
+            facts=facts,
+        )
+    return Check(name="settings", state="ok", found=found, facts=facts)

@@ -1,0 +1,176 @@
+"""How a command comes to its options: command line, environment, file, default, in this order.
+
+An option that is given nearer also displaces those that exclude it: ``--account`` on the command
+line ends a file's ``all-accounts``. Errors of use say where an option came from that did not come
+from the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from streamlic.config_file import DEFAULT_FILE, Setting, read_config
+from streamlic.credentials import TOKEN_VARIABLE
+from streamlic.errors import UsageError
+from streamlic.option_names import key_of, options_of, variable_of
+
+CONFIG_VARIABLE = variable_of("", "config")
+_NEAREST_FIRST = (
+    ParameterSource.COMMANDLINE,
+    ParameterSource.ENVIRONMENT,
+    ParameterSource.DEFAULT_MAP,
+)
+_ALTERNATIVES = (
+    ("account", "accounts-file", "all-accounts"),
+    ("limit", "ignore-limit"),
+    ("quiet", "verbose"),
+)
+_FILTERS = ("integration", "tenant")  # Of all accounts.
+_FILE_SETTINGS = f"{__name__}.file_settings"
+
+config_option = click.option(
+    "--config", type=click.Path(), metavar="FILE", envvar=CONFIG_VARIABLE, show_envvar=True,
+    help=f"TOML file with options; by default {DEFAULT_FILE} in this directory, if it is there.",
+)  # fmt: skip
+
+EPILOG = """\
+The options of commands may also stand in the environment, or in a TOML file. The command line
+comes first, then the environment, then the file, then the default.
+
+\b
+option of export         variable                     key in the table [export]
+--rate-limit 9/1s        STREAMLIC_EXPORT_RATE_LIMIT  rate-limit = "9/1s"
+--strict                 STREAMLIC_EXPORT_STRICT=1    strict = true
+--account A --account B  STREAMLIC_EXPORT_ACCOUNT     account = ["A", "B"]
+
+An option that commands share may leave out the command: STREAMLIC_RATE_LIMIT, or rate-limit before
+the first table. The token stands in TRUTO_API_TOKEN or in a file of its own (--token-file).
+"""
+
+
+def config_path(ctx: click.Context) -> Path | None:
+    """Return the file that options are read from, None where there is none."""
+    named = ctx.find_root().params.get("config")
+    if named:
+        return Path(named)
+    found = Path(DEFAULT_FILE)
+    return found if found.exists() else None
+
+
+class SettingsCommand(click.Command):
+    """A command whose options may come from the environment and from a file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take options from everywhere. A file that is wrong is told after --help was answered."""
+        wrong_file = None
+        if not ctx.resilient_parsing:
+            try:
+                self._read_file(ctx)
+            except UsageError as error:
+                wrong_file = error
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name == "--config":
+                raise click.UsageError(
+                    f"--config stands before the command: streamlic --config FILE {self.name}", ctx
+                ) from error
+            raise
+        except click.BadParameter as error:
+            if isinstance(error.param, click.Option) and (origin := _origin(ctx, error.param)):
+                raise click.BadParameter(
+                    f"{error.message} (from {origin})", ctx=error.ctx, param=error.param
+                ) from error
+            raise
+        if wrong_file:
+            raise wrong_file
+        self._displace(ctx)
+        return rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of use says where the options that it names came from."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            own = options_of(self)
+            named = dict.fromkeys(re.findall(r"--([a-z]+(?:-[a-z]+)*)", str(error)))
+            origins = {key: _origin(ctx, own[key]) for key in named if key in own}
+            told = [f"--{key} is from {origin}" for key, origin in origins.items() if origin]
+            if told:
+                error.args = (f"{error} [{'; '.join(told)}]",)
+            raise
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say that there are other ways to give options."""
+        super().format_epilog(ctx, formatter)
+        example = next(iter(options_of(self)), None)
+        if example:
+            formatter.write_paragraph()
+            formatter.write_text(
+                "Each option may stand in the environment, such as "
+                f"{variable_of(self.name or '', example)}, or in a file: see streamlic --help."
+            )
+
+    def _read_file(self, ctx: click.Context) -> None:
+        path, group = config_path(ctx), ctx.find_root().command
+        if path is None or not isinstance(group, click.Group):
+            return
+        is_named = bool(ctx.find_root().params.get("config"))
+        settings = read_config(path, group.commands, is_named=is_named)[self.name or ""]
+        own = options_of(self)
+        ctx.default_map = {own[key].name: one.value for key, one in settings.items()}
+        ctx.meta[_FILE_SETTINGS] = settings
+
+    def _displace(self, ctx: click.Context) -> None:
+        """Let what is given nearer end what excludes it and is given farther away."""
+        own = options_of(self)
+        for alternatives in _ALTERNATIVES:
+            given = {key: _distance(ctx, own[key]) for key in alternatives if key in own}
+            nearest = min(given.values(), default=len(_NEAREST_FIRST))
+            for key, distance in given.items():
+                if distance > nearest:
+                    _reset(ctx, own[key])
+            if "all-accounts" in given and not ctx.params[own["all-accounts"].name]:
+                for key in _FILTERS:
+                    if _distance(ctx, own[key]) > nearest:
+                        _reset(ctx, own[key])
+        token_file = own.get("token-file")
+        if token_file and os.environ.get(TOKEN_VARIABLE):
+            source = ctx.get_parameter_source(token_file.name)
+            if source is ParameterSource.DEFAULT_MAP:  # The variable is nearer than the file.
+                _reset(ctx, token_file)
+
+
+class SettingsGroup(click.Group):
+    """A group whose commands are such."""
+
+    command_class = SettingsCommand
+
+
+def _origin(ctx: click.Context, option: click.Option) -> str | None:
+    """Return where an option's value came from, None for the command line and the default."""
+    source = ctx.get_parameter_source(option.name)
+    if source is ParameterSource.ENVIRONMENT:
+        return next((one for one in option.envvar or () if os.environ.get(one)), None)
+    if source is ParameterSource.DEFAULT_MAP:
+        settings: dict[str, Setting] = ctx.meta[_FILE_SETTINGS]
+        return settings[key_of(option)].origin
+    return None
+
+
+def _distance(ctx: click.Context, option: click.Option) -> int:
+    """Return how far away an option was given: 0 on the command line, more beyond it."""
+    source = ctx.get_parameter_source(option.name)
+    is_given = ctx.params[option.name] and source in _NEAREST_FIRST
+    return _NEAREST_FIRST.index(source) if is_given and source else len(_NEAREST_FIRST)
+
+
+def _reset(ctx: click.Context, option: click.Option) -> None:
+    ctx.set_parameter_source(option.name, ParameterSource.DEFAULT)
+    ctx.params[option.name] = False if option.is_flag else () if option.multiple else None

@@ -1,0 +1,38 @@
+"""What options take that Click has no type for, and what a shell offers for them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streamlic.request import LICENSE_FIELDS
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[int]
+else:
+    _ParamType = click.ParamType  # It cannot be subscripted before 8.4.
+
+_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
+          "TIB": 1 << 40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
+
+
+class Size(_ParamType):
+    """A number of bytes: 1048576, 256MiB, 1.5GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes that the text means."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())
+        if match is None or match[2].upper() not in _UNITS:
+            self.fail(f"expected a size such as 256MiB, got {value!r}", param, ctx)
+        return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def license_fields(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Return the fields of a license that begin so."""
+    return [name for name in LICENSE_FIELDS if name.startswith(incomplete)]

@@ -1,0 +1,161 @@
+"""What a run will meet on this machine, looked at before it: one check each, with what to do."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from streamlic.checks import INSTALL, Check
+from streamlic.client import Connection
+from streamlic.credentials import TOKEN_VARIABLE, TokenSource, readable_by_others
+from streamlic.decoder import NO_FAST, engine_named, why_not_fast
+from streamlic.discovery import PATH
+from streamlic.errors import (
+    AuthenticationError,
+    DatasetConflict,
+    StreamlicError,
+    TransportError,
+    UsageError,
+)
+from streamlic.job_options import JobOptions
+from streamlic.machine import MemoryLimit, processors
+from streamlic.store import LocalStore
+
+_LITTLE_SPACE_BYTES = 1 << 30
+
+
+def check_engine(engine: str) -> Check:
+    """Look what decodes, and why it is not the fast engine where it is not."""
+    why_not = why_not_fast()
+    facts: dict[str, Any] = {"why_not_fast": why_not, "instructions": None}
+    try:
+        facts["engine"] = engine_named(engine)
+    except UsageError as error:
+        return _failed("engine", error, None, facts)
+    if why_not is None:
+        from streamlic.decoder._fast import best  # noqa: PLC0415  (it may not have been built)
+
+        facts["instructions"] = best()
+        found = f"{engine} takes {facts['engine']}; the fast engine has {best()} instructions"
+        return Check(name="engine", state="ok", found=found, facts=facts)
+    if why_not.startswith(NO_FAST):
+        advice = f"unset {NO_FAST}"
+    elif why_not.startswith("No module named"):
+        advice = f"it was not built: install a C++17 compiler, then {INSTALL}"
+    else:
+        advice = f"it was built for another Python or system: {INSTALL}"
+    found = f"{engine} takes {facts['engine']}, the slower one: {why_not}"
+    return Check(name="engine", state="warning", found=found, advice=advice, facts=facts)
+
+
+def check_token(source: TokenSource, file: str | None, *, is_needed: bool) -> Check:
+    """Look whether there is a token, and whether others can read its file. It is not shown."""
+    facts = {"origin": source.origin}
+    try:
+        source.read()
+    except UsageError as error:
+        if is_needed:
+            return _failed("token", error, None, facts)
+        return Check(name="token", state="warning", found=f"{error}", facts=facts,
+                     advice="export and accounts need one, convert does not")  # fmt: skip
+    found = f"there is one, in {source.origin}"
+    mode = readable_by_others(file) if file else None
+    if mode:
+        return Check(name="token", state="warning", facts=facts, advice=f"chmod 600 {file}",
+                     found=f"{found}, which others can read (mode {mode:04o})")  # fmt: skip
+    return Check(name="token", state="ok", found=found, facts=facts)
+
+
+async def check_api(base_url: str, connect: Callable[[], Connection]) -> Check:
+    """Ask the API for one account, once: whether it is there, and accepts the token."""
+    facts: dict[str, Any] = {"base_url": base_url}
+    begun = time.monotonic()
+    try:
+        async with connect() as connection:
+            await connection.get_json(PATH, "limit=1")
+    except AuthenticationError as error:
+        advice = f"give another token: {TOKEN_VARIABLE} or --token-file"
+        return _failed("api", error, advice, facts)
+    except TransportError as error:
+        advice = f"is {base_url} right (--base-url), and can it be reached from here?"
+        return _failed("api", error, advice, facts)
+    except StreamlicError as error:
+        return _failed("api", error, None, facts)
+    facts["seconds"] = round(time.monotonic() - begun, 3)
+    found = f"{base_url} accepts the token ({facts['seconds']:.1f} s)"
+    return Check(name="api", state="ok", found=found, facts=facts)
+
+
+def check_dest(dest: str) -> Check:
+    """Look whether DEST takes what a run does there: really written, fsynced, moved and deleted.
+
+    In a directory of its own, which is gone afterwards; above DEST where DEST is not there yet.
+    """
+    facts: dict[str, Any] = {"dest": dest}
+    try:
+        LocalStore(dest).refuse_foreign()
+        there = next(one for one in [Path(dest).absolute(), *Path(dest).absolute().parents]
+                     if one.exists())  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix=".streamlic-doctor-", dir=there) as probe:
+            _write_as_a_run_does(LocalStore(probe))
+        free_bytes = shutil.disk_usage(there).free
+    except DatasetConflict as error:
+        return _failed("dest", error, None, facts)
+    except StreamlicError as error:
+        return _failed("dest", error, "choose another DEST, or let this user write there", facts)
+    except OSError as error:
+        found = f"{error.filename or dest}: {error.strerror}"
+        return Check(name="dest", state="failed", found=found, facts=facts, exit_code=1,
+                     advice="choose another DEST, or let this user write there")  # fmt: skip
+    facts["free_bytes"] = free_bytes
+    found = f"{dest} can be written, with {_size(free_bytes)} free"
+    if free_bytes < _LITTLE_SPACE_BYTES:
+        return Check(name="dest", state="warning", found=found, facts=facts,
+                     advice="a disk that is full ends a run; make room first")  # fmt: skip
+    return Check(name="dest", state="ok", found=found, facts=facts)
+
+
+def check_memory(memory_bytes: int, limit: MemoryLimit) -> Check:
+    """Look whether what a run aims to stay within is there."""
+    facts = {"memory_bytes": memory_bytes, "limit_bytes": limit.bytes, "limit": limit.origin}
+    try:
+        JobOptions(memory_bytes=memory_bytes)
+    except UsageError as error:
+        return _failed("memory", error, None, facts)
+    found = f"--memory {_size(memory_bytes)} of {_size(limit.bytes)} ({limit.origin})"
+    if memory_bytes > limit.bytes:
+        advice = "give a smaller --memory" + (
+            ", or the container more" if limit.is_containers else ""
+        )
+        return Check(name="memory", state="warning", found=found, advice=advice, facts=facts)
+    return Check(name="memory", state="ok", found=found, facts=facts)
+
+
+def check_processors() -> Check:
+    """Look how many processors there are for decoding and encoding, a thread each and more."""
+    usable, there = processors()
+    facts = {"usable": usable, "there": there}
+    found = f"{usable} of {there} may be used"
+    return Check(name="processors", state="ok", found=found, facts=facts)
+
+
+def _write_as_a_run_does(store: LocalStore) -> None:
+    with store.lock():
+        store.write_exclusive("probe", b"streamlic doctor\n" * 256)
+        store.move("probe", "probe-moved")
+        store.delete("probe-moved")
+
+
+def _failed(name: str, error: StreamlicError, advice: str | None, facts: dict[str, Any]) -> Check:
+    return Check(name=name, state="failed", found=str(error), advice=advice, facts=facts,
+                 exit_code=error.exit_code)  # fmt: skip
+
+
+def _size(number: int) -> str:
+    return (
+        f"{number / (1 << 30):,.1f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):,.0f} MiB"
+    )

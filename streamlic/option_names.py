@@ -1,0 +1,84 @@
+"""What an option is called in the environment and in a file: one rule for both.
+
+Rules:
+1. ``--rate-limit`` of ``export`` is ``STREAMLIC_EXPORT_RATE_LIMIT``, and ``rate-limit`` in the
+   table ``[export]``.
+2. An option that commands share, of one name and one kind, is ``STREAMLIC_RATE_LIMIT`` too, and
+   ``rate-limit`` before the first table. What is said for the command comes first.
+3. A command that stands for another (``doctor`` for ``export``) takes what is said for that one,
+   where nothing is said for itself; but how it shows itself is its own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import click
+
+PREFIX = "STREAMLIC"
+STANDS_FOR = {"doctor": "export"}
+_PRESENTATION = frozenset({"json", "quiet", "verbose"})
+
+Commands = Mapping[str, click.Command]
+
+
+def key_of(option: click.Option) -> str:
+    """Return an option's long name without its dashes."""
+    return max(option.opts, key=len).removeprefix("--")
+
+
+def options_of(command: click.Command) -> dict[str, click.Option]:
+    """Return a command's options by their keys."""
+    return {key_of(one): one for one in command.params if isinstance(one, click.Option)}
+
+
+def variable_of(level: str, key: str) -> str:
+    """Return the variable that holds an option of a command, or of all where ``level`` is ""."""
+    return "_".join([PREFIX, *filter(None, [level]), key]).upper().replace("-", "_")
+
+
+class OptionNames:
+    """The options of some commands, and by which names each may be given."""
+
+    def __init__(self, commands: Commands) -> None:
+        self.options = {name: own for name, one in commands.items() if (own := options_of(one))}
+        """The options of each command that has any, by their keys."""
+        keys = sorted({key for own in self.options.values() for key in own})
+        self.shared = {key: alike for key in keys if (alike := self._alike(key))}
+        """The options that commands share: by key, and then by the command's name."""
+
+    def levels(self, command: str, key: str) -> Iterator[str]:
+        """Yield for whom an option may be given: commands, or "" for all. The first counts."""
+        yield command
+        sharing = self.shared.get(key, {})
+        if command in sharing:
+            other = STANDS_FOR.get(command)
+            if other in sharing and key not in _PRESENTATION:
+                yield other
+            yield ""
+
+    def give_variables(self) -> None:
+        """Let every option be read from its variables, before those that it had."""
+        for command, own in self.options.items():
+            for key, option in own.items():
+                had = [option.envvar] if isinstance(option.envvar, str) else option.envvar or ()
+                given = [variable_of(level, key) for level in self.levels(command, key)]
+                option.envvar = [*given, *had]
+
+    def variables(self) -> set[str]:
+        """Return the variables that options are read from."""
+        options = [option for own in self.options.values() for option in own.values()]
+        return {variable for option in options for variable in option.envvar or ()}
+
+    def _alike(self, key: str) -> dict[str, click.Option]:
+        having = {name: own[key] for name, own in self.options.items() if key in own}
+        kinds = {name: _kind(option) for name, option in having.items()}
+        return {
+            name: option
+            for name, option in having.items()
+            if list(kinds.values()).count(kinds[name]) > 1
+        }
+
+
+def _kind(option: click.Option) -> tuple[object, ...]:
+    return option.type.to_info_dict(), option.multiple, option.is_flag
