@@ -206,6 +206,7 @@ class _Export:
             self._tell,
         )
         job.progress.slowest = self._slowest
+        job.progress.waits = self._dispatch.waits
 
     @property
     def failed(self) -> dict[str, StreamlicError]:
@@ -241,6 +242,7 @@ class _Export:
             await self._dispatch.run(left)
         finally:
             ticking.cancel()
+            self._tell(None)
 
     async def _tick(self) -> None:
         """Tell who watches now and then, though no page may end for long."""
@@ -281,7 +283,9 @@ class _Export:
             retry=retry or self._job.progress.retry,
             accounts_done=self._done_before + self._dispatch.done,
             accounts_failed=len(self.failed),
+            pages_under_way=self._dispatch.pages_under_way,
             bytes_received=self._connection.bytes_received,
+            retries=self._connection.retries,
         )
 
     def _slowest(self) -> list[UnderWay]:
