@@ -31,7 +31,8 @@ from streamlic.cli_options import (
     requests_named,
     requests_of_all,
 )
-from streamlic.errors import StreamlicError, UsageError
+from streamlic.cli_watch import command_again
+from streamlic.errors import IntegrityError, StreamlicError, UsageError
 from streamlic.request import LicensesRequest
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def export(dest: str, **given: Any) -> None:
     try:
         summary = _run(job)
     except AccountsFailed as failed:
-        _show(failed.summary, dest, given)
+        _show(failed.summary, dest, given, command_again())
         raise
     _finish(summary, dest, given)
 
@@ -165,66 +166,31 @@ def verify(dest: str, as_json: bool) -> None:
 
     Reads every file; writes nothing. Ends with 5 where a file is missing, altered or foreign.
     """
-    from streamlic.errors import IntegrityError
+    from streamlic.results import verify_text
     from streamlic.store import LocalStore
     from streamlic.verify import verify_dataset
 
     report = verify_dataset(LocalStore(dest))
-    if as_json:
-        click.echo(json.dumps({**asdict(report), "sound": report.is_sound}))
-    else:
-        click.echo(f"{report.runs} run(s), {report.files} part file(s), {report.rows:,} rows, "
-                   f"{report.bytes / 1e6:,.1f} MB")  # fmt: skip
-        for note in report.notes:
-            click.echo(f"note: {note}")
-        for problem in report.problems:
-            click.echo(f"problem: {problem}")
-        click.echo("sound" if report.is_sound else "NOT SOUND")
+    shown = json.dumps({**asdict(report), "sound": report.is_sound})
+    click.echo(shown if as_json else verify_text(report, dest))
     if not report.is_sound:
         raise IntegrityError(f"{len(report.problems)} problem(s) found in {dest}")
 
 
 @cli.command()
 @click.argument("dest")
-@click.option("--json", "as_json", is_flag=True, help="Print the runs as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as one JSON object.")
 def inspect(dest: str, as_json: bool) -> None:
-    """Show the runs in DEST: their state, rows, part files and accounts."""
-    from streamlic.commits import load_runs
+    """Show what is in DEST: runs, columns, statuses, and what was rescued.
+
+    Reads what the files' footers do not tell: status, _rescued, and columns without statistics.
+    """
+    from streamlic.inspection import inspect_dataset
+    from streamlic.results import inspection_text
     from streamlic.store import LocalStore
 
-    runs: list[dict[str, Any]] = [
-        {
-            "run": run.id,
-            "complete": run.is_complete,
-            "mode": run.mode,
-            "started_at": run.started_at.isoformat(),
-            "rows": run.rows,
-            "parts": len(run.files),
-            "bytes": sum(file.bytes for file in run.files),
-            "rescued": sum(point.rescued for point in run.points.values()),
-            "pages": sum(point.pages for point in run.points.values()),
-            "partial_response": any(point.is_partial for point in run.points.values()),
-            "accounts": len(run.accounts),
-            "accounts_done": sum(point.is_done for point in run.points.values()),
-            "request": run.request,
-        }
-        for run in load_runs(LocalStore(dest))
-    ]
-    if not runs:
-        raise UsageError(f"{dest} is no dataset of streamlic: it has no run")
-    if as_json:
-        click.echo(json.dumps({"dest": dest, "runs": runs}))
-        return
-    for run in runs:
-        left = run["accounts"] - run["accounts_done"]
-        state = "complete" if run["complete"] else "unfinished: run the same export again"
-        state += f", without {left} account(s)" if run["complete"] and left else ""
-        click.echo(f"run {run['run']}, begun {run['started_at']}: {state}")
-        click.echo(
-            f"  {run['rows']:,} rows in {run['parts']} part file(s), {run['bytes'] / 1e6:,.1f} MB, "
-            f"{run['pages']:,} page(s), {run['accounts_done']} of {run['accounts']} account(s), "
-            f"{run['rescued']:,} rescued" + (", partial" if run["partial_response"] else "")
-        )
+    found = inspect_dataset(LocalStore(dest))
+    click.echo(json.dumps(found.as_json(dest)) if as_json else inspection_text(found, dest))
 
 
 @cli.command()
@@ -404,10 +370,10 @@ def _finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:
         sys.exit(EXIT_PARTIAL)
 
 
-def _show(summary: Summary, dest: str, given: dict[str, Any]) -> None:
-    from streamlic.progress import summary_text
+def _show(summary: Summary, dest: str, given: dict[str, Any], go_on: str | None = None) -> None:
+    from streamlic.results import summary_text
 
-    text = json.dumps(asdict(summary)) if given["as_json"] else summary_text(summary, dest)
+    text = json.dumps(asdict(summary)) if given["as_json"] else summary_text(summary, dest, go_on)
     click.echo(text)
 
 

@@ -1,18 +1,16 @@
-"""What a person sees of a job: plain lines on standard error, and a summary at the end."""
+"""What a person sees of a job while it runs: plain lines on standard error."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
-from pathlib import Path
 from typing import TextIO
 
-from streamlic.summary import Progress, Summary
+from streamlic.summary import Progress
 
 _LINE_SECONDS = 2.0
 _LOG_SECONDS = 10.0
-_SHOWN_FAILURES = 10
 
 
 class ProgressLines:
@@ -78,35 +76,3 @@ def _lines(progress: Progress, now: float) -> list[str]:
         ),
         f"  longest under way: {slowest or 'none'}",
     ]
-
-
-def summary_text(summary: Summary, dest: str) -> str:
-    """Say in a few lines what a job came to, and what to do next."""
-    state = "complete" if summary.complete else "unfinished"
-    resumed = ", gone on with after an interruption" if summary.resumed else ""
-    lines = [
-        f"run {summary.run}: {state}{resumed}",
-        (
-            f"{summary.rows:,} rows of {len(summary.accounts)} account(s) from {summary.pages:,} "
-            f"page(s) in {summary.parts} part file(s), engine {summary.engine}"
-        ),
-        (
-            f"{summary.bytes_received / 1e6:,.1f} MB received, "
-            f"{summary.bytes_written / 1e6:,.1f} MB written in {summary.seconds:,.1f} s, "
-            f"{summary.retries} retries"
-        ),
-    ]
-    if summary.rescued:
-        lines.append(
-            f"{summary.rescued:,} values did not fit their columns and are kept in _rescued"
-        )
-    if summary.partial_response:
-        lines.append("the API said that its answer was partial: some licenses may be missing")
-    failed = [one for one in summary.accounts if one.error]
-    for one in failed[:_SHOWN_FAILURES]:
-        retry = "a retry may help" if one.error and one.error.retryable else "no retry can help"
-        lines.append(f"failed: {one.account} ({retry}): {one.error and one.error.message}")
-    if len(failed) > _SHOWN_FAILURES:
-        lines.append(f"and {len(failed) - _SHOWN_FAILURES:,} more failed: --json lists them all")
-    lines.append(f"read it: {Path(dest) / '*.parquet'}   check it: streamlic verify {dest}")
-    return "\n".join(lines)
