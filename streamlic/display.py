@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import Self
 
 from rich.console import Console, RenderableType
+from rich.constrain import Constrain
 from rich.control import Control
 from rich.live import Live
 from rich.progress import (
@@ -40,6 +41,7 @@ from streamlic.summary import Progress
 _STATE_SECONDS = 0.2
 _FRAMES_PER_SECOND = 4
 _LATELY_SECONDS = 5.0
+_ECHO_COLUMNS = 2  # For the ^C that a terminal adds: it must not begin another line.
 
 
 def terminal() -> Console:
@@ -136,10 +138,10 @@ class LiveDisplay:
         state = self._state
         if state is None:
             return ""
-        width = self._console.width
-        self._erase_broken(width)
+        self._erase_broken(self._console.width)
+        width = max(self._console.width - _ECHO_COLUMNS, 1)
         now = state.at if self._is_over else time.monotonic()
-        drawn = frame(
+        whole = frame(
             state,
             now,
             width,
@@ -147,6 +149,7 @@ class LiveDisplay:
             memory_aim_bytes=self._memory_aim_bytes,
             is_over=self._is_over,
         )
+        drawn = Constrain(whole, width)
         lines = self._console.render_lines(drawn, pad=False)
         self._lengths = [sum(segment.cell_length for segment in line) for line in lines]
         return drawn

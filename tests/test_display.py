@@ -163,6 +163,18 @@ async def test_a_wait_is_seen_on_the_terminal_and_the_retry_stands_above_it(tmp_
     assert len(retry) == 1, "what is printed above is never written over"
 
 
+async def test_there_is_room_for_what_the_terminal_echoes(tmp_path: Path) -> None:
+    """A ^C behind a line as wide as the screen begins another, which nobody would erase."""
+    shown = await exported(tmp_path / ("d" * 100))
+    widths = [
+        len(line)
+        for frame in shown.frames[:-1]
+        for line in frame
+        if line.startswith(" ")  # The display's own.
+    ]
+    assert max(widths) == 78
+
+
 async def test_a_screen_that_becomes_narrower_is_kept_to(tmp_path: Path) -> None:
     fault = parse_fault("429=1@7")
     config = EmulatorConfig(records=200, page_size=10)
