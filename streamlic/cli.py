@@ -34,17 +34,20 @@ from streamlic.cli_options import (
     requests_of_all,
 )
 from streamlic.cli_settings import EPILOG, SettingsCommand, SettingsGroup, config_option
-from streamlic.errors import StreamlicError, UsageError
+from streamlic.cli_watch import command_again, log_of_command, reading, watching
+from streamlic.errors import IntegrityError, StreamlicError, UsageError
+from streamlic.log_lines import Log
 from streamlic.option_names import OptionNames
 from streamlic.request import LicensesRequest
 
 if TYPE_CHECKING:
     from streamlic.job_options import JobOptions
-    from streamlic.summary import OnProgress, Summary
+    from streamlic.summary import Summary
 
 T = TypeVar("T")
 
 EXIT_PARTIAL = 3
+_INTERRUPTED = "interrupted; what is committed is kept: run the same command again to go on"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -107,11 +110,14 @@ def export(dest: str, **given: Any) -> None:
     if given["all_accounts"]:
         all_of = {"integration": given["integration"], "tenant": given["tenant"]}
         requests = _run(requests_of_all(given, connection))  # Its limits know of them.
-    job = export_async(dest, requests, connection, options, _progress(given), all_of=all_of)
+    log = log_of_command()
+    log.go_on = None if given["quiet"] else command_again()
     try:
-        summary = _run(job)
+        with watching(f"export to {dest}", given) as watch:
+            summary = _run(export_async(dest, requests, connection, options, watch, all_of=all_of))
     except AccountsFailed as failed:
-        _show(failed.summary, dest, given)
+        _show(failed.summary, dest, given, command_again())
+        log.go_on = None
         raise
     _finish(summary, dest, given)
 
@@ -158,10 +164,12 @@ def convert(source: str, dest: str, account: str | None, **given: Any) -> None:
         given["is_lines"] = Path(source).suffix in (".ndjson", ".jsonl")
     options = _job(given, is_raw=given["is_raw"])
     with _opened(source) as file:
-        job = convert_async(
-            file, dest, account=account, name=source, options=options, on_progress=_progress(given)
-        )
-        _finish(_run(job), dest, given)
+        with watching(f"convert to {dest}", given) as watch:
+            job = convert_async(
+                file, dest, account=account, name=source, options=options, on_progress=watch
+            )
+            summary = _run(job)
+        _finish(summary, dest, given)
 
 
 @cli.command()
@@ -172,66 +180,35 @@ def verify(dest: str, as_json: bool) -> None:
 
     Reads every file; writes nothing. Ends with 5 where a file is missing, altered or foreign.
     """
-    from streamlic.errors import IntegrityError
+    from streamlic.results import verify_text
     from streamlic.store import LocalStore
-    from streamlic.verify import verify_dataset
+    from streamlic.verify import promised_bytes, verify_dataset
 
-    report = verify_dataset(LocalStore(dest))
-    if as_json:
-        click.echo(json.dumps({**asdict(report), "sound": report.is_sound}))
-    else:
-        click.echo(f"{report.runs} run(s), {report.files} part file(s), {report.rows:,} rows, "
-                   f"{report.bytes / 1e6:,.1f} MB")  # fmt: skip
-        for note in report.notes:
-            click.echo(f"note: {note}")
-        for problem in report.problems:
-            click.echo(f"problem: {problem}")
-        click.echo("sound" if report.is_sound else "NOT SOUND")
+    store = LocalStore(dest)
+    with reading("verifying", lambda: promised_bytes(store)) as on_bytes:
+        report = verify_dataset(store, on_bytes)
+    shown = json.dumps({**asdict(report), "sound": report.is_sound})
+    click.echo(shown if as_json else verify_text(report, dest))
     if not report.is_sound:
         raise IntegrityError(f"{len(report.problems)} problem(s) found in {dest}")
 
 
 @cli.command()
 @click.argument("dest", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print the runs as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as one JSON object.")
 def inspect(dest: str, as_json: bool) -> None:
-    """Show the runs in DEST: their state, rows, part files and accounts."""
-    from streamlic.commits import load_runs
+    """Show what is in DEST: runs, columns, statuses, and what was rescued.
+
+    Reads what the files' footers do not tell: status, _rescued, and columns without statistics.
+    """
+    from streamlic.inspection import inspect_dataset, published_bytes
+    from streamlic.results import inspection_text
     from streamlic.store import LocalStore
 
-    runs: list[dict[str, Any]] = [
-        {
-            "run": run.id,
-            "complete": run.is_complete,
-            "mode": run.mode,
-            "started_at": run.started_at.isoformat(),
-            "rows": run.rows,
-            "parts": len(run.files),
-            "bytes": sum(file.bytes for file in run.files),
-            "rescued": sum(point.rescued for point in run.points.values()),
-            "pages": sum(point.pages for point in run.points.values()),
-            "partial_response": any(point.is_partial for point in run.points.values()),
-            "accounts": len(run.accounts),
-            "accounts_done": sum(point.is_done for point in run.points.values()),
-            "request": run.request,
-        }
-        for run in load_runs(LocalStore(dest))
-    ]
-    if not runs:
-        raise UsageError(f"{dest} is no dataset of streamlic: it has no run")
-    if as_json:
-        click.echo(json.dumps({"dest": dest, "runs": runs}))
-        return
-    for run in runs:
-        left = run["accounts"] - run["accounts_done"]
-        state = "complete" if run["complete"] else "unfinished: run the same export again"
-        state += f", without {left} account(s)" if run["complete"] and left else ""
-        click.echo(f"run {run['run']}, begun {run['started_at']}: {state}")
-        click.echo(
-            f"  {run['rows']:,} rows in {run['parts']} part file(s), {run['bytes'] / 1e6:,.1f} MB, "
-            f"{run['pages']:,} page(s), {run['accounts_done']} of {run['accounts']} account(s), "
-            f"{run['rescued']:,} rescued" + (", partial" if run["partial_response"] else "")
-        )
+    store = LocalStore(dest)
+    with reading("reading", lambda: published_bytes(store)) as on_bytes:
+        found = inspect_dataset(store, on_bytes)
+    click.echo(json.dumps(found.as_json(dest)) if as_json else inspection_text(found, dest))
 
 
 @cli.command()
@@ -325,15 +302,16 @@ def demo(dest: str, records: int) -> None:
     from streamlic.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
     from streamlic.job import export_async
     from streamlic.job_options import JobOptions
-    from streamlic.progress import ProgressLines
 
-    given = {"as_json": False}
+    given: dict[str, Any] = {"as_json": False, "quiet": False, "verbose": False}
     with emulator_process(records) as url:
         click.echo(f"an emulated Truto answers at {url}; exporting {records:,} licenses to {dest}")
         request = LicensesRequest(account=DEMO_ACCOUNT, limit=5000)
         connection = Connection(TokenSource.from_value(DEMO_TOKEN), base_url=url, rate_limit=None)
         options = JobOptions(mode="overwrite", restart=True)
-        summary = _run(export_async(dest, [request], connection, options, ProgressLines()))
+        given["memory_bytes"] = options.memory_bytes
+        with watching(f"export to {dest}", given) as watch:
+            summary = _run(export_async(dest, [request], connection, options, watch))
     click.echo()
     _show(summary, dest, given)
     click.echo("\nWhich licenses waste the most paid seats?")
@@ -374,12 +352,6 @@ def _opened(source: str) -> BinaryIO:
         raise UsageError(f"{source} cannot be read: {error.strerror}") from error
 
 
-def _progress(given: dict[str, Any]) -> OnProgress | None:
-    from streamlic.progress import ProgressLines
-
-    return None if given["quiet"] else ProgressLines(is_verbose=given["verbose"])
-
-
 def _run(job: Coroutine[Any, Any, T]) -> T:
     """Run a job to its end; a signal cancels it, once, and is remembered.
 
@@ -416,35 +388,39 @@ def _finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:
         sys.exit(EXIT_PARTIAL)
 
 
-def _show(summary: Summary, dest: str, given: dict[str, Any]) -> None:
-    from streamlic.progress import summary_text
+def _show(summary: Summary, dest: str, given: dict[str, Any], go_on: str | None = None) -> None:
+    from streamlic.results import summary_text
 
-    text = json.dumps(asdict(summary)) if given["as_json"] else summary_text(summary, dest)
-    click.echo(text)
+    if not given["quiet"]:
+        log_of_command().summary(summary)
+    as_text = summary_text(summary, dest, go_on)
+    click.echo(json.dumps(asdict(summary)) if given["as_json"] else as_text)
 
 
 def main() -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
+    log = Log()
     try:
         code = cli.main(
-            prog_name="streamlic", complete_var=COMPLETE_VARIABLE, standalone_mode=False
+            prog_name="streamlic", complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=log
         )
     except click.ClickException as error:
-        error.show()
+        if log.is_json:
+            log.failure("UsageError", error.format_message(), 2)
+        else:
+            error.show()
         code = 2
     except click.exceptions.Abort:
         code = 128 + signal.SIGINT
     except StreamlicError as error:
         sys.stdout.flush()
-        click.echo(f"streamlic: {error}", err=True)
+        if isinstance(error, UsageError | IntegrityError):
+            log.go_on = None  # The same command would end in the same way.
+        log.failure(type(error).__name__, str(error), error.exit_code)
         code = error.exit_code
     except Interrupted as interrupted:
-        click.echo(
-            "streamlic: interrupted; what is committed is kept: "
-            "run the same command again to go on",
-            err=True,
-        )
         code = 128 + interrupted.number
+        log.failure("Interrupted", _INTERRUPTED, code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1

@@ -13,7 +13,9 @@ import click
 
 from streamlic.accounts_file import read_accounts
 from streamlic.cli_types import Size, license_fields
+from streamlic.cli_watch import choose_format, log_of_command
 from streamlic.errors import UsageError
+from streamlic.log_lines import FORMATS
 from streamlic.request import (
     PRODUCTS,
     RESPONSE_FORMATS,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from streamlic.discovery import IntegratedAccount
 
 Command = Callable[..., Any]
+_SOME = 3
 _ANY_ACCOUNT = "00000000-0000-0000-0000-000000000000"
 
 
@@ -70,8 +73,11 @@ job_options = options(
     click.option("--strict", "is_strict", is_flag=True,
                  help="Fail at the first value that does not fit its column."),
     click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
-    click.option("--quiet", is_flag=True, help="Show no progress."),
-    click.option("-v", "--verbose", is_flag=True, help="Show every page."),
+    click.option("--quiet", is_flag=True, help="Show no progress, only warnings and errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Show every page and every retry."),
+    click.option("--log-format", type=click.Choice(FORMATS), default="text", show_default=True,
+                 callback=choose_format, is_eager=True, expose_value=False,
+                 help="What standard error holds: a display or lines, or JSON, a line an event."),
 )  # fmt: skip
 
 request_options = (
@@ -129,10 +135,8 @@ def connection_named(given: dict[str, Any]) -> Connection:
 
     token = given["token_file"]
     if token and (mode := readable_by_others(token)):
-        click.echo(
-            f"streamlic: warning: others can read the token file {token} (mode {mode:04o}): "
-            f"chmod 600 {token}",
-            err=True,
+        log_of_command().warning(
+            f"others can read the token file {token} (mode {mode:04o}): chmod 600 {token}"
         )
     return connection_of(given)
 
@@ -202,7 +206,8 @@ async def requests_of_all(given: dict[str, Any], connection: Connection) -> list
         if one.why_not:
             reasons.setdefault(one.why_not, []).append(one.id)
     for why, ids in sorted(reasons.items()):
-        click.echo(f"skipped {len(ids):,} account(s) that are {why}: {_some(ids)}", err=True)
+        text = f"skipped {len(ids):,} account(s) that are {why}: {_some(ids)}"
+        log_of_command().event("skipped", text, accounts=len(ids), why=why, some=ids[:_SOME])
     shared = _shared(given)
     requests = [_of_account(shared, one.id) for one in found if not one.why_not]
     if not requests:
@@ -226,8 +231,8 @@ def _of_account(shared: LicensesRequest, account: str) -> LicensesRequest:
     return replace(shared, account=account)
 
 
-def _some(ids: list[str], most: int = 3) -> str:
-    return ", ".join(ids[:most]) + (", ..." if len(ids) > most else "")
+def _some(ids: list[str]) -> str:
+    return ", ".join(ids[:_SOME]) + (", ..." if len(ids) > _SOME else "")
 
 
 @contextmanager

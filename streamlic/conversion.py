@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -54,6 +56,7 @@ async def convert_async(
             restart=options.restart,
         )
         job = Job(run, options, on_progress)
+        job.told(pages_under_way=1, bytes_in_all=_size_of(source))
         try:
             if not job.run.point(account).is_done:
                 await job.read_page(account, options.open_decoder, chunks(), _is_all)
@@ -61,6 +64,15 @@ async def convert_async(
         finally:
             job.close(keeps_pages=False)
     return job.summary(started=started, retries=0, bytes_received=received)
+
+
+def _size_of(source: BinaryIO) -> int | None:
+    """Return a file's size; a pipe has none."""
+    try:
+        status = os.fstat(source.fileno())
+    except OSError:  # Nor has what is no file of the system's.
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 async def _chunks_of(source: BinaryIO) -> AsyncGenerator[bytes, None]:

@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
 from itertools import count
 
 from streamlic.client import Connection, Retry
 from streamlic.commits import ResumePoint
 from streamlic.errors import StreamlicError
-from streamlic.pacing import Turn, is_accounts_own
+from streamlic.pacing import Turn, is_accounts_own, retry_cause
 from streamlic.page_checks import Cursors, RecentCursors, Repeats
 from streamlic.request import LicensesRequest
 from streamlic.turns import Turns
+from streamlic.waits import Cause, Wait, WaitReason
+
+_NEXT = 100
+_NO_CAUSE = Cause(WaitReason.ACCOUNT_LIMIT)
 
 
 @dataclass(slots=True)
@@ -38,6 +43,8 @@ class Listing:
     attempt: int = 1
     is_large: bool = False
     begun_at: float = 0.0
+    waits_for: Cause = _NO_CAUSE
+    """Why it was last put off."""
 
     @property
     def account(self) -> str:
@@ -101,6 +108,31 @@ class Dispatch:
         self._fatal = self._fatal or error
         self._changed.set()
 
+    @property
+    def pages_under_way(self) -> int:
+        """How many pages were asked for and have not ended."""
+        return len(self._flights)
+
+    def waits(self) -> list[Wait]:
+        """Tell what holds requests back, one for each reason, the first to end first.
+
+        A reason for which none of the next hundred waits is left out.
+        """
+        now = time.monotonic()
+        pacing = self.connection.pacing
+        # Of ten thousand, perhaps, and several times a second: nothing dear is done for each.
+        counts = Counter([one.waits_for.reason for until, _, one in self._later if until > now])
+        found: dict[WaitReason, Wait] = {}
+        if self._turns and (delay := pacing.token_delay(now)) > 0:
+            cause = pacing.token_cause()
+            counts[cause.reason] += len(self._turns)
+            found[cause.reason] = Wait(cause, now + delay, counts[cause.reason])
+        for until, _, one in nsmallest(_NEXT, self._later):
+            reason = one.waits_for.reason
+            if until > now and (reason not in found or until < found[reason].until):
+                found[reason] = Wait(one.waits_for, until, counts[reason], one.account)
+        return sorted(found.values(), key=lambda wait: wait.until)
+
     async def run(self, listings: Iterable[Listing]) -> None:
         """Read all pages, or until ``stop``. Raises the first failure that concerns all."""
         for listing in listings:
@@ -110,6 +142,8 @@ class Dispatch:
                 wait = self._launch()
                 if not (self._flights or self._turns or self._later):
                     break
+                if wait and not self._flights:
+                    self.on_change(None)  # Nothing else would tell of it.
                 await self._change(wait)
         finally:
             for flight in self._flights:
@@ -145,7 +179,7 @@ class Dispatch:
                 break
             wait = pacing.account_delay(listing.account, now)
             if wait > 0:
-                self._put_off(listing, now + wait)
+                self._put_off(listing, now + wait, pacing.account_cause(listing.account))
             else:
                 self._start(listing, pacing.take_turn(listing.account, now))
         return max(self._later[0][0] - now, 0.0) if self._later else None
@@ -153,7 +187,8 @@ class Dispatch:
     def _wait_in_line(self, listing: Listing) -> None:
         self._turns.add(listing, listing.pages, is_large=listing.is_large)
 
-    def _put_off(self, listing: Listing, until: float) -> None:
+    def _put_off(self, listing: Listing, until: float, cause: Cause) -> None:
+        listing.waits_for = cause
         heappush(self._later, (until, next(self._numbers), listing))
 
     def _start(self, listing: Listing, turn: Turn) -> None:
@@ -198,9 +233,10 @@ class Dispatch:
             self.on_change(None)
             return
         self.connection.retries += 1
-        self.on_change(Retry(error, listing.attempt, wait, listing.account))
+        retry = Retry(error, listing.attempt, wait, listing.account)
         listing.attempt += 1
-        self._put_off(listing, time.monotonic() + wait)
+        self._put_off(listing, time.monotonic() + wait, retry_cause(error))
+        self.on_change(retry)
 
     def _end(self, listing: Listing) -> None:
         self.under_way.pop(listing.account, None)

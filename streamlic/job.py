@@ -222,6 +222,7 @@ class _Export:
             self._tell,
         )
         job.progress.slowest = self._slowest
+        job.progress.waits = self._dispatch.waits
 
     @property
     def failed(self) -> dict[str, StreamlicError]:
@@ -264,6 +265,7 @@ class _Export:
             await self._dispatch.run(left)
         finally:
             ticking.cancel()
+            self._tell(None)
 
     async def _tick(self) -> None:
         """Tell who watches now and then, and look whether to stop, though no page may end for long.
@@ -311,7 +313,9 @@ class _Export:
             retry=retry or self._job.progress.retry,
             accounts_done=self._done_before + self._dispatch.done,
             accounts_failed=len(self.failed),
+            pages_under_way=self._dispatch.pages_under_way,
             bytes_received=self._connection.bytes_received,
+            retries=self._connection.retries,
         )
         if self._cancel and self._cancel.is_set():  # By who was told, for one.
             self._dispatch.stop()

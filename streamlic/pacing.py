@@ -27,6 +27,7 @@ from streamlic.errors import (
     TruncatedBody,
     UsageError,
 )
+from streamlic.waits import Cause, WaitReason
 
 MAX_WAIT_SECONDS = 300.0
 """The longest wait that a server's header is believed."""
@@ -42,6 +43,9 @@ class RateLimit:
 
     requests: int
     window_seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.requests:,} requests in {self.window_seconds:g} s"
 
 
 TOKEN_RATE_LIMIT = RateLimit(500, 10)
@@ -76,11 +80,18 @@ class SlidingWindow:
 
     def delay(self, now: float) -> float:
         """Return the seconds until the next request may go; 0 if it may go now."""
-        wait = self._not_before - now
-        if len(self._counted) == self._limit.requests:
-            free_at = self._counted[0] + self._limit.window_seconds + _MARGIN_SECONDS
-            wait = max(wait, free_at - now)
-        return max(wait, 0.0)
+        return max(self._not_before - now, self._free_at() - now, 0.0)
+
+    def cause(self, counts: WaitReason) -> Cause:
+        """Return why the next waits: the server's word, or our own count, which is ``counts``."""
+        if self._not_before > self._free_at():
+            return Cause(WaitReason.SERVER_LIMIT)
+        return Cause(counts, str(self._limit))
+
+    def _free_at(self) -> float:
+        if len(self._counted) < self._limit.requests:
+            return 0.0
+        return self._counted[0] + self._limit.window_seconds + _MARGIN_SECONDS
 
     def count(self, moment: float) -> None:
         """Count a request as at ``moment``; the oldest is forgotten where there are enough."""
@@ -130,6 +141,14 @@ class Pacing:
         """Return the seconds until this account's own tier lets a request of it go."""
         window = self._accounts.get(account)
         return window.delay(now) if window else 0.0
+
+    def token_cause(self) -> Cause:
+        """Return why requests of all accounts wait."""
+        return self._token.cause(WaitReason.TOKEN_LIMIT)
+
+    def account_cause(self, account: str) -> Cause:
+        """Return why requests of this account wait."""
+        return self._window(account).cause(WaitReason.ACCOUNT_LIMIT)
 
     def delay(self, account: str, now: float) -> float:
         """Return the seconds until a request of this account may go."""
@@ -270,6 +289,12 @@ class RetryPolicy:
         jitter = random.uniform(0, backoff / 2)  # noqa: S311  (it spreads load, and guards nothing)
         named = error.retry_after_seconds if isinstance(error, ApiError) else None
         return backoff / 2 + jitter if named is None else named + jitter
+
+
+def retry_cause(error: BaseException) -> Cause:
+    """Return why the attempt after this error waits."""
+    is_told = isinstance(error, ApiError) and error.retry_after_seconds is not None
+    return Cause(WaitReason.RETRY_AFTER if is_told else WaitReason.BACKOFF, str(error))
 
 
 def is_accounts_own(error: BaseException) -> bool:

@@ -1,75 +1,105 @@
-"""What a person sees of a job: plain lines on standard error, and a summary at the end."""
+"""What a log shows of a job: plain lines, or JSON, on standard error."""
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
-from pathlib import Path
-from typing import TextIO
+from typing import Any
 
-from streamlic.summary import Progress, Summary
+from streamlic.amounts import bytes_text, counted, duration_text
+from streamlic.log_lines import Log
+from streamlic.process_memory import resident_bytes
+from streamlic.summary import Progress
+from streamlic.waits import Wait
 
-_LINE_SECONDS = 2.0
-_LOG_SECONDS = 10.0
-_SHOWN_FAILURES = 10
+_EVERY_SECONDS = 10.0
+_LONG_WAIT_SECONDS = 2.0
+_SAME_SECONDS = 0.5
 
 
 class ProgressLines:
-    """Writes where a job stands, every two seconds on a terminal and every ten in a log.
+    """Writes where a job stands every ten seconds, and what it waits for when nothing goes on.
 
-    On a terminal what was written of many accounts is written over. Each retry has lines of its
-    own where there is one account, or with ``is_verbose``, which also gives every page a line.
+    Each retry has a line of its own where there is one account, or with ``is_verbose``, which also
+    gives every page a line. As JSON every retry has one.
     """
 
-    def __init__(self, *, is_verbose: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(self, log: Log, *, is_verbose: bool = False) -> None:
+        self._log = log
         self._is_verbose = is_verbose
-        self._stream = stream or sys.stderr
-        self._is_terminal = self._stream.isatty()
-        self._written_at = time.monotonic()
+        self._written_at: float | None = None
         self._pages = 0
-        self._lines_above = 0
+        self._waits_until = 0.0
 
     def __call__(self, progress: Progress) -> None:
         """Take the state of a job; write about it if it is time to."""
-        retry, progress.retry = progress.retry, None
-        if retry and (progress.accounts == 1 or self._is_verbose):
-            of_account = f" of account {retry.account}" if progress.accounts > 1 else ""
-            self._write(
-                f"attempt {retry.attempt}{of_account} failed: {retry.error}",
-                f"trying again in {retry.wait_seconds:.1f} s",
-            )
         now = time.monotonic()
+        if self._written_at is None:
+            self._written_at = now
+            self._log.event("start", accounts=progress.accounts,
+                            accounts_done=progress.accounts_done,
+                            resumed_rows=progress.resumed_rows)  # fmt: skip
+        self._tell_retry(progress)
+        if progress.pages_under_way == 0:
+            self._tell_wait(progress, now)
         is_new_page = self._is_verbose and progress.pages > self._pages
-        every = _LINE_SECONDS if self._is_terminal else _LOG_SECONDS
-        if is_new_page or now - self._written_at >= every:
+        if is_new_page or now - self._written_at >= _EVERY_SECONDS:
             self._pages = progress.pages
             self._written_at = now
-            lines = _lines(progress, now)
-            if self._is_terminal and len(lines) > 1:  # A line that wraps is more than one.
-                columns = shutil.get_terminal_size().columns - 1
-                lines = [line[:columns] for line in lines]
-            self._write(*lines, is_state=True)
+            text = "\n".join(state_lines(progress, now))
+            self._log.event("progress", text, **_fields(progress, now))
 
-    def _write(self, *lines: str, is_state: bool = False) -> None:
-        over = f"\x1b[{self._lines_above}F\x1b[J" if self._lines_above else ""
-        print(over + "\n".join(lines), file=self._stream, flush=True)
-        stays = not (is_state and self._is_terminal and len(lines) > 1)
-        self._lines_above = 0 if stays else len(lines)
+    def _tell_retry(self, progress: Progress) -> None:
+        retry, progress.retry = progress.retry, None
+        if retry is None:
+            return
+        is_told = progress.accounts == 1 or self._is_verbose
+        of_account = f" of account {retry.account}" if progress.accounts > 1 else ""
+        self._log.event(
+            "retry",
+            f"attempt {retry.attempt}{of_account} failed: {retry.error}\n"
+            f"trying again in {retry.wait_seconds:.1f} s"
+            if is_told
+            else None,
+            account=retry.account,
+            attempt=retry.attempt,
+            kind=type(retry.error).__name__,
+            message=str(retry.error),
+            wait_seconds=round(retry.wait_seconds, 3),
+        )
+        if is_told:  # The wait that follows is told.
+            self._waits_until = time.monotonic() + retry.wait_seconds
+
+    def _tell_wait(self, progress: Progress, now: float) -> None:
+        waits = progress.waits()
+        if waits and waits[0].seconds(now) >= _LONG_WAIT_SECONDS:
+            wait = waits[0]
+            if abs(wait.until - self._waits_until) > _SAME_SECONDS:
+                self._waits_until = wait.until
+                text = wait.text(now, accounts=progress.accounts)
+                self._log.event("wait", text, **_wait_fields(wait, now))
 
 
-def _lines(progress: Progress, now: float) -> list[str]:
+def state_lines(progress: Progress, now: float) -> list[str]:
+    """Say where a job stands in one line, or two where there are many accounts."""
     seconds = max(now - progress.started, 0.001)
-    mega_bytes = progress.bytes_received / 1e6
     resumed = f" after {progress.resumed_rows:,}" if progress.resumed_rows else ""
     came = (
-        f"{progress.rows:,} rows{resumed}, {progress.pages:,} pages, {mega_bytes:,.1f} MB "
-        f"({mega_bytes / seconds:,.1f} MB/s), {progress.parts} part files"
+        f"{progress.rows:,} rows{resumed}, {counted(progress.pages, 'page')}, "
+        f"{bytes_text(progress.bytes_received)} ({progress.bytes_received / seconds / 1e6:,.1f} "
+        f"MB/s), {counted(progress.parts, 'part file')}, "
+        f"{counted(progress.retries, 'retry', 'retries')}"
     )
+    memory = resident_bytes()
+    if memory:
+        came += f", {memory >> 20:,} MiB of memory"
+    waits = "; ".join(wait.text(now, accounts=progress.accounts) for wait in progress.waits())
+    if waits:
+        came += f"; {waits}"
     if progress.accounts == 1:
-        return [came + (f", account {progress.account}" if progress.account else "")]
+        return [came + (f"; account {progress.account}" if progress.account else "")]
     slowest = "; ".join(
-        f"{one.account} {one.pages:,} pages in {one.seconds:,.0f} s" for one in progress.slowest()
+        f"{one.account} {counted(one.pages, 'page')} in {duration_text(one.seconds)}"
+        for one in progress.slowest()
     )
     return [
         (
@@ -80,33 +110,29 @@ def _lines(progress: Progress, now: float) -> list[str]:
     ]
 
 
-def summary_text(summary: Summary, dest: str) -> str:
-    """Say in a few lines what a job came to, and what to do next."""
-    state = "complete" if summary.complete else "unfinished"
-    resumed = ", gone on with after an interruption" if summary.resumed else ""
-    lines = [
-        f"run {summary.run}: {state}{resumed}",
-        (
-            f"{summary.rows:,} rows of {len(summary.accounts)} account(s) from {summary.pages:,} "
-            f"page(s) in {summary.parts} part file(s), engine {summary.engine}"
-        ),
-        (
-            f"{summary.bytes_received / 1e6:,.1f} MB received, "
-            f"{summary.bytes_written / 1e6:,.1f} MB written in {summary.seconds:,.1f} s, "
-            f"{summary.retries} retries"
-        ),
-    ]
-    if summary.rescued:
-        lines.append(
-            f"{summary.rescued:,} values did not fit their columns and are kept in _rescued"
-        )
-    if summary.partial_response:
-        lines.append("the API said that its answer was partial: some licenses may be missing")
-    failed = [one for one in summary.accounts if one.error]
-    for one in failed[:_SHOWN_FAILURES]:
-        retry = "a retry may help" if one.error and one.error.retryable else "no retry can help"
-        lines.append(f"failed: {one.account} ({retry}): {one.error and one.error.message}")
-    if len(failed) > _SHOWN_FAILURES:
-        lines.append(f"and {len(failed) - _SHOWN_FAILURES:,} more failed: --json lists them all")
-    lines.append(f"read it: {Path(dest) / '*.parquet'}   check it: streamlic verify {dest}")
-    return "\n".join(lines)
+def _fields(progress: Progress, now: float) -> dict[str, Any]:
+    seconds = max(now - progress.started, 0.001)
+    names = ("account", "accounts", "accounts_done", "accounts_failed", "rows", "resumed_rows",
+             "rescued", "pages", "pages_under_way", "bytes_received", "bytes_in_all", "parts",
+             "retries")  # fmt: skip
+    return {
+        **{name: getattr(progress, name) for name in names},
+        "seconds": round(seconds, 3),
+        "bytes_per_second": round(progress.bytes_received / seconds),
+        "memory_bytes": resident_bytes(),
+        "waits": [_wait_fields(wait, now) for wait in progress.waits()],
+        "slowest": [
+            {"account": one.account, "pages": one.pages, "seconds": round(one.seconds, 3)}
+            for one in progress.slowest()
+        ],
+    }
+
+
+def _wait_fields(wait: Wait, now: float) -> dict[str, Any]:
+    return {
+        "reason": wait.cause.reason.value,
+        "detail": wait.cause.detail,
+        "seconds": round(wait.seconds(now), 3),
+        "accounts": wait.accounts,
+        "account": wait.account,
+    }

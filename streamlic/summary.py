@@ -11,6 +11,7 @@ from streamlic.client import Retry
 from streamlic.commits import Run
 from streamlic.errors import StreamlicError
 from streamlic.pacing import may_pass
+from streamlic.waits import Wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,11 +147,18 @@ class Progress:
     accounts_failed: int = 0
     slowest: Callable[[], list[UnderWay]] = list
     """Tells the accounts that are under way longest."""
+    waits: Callable[[], list[Wait]] = list
+    """Tells what requests wait for, one for each reason."""
+    pages_under_way: int = 0
+    """Pages that were asked for, or are read, and have not ended."""
     rows: int = 0
     pages: int = 0
     bytes_received: int = 0
+    bytes_in_all: int | None = None
+    """Of a body at hand whose size is known."""
     parts: int = 0
     rescued: int = 0
+    retries: int = 0
     retry: Retry | None = None
     resumed_rows: int = 0
     started: float = field(default_factory=time.monotonic)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -31,8 +33,24 @@ class VerifyReport:
         return not self.problems
 
 
-def verify_dataset(store: LocalStore) -> VerifyReport:
-    """Read the whole dataset and compare it with its commit log. Nothing is written."""
+OnBytes = Callable[[int], None]
+
+
+def promised_bytes(store: LocalStore) -> int:
+    """Return the size of all promised part files, as far as the commit log can be read."""
+    total = 0
+    for run_id in run_ids(store):
+        with suppress(IntegrityError, StoreError):
+            run = load_run(store, run_id)
+            total += sum(file.bytes for file in run.files) if run else 0
+    return total
+
+
+def verify_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> VerifyReport:
+    """Read the whole dataset and compare it with its commit log. Nothing is written.
+
+    ``on_bytes`` is told of each file that is done.
+    """
     report = VerifyReport()
     if not store.names(LOG_DIRECTORY):
         report.problems.append(f"{store.root} is no dataset of streamlic: it has no commit log")
@@ -47,7 +65,7 @@ def verify_dataset(store: LocalStore) -> VerifyReport:
         if run:
             report.runs += 1
             seen.update(file.name for file in run.files if run.is_published)
-            _verify_run(store, run, report)
+            _verify_run(store, run, report, on_bytes)
         elif is_removed(store, run_id):
             report.problems.append(f"run {run_id} is half removed: {_TIDY}")
     if not report.runs and not report.problems:
@@ -60,7 +78,9 @@ def verify_dataset(store: LocalStore) -> VerifyReport:
     return report
 
 
-def _verify_run(store: LocalStore, run: Run, report: VerifyReport) -> None:
+def _verify_run(
+    store: LocalStore, run: Run, report: VerifyReport, on_bytes: OnBytes | None
+) -> None:
     if not run.is_complete:
         report.notes.append(
             f"run {run.id} is unfinished, with {run.rows} rows: run the same export again"
@@ -80,6 +100,8 @@ def _verify_run(store: LocalStore, run: Run, report: VerifyReport) -> None:
         report.files += 1
         report.rows += file.rows
         report.bytes += file.bytes
+        if on_bytes:
+            on_bytes(file.bytes)
 
 
 def _problem_of(store: LocalStore, name: str, rows: int, size: int, sha256: str) -> str | None:

@@ -1,31 +1,33 @@
-"""What a person sees while a job runs, on a terminal and in a log."""
+"""What a log shows of a job while it runs, as text and as JSON."""
 
 from __future__ import annotations
 
 import io
+import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from streamlic import progress as module
 from streamlic.client import Retry
 from streamlic.errors import TransportError
+from streamlic.log_lines import Log
 from streamlic.progress import ProgressLines
 from streamlic.summary import Progress, UnderWay
+from streamlic.waits import Cause, Wait, WaitReason
 
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+NOW = 1_000_000.0
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LINE_SECONDS", 0)
-    monkeypatch.setattr(module, "_LOG_SECONDS", 0)
+    monkeypatch.setattr(module, "_EVERY_SECONDS", 0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: NOW))
 
 
 def of_many() -> Progress:
-    slow = [UnderWay("account-x", 45, 61.4), UnderWay("account-y", 2, 3.0)]
+    slow = [UnderWay("account-x", 45, 61.4), UnderWay("account-y", 1, 3.0)]
     return Progress(
         accounts=10_000,
         accounts_done=1234,
@@ -33,48 +35,99 @@ def of_many() -> Progress:
         rows=24_680,
         pages=1300,
         slowest=lambda: slow,
+        pages_under_way=7,
     )
 
 
-def test_many_accounts_have_plain_lines_in_a_log() -> None:
+def waiting(seconds: float, accounts: int = 1) -> Progress:
+    limit = Cause(WaitReason.ACCOUNT_LIMIT, "50 requests in 10 s")
+    wait = Wait(limit, NOW + seconds, accounts, "account-x")
+    return Progress(accounts=accounts, waits=lambda: [wait])
+
+
+def text_of(*states: Progress, is_verbose: bool = False) -> str:
     stream = io.StringIO()
-    lines = ProgressLines(stream=stream)
-    lines(of_many())
-    lines(of_many())
-    text = stream.getvalue()
+    lines = ProgressLines(Log(stream), is_verbose=is_verbose)
+    for state in states:
+        lines(state)
+    return stream.getvalue()
+
+
+def events_of(*states: Progress) -> list[dict[str, Any]]:
+    stream = io.StringIO()
+    lines = ProgressLines(Log(stream, is_json=True))
+    for state in states:
+        lines(state)
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_many_accounts_have_plain_lines() -> None:
+    text = text_of(of_many(), of_many())
     assert "\x1b" not in text
     assert "\r" not in text
     assert text.count("1,234 of 10,000 accounts done, 3 failed, ") == 2
-    assert "account-x 45 pages in 61 s; account-y 2 pages in 3 s" in text
+    assert "account-x 45 pages in 1 m 01 s; account-y 1 page in 3 s" in text
 
 
-def test_on_a_terminal_they_are_written_over() -> None:
-    stream = Terminal()
-    lines = ProgressLines(stream=stream)
-    for _ in range(3):
-        lines(of_many())
-    assert stream.getvalue().count("\x1b[2F\x1b[J") == 2
+def test_lines_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_EVERY_SECONDS", 1000)
+    assert text_of(*[of_many()] * 5) == ""
 
 
-def test_retries_of_many_accounts_are_told_only_when_asked_for() -> None:
-    retry = Retry(TransportError("cut"), 2, 0.5, "account-x")
-    for is_verbose in (False, True):
-        stream = io.StringIO()
-        state = of_many()
-        state.retry = retry
-        ProgressLines(stream=stream, is_verbose=is_verbose)(state)
-        assert ("attempt 2 of account account-x failed: cut" in stream.getvalue()) == is_verbose
-        assert state.retry is None
+@pytest.mark.parametrize("is_verbose", [False, True])
+def test_retries_of_many_accounts_are_told_only_when_asked_for(is_verbose: bool) -> None:
+    state = of_many()
+    state.retry = Retry(TransportError("cut"), 2, 0.5, "account-x")
+    text = text_of(state, is_verbose=is_verbose)
+    assert ("attempt 2 of account account-x failed: cut" in text) == is_verbose
+    assert state.retry is None
 
 
 def test_one_account_has_one_line_and_its_retries() -> None:
-    stream = Terminal()
-    lines = ProgressLines(stream=stream)
     state = Progress(account="account-x", rows=5, retry=Retry(TransportError("cut"), 1, 0.5))
-    lines(state)
-    lines(state)
-    told = stream.getvalue().splitlines()
+    told = text_of(state, state).splitlines()
     assert told[:2] == ["attempt 1 failed: cut", "trying again in 0.5 s"]
     assert len(told) == 4
     assert told[2].startswith("5 rows, 0 pages, ")
-    assert told[2].endswith(", account account-x")
+    assert told[2].endswith("; account account-x")
+
+
+def test_a_run_that_waits_says_so_once_and_in_each_line() -> None:
+    state = waiting(60)
+    says = "waiting 1 m 00 s: the account's rate limit, 50 requests in 10 s"
+    told = text_of(state, state).splitlines()
+    assert told.count(says) == 1, "the wait is the same one"
+    assert told[0] == says
+    assert all(says in line for line in told)
+
+
+def test_a_wait_of_some_accounts_is_no_wait_of_the_run() -> None:
+    state = waiting(60, accounts=2)
+    state.pages_under_way = 1
+    told = text_of(state).splitlines()
+    assert len(told) == 2
+    assert "; waiting 1 m 00 s, 2 accounts: the account's rate limit" in told[0]
+
+
+def test_a_short_wait_has_no_line_of_its_own() -> None:
+    assert [event["event"] for event in events_of(waiting(0.5))] == ["start", "progress"]
+
+
+def test_events_are_one_object_a_line() -> None:
+    failing = of_many()
+    failing.retry = Retry(TransportError("cut\nin two"), 2, 0.5, "account-x")
+    start, retry, progress = events_of(failing)
+    assert (start["event"], start["accounts"]) == ("start", 10_000)
+    assert retry["event"] == "retry"
+    assert (retry["kind"], retry["message"]) == ("TransportError", "cut\nin two")
+    assert (retry["attempt"], retry["wait_seconds"], retry["account"]) == (2, 0.5, "account-x")
+    assert progress["event"] == "progress"
+    assert (progress["rows"], progress["accounts_failed"]) == (24_680, 3)
+    assert [one["account"] for one in progress["slowest"]] == ["account-x", "account-y"]
+
+
+def test_a_wait_is_an_event() -> None:
+    _, wait, progress = events_of(waiting(60))
+    assert (wait["event"], wait["reason"]) == ("wait", "account_rate_limit")
+    assert wait["seconds"] == 60
+    assert progress["waits"][0]["reason"] == "account_rate_limit"

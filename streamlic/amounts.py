@@ -1,0 +1,34 @@
+"""How amounts are written for people: bytes, durations, counts. Pure."""
+
+from __future__ import annotations
+
+_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def bytes_text(size_bytes: float) -> str:
+    """Return a size in decimal units: ``118.4 MB``."""
+    for unit, name in _UNITS:
+        if size_bytes >= unit * 0.99995:  # What would be written as 1,000 of the unit below.
+            return f"{size_bytes / unit:,.1f} {name}"
+    return f"{size_bytes:,.0f} B"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in its two largest units: ``1 h 02 m``."""
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60:02} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02} m"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun: ``1 page``, ``2,000 pages``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def clipped(text: str, most: int) -> str:
+    """Return a text of at most so many characters, on one line."""
+    text = " ".join(text[: most * 4].split()) if len(text) > most else " ".join(text.split())
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,0 +1,71 @@
+"""Who watches a job on the command line: a live display, lines in a log, or nobody."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streamlic.log_lines import Log
+
+if TYPE_CHECKING:
+    from streamlic.summary import OnProgress
+
+_DUMB = ("", "dumb", "unknown")
+
+
+def log_of_command() -> Log:
+    """Return the log of the command that runs."""
+    return click.get_current_context().ensure_object(Log)
+
+
+def choose_format(context: click.Context, _: click.Parameter, value: str) -> str:
+    """Take --log-format, before anything could be told."""
+    context.ensure_object(Log).is_json = value == "json"
+    return value
+
+
+def is_live() -> bool:
+    """Whether standard error is a terminal on which something can be drawn over."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in _DUMB
+
+
+@contextmanager
+def watching(title: str, given: dict[str, Any]) -> Iterator[OnProgress | None]:
+    """Give what takes the states of a job."""
+    log = log_of_command()
+    if given["quiet"]:
+        yield None
+    elif is_live() and not log.is_json:
+        from streamlic.display import LiveDisplay
+
+        with LiveDisplay(title, given["memory_bytes"], is_verbose=given["verbose"]) as display:
+            yield display
+    else:
+        from streamlic.progress import ProgressLines
+
+        yield ProgressLines(log, is_verbose=given["verbose"])
+
+
+@contextmanager
+def reading(what: str, total_bytes: Callable[[], int]) -> Iterator[Callable[[int], None] | None]:
+    """Give what takes the bytes of a dataset that were read; on a terminal it shows them."""
+    if not is_live():
+        yield None
+        return
+    from streamlic.display import bytes_bar
+
+    with bytes_bar(what, total_bytes()) as take:
+        yield take
+
+
+def command_again() -> str:
+    """Return the command that goes on with what this one began."""
+    # --restart would discard it.
+    arguments = [text for text in sys.argv[1:] if text != "--restart"]
+    return shlex.join(["streamlic", *arguments])

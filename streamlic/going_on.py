@@ -1,0 +1,73 @@
+"""The command that goes on with an unfinished run, as far as the commit log knows it. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+_MOST_ACCOUNTS = 3
+_FLAGS = ("ignore_limit", "ignore_remote_data")
+_VALUES = ("product", "organization_id", "limit", "key_by")
+_DEFAULTS = {"response_format": "stream", "rows_at": "result"}
+
+
+def command_of(
+    dest: str, *, request: dict[str, Any], mode: str, accounts: Sequence[str | None]
+) -> str:
+    """Return the command that asks again for what a run was asked for.
+
+    What concerns the connection is not in the log, nor is what differs between accounts.
+    """
+    is_body = "source" in request
+    words = ["convert", str(request["source"]), dest] if is_body else ["export", dest]
+    words += _body_options(request, accounts) if is_body else _export_options(request, accounts)
+    if mode != "error":
+        words += ["--mode", mode]
+    return shlex.join(["streamlic", *words])
+
+
+def _body_options(request: dict[str, Any], accounts: Sequence[str | None]) -> Iterator[str]:
+    for account in filter(None, accounts):
+        yield from ("--account", account)
+    yield from _changed(request, "rows_at")
+    if request["is_lines"] is not None:
+        yield "--lines" if request["is_lines"] else "--no-lines"
+    if request["is_raw"]:
+        yield "--raw"
+
+
+def _export_options(request: dict[str, Any], accounts: Sequence[str | None]) -> Iterator[str]:
+    all_of = request.get("all_of")
+    if all_of is not None:
+        yield "--all-accounts"
+        for name, value in all_of.items():
+            if value is not None:
+                yield from (_option(name), value)
+    elif len(accounts) > _MOST_ACCOUNTS or "differing" in request:
+        yield from ("--accounts-file", "FILE")
+    else:
+        for account in filter(None, accounts):
+            yield from ("--account", account)
+    for name in _VALUES:
+        if request.get(name) is not None:
+            yield from (_option(name), str(request[name]))
+    for name in _FLAGS:
+        if request.get(name):
+            yield _option(name)
+    for field in request.get("exclude_fields", ()):
+        yield from ("--exclude-field", field)
+    for name in ("remote_query", "query"):
+        for key, value in request.get(name, ()):
+            yield from (_option(name), f"{key}={value}")
+    for name in _DEFAULTS:
+        yield from _changed(request, name)
+
+
+def _changed(request: dict[str, Any], name: str) -> list[str]:
+    value = request.get(name, _DEFAULTS[name])
+    return [] if value == _DEFAULTS[name] else [_option(name), value]
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

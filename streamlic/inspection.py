@@ -1,0 +1,215 @@
+"""What is in a dataset: its runs, its columns, what was rescued.
+
+Rules:
+1. Memory depends on no dataset's size: one column of one row group is read at a time, in batches,
+   and no more than a thousand different values are told apart.
+2. What a footer tells is not read: sizes, and nulls where there are statistics.
+3. A part file that is missing or unreadable is a problem to be told, and the others are read on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from streamlic.commits import Run, load_runs
+from streamlic.dataset import PartFile
+from streamlic.errors import UsageError
+from streamlic.going_on import command_of
+from streamlic.rescues import OTHERS, RescueCount, Rescues
+from streamlic.store import LocalStore
+
+_BATCH_ROWS = 16_384
+_MOST_VALUES = 1_000
+_LONGEST_VALUE = 200
+STATUS_COLUMN = "status"
+RESCUED_COLUMN = "_rescued"
+
+OnBytes = Callable[[int], None]
+
+
+@dataclass
+class ColumnFacts:
+    """A column over all part files. Sizes are bytes in Parquet, before and after compression."""
+
+    name: str
+    type: str
+    nulls: int = 0
+    compressed_bytes: int = 0
+    uncompressed_bytes: int = 0
+
+
+@dataclass
+class Inspection:
+    """What is in a dataset. Columns, values and rescues are those of the published part files."""
+
+    runs: list[dict[str, Any]]
+    rows: int = 0
+    files: int = 0
+    bytes: int = 0
+    columns: list[ColumnFacts] = field(default_factory=list)
+    statuses: dict[str | None, int] = field(default_factory=dict)
+    rescues: list[RescueCount] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def compressed_bytes(self) -> int:
+        """The columns' bytes as they are in the files."""
+        return sum(column.compressed_bytes for column in self.columns)
+
+    @property
+    def uncompressed_bytes(self) -> int:
+        """The columns' bytes before compression, as Parquet encodes them."""
+        return sum(column.uncompressed_bytes for column in self.columns)
+
+    def as_json(self, dest: str) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        return {
+            "dest": dest,
+            **asdict(self),
+            "compressed_bytes": self.compressed_bytes,
+            "uncompressed_bytes": self.uncompressed_bytes,
+            "statuses": [
+                {"status": value, "count": count} for value, count in self.statuses.items()
+            ],
+        }
+
+
+def published_bytes(store: LocalStore) -> int:
+    """Return the size of all that an inspection reads."""
+    return sum(file.bytes for file in _published(load_runs(store)))
+
+
+def inspect_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Inspection:
+    """Look through a dataset; ``on_bytes`` is told of the bytes that are done. Nothing is written.
+
+    Raises UsageError where there is none, IntegrityError where its commit log is not whole.
+    """
+    runs = load_runs(store)
+    if not runs:
+        raise UsageError(f"{store.root} is no dataset of streamlic: it has no run")
+    found = Inspection([_run_facts(run) for run in runs])
+    columns: dict[str, ColumnFacts] = {}
+    rescues = Rescues()
+    for file in _published(runs):
+        found.files += 1
+        found.rows += file.rows
+        found.bytes += file.bytes
+        try:
+            with pq.ParquetFile(store.path(file.name)) as opened:
+                for size in _look_through(opened, columns, found.statuses, rescues):
+                    if on_bytes:
+                        on_bytes(size)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            found.problems.append(f"{file.name} cannot be read: {_one_line(error)}")
+    found.columns = list(columns.values())
+    found.rescues = rescues.counts()
+    return found
+
+
+def _run_facts(run: Run) -> dict[str, Any]:
+    """Return what the commit log tells of a run."""
+    points = run.points.values()
+    return {
+        "run": run.id,
+        "complete": run.is_complete,
+        "published": run.is_published,
+        "mode": run.mode,
+        "started_at": run.started_at.isoformat(),
+        "rows": run.rows,
+        "parts": len(run.files),
+        "bytes": sum(file.bytes for file in run.files),
+        "rescued": sum(point.rescued for point in points),
+        "pages": sum(point.pages for point in points),
+        "partial_response": any(point.is_partial for point in points),
+        "accounts": len(run.accounts),
+        "accounts_done": sum(point.is_done for point in points),
+        "request": run.request,
+        "go_on": None
+        if run.is_complete
+        else command_of(
+            str(run.store.root), request=run.request, mode=run.mode, accounts=run.accounts
+        ),
+    }
+
+
+def _published(runs: list[Run]) -> Iterator[PartFile]:
+    return (file for run in runs if run.is_published for file in run.files)
+
+
+def _look_through(
+    file: pq.ParquetFile,
+    columns: dict[str, ColumnFacts],
+    statuses: dict[str | None, int],
+    rescues: Rescues,
+) -> Iterator[int]:
+    """Look at each column of each row group; yield the bytes of those that are done."""
+    for place, arrow in enumerate(file.schema_arrow):
+        facts = columns.setdefault(arrow.name, ColumnFacts(arrow.name, str(arrow.type)))
+        leaves = _leaves(file, place)
+        for number in range(file.num_row_groups):
+            chunks = [file.metadata.row_group(number).column(leaf) for leaf in leaves]
+            facts.compressed_bytes += sum(chunk.total_compressed_size for chunk in chunks)
+            facts.uncompressed_bytes += sum(chunk.total_uncompressed_size for chunk in chunks)
+            nulls = None if pa.types.is_nested(arrow.type) else _nulls(chunks[0])
+            is_looked_at = arrow.name in (STATUS_COLUMN, RESCUED_COLUMN)
+            if nulls is not None and (not is_looked_at or nulls == chunks[0].num_values):
+                facts.nulls += nulls
+                if arrow.name == STATUS_COLUMN:
+                    _count(statuses, None, nulls)
+            else:
+                for values in _batches(file, number, chunks[0].path_in_schema):
+                    facts.nulls += values.null_count
+                    _look_at(arrow.name, values, statuses, rescues)
+            yield sum(chunk.total_compressed_size for chunk in chunks)
+
+
+def _look_at(
+    name: str, values: pa.Array, statuses: dict[str | None, int], rescues: Rescues
+) -> None:
+    if name == STATUS_COLUMN:
+        for entry in pc.value_counts(values).to_pylist():
+            _count(statuses, entry["values"], entry["counts"])
+    elif name == RESCUED_COLUMN:
+        for entry in pc.value_counts(values.drop_null()).to_pylist():
+            rescues.take(entry["values"], entry["counts"])
+
+
+def _leaves(file: pq.ParquetFile, place: int) -> list[int]:
+    """Return the places of a column's leaves among those of the file."""
+    name = file.schema_arrow.field(place).name
+    paths = (file.schema.column(leaf).path for leaf in range(len(file.schema)))
+    return [leaf for leaf, path in enumerate(paths) if path.split(".")[0] == name]
+
+
+def _nulls(chunk: Any) -> int | None:
+    statistics = chunk.statistics
+    if statistics is None or not statistics.has_null_count:
+        return None
+    nulls: int = statistics.null_count
+    return nulls
+
+
+def _batches(file: pq.ParquetFile, row_group: int, leaf: str) -> Iterator[pa.Array]:
+    """Yield a column's values, of a nested one with one leaf only: it tells which are null."""
+    batches = file.iter_batches(
+        batch_size=_BATCH_ROWS, row_groups=[row_group], columns=[leaf], use_threads=False
+    )
+    return (batch.column(0) for batch in batches)
+
+
+def _count(counts: dict[str | None, int], value: str | None, count: int) -> None:
+    if value is not None and len(value) > _LONGEST_VALUE:
+        value = value[:_LONGEST_VALUE] + "..."
+    if value not in counts and len(counts) >= _MOST_VALUES:
+        value = OTHERS
+    counts[value] = counts.get(value, 0) + count
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

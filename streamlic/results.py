@@ -1,0 +1,183 @@
+"""What commands print at their end, for people: no line is wider than 80 columns.
+
+But for paths, commands and what else must be copied whole.
+"""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from streamlic.amounts import bytes_text, clipped, counted
+from streamlic.inspection import ColumnFacts, Inspection
+from streamlic.summary import AccountSummary, Summary
+from streamlic.verify import VerifyReport
+
+_WIDTH = 80
+_SHOWN_FAILURES = 10
+_SHOWN_RUNS = 20
+_SHOWN_VALUES = 20
+_MESSAGE = 220
+
+
+def summary_text(summary: Summary, dest: str, go_on: str | None = None) -> str:
+    """Say in a few lines what a job came to, and what to do next.
+
+    ``go_on`` is the command that goes on with what is unfinished.
+    """
+    resumed = ", gone on with after an interruption" if summary.resumed else ""
+    speed = summary.bytes_received / max(summary.seconds, 0.001) / 1e6
+    lines = [
+        f"run {summary.run}: {'complete' if summary.complete else 'unfinished'}{resumed}",
+        (
+            f"{summary.rows:,} rows of {counted(len(summary.accounts), 'account')} from "
+            f"{counted(summary.pages, 'page')} in {counted(summary.parts, 'part file')}"
+        ),
+        (
+            f"{bytes_text(summary.bytes_received)} received, {bytes_text(summary.bytes_written)} "
+            f"written in {summary.seconds:,.1f} s ({speed:,.1f} MB/s)"
+        ),
+        f"{counted(summary.retries, 'retry', 'retries')}, engine {summary.engine}",
+    ]
+    if summary.rescued:
+        fit = "value did not fit its column and is" if summary.rescued == 1 else (
+            "values did not fit their columns and are")  # fmt: skip
+        lines.append(f"{summary.rescued:,} {fit} kept in _rescued")
+    if summary.partial_response:
+        lines.append("the API said that its answer was partial: some licenses may be missing")
+    failed = [one for one in summary.accounts if one.error]
+    for one in failed[:_SHOWN_FAILURES]:
+        lines += _wrapped(_failure(one))
+    if len(failed) > _SHOWN_FAILURES:
+        lines.append(f"and {len(failed) - _SHOWN_FAILURES:,} more failed: --json lists them all")
+    return "\n".join([*lines, "", *_next_steps(dest, None if summary.complete else go_on)])
+
+
+def _failure(one: AccountSummary) -> str:
+    retryable = one.error is not None and one.error.retryable
+    retry = "a retry may help" if retryable else "no retry can help"
+    message = clipped(one.error.message, _MESSAGE) if one.error else ""
+    return f"failed: {one.account} ({retry}): {message}"
+
+
+def _next_steps(dest: str, go_on: str | None) -> Iterator[str]:
+    if go_on:
+        yield f"go on:   {go_on}"
+    quoted = shlex.quote(dest)
+    yield f"verify:  streamlic verify {quoted}"
+    yield f"look:    streamlic inspect {quoted}"
+    yield f"read:    {duckdb_command(dest)}"
+
+
+def duckdb_command(dest: str) -> str:
+    """Return the line that reads a dataset with DuckDB."""
+    files = str(Path(dest) / "*.parquet").replace("'", "''")
+    query = f"from '{files}' limit 10"
+    is_plain = not any(character in query for character in '"$`\\!')
+    return f'duckdb -c "{query}"' if is_plain else f"duckdb -c {shlex.quote(query)}"
+
+
+def verify_text(report: VerifyReport, dest: str) -> str:
+    """Say what was verified, and in the last line the verdict."""
+    lines = [f"note: {note}" for note in report.notes]
+    lines += [f"problem: {problem}" for problem in report.problems]
+    lines.append(
+        f"{counted(report.runs, 'run')}, {counted(report.files, 'part file')}, "
+        f"{report.rows:,} rows, {bytes_text(report.bytes)}"
+    )
+    verdict = "sound: every file, byte and row is as committed"
+    if not report.is_sound:
+        verdict = f"NOT SOUND: {counted(len(report.problems), 'problem')} in {dest}"
+    return "\n".join([*lines, verdict])
+
+
+def inspection_text(found: Inspection, dest: str) -> str:
+    """Show what is in a dataset."""
+    files = f"{counted(found.files, 'part file')}, {bytes_text(found.bytes)}"
+    lines = [f"{dest}: {found.rows:,} rows, {files}"]
+    lines += [f"problem: {problem}" for problem in found.problems]
+    if found.problems:
+        lines.append(f"check it: streamlic verify {shlex.quote(dest)}")
+    left_out = len(found.runs) - _SHOWN_RUNS
+    if left_out > 0:
+        lines += ["", f"{counted(left_out, 'earlier run')} not shown: --json has them all"]
+    for run in found.runs[-_SHOWN_RUNS:]:
+        lines += ["", *_run_lines(run)]
+    if found.rows:
+        lines += ["", *_column_lines(found)]
+    if found.statuses:
+        lines += ["", "status", *_status_lines(found)]
+    if found.rescues:
+        lines += ["", "rescued, by JSON pointer (* is any index), each with an example"]
+        for one in found.rescues[:_SHOWN_VALUES]:
+            start = f"{one.count:>13,}  {clipped(one.pointer, 40):<24}  "
+            lines.append(start + clipped(one.example, max(_WIDTH - len(start), 12)))
+        lines += _more(found.rescues, "pointers")
+    return "\n".join(lines)
+
+
+def _run_lines(run: dict[str, Any]) -> Iterator[str]:
+    left = run["accounts"] - run["accounts_done"]
+    state = "complete" if run["complete"] else "unfinished"
+    if run["complete"] and left:
+        state += f", without {counted(left, 'account')}"
+    if not run["published"]:
+        state += ", no reader sees it yet"
+    yield f"run {run['run']}: {state}"
+    yield (
+        f"  begun {run['started_at'].replace('T', ' ').replace('+00:00', ' UTC')}, "
+        f"{run['accounts_done']:,} of {counted(run['accounts'], 'account')} done"
+    )
+    yield (
+        f"  {run['rows']:,} rows from {counted(run['pages'], 'page')} in "
+        f"{counted(run['parts'], 'part file')}, {bytes_text(run['bytes'])}, "
+        f"{run['rescued']:,} rescued" + (", partial" if run["partial_response"] else "")
+    )
+    if not run["complete"]:
+        yield "  to go on, with the options of the connection that it had (--base-url):"
+        yield f"  {run['go_on']}"
+
+
+def _column_lines(found: Inspection) -> Iterator[str]:
+    ratio = _ratio(found.uncompressed_bytes, found.compressed_bytes)
+    yield (
+        f"columns: {bytes_text(found.uncompressed_bytes)} encoded, "
+        f"{bytes_text(found.compressed_bytes)} compressed, {ratio} to 1"
+    )
+    yield f"  {'':24}{'nulls':>13}{'compressed':>13}{'share':>9}{'ratio':>9}"
+    for column in sorted(found.columns, key=lambda one: -one.compressed_bytes):
+        yield _column_line(column, found.compressed_bytes)
+
+
+def _column_line(column: ColumnFacts, all_bytes: int) -> str:
+    share = column.compressed_bytes / max(all_bytes, 1)
+    ratio = _ratio(column.uncompressed_bytes, column.compressed_bytes)
+    return (
+        f"  {clipped(column.name, 24):24}{column.nulls:>13,}"
+        f"{bytes_text(column.compressed_bytes):>13}{share:>9.1%}{ratio:>9}"
+    )
+
+
+def _ratio(uncompressed: int, compressed: int) -> str:
+    return f"{uncompressed / max(compressed, 1):,.1f}"
+
+
+def _status_lines(found: Inspection) -> list[str]:
+    ordered = sorted(found.statuses.items(), key=lambda one: -one[1])
+    lines = [
+        f"{count:>13,}  {'null' if value is None else clipped(value, _WIDTH - 16)}"
+        for value, count in ordered[:_SHOWN_VALUES]
+    ]
+    return lines + _more(ordered, "values")
+
+
+def _more(values: list[Any], what: str) -> list[str]:
+    more = len(values) - _SHOWN_VALUES
+    return [f"{'':13}  and {more:,} more {what}: --json has them"] if more > 0 else []
+
+
+def _wrapped(text: str) -> Iterable[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)

@@ -1,0 +1,69 @@
+"""What requests wait for before they may go, for who watches. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from streamlic.amounts import counted, duration_text
+
+
+class WaitReason(StrEnum):
+    """Whose word it is that a request waits for."""
+
+    TOKEN_LIMIT = "token_rate_limit"  # noqa: S105  (a reason's name)
+    """Our own count of what the token may ask."""
+    ACCOUNT_LIMIT = "account_rate_limit"
+    """Our own count of what the account may be asked."""
+    SERVER_LIMIT = "server_rate_limit"
+    """An answer, perhaps to another request, said that the limit is used up."""
+    RETRY_AFTER = "retry_after"
+    """A request failed, and its answer said when to ask again."""
+    BACKOFF = "backoff"
+    """A request failed, and we let some time pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a request waits; ``detail`` is the rate, or the error."""
+
+    reason: WaitReason
+    detail: str = ""
+
+    @property
+    def text(self) -> str:
+        """Say it."""
+        match self.reason:
+            case WaitReason.TOKEN_LIMIT:
+                return f"the token's rate limit, {self.detail}"
+            case WaitReason.ACCOUNT_LIMIT:
+                return f"the account's rate limit, {self.detail}"
+            case WaitReason.SERVER_LIMIT:
+                return "the API said that its rate limit is used up"
+            case WaitReason.RETRY_AFTER:
+                return f"the API asked for it (Retry-After): {self.detail}"
+            case WaitReason.BACKOFF:
+                return f"then another attempt: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Requests that wait for one reason: until when the first does (monotonic), and how many.
+
+    ``account`` is that of the first.
+    """
+
+    cause: Cause
+    until: float
+    accounts: int
+    account: str | None = None
+
+    def seconds(self, now: float) -> float:
+        """Return how long it is yet."""
+        return max(self.until - now, 0.0)
+
+    def text(self, now: float, *, accounts: int) -> str:
+        """Say it, in a run of so many accounts."""
+        left = duration_text(self.seconds(now) + 0.999)  # Not 0 s while it waits.
+        whose = f", {counted(self.accounts, 'account')}" if accounts > 1 else ""
+        return f"waiting {left}{whose}: {self.cause.text}"

@@ -1,0 +1,107 @@
+"""Standard error for machines: one JSON object a line, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
+from tests.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, Ended, asked, run_cli, start_cli
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def events(err: str) -> list[dict[str, Any]]:
+    """Return what each line of standard error says; all of them have to be events."""
+    told: list[dict[str, Any]] = [json.loads(line) for line in err.splitlines()]
+    assert all(_TIME.fullmatch(one["time"]) for one in told)
+    return told
+
+
+async def exported(dest: Path, *more: str, fault: str | None = None) -> Ended:
+    faults = (parse_fault(fault),) if fault else ()
+    config = EmulatorConfig(records=30, page_size=10)
+    async with running_emulator(config, faults=faults) as emulator:
+        return await run_cli(
+            "export", str(dest), "--base-url", emulator.url, "--rate-limit", "none",
+            "--account", ACCOUNT, "--log-format", "json", *more,
+        )  # fmt: skip
+
+
+async def test_a_run_is_told_from_its_start_to_its_summary(tmp_path: Path) -> None:
+    ended = await exported(tmp_path, "--verbose", fault="status=503@2")
+    told = events(ended.err)
+    assert [one["event"] for one in told] == [
+        "start", "progress", "retry", "progress", "progress", "summary",
+    ]  # fmt: skip
+    assert [one["rows"] for one in told if one["event"] == "progress"] == [10, 20, 30]
+    [retry] = [one for one in told if one["event"] == "retry"]
+    assert (retry["account"], retry["attempt"], retry["kind"]) == (ACCOUNT, 1, "ApiError")
+    summary = told[-1]
+    assert (summary["rows"], summary["accounts"], summary["accounts_failed"]) == (30, 1, [])
+    assert summary["complete"] is True
+    assert ended.out.startswith("run "), "results still go to standard output"
+
+
+async def test_an_error_says_what_it_is_and_how_to_go_on(tmp_path: Path) -> None:
+    ended = await exported(tmp_path, fault="status=404@2")
+    [start, error] = events(ended.err)
+    assert (start["event"], error["event"]) == ("start", "error")
+    assert (error["kind"], error["exit_code"], ended.code) == ("ApiError", 1, 1)
+    assert error["message"].startswith("HTTP 404")
+    assert error["go_on"].startswith(f"streamlic export {tmp_path} --base-url ")
+
+
+async def test_quiet_leaves_errors_alone(tmp_path: Path) -> None:
+    assert (await exported(tmp_path / "right", "--quiet")).err == ""
+    ended = await exported(tmp_path / "wrong", "--quiet", fault="status=404@2")
+    assert [one["event"] for one in events(ended.err)] == ["error"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--mode", "no-mode"], ["--limit", "0"]], ids=["refused by Click", "refused by us"]
+)
+async def test_wrong_use_is_an_event_too(tmp_path: Path, wrong: list[str]) -> None:
+    ended = await exported(tmp_path, *wrong)
+    [error] = events(ended.err)
+    assert (error["event"], error["kind"], error["exit_code"]) == ("error", "UsageError", 2)
+    assert "go_on" not in error
+    assert ended.code == 2
+
+
+async def test_warnings_are_events(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o644)
+    told = events((await exported(tmp_path / "dest", "--token-file", str(token))).err)
+    assert told[0]["event"] == "warning"
+    assert "others can read the token file" in told[0]["message"]
+
+
+async def test_failed_accounts_are_in_the_summary_with_their_errors(tmp_path: Path) -> None:
+    fault = "status=404@1"
+    told = events((await exported(tmp_path, "--account", OTHER_ACCOUNT, fault=fault)).err)
+    [summary] = [one for one in told if one["event"] == "summary"]
+    assert summary["accounts"] == 2
+    [failed] = summary["accounts_failed"]
+    assert failed["error"]["kind"] == "ApiError"
+    assert told[-1]["kind"] == "AccountsFailed"
+
+
+async def test_an_interruption_is_an_event_and_says_how_to_go_on(tmp_path: Path) -> None:
+    config = EmulatorConfig(records=1000, page_size=10, latency_ms=20)
+    async with running_emulator(config) as emulator:
+        args = ["export", str(tmp_path), "--base-url", emulator.url, "--account", ACCOUNT,
+                "--restart", "--log-format", "json"]  # fmt: skip
+        process = await start_cli(*args)
+        await asked(emulator, 3)
+        process.send_signal(signal.SIGTERM)
+        _, err = await process.communicate()
+    error = events(err.decode())[-1]
+    assert (error["event"], error["kind"], error["exit_code"]) == ("error", "Interrupted", 143)
+    assert "--restart" not in error["go_on"], "it would throw away what is kept"

@@ -1,0 +1,161 @@
+"""What commands print at their end fits a screen, and says what to do next."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from streamlic.amounts import bytes_text, clipped, counted, duration_text
+from streamlic.cli_watch import command_again
+from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
+from streamlic.going_on import command_of
+from streamlic.results import duckdb_command, summary_text, verify_text
+from streamlic.summary import AccountError, AccountSummary, Summary
+from streamlic.verify import VerifyReport
+from tests.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
+
+SUMMARY = Summary(
+    run="20261123T235821Z-97d7a5f7",
+    complete=True,
+    resumed=True,
+    rows=123_456_789_012,
+    rescued=99_999_999,
+    pages=12_345_678,
+    parts=54_321,
+    bytes_received=9_876_543_210_987,
+    bytes_written=987_654_321_098,
+    seconds=123_456.7,
+    engine="reference",
+    partial_response=True,
+    retries=123_456,
+    accounts=[],
+)
+GO_ON = "streamlic export licenses --account " + ACCOUNT
+
+
+def failing(number: int) -> AccountSummary:
+    error = AccountError(kind="ApiError", message="word " * 200, retryable=number % 2 == 0)
+    return AccountSummary(account=f"{number:036}", rows=0, rescued=0, pages=0,
+                          partial_response=False, complete=False, error=error)  # fmt: skip
+
+
+def test_a_summary_fits_a_screen() -> None:
+    text = summary_text(SUMMARY, "licenses")
+    assert max(map(len, text.splitlines())) <= 80
+    for figure in ("123,456,789,012 rows", "54,321 part files", "9.9 TB received", "80.0 MB/s",
+                   "123,456 retries", "engine reference", "99,999,999 values"):  # fmt: skip
+        assert figure in text, figure
+
+
+def test_failed_accounts_fit_a_screen_too() -> None:
+    failed = replace(SUMMARY, complete=False, accounts=[failing(one) for one in range(25)])
+    lines = summary_text(failed, "licenses", GO_ON).splitlines()
+    assert max(len(line) for line in lines if GO_ON not in line) <= 80
+    assert len(lines) < 60
+    assert "and 15 more failed: --json lists them all" in lines
+
+
+def test_what_comes_next_is_told() -> None:
+    complete = summary_text(SUMMARY, "li censes", GO_ON)
+    assert "go on:" not in complete
+    assert "verify:  streamlic verify 'li censes'" in complete
+    assert "read:    duckdb -c \"from 'li censes/*.parquet' limit 10\"" in complete
+    unfinished = summary_text(replace(SUMMARY, complete=False), "licenses", GO_ON)
+    assert f"go on:   {GO_ON}" in unfinished.splitlines()
+
+
+@pytest.mark.parametrize("name", ["licenses", "it's mine", 'a "b" $HOME `c` !'])
+async def test_the_line_for_duckdb_reads_the_dataset(tmp_path: Path, name: str) -> None:
+    dest = tmp_path / name
+    assert (await run_cli("convert", "-", str(dest), "--quiet", stdin=b'{"result":[{}]}')).code == 0
+    program, option, query = shlex.split(duckdb_command(str(dest)))
+    assert (program, option) == ("duckdb", "-c")
+    assert len(duckdb.sql(query).fetchall()) == 1
+
+
+def test_the_command_again_restarts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["__main__.py", "export", "a b", "--restart", "--limit", "5"])
+    assert command_again() == "streamlic export 'a b' --limit 5"
+
+
+async def test_the_summary_of_failed_accounts_has_the_command_that_goes_on(tmp_path: Path) -> None:
+    fault = parse_fault("status=404@1")
+    async with running_emulator(EmulatorConfig(records=5), faults=(fault,)) as emulator:
+        args = ["export", str(tmp_path), "--base-url", emulator.url, "--rate-limit", "none",
+                "--account", ACCOUNT, "--account", OTHER_ACCOUNT]  # fmt: skip
+        ended = await run_cli(*args)
+        [go_on] = [line for line in ended.out.splitlines() if line.startswith("go on:")]
+        program, *again = shlex.split(go_on.removeprefix("go on:"))
+        assert (program, again) == ("streamlic", args)
+        assert (await run_cli(*again)).code == 0
+
+
+REQUEST: dict[str, Any] = {"response_format": "stream", "rows_at": "result"}
+
+
+@pytest.mark.parametrize(
+    ("request_of_run", "mode", "accounts", "expected"),
+    [
+        (REQUEST, "error", ["a", "b"], "export d --account a --account b"),
+        (REQUEST, "overwrite", ["a"], "export d --account a --mode overwrite"),
+        (REQUEST, "error", list("abcd"), "export d --accounts-file FILE"),
+        ({**REQUEST, "differing": {}}, "error", ["a"], "export d --accounts-file FILE"),
+        (
+            {**REQUEST, "all_of": {"integration": "github", "tenant": None}}, "error", ["a"],
+            "export d --all-accounts --integration github",
+        ),
+        (
+            {**REQUEST, "response_format": "raw", "rows_at": "value"}, "error", ["a"],
+            "export d --account a --response-format raw --rows-at value",
+        ),
+        (
+            {"source": "b.json", "rows_at": "value", "is_lines": False, "is_raw": True}, "append",
+            ["a"], "convert b.json d --account a --rows-at value --no-lines --raw --mode append",
+        ),
+    ],
+)  # fmt: skip
+def test_the_log_knows_the_command_that_goes_on(
+    request_of_run: dict[str, Any], mode: str, accounts: list[str], expected: str
+) -> None:
+    command = command_of("d", request=request_of_run, mode=mode, accounts=accounts)
+    assert command == f"streamlic {expected}"
+
+
+def test_the_last_line_of_verify_is_the_verdict() -> None:
+    sound = VerifyReport(runs=1, files=2, rows=3, bytes=4_000, notes=["n"])
+    assert verify_text(sound, "d").splitlines() == [
+        "note: n", "1 run, 2 part files, 3 rows, 4.0 kB",
+        "sound: every file, byte and row is as committed",
+    ]  # fmt: skip
+    damaged = replace(sound, problems=["p", "q"])
+    assert verify_text(damaged, "d").splitlines()[-1] == "NOT SOUND: 2 problems in d"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (999_949, "999.9 kB"), (999_960, "1.0 MB"),
+     (1_500_000_000, "1.5 GB"), (9e15, "9,000.0 TB")],
+)  # fmt: skip
+def test_sizes(size: float, text: str) -> None:
+    assert bytes_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (59.9, "59 s"), (60, "1 m 00 s"), (3_599, "59 m 59 s"), (3_720, "1 h 02 m")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_counts_and_clipped_texts() -> None:
+    assert (counted(1, "page"), counted(2_000, "page")) == ("1 page", "2,000 pages")
+    assert counted(0, "retry", "retries") == "0 retries"
+    assert clipped("a\n b", 10) == "a b"
+    assert clipped("x" * 50, 10) == "x" * 7 + "..."
