@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # What the compiled engine is made from: a change of it installs streamlic again.
 ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx streamlic/decoder/core/*)
 
-.PHONY: demo test test-slow lint bench bench-compare fuzz parity sanitize soak clean
+.PHONY: demo test test-slow lint bench bench-compare fuzz parity sanitize soak docs clean
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,10 @@ $(VENV)/.dev: $(VENV)/.run
 
 $(VENV)/.bench: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
 
 $(VENV)/.fuzz: $(VENV)/.dev
@@ -80,6 +84,9 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs  ## the site, into build/site; its reference is generated from the code
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 bench: $(VENV)/.bench  ## everything measured, side by side, with tables and pictures (ARGS=--quick)
 	$(BIN)/python -m benchmarks all $(ARGS)

@@ -1,0 +1,204 @@
+"""What the reference says of the code, taken from the code while the site is built.
+
+A page holds ``<!-- generated: NAME -->``, alone on its line, where one of these goes. Of the README
+it takes whole sections, so that no table stands twice.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+from click.testing import CliRunner
+
+import streamlic
+from streamlic import errors
+from streamlic.cli import cli
+from streamlic.emulator import FAULTS
+from streamlic.job_options import JobOptions
+from streamlic.schema import SCALARS
+
+_README = Path(__file__).parent.parent / "README.md"
+_ACCOUNTS = 10_000  # More than any memory has room for at once.
+_MIB = 1 << 20
+_NUMBER = re.compile(r"(INTEGER|FLOAT)( RANGE)?")
+_PLACE = re.compile(r"^<!-- generated: ([\w ]+) -->$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put what is generated in its places. MkDocs calls this for every page."""
+    return _PLACE.sub(lambda place: generated(place[1]), markdown)
+
+
+def generated(name: str) -> str:
+    """Return what goes where ``name`` stands."""
+    kind, _, argument = name.partition(" ")
+    if kind == "readme":
+        return readme_section(argument)
+    return {
+        "commands": commands,
+        "environment": environment,
+        "errors": error_codes,
+        "faults": faults,
+        "memory": memory,
+        "names": public_names,
+        "schema": schema,
+        "values": values,
+    }[kind]()
+
+
+def readme_section(title: str) -> str:
+    """Return what the README says under a heading, up to the next one."""
+    found = re.search(
+        rf"^#+ {title}\n+(.*?)\n*(?=^#|\Z)", _README.read_text(), re.MULTILINE | re.DOTALL
+    )
+    if found is None:
+        raise LookupError(f"the README has no section {title!r}")
+    return found[1]
+
+
+def commands() -> str:
+    """Return every command with its usage, its help and its options."""
+    return "\n\n".join(_command(name, command) for name, command in sorted(cli.commands.items()))
+
+
+def environment() -> str:
+    """Return the environment's variables that options take their values from."""
+    named: dict[str, list[str]] = {}
+    for option in (one for command in _all_commands(cli) for one in command.params):
+        for variable in _variables(option):
+            spelled = f"`{option.opts[0]}`"
+            if spelled not in named.setdefault(variable, []):
+                named[variable].append(spelled)
+    rows = [(f"`{name}`", ", ".join(options)) for name, options in sorted(named.items())]
+    return _table(("variable", "stands for"), [*rows, ("`TRUTO_API_TOKEN`", "the API token")])
+
+
+def error_codes() -> str:
+    """Return the errors that end a command, by the exit code that they lead to."""
+    found = [
+        one
+        for one in vars(errors).values()
+        if inspect.isclass(one) and issubclass(one, errors.StreamlicError)
+    ]
+    rows = [(str(one.exit_code), f"`{one.__name__}`", _about(one, whole=False)) for one in found]
+    return _table(("code", "error", "what it is"), sorted(rows, key=lambda row: row[0]))
+
+
+def faults() -> str:
+    """Return what the emulator can be told to do wrong."""
+    rows = [
+        (f"`{name}={one.value}`" if one.value else f"`{name}`", one.about)
+        for name, one in FAULTS.items()
+    ]
+    return _table(("fault", "what goes wrong"), rows)
+
+
+def memory() -> str:
+    """Return what the parts of a job take of ``--memory``."""
+    sizes = [128, 256, 512, 1024]
+    each = [JobOptions(memory_bytes=size * _MIB) for size in sizes]
+    shares = {
+        "row group, gathered to be encoded": [one.write_options.row_group_bytes for one in each],
+        "page that waits to be whole": [one.write_options.hold_bytes for one in each],
+        "record batches that wait to be encoded": [one.batch_queue_bytes for one in each],
+        "chunks that wait to be decoded": [one.chunk_queue_bytes for one in each],
+    }
+    rows = [(what, *(_mib(size) for size in of)) for what, of in shares.items()]
+    rows += [
+        ("pages under way", *(str(one.pages_at_once(_ACCOUNTS)) for one in each)),
+        ("of them large", *(str(one.large_pages_at_once(_ACCOUNTS)) for one in each)),
+    ]
+    return _table(("of `--memory`", *(f"{size} MiB" for size in sizes)), rows)
+
+
+def public_names() -> str:
+    """Return the directives by which mkdocstrings documents every public name."""
+    kinds: dict[str, list[str]] = {"Functions": [], "Classes": [], "Errors": [], "Constants": []}
+    for name in streamlic.__all__:
+        value = getattr(streamlic, name)
+        if name.startswith("_") or isinstance(value, ModuleType):
+            continue
+        if not inspect.isclass(value):
+            kind = "Functions" if inspect.isroutine(value) else "Constants"
+        else:
+            kind = "Errors" if issubclass(value, Exception) else "Classes"
+        kinds[kind].append(name)
+    return "\n\n".join(
+        f"## {kind}\n\n" + "\n\n".join(f"::: streamlic.{name}" for name in names)
+        for kind, names in kinds.items()
+        if names
+    )
+
+
+def schema() -> str:
+    """Return what ``streamlic schema`` prints."""
+    return f"```text\n{CliRunner().invoke(cli, ['schema']).output}```"
+
+
+def values() -> str:
+    """Return by which rule a JSON value becomes a column's value, by the column's type."""
+    return _table(
+        ("column", "takes"), [(f"`{kind}`", _about(rule)) for kind, rule in SCALARS.items()]
+    )
+
+
+def _all_commands(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            yield from _all_commands(inner)
+
+
+def _command(name: str, command: click.Command) -> str:
+    ctx = click.Context(command, info_name=f"streamlic {name}")
+    rows = [_option(one, ctx) for one in command.params if isinstance(one, click.Option)]
+    parts = [
+        f"## streamlic {name}",
+        f"```text\n{' '.join([ctx.command_path, *command.collect_usage_pieces(ctx)])}\n```",
+        inspect.cleandoc(command.help or ""),
+        _table(("option", "meaning", "default"), rows) if rows else "",
+        inspect.cleandoc(command.epilog or ""),
+    ]
+    if isinstance(command, click.Group):
+        parts += [_command(f"{name} {one}", inner) for one, inner in command.commands.items()]
+    return "\n\n".join(filter(None, parts))
+
+
+def _option(option: click.Option, ctx: click.Context) -> tuple[str, str, str]:
+    spelled = ", ".join(f"`{one}`" for one in (*option.opts, *option.secondary_opts))
+    if not option.is_flag:
+        metavar = option.make_metavar(ctx).strip("[]")
+        spelled = f"{spelled[:-1]} {_NUMBER.sub('N', metavar)}`"
+    default = option.to_info_dict()["default"] if option.show_default else None
+    return (
+        spelled.replace("|", "\\|"),
+        (option.help or "").replace("|", "\\|"),
+        "" if default is None else f"`{default}`",
+    )
+
+
+def _variables(option: click.Parameter) -> Iterator[str]:
+    given = option.envvar
+    yield from [given] if isinstance(given, str) else given or ()
+
+
+def _mib(size: int) -> str:
+    return f"{size / _MIB:.3g} MiB"
+
+
+def _about(documented: Any, *, whole: bool = True) -> str:
+    """Return a docstring, or its first paragraph, on one line that a table can hold."""
+    doc = inspect.getdoc(documented) or ""
+    text = " ".join((doc if whole else doc.partition("\n\n")[0]).split())
+    return re.sub(r"``(.*?)``", r"`\1`", text).replace("|", "\\|")
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

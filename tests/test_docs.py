@@ -1,0 +1,224 @@
+"""The pages of docs/ hold: their examples run, and what cannot run here is looked at closely."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from streamlic import errors
+from streamlic.cli import cli
+from streamlic.cli_options import Size
+from streamlic.demo import DEMO_TOKEN, emulator_process
+from tests.examples import ROOT, RUN, Block, blocks_of, check_command, commands_in, run_page
+
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+RUNNING = [page for page in PAGES if any(b.language in RUN for b in blocks_of(page.read_text()))]
+MANIFESTS = sorted((ROOT / "deploy").rglob("*.yaml"))
+LOOKED_AT = {"console", "py", "text", "yaml"}
+RETRYABLE = {1}
+INTERRUPTED = {130, 143}
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with emulator_process(2000) as url:
+        yield url
+
+
+@pytest.mark.parametrize("page", RUNNING, ids=named)
+def test_the_examples_run_and_say_what_is_shown(page: Path, url: str, tmp_path: Path) -> None:
+    run_page(page.read_text(), tmp_path, TRUTO_API_BASE_URL=url, TRUTO_API_TOKEN=DEMO_TOKEN)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_command_that_is_named_would_be_taken(page: Path) -> None:
+    for block in blocks_of(page.read_text()):
+        for text in strings_of(block.text) if block.language == "py" else [block.text]:
+            for command in commands_in(text):
+                check_command(command)
+
+
+def strings_of(program: str) -> list[str]:
+    """Return the strings of a Python program, with what Airflow puts into them."""
+    constants = (node for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Constant))
+    texts = [one.value for one in constants if isinstance(one.value, str)]
+    return [re.sub(r"\{\{.*?\}\}", "2026-01-01", text) for text in texts]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_what_cannot_run_here_is_at_least_well_formed(page: Path) -> None:
+    for block in blocks_of(page.read_text()):
+        assert block.language in {*RUN, *LOOKED_AT}, f"{page.name}:{block.line}"
+        if block.language == "yaml":
+            assert list(yaml.safe_load_all(included(block)))
+        elif block.language == "console":
+            assert block.text.startswith("$ "), f"{page.name}:{block.line}"
+
+
+def included(block: Block) -> str:
+    """Return a block's text with the files that it takes in."""
+    return re.sub(r'--8<-- "(.*)"', lambda found: (ROOT / found[1]).read_text(), block.text)
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        ("```sh\nexit 3\n```\n", "line 2 ended with 3"),
+        ("```sh\ntrue\n```\n```python\n1 / 0\n```\n", "(?s)line 5 ended with 1.*ZeroDivision"),
+        ("```sh\nstreamlic schema\n```\n```text\nno such column\n```\n", "is shown, but not said"),
+    ],
+)
+def test_an_example_that_fails_is_told(page: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=says):
+        run_page(page, tmp_path)
+
+
+@pytest.mark.parametrize("command", ["export x --acount y", "verify", "schema --jsn"])
+def test_a_command_that_would_be_refused_is_told(command: str) -> None:
+    text = f"$ docker run --rm -v x:/data streamlic \\\n    {command} | tail > out\n"
+    [found] = commands_in(text)
+    assert found == command.split()
+    with pytest.raises(click.UsageError):
+        check_command(found)
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=named)
+def test_the_manifests_command_would_be_taken(path: Path) -> None:
+    container = container_of(job_of(path))
+    check_command([str(argument) for argument in container["args"]])
+    assert container["args"][0] == "export"
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=named)
+def test_the_manifests_limit_leaves_room_above_the_aim(path: Path) -> None:
+    container = container_of(job_of(path))
+    [aim] = (a.partition("=")[2] for a in container["args"] if a.startswith("--memory="))
+    limit = container["resources"]["limits"]["memory"] + "B"
+    assert Size().convert(aim, None, None) * 4 <= Size().convert(limit, None, None) * 3
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=named)
+def test_the_manifests_retry_what_a_retry_can_help(path: Path) -> None:
+    job = job_of(path)
+    assert job["template"]["spec"]["restartPolicy"] == "Never"  # As podFailurePolicy demands.
+    by_action: dict[str, set[int]] = {}
+    for rule in job["podFailurePolicy"]["rules"]:
+        by_action.setdefault(rule["action"], set()).update(
+            rule.get("onExitCodes", {}).get("values", [])
+        )
+    known = {one.exit_code for one in vars(errors).values() if hasattr(one, "exit_code")}
+    assert by_action == {"Ignore": INTERRUPTED, "FailJob": (known | {3}) - RETRYABLE}
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=named)
+def test_the_manifests_pod_may_do_little(path: Path) -> None:
+    spec = job_of(path)["template"]["spec"]
+    container = container_of(job_of(path))
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert (
+        spec["securityContext"]["runAsUser"] == spec["securityContext"]["fsGroup"] == image_user()
+    )
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert not container["securityContext"]["allowPrivilegeEscalation"]
+    volumes = {volume["name"] for volume in spec["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+    mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert container["args"][1].startswith(tuple(mounts))
+
+
+def job_of(path: Path) -> Any:
+    """Return the specification of a manifest's one Job, or of the one that it makes."""
+    documents = list(yaml.safe_load_all(path.read_text()))
+    assert all({"apiVersion", "kind", "metadata", "spec"} <= one.keys() for one in documents)
+    [job] = (one for one in documents if one["kind"] in ("Job", "CronJob"))
+    return job["spec"] if job["kind"] == "Job" else job["spec"]["jobTemplate"]["spec"]
+
+
+def container_of(job: Any) -> Any:
+    [container] = job["template"]["spec"]["containers"]
+    return container
+
+
+def instructions(name: str) -> list[str]:
+    """Return what the Dockerfile gives an instruction, each time."""
+    text = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text())
+    return re.findall(rf"^{name} +(.*)$", text, re.MULTILINE)
+
+
+def image_user() -> int:
+    [user] = instructions("USER")
+    return int(user.partition(":")[0])
+
+
+def test_the_image_runs_the_command_line_as_a_user_of_its_own() -> None:
+    assert instructions("ENTRYPOINT") == ['["streamlic"]']
+    assert f"--uid {image_user()} " in instructions("RUN")[-1]
+    assert instructions("WORKDIR")[-1] == instructions("VOLUME")[0] == "/data"
+    last_stage = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    assert "g++" not in last_stage
+
+
+@pytest.mark.slow
+def test_the_image_is_built_from_what_is_copied(tmp_path: Path) -> None:
+    """The first stage by hand: what is copied, and not ignored, makes a wheel with its engine."""
+    sources = tmp_path / "src"
+    sources.mkdir()
+    listed = (ROOT / ".dockerignore").read_text().split("\n")
+    let_in = {line[1:] for line in listed if line.startswith("!")}
+    left_out = [line.removeprefix("**/") for line in listed if line.startswith("**/")]
+    for copied in instructions("COPY"):
+        *names, target = copied.split()
+        for name in names if not names[0].startswith("--from") else ():
+            assert name in let_in
+            if (ROOT / name).is_dir():
+                shutil.copytree(
+                    ROOT / name, sources / target, ignore=shutil.ignore_patterns(*left_out)
+                )
+            else:
+                shutil.copy(ROOT / name, sources / target)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            tmp_path,
+            ".",
+        ],
+        cwd=sources,
+        check=True,
+    )
+    [wheel] = tmp_path.glob("*.whl")
+    assert fnmatch.filter(zipfile.ZipFile(wheel).namelist(), "streamlic/decoder/_fast*.so")
+
+
+def test_every_command_stands_in_the_reference() -> None:
+    generated = subprocess.run(
+        [sys.executable, "-c", "import hooks; print(hooks.generated('commands'))"],
+        cwd=DOCS,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in cli.commands:
+        assert f"## streamlic {name}\n" in generated
