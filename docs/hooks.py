@@ -72,7 +72,7 @@ def environment() -> str:
     named: dict[str, list[str]] = {}
     for option in (one for command in _all_commands(cli) for one in command.params):
         for variable in _variables(option):
-            spelled = f"`{option.opts[0]}`"
+            spelled = f"`{max(option.opts, key=len)}`"
             if spelled not in named.setdefault(variable, []):
                 named[variable].append(spelled)
     rows = [(f"`{name}`", ", ".join(options)) for name, options in sorted(named.items())]
