@@ -19,7 +19,7 @@ import yaml
 
 from streamlic import errors
 from streamlic.cli import cli
-from streamlic.cli_options import Size
+from streamlic.cli_types import Size
 from streamlic.demo import DEMO_TOKEN, emulator_process
 from tests.examples import ROOT, RUN, Block, blocks_of, check_command, commands_in, run_page
 

@@ -17,6 +17,7 @@ from streamlic.cli_types import Size
 from streamlic.decoder import NO_FAST
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
+from streamlic.log_lines import Log
 from streamlic.option_names import OptionNames, key_of, variable_of
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, run_cli
 
@@ -40,7 +41,10 @@ def parsed(command: str, *args: str, config: Path | None = None) -> click.Contex
 
 
 def value(command: str, key: str, *args: str, config: Path | None = None) -> Any:
-    return parsed(command, *args, config=config).params[NAMES.options[command][key].name]
+    context = parsed(command, *args, config=config)
+    if key == "log-format":  # The command is not told: it has a log that was.
+        return "json" if context.ensure_object(Log).is_json else "text"
+    return context.params[NAMES.options[command][key].name]
 
 
 def _arguments(command: str) -> list[str]:
