@@ -68,14 +68,16 @@ def commands() -> str:
 
 
 def environment() -> str:
-    """Return the environment's variables that options take their values from."""
+    """Return the variables that no rule tells: those that a command's own name is not part of."""
+    of_commands = tuple(f"STREAMLIC_{name.upper()}_" for name in cli.commands)
     named: dict[str, list[str]] = {}
     for option in (one for command in _all_commands(cli) for one in command.params):
         for variable in _variables(option):
             spelled = f"`{max(option.opts, key=len)}`"
             if spelled not in named.setdefault(variable, []):
                 named[variable].append(spelled)
-    rows = [(f"`{name}`", ", ".join(options)) for name, options in sorted(named.items())]
+    rows = [(f"`{name}`", ", ".join(options)) for name, options in sorted(named.items())
+            if not name.startswith(of_commands)]  # fmt: skip
     return _table(("variable", "stands for"), [*rows, ("`TRUTO_API_TOKEN`", "the API token")])
 
 
