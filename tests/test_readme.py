@@ -14,8 +14,9 @@ import pytest
 
 from streamlic.cli import cli
 from streamlic.config_file import read_config
-from streamlic.emulator import EmulatorConfig
+from streamlic.emulator import EmulatedAccount, EmulatorConfig
 from tests.cli import TOKEN
+from tests.examples import run_page
 from tests.served import served
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -103,3 +104,27 @@ def test_the_files_example_is_taken(tmp_path: Path) -> None:
     export = read_config(path, cli.commands, is_named=False)["export"]
     assert export["query"].value == ["updated_at[gt]=2026-01-01T00:00:00+00:00"]
     assert export["memory"].value == 512 << 20
+
+
+def test_what_is_typed_into_a_shell_runs(tmp_path: Path) -> None:
+    """Every line of it that is streamlic's or reads a dataset, in the order of the page."""
+    lines = re.findall(r"^    ((?:streamlic|duckdb|python) .*)", README, re.MULTILINE)
+    typed = [line for line in lines if not line.startswith("python -m benchmarks")]
+    assert len(typed) >= 7
+    customers = re.search(r"^    (account,product.*\n)((?:    .*\n)+)", README, re.MULTILINE)
+    assert customers is not None
+    rows = re.sub(r"^    ", "", customers[1] + customers[2], flags=re.MULTILINE)
+    shell = [
+        'duckdb() { python -c "import duckdb, sys; print(duckdb.sql(sys.argv[1]))" "$2"; }',
+        f"cat > customers.csv <<'EOF'\n{rows}EOF",
+    ]
+    for line in typed:
+        shell += ["rm -rf licenses"] * line.startswith("streamlic export") + [line]
+    first, second = (row.split(",")[0] for row in rows.splitlines()[1:])
+    accounts = {
+        first: EmulatedAccount(id=first, records=300, integration="microsoft365"),
+        second: EmulatedAccount(id=second, records=200),
+    }
+    page = "\n".join(["```sh", *shell, "```", ""])
+    with served(EmulatorConfig(token=TOKEN, accounts=accounts)) as emulator:
+        run_page(page, tmp_path, TRUTO_API_TOKEN=TOKEN, TRUTO_API_BASE_URL=emulator.url)
