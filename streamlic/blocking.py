@@ -28,12 +28,13 @@ def run_to_end(work: Coroutine[Any, Any, T], *, when_stopped: str) -> T:
     """Return what ``work`` returns; ``when_stopped`` is noted on what interrupts it."""
     running = _Running(work)
     thread = threading.Thread(target=copy_context().run, args=(running.run,), name="streamlic-loop")
-    thread.start()
     try:
+        thread.start()
         interrupt = _wait(running)
     finally:
         running.stop()
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
     if interrupt:
         interrupt.add_note(when_stopped)
         raise interrupt

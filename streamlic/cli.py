@@ -343,11 +343,11 @@ def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
 
 
 def _opened(source: str) -> BinaryIO:
+    """Open a body; without a buffer, whose lock a read that was given up would keep for ever."""
     try:
         if source == "-":
-            # Not sys.stdin's: its lock, held by a read that was given up, would abort the exit.
             return open(0, "rb", buffering=0, closefd=False)
-        return Path(source).open("rb")
+        return Path(source).open("rb", buffering=0)
     except OSError as error:
         raise UsageError(f"{source} cannot be read: {error.strerror}") from error
 
@@ -399,6 +399,8 @@ def _show(summary: Summary, dest: str, given: dict[str, Any], go_on: str | None 
 
 def main() -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
+    if sys.stderr is None:  # It was closed, and is no reason not to work.
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  (for as long as the process lives)
     log = Log()
     try:
         code = cli.main(

@@ -238,6 +238,8 @@ def _some(ids: list[str]) -> str:
 @contextmanager
 def _opened_lines(name: str) -> Iterator[Iterable[str]]:
     try:
+        if name == "-" and sys.stdin is None:
+            raise UsageError("standard input is closed (--accounts-file)")
         if name == "-":
             yield sys.stdin
         else:

@@ -152,7 +152,7 @@ def _content(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror} (--config)") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # A number of too many digits is one, too.
         raise UsageError(f"{path} is no TOML: {error} (--config)") from error
 
 
@@ -181,8 +181,13 @@ def _single(option: click.Option, value: Any, folder: Path) -> Any:
         taken = _one_of(value, int, str)
     else:
         taken = _one_of(value, str)
+    if isinstance(taken, str) and "\0" in taken:
+        raise _Unfit("expected a text without NUL")
     if isinstance(kind, click.Path) and taken != "-":
-        taken = str(folder / Path(taken).expanduser())
+        try:
+            taken = str(folder / Path(taken).expanduser())
+        except RuntimeError as error:
+            raise _Unfit(f"expected a path, got {taken}: {error}") from error
     try:
         return kind.convert(taken, option, None)
     except click.BadParameter as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import stat
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import BinaryIO
 
@@ -93,7 +94,7 @@ async def _chunks_of(source: BinaryIO) -> AsyncGenerator[bytes, None]:
                 room.acquire()
                 if is_over.is_set():
                     return
-                chunk = source.read(_READ_BYTES)
+                chunk = _next(source)
                 tell(chunk)
         except BaseException as error:  # noqa: BLE001  # it is raised again where it is awaited
             tell(error)
@@ -108,6 +109,14 @@ async def _chunks_of(source: BinaryIO) -> AsyncGenerator[bytes, None]:
     finally:
         is_over.set()
         room.release()
+
+
+def _next(source: BinaryIO) -> bytes:
+    """Return what comes next, nothing at the end; wait for it where the source would not."""
+    read: Callable[[int], bytes | None] = source.read
+    while (chunk := read(_READ_BYTES)) is None:
+        select.select([source], [], [])
+    return chunk
 
 
 def _is_all(envelope: Envelope) -> None:

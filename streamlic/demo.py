@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,9 +30,14 @@ class Waste:
 @contextmanager
 def emulator_process(records: int) -> Iterator[str]:
     """Run the emulator in a process of its own; give its URL."""
-    command = [sys.executable, "-m", "streamlic", "emulate", "--records", str(records)]
+    command = [sys.executable, "-m", "streamlic", "--config", os.devnull, "emulate"]
+    # What the environment and a file say of options is meant for other emulators.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIC_")}
     with subprocess.Popen(  # noqa: S603  (our own interpreter and our own module)
-        [*command, "--token", DEMO_TOKEN], stdout=subprocess.PIPE, text=True
+        [*command, "--records", str(records), "--token", DEMO_TOKEN],
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             url = process.stdout.readline().strip() if process.stdout else ""

@@ -66,6 +66,7 @@ class LiveDisplay:
         self._came: tuple[float, int, int] = (time.monotonic(), 0, 0)
         self._pages = 0
         self._is_over = False
+        self._is_gone = False
         self._lengths: list[int] = []
         self._live = Live(
             console=self._console,
@@ -88,18 +89,23 @@ class LiveDisplay:
 
     def __call__(self, progress: Progress) -> None:
         """Take the state of a job."""
+        if self._is_gone:
+            progress.retry = None
+            return
         now = time.monotonic()
         is_first, self._progress = self._progress is None, progress
         retry, progress.retry = progress.retry, None
         is_due = self._state is None or retry or now - self._state.at >= _STATE_SECONDS
         if is_due or not progress.pages_under_way:
             self._state = self._state_of(progress, now)
-        with suppress(OSError):
+        try:
             if is_first:
                 self._live.start(refresh=True)
                 # Left hidden, it would stay so behind a process that is killed.
                 self._console.show_cursor(show=True)
             self._tell(progress, retry, now)
+        except OSError:
+            self._is_gone = True  # What rich could not write it would keep, and write again.
 
     def _tell(self, progress: Progress, retry: Retry | None, now: float) -> None:
         if retry and (progress.accounts == 1 or self._is_verbose):
@@ -172,5 +178,6 @@ def bytes_bar(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(compact=True),
     )
     with Bar(*columns, console=terminal(), transient=True, redirect_stdout=False) as bar:
+        bar.console.show_cursor(show=True)  # As above.
         task = bar.add_task(what, total=total_bytes)
         yield lambda done: bar.advance(task, done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import time
@@ -70,8 +71,14 @@ def check_token(source: TokenSource, file: str | None, *, is_needed: bool) -> Ch
     return Check(name="token", state="ok", found=found, facts=facts)
 
 
+def _without_user(url: str) -> str:
+    """Leave out what stands before a host, for it may be a secret (RFC 3986, section 3.2.1)."""
+    return re.sub(r"(?<=//)[^/?#]*@", "", url)
+
+
 async def check_api(base_url: str, connect: Callable[[], Connection]) -> Check:
     """Ask the API for one account, once: whether it is there, and accepts the token."""
+    base_url = _without_user(base_url)
     facts: dict[str, Any] = {"base_url": base_url}
     begun = time.monotonic()
     try:

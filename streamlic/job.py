@@ -88,6 +88,7 @@ class Job:
             except BaseException:
                 self.is_watchers_fault = True
                 raise
+        self.progress.retry = None  # It was told, and once is enough.
 
     async def read_page(
         self,
@@ -310,7 +311,7 @@ class _Export:
 
     def _tell(self, retry: Retry | None) -> None:
         self._job.told(
-            retry=retry or self._job.progress.retry,
+            retry=retry,
             accounts_done=self._done_before + self._dispatch.done,
             accounts_failed=len(self.failed),
             pages_under_way=self._dispatch.pages_under_way,

@@ -7,6 +7,7 @@ Rules:
    ``rate-limit`` before the first table. What is said for the command comes first.
 3. A command that stands for another (``doctor`` for ``export``) takes what is said for that one,
    where nothing is said for itself; but how it shows itself is its own affair.
+4. ``--restart`` has no name: said again for the run that goes on, it would discard what is kept.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import click
 
 PREFIX = "STREAMLIC"
 STANDS_FOR = {"doctor": "export"}
+_FOR_ONCE = frozenset({"restart"})
 _PRESENTATION = frozenset({"json", "quiet", "verbose"})
 
 Commands = Mapping[str, click.Command]
@@ -41,7 +43,12 @@ class OptionNames:
     """The options of some commands, and by which names each may be given."""
 
     def __init__(self, commands: Commands) -> None:
-        self.options = {name: own for name, one in commands.items() if (own := options_of(one))}
+        every = {name: options_of(one) for name, one in commands.items()}
+        self.options = {
+            name: {key: option for key, option in own.items() if key not in _FOR_ONCE}
+            for name, own in every.items()
+            if own
+        }
         """The options of each command that has any, by their keys."""
         keys = sorted({key for own in self.options.values() for key in own})
         self.shared = {key: alike for key in keys if (alike := self._alike(key))}

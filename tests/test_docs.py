@@ -42,6 +42,7 @@ def url() -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", RUNNING, ids=named)
 def test_the_examples_run_and_say_what_is_shown(page: Path, url: str, tmp_path: Path) -> None:
     run_page(page.read_text(), tmp_path, TRUTO_API_BASE_URL=url, TRUTO_API_TOKEN=DEMO_TOKEN)

@@ -1,0 +1,137 @@
+"""Bodies at hand come from files and pipes of all kinds, which may be silent, or never block."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import streamlic
+from streamlic.emulator import EmulatorConfig
+from tests.cli import ACCOUNT, TOKEN, run_cli
+from tests.served import served
+
+COMMAND = [sys.executable, "-m", "streamlic"]
+
+
+def line(number: int) -> bytes:
+    return json.dumps({"id": f"l{number}"}).encode() + b"\n"
+
+
+def test_a_pipe_that_never_blocks_is_read_to_its_end(tmp_path: Path) -> None:
+    """That it has nothing yet is not its end."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    command = [*COMMAND, "convert", "--lines", "-", str(tmp_path / "out"), "--json", "-v"]
+    with subprocess.Popen(command, stdin=reader, stdout=subprocess.PIPE) as process:
+        os.close(reader)
+        os.write(writer, line(1))
+        run = tmp_path / "out" / "_streamlic"
+        while not run.is_dir():  # It has begun, and finds the pipe empty.
+            assert process.poll() is None
+        threading.Event().wait(0.5)
+        os.write(writer, line(2))
+        os.close(writer)
+        out, _ = process.communicate()
+    assert (process.returncode, json.loads(out)["rows"]) == (0, 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_named_pipe_that_stays_silent_keeps_nobody_waiting(tmp_path: Path, number: int) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = [*COMMAND, "convert", str(pipe), str(tmp_path / "out"), "--quiet"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        with pipe.open("wb", buffering=0) as writer:  # Opens when the other end is opened.
+            writer.write(b'{"result":[')
+            while not (tmp_path / "out" / "_streamlic").is_dir():
+                assert process.poll() is None
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+
+
+def test_an_error_in_a_named_pipe_is_told_while_it_stays_open(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = [*COMMAND, "convert", str(pipe), str(tmp_path / "out"), "--quiet"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        with pipe.open("wb", buffering=0) as writer:
+            with suppress(BrokenPipeError):  # It may have ended before it took all.
+                writer.write(b'{"result":[bad' + b" " * (1 << 20))
+            _, err = process.communicate(timeout=60)
+    assert process.returncode == 5, err
+
+
+def test_a_retry_is_told_once(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def on_progress(progress: streamlic.Progress) -> None:
+        if progress.retry:
+            told.append(str(progress.retry.error))
+
+    with served(EmulatorConfig(records=3000, token=TOKEN), "reset@2,times=1") as emulator:
+        summary = streamlic.export(
+            tmp_path / "out", ACCOUNT, token=TOKEN, base_url=emulator.url, on_progress=on_progress
+        )
+    assert (summary.retries, len(told)) == (1, 1)
+
+
+async def test_the_demo_is_nobody_elses_emulator(tmp_path: Path) -> None:
+    """What is said of options for other emulators does not concern it."""
+    ended = await run_cli(
+        "demo",
+        str(tmp_path / "demo"),
+        "--records",
+        "500",
+        STREAMLIC_EMULATE_FAULT="status=500",
+        STREAMLIC_EMULATE_ACCOUNTS="3",
+        STREAMLIC_EMULATE_HOST="0.0.0.0",  # noqa: S104
+    )
+    assert ended.code == 0, ended.err
+
+
+async def test_restart_is_said_on_the_command_line_only(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[export]\nrestart = true\n")
+    ended = await run_cli("--config", str(config), "export", str(tmp_path / "out"))
+    assert ended.code == 2
+    assert "restart" in ended.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'token-file = "~nosuchuser/x"',
+        'token-file = "a\\u0000b"',
+        "[export]\nlimit = " + "9" * 5000,
+    ],
+)
+async def test_values_that_no_option_takes_are_errors_of_use(tmp_path: Path, text: str) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(text)
+    ended = await run_cli("--config", str(config), "export", str(tmp_path / "out"))
+    assert ended.code == 2
+    assert "c.toml" in ended.err
+
+
+async def test_closed_streams_are_no_traceback(tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_bytes(b'{"result":[{"id":"a"}]}')
+    shell = f"{sys.executable} -m streamlic convert {body} {tmp_path}/out 2>&-"
+    process = await asyncio.create_subprocess_shell(shell, stdout=asyncio.subprocess.DEVNULL)
+    assert await process.wait() == 0
+
+
+async def test_a_secret_in_the_url_is_not_shown(tmp_path: Path) -> None:
+    url = f"http://user:{TOKEN}@127.0.0.1:9"
+    ended = await run_cli("doctor", str(tmp_path), "--json", "--base-url", url)
+    assert "127.0.0.1:9" in ended.out
