@@ -7,6 +7,7 @@ command needs them, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -397,6 +398,11 @@ def _show(summary: Summary, dest: str, given: dict[str, Any], go_on: str | None 
     click.echo(json.dumps(asdict(summary)) if given["as_json"] else as_text)
 
 
+def _give_up_output() -> None:
+    """Let what is left in standard output's buffer go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
     if sys.stderr is None:  # It was closed, and is no reason not to work.
@@ -424,6 +430,12 @@ def main() -> NoReturn:
         code = 128 + interrupted.number
         log.failure("Interrupted", _INTERRUPTED, code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
+        code = 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _give_up_output()
+        log.failure("OutputFailed", f"standard output cannot be written: {error.strerror}", 1)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

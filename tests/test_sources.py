@@ -131,6 +131,19 @@ async def test_closed_streams_are_no_traceback(tmp_path: Path) -> None:
     assert await process.wait() == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_output_that_is_full_is_one_clear_line(tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_bytes(b'{"result":[{"id":"a"}]}')
+    with Path("/dev/full").open("wb") as full:
+        command = [*COMMAND, "convert", str(body), str(tmp_path / "out"), "--quiet"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "streamlic: standard output cannot be written: No space left on device\n"
+    )
+
+
 async def test_a_secret_in_the_url_is_not_shown(tmp_path: Path) -> None:
     url = f"http://user:{TOKEN}@127.0.0.1:9"
     ended = await run_cli("doctor", str(tmp_path), "--json", "--base-url", url)
