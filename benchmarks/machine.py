@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import ROOT
+from streamlic.machine import processors
 
 _PACKAGES = ("streamlic", "aiohttp", "ijson", "pyarrow", "duckdb", "msgspec", "polars", "dlt")
 
@@ -21,7 +21,7 @@ def facts() -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "cpu": _field("/proc/cpuinfo", "model name") or platform.processor(),
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": processors()[0],
             "memory_kib": int((_field("/proc/meminfo", "MemTotal") or "0").split()[0]),
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         },

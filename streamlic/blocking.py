@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from contextvars import copy_context
@@ -32,7 +32,7 @@ def run_to_end(work: Coroutine[Any, Any, T], *, when_stopped: str) -> T:
         thread.start()
         interrupt = _wait(running)
     finally:
-        running.stop()
+        running.task.stop()
         if thread.ident is not None:
             thread.join()
     if interrupt:
@@ -54,7 +54,7 @@ def _wait(running: _Running[Any]) -> BaseException | None:
                 raise asyncio.CancelledError
         except BaseException as error:  # noqa: BLE001  # it is raised again when the work has ended
             interrupt = interrupt or error
-            running.stop()
+            running.task.stop()
     return interrupt
 
 
@@ -65,14 +65,41 @@ def _current_task() -> asyncio.Task[Any] | None:
         return None
 
 
+class TaskElsewhere:
+    """A task in the loop of another thread, as other threads may speak to it."""
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+        self._task: asyncio.Task[Any] | None = None
+
+    def begin(self) -> None:
+        """Say, in the task itself, that it is this one; stopped before, it is cancelled now."""
+        self._task = asyncio.current_task()
+        if self.is_stopped and self._task:
+            self._task.cancel()
+
+    def stop(self) -> None:
+        """Cancel it, once: now, or when it begins."""
+        if self.is_stopped:
+            return
+        self.is_stopped = True
+        if self._task:
+            self.call(self._task.cancel)
+
+    def call(self, what: Callable[[], object]) -> None:
+        """Have something done in its loop, if it has begun."""
+        if self._task:
+            with suppress(RuntimeError):  # The loop has ended.
+                self._task.get_loop().call_soon_threadsafe(what)
+
+
 class _Running(Generic[T]):
     """Work on its way in another thread, which may be told to stop."""
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self.result: Future[T] = Future()
+        self.task = TaskElsewhere()
         self._work = work
-        self._is_stopped = False
-        self._task: asyncio.Task[Any] | None = None
 
     def run(self) -> None:
         """Run the work in a loop of its own; in its thread."""
@@ -84,16 +111,5 @@ class _Running(Generic[T]):
             self.result.set_result(result)
 
     async def _main(self) -> T:
-        self._task = asyncio.current_task()
-        if self._is_stopped and self._task:  # Stopped before it had begun.
-            self._task.cancel()
+        self.task.begin()
         return await self._work
-
-    def stop(self) -> None:
-        """Cancel the work, once; from any other thread."""
-        if self._is_stopped:
-            return
-        self._is_stopped = True
-        if self._task:
-            with suppress(RuntimeError):  # The loop has ended.
-                self._task.get_loop().call_soon_threadsafe(self._task.cancel)

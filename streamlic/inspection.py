@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from streamlic.amounts import clipped
 from streamlic.commits import Run, load_runs
 from streamlic.dataset import PartFile
 from streamlic.errors import UsageError
@@ -106,7 +107,8 @@ def inspect_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Inspe
                     if on_bytes:
                         on_bytes(size)
         except (OSError, ValueError, pa.ArrowException) as error:
-            found.problems.append(f"{file.name} cannot be read: {_one_line(error)}")
+            why = clipped(str(error), _LONGEST_VALUE)
+            found.problems.append(f"{file.name} cannot be read: {why}")
     found.columns = list(columns.values())
     found.rescues = rescues.counts()
     return found
@@ -209,7 +211,3 @@ def _count(counts: dict[str | None, int], value: str | None, count: int) -> None
     if value not in counts and len(counts) >= _MOST_VALUES:
         value = OTHERS
     counts[value] = counts.get(value, 0) + count
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

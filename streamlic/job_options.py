@@ -113,7 +113,7 @@ class JobOptions:
     def batch_queue_bytes(self) -> int:
         """The bytes of record batches that may wait to be encoded.
 
-        A row group's, where there is memory: so one is decoded while another is encoded. Less
+        Up to a row group's, as there is memory: so one is decoded while another is encoded. Less
         where Python and Arrow need most.
         """
         room = (self.memory_bytes - _COMFORTABLE_BYTES) // 12

@@ -18,7 +18,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -26,6 +26,7 @@ from typing import Any
 import pyarrow as pa
 
 from streamlic.api import Client, schema_of
+from streamlic.blocking import TaskElsewhere
 from streamlic.client import Timeouts
 from streamlic.credentials import TokenSource
 from streamlic.dataset import ACCOUNT_COLUMN
@@ -170,9 +171,8 @@ class _Source:
         self._batches = batches
         self._arrived: SimpleQueue[pa.RecordBatch | BaseException | None] = SimpleQueue()
         self._room = asyncio.Semaphore(_BATCHES_AHEAD)
-        self._is_stopped = False
         self._is_over = False
-        self._task: asyncio.Task[None] | None = None
+        self._task = TaskElsewhere()
         self._thread: threading.Thread | None = None
 
     def take(self) -> pa.RecordBatch | None:
@@ -189,26 +189,19 @@ class _Source:
         if arrived is None:
             self._is_over = True
         else:
-            self._call(self._room.release)
+            self._task.call(self._room.release)
         return arrived
 
     def stop(self) -> None:
         """Let the thread end soon; whoever waits for a batch is told that the reader is closed."""
-        if not self._is_stopped:
-            self._is_stopped = True
+        if not self._task.is_stopped:
             self._arrived.put(UsageError(_CLOSED))
-            if self._task:
-                self._call(self._task.cancel)
+            self._task.stop()
 
     def join(self) -> None:
         """Wait for the thread's end, unless this is it."""
         if self._thread and self._thread is not threading.current_thread():
             self._thread.join()
-
-    def _call(self, what: Callable[[], object]) -> None:
-        if self._task:
-            with suppress(RuntimeError):  # The loop has ended.
-                self._task.get_loop().call_soon_threadsafe(what)
 
     def _run(self) -> None:
         try:
@@ -219,9 +212,7 @@ class _Source:
             self._arrived.put(None)
 
     async def _fill(self) -> None:
-        self._task = asyncio.current_task()
-        if self._is_stopped and self._task:  # Stopped before it had begun.
-            self._task.cancel()
+        self._task.begin()
         async with aclosing(self._batches()) as batches:
             await self._room.acquire()
             async for batch in batches:

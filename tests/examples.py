@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import shlex
 import signal
 import subprocess
@@ -26,7 +25,6 @@ from pathlib import Path
 
 import click
 
-import streamlic
 from streamlic.cli import cli
 
 ROOT = Path(__file__).parent.parent
@@ -79,7 +77,7 @@ def run_page(page: str, directory: Path, *, seconds: float = 120, **env: str) ->
             text = block.text
             if block.language == "python":
                 (own / f"{block.line}.py").write_text(text)
-                text = f"python -m tests.examples {own}/{block.line}.py\n"
+                text = f"python {own}/{block.line}.py\n"
             parts.append(f"echo {block.line} > {own}/line")
             parts.append(f"{{\n{text}}} > {own}/{block.line}.out 2>&1")
     (own / "page.sh").write_text("\n".join(parts) + "\n")
@@ -150,19 +148,3 @@ def _check_shown(shown: Block, output: str) -> None:
         wanted = _VARIES.sub("~", line.rstrip())
         if wanted.strip() not in ("", "..."):
             assert wanted in lines, f"{line!r} is shown, but not said:\n{output}"
-
-
-def _ask_the_emulator(url: str) -> None:
-    """Make ``url`` the default of every public name that takes one."""
-    public = [getattr(streamlic, name) for name in streamlic.__all__]
-    for one in public:
-        call = vars(one).get("__init__") if isinstance(one, type) else one
-        defaults = getattr(call, "__kwdefaults__", None) or {}
-        if "base_url" in defaults:
-            defaults["base_url"] = url
-
-
-if __name__ == "__main__":
-    if base_url := os.environ.get("TRUTO_API_BASE_URL"):
-        _ask_the_emulator(base_url)
-    runpy.run_path(sys.argv[1], run_name="__main__")

@@ -117,7 +117,7 @@ def test_of_many_waits_each_reason_is_told_with_its_first() -> None:
     connection = Connection(TokenSource.from_value(TOKEN))
 
     async def nobody(*_: object) -> bool:
-        raise NotImplementedError
+        raise AssertionError("nothing is asked for here")
 
     dispatch = Dispatch(connection, nobody, Bounds(4, 4), lambda _: None)
     accounts = [f"{number:08}-0000-0000-0000-000000000000" for number in range(3_000)]
