@@ -6,18 +6,10 @@ namespace streamlic {
 
 namespace {
 
-unsigned hex_digit(uint8_t byte) {
-  if (byte <= '9') return byte - '0';
-  return (byte | 0x20) - 'a' + 10u;
-}
-
-unsigned hex4(const uint8_t* text) {
-  return hex_digit(text[0]) << 12 | hex_digit(text[1]) << 8 | hex_digit(text[2]) << 4 |
-         hex_digit(text[3]);
-}
-
 bool is_high(unsigned unit) { return (unit & 0xFC00) == 0xD800; }
 bool is_low(unsigned unit) { return (unit & 0xFC00) == 0xDC00; }
+
+unsigned hex4(const uint8_t* text) { return static_cast<unsigned>(code_unit(text)); }
 
 // The code unit of a \u escape at `text`; 0 where there is none.
 unsigned unit_at(const uint8_t* text, const uint8_t* end) {
@@ -44,29 +36,12 @@ uint8_t* put_utf8(uint8_t* out, unsigned code) {
   return out;
 }
 
-uint8_t plain_escape(uint8_t letter) {
-  switch (letter) {
-    case 'b':
-      return '\b';
-    case 'f':
-      return '\f';
-    case 'n':
-      return '\n';
-    case 'r':
-      return '\r';
-    case 't':
-      return '\t';
-    default:
-      return letter;
-  }
-}
-
 }  // namespace
 
 void unescape_one(const uint8_t** at, const uint8_t* end, uint8_t** out) {
   const uint8_t* text = *at;
   if (text[1] != 'u') {
-    *(*out)++ = plain_escape(text[1]);
+    *(*out)++ = kEscapes[text[1]];
     *at = text + 2;
     return;
   }

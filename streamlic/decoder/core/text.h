@@ -1,12 +1,50 @@
 // JSON strings to UTF-8 and back, for text that is known to be valid.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace streamlic {
+
+// The value of a hexadecimal digit; of any other byte, more than 15 in each of its halves.
+constexpr std::array<uint8_t, 256> hex_digits() {
+  std::array<uint8_t, 256> values{};
+  for (int byte = 0; byte < 256; ++byte) {
+    const int letter = byte | 0x20;
+    const bool is_digit = byte >= '0' && byte <= '9';
+    const bool is_letter = letter >= 'a' && letter <= 'f';
+    values[static_cast<size_t>(byte)] =
+        static_cast<uint8_t>(is_digit ? byte - '0' : is_letter ? letter - 'a' + 10 : 0xFF);
+  }
+  return values;
+}
+inline constexpr std::array<uint8_t, 256> kHexDigits = hex_digits();
+
+// What a letter behind a backslash denotes; 0 where it denotes nothing, or is a u.
+constexpr std::array<uint8_t, 256> escapes() {
+  std::array<uint8_t, 256> meant{};
+  meant['"'] = '"';
+  meant['\\'] = '\\';
+  meant['/'] = '/';
+  meant['b'] = '\b';
+  meant['f'] = '\f';
+  meant['n'] = '\n';
+  meant['r'] = '\r';
+  meant['t'] = '\t';
+  return meant;
+}
+inline constexpr std::array<uint8_t, 256> kEscapes = escapes();
+
+// The number that four hexadecimal digits are; negative where they are none.
+inline int code_unit(const uint8_t* text) {
+  const int digits[] = {kHexDigits[text[0]], kHexDigits[text[1]], kHexDigits[text[2]],
+                        kHexDigits[text[3]]};
+  if ((digits[0] | digits[1] | digits[2] | digits[3]) > 15) return -1;
+  return digits[0] << 12 | digits[1] << 8 | digits[2] << 4 | digits[3];
+}
 
 // Writes what the inside of a JSON string denotes; returns the bytes written, never more than read.
 // An unpaired surrogate escape becomes U+FFFD.

@@ -108,37 +108,50 @@ STREAMLIC_WIDE inline __m256i high_halves(__m256i bytes) {
   return _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(0x0F));
 }
 
+STREAMLIC_WIDE inline __m256i block_at(const uint8_t* at) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+}
+
+// What is wrong in a block that stands behind another one.
+STREAMLIC_WIDE inline __m256i errors(__m256i before, __m256i block) {
+  const __m256i seam = _mm256_permute2x128_si256(before, block, 0x21);
+  const __m256i previous = _mm256_alignr_epi8(block, seam, 15);
+  const __m256i low_half = _mm256_set1_epi8(0x0F);
+  const __m256i wrong =
+      _mm256_and_si256(_mm256_and_si256(looked_up(kFirstHigh, high_halves(previous)),
+                                        looked_up(kFirstLow, _mm256_and_si256(previous, low_half))),
+                       looked_up(kSecondHigh, high_halves(block)));
+  // A third or fourth byte has to be a tail: there, two tails are right.
+  const __m256i third =
+      _mm256_subs_epu8(_mm256_alignr_epi8(block, seam, 14), _mm256_set1_epi8(0xE0 - 0x80));
+  const __m256i fourth =
+      _mm256_subs_epu8(_mm256_alignr_epi8(block, seam, 13), _mm256_set1_epi8(0xF0 - 0x80));
+  const __m256i due =
+      _mm256_and_si256(_mm256_or_si256(third, fourth), _mm256_set1_epi8(static_cast<char>(0x80)));
+  return _mm256_xor_si256(due, wrong);
+}
+
+// Whether the last sequence before `at` is not whole.
+inline bool is_cut(const uint8_t* at) { return at[-1] >= 0xC0 || at[-2] >= 0xE0 || at[-3] >= 0xF0; }
+
 // Goes over sound blocks from the beginning of a sequence on, and stops at the beginning of one: before
 // a block with something wrong in it, or the end.
 STREAMLIC_WIDE const uint8_t* after_sound_blocks(const uint8_t* at, const uint8_t* end) {
-  const __m256i low_half = _mm256_set1_epi8(0x0F);
-  __m256i before = _mm256_setzero_si256();
+  const __m256i nothing = _mm256_setzero_si256();
+  __m256i before = nothing;
+  bool is_due = false;
   const uint8_t* const begin = at;
-  for (; end - at >= 32; at += 32) {
-    const __m256i block = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
-    const __m256i seam = _mm256_permute2x128_si256(before, block, 0x21);
-    const __m256i previous = _mm256_alignr_epi8(block, seam, 15);
-    const __m256i wrong =
-        _mm256_and_si256(_mm256_and_si256(looked_up(kFirstHigh, high_halves(previous)),
-                                          looked_up(kFirstLow, _mm256_and_si256(previous, low_half))),
-                         looked_up(kSecondHigh, high_halves(block)));
-    // A third or fourth byte has to be a tail: there, two tails are right.
-    const __m256i third =
-        _mm256_subs_epu8(_mm256_alignr_epi8(block, seam, 14), _mm256_set1_epi8(0xE0 - 0x80));
-    const __m256i fourth =
-        _mm256_subs_epu8(_mm256_alignr_epi8(block, seam, 13), _mm256_set1_epi8(0xF0 - 0x80));
-    const __m256i due = _mm256_and_si256(_mm256_or_si256(third, fourth),
-                                         _mm256_set1_epi8(static_cast<char>(0x80)));
-    const __m256i error = _mm256_xor_si256(due, wrong);
-    if (!_mm256_testz_si256(error, error)) break;
-    before = block;
-    if (_mm256_movemask_epi8(block) == 0 && end - at >= 64) {
-      const uint8_t* const ascii = after_ascii(at + 32, end);
-      if (ascii - at >= 64) {  // Only worth its price where there is much of it.
-        at = ascii - 32;
-        before = _mm256_setzero_si256();
-      }
+  for (; end - at >= 64; at += 64) {
+    const __m256i first = block_at(at);
+    const __m256i second = block_at(at + 32);
+    if (!is_due && _mm256_movemask_epi8(_mm256_or_si256(first, second)) == 0) {
+      before = nothing;
+      continue;
     }
+    const __m256i wrong = _mm256_or_si256(errors(before, first), errors(first, second));
+    if (!_mm256_testz_si256(wrong, wrong)) break;
+    before = second;
+    is_due = is_cut(at + 64);
   }
   // The last sequence may not be whole: back to where it begins.
   for (int length = 1; length <= 3 && at - begin >= length && at[-length] >= 0x80; ++length) {
@@ -160,10 +173,10 @@ int64_t Utf8Check::take(const uint8_t* bytes, size_t size) {
   const uint8_t* at = bytes;
   while (at < end) {
     if (!missing_) {
-      at = after_ascii(at, end);
 #if defined(STREAMLIC_AVX2)
       if (is_wide_) at = after_sound_blocks(at, end);
 #endif
+      at = after_ascii(at, end);
       at = after_common(at, end);
       if (at == end) break;
     }
