@@ -47,7 +47,7 @@ CLANGXX ?= clang++
 $(FUZZED)/decoder_fuzz: tests/fuzz/decoder_fuzz.cpp $(ENGINE)
 	mkdir -p $(FUZZED)
 	$(CLANGXX) -std=c++17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-I streamlic/decoder tests/fuzz/decoder_fuzz.cpp streamlic/decoder/core/*.cpp -o $@
+		-D STREAMLIC_STRIP_BYTES=256 -I streamlic/decoder tests/fuzz/decoder_fuzz.cpp streamlic/decoder/core/*.cpp -o $@
 
 # Needs clang and its runtime (Debian: clang, libclang-rt-14-dev).
 fuzz: $(VENV)/.fuzz $(FUZZED)/decoder_fuzz  ## the compiled core under ASan and UBSan, then the Python boundary

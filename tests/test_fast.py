@@ -18,7 +18,7 @@ import pytest
 from streamlic.decoder import DecoderOptions, open_decoder, why_not_fast
 from streamlic.emulator.records import Shape, blocks
 from streamlic.errors import DecodeError, UsageError
-from streamlic.schema import LICENSE_SCHEMA
+from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
 from tests.fuzz.bodies import ACCOUNT, case
 from tests.fuzz.parity import difference
 from tests.judge import outcome
@@ -54,6 +54,55 @@ def test_the_engines_are_equal_on_licenses_of_many_batches(chunk_bytes: int) -> 
     rows, lengths, envelope = outcome(body, cuts, batch_rows=1000, batch_bytes=400_000)
     assert len(rows) == envelope.rows == 5_000
     assert len(lengths) > 5
+
+
+def test_the_engines_are_equal_where_a_strip_of_the_text_ends() -> None:
+    """The compiled engine looks ahead for the ends of strings in strips of 8192 bytes."""
+    for size in range(8192 - 200, 8192 + 80, 3):
+        text = b"x" * size + b"\\n" + b"y" * 70
+        body = b'[{"id":"%b","name":"%b"},{"id":"%b"}]' % (text, text, text)
+        rows, _, _ = outcome(body + b" " * 300)
+        assert rows[1]["id"] == text.decode().replace("\\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "position"),
+    [
+        (b'[{"id":"1","remote_data":{"a":1},{"b":2}}]', 33),
+        (b'[{"id":"1","remote_data":[{"a":1},{"b":2},]}]', 42),
+        (b'[{"id":"1","remote_data":{"a":01}}]', 31),
+        (b'[{"id":"1"},{"id":"2",}]', 22),
+        (b'[{"id":"1"},{"id" "2"}]', 18),
+    ],
+)
+def test_what_stands_in_the_midst_of_a_text_is_refused_as_at_its_end(
+    body: bytes, position: int
+) -> None:
+    """Where enough follows, the compiled engine reads on without asking where the text ends."""
+    before = b'{"id":"0","remote_data":{"a":1}},'
+    for given, shift in ((body, 0), (body[:1] + before + body[1:], len(before))):
+        verdict = outcome(given + b" " * 300)
+        assert verdict[:2] == ("DecodeError", position + shift)
+
+
+def test_whole_records_that_follow_each_other_are_several() -> None:
+    body = b'[{"a":[{"b":1},{"b":2}]},{"a":3},{"a":4}]' + b" " * 300
+    rows, _, _ = outcome(body, schema=RAW_SCHEMA)
+    assert [row["record"] for row in rows] == ['{"a":[{"b":1},{"b":2}]}', '{"a":3}', '{"a":4}']
+
+
+def test_every_day_of_the_calendar_is_read_alike() -> None:
+    days = [
+        f"{year}-{month:02d}-{day:02d}"
+        for year in (1900, 2000, 2023, 2024, 9999)
+        for month in range(14)
+        for day in range(33)
+    ]
+    texts = [f'{{"created_at":"{day}T23:59:59{end}"}}' for day in days for end in ("Z", ".5Z")]
+    rows, _, envelope = outcome(f"[{','.join(texts)}]".encode())
+    known = sum(row["created_at"] is not None for row in rows)
+    assert known == 2 * (365 * 3 + 366 * 2)
+    assert envelope.rescued == len(rows) - known
 
 
 def test_a_large_record_in_small_chunks_takes_linear_time() -> None:
@@ -219,8 +268,8 @@ def test_text_beyond_what_offsets_address_is_refused(tmp_path: Path) -> None:
 using namespace streamlic;
 bool is_refused(Column& column, int64_t row, size_t bytes) {
   try {
-    column.begin_text(row, bytes);
-    column.end_text(row, bytes);
+    column.make_room(row + 1);
+    column.add_text(Row(row), bytes);
   } catch (const CapacityExceeded&) {
     return true;
   }

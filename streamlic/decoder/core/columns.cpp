@@ -38,6 +38,9 @@ void Column::grow_rows(int64_t rows) {
     std::memset(values_.data() + kept, 0, static_cast<size_t>(wanted) * 8 - kept);
   }
   capacity_ = wanted;
+  if (kind_ == Kind::Struct) {
+    for (Column& child : children_) child.make_room(wanted);
+  }
 }
 
 void Column::grow_text(size_t used, size_t bytes) {
@@ -45,24 +48,26 @@ void Column::grow_text(size_t used, size_t bytes) {
   data_.reserve(used + bytes + 64, used);
 }
 
+void Column::pass_many(int64_t row) {
+  int32_t* const offsets = values_.as<int32_t>();
+  std::fill(offsets + length_ + 1, offsets + row + 1, last_offset_);
+}
+
 void Column::truncate(int64_t row) {
+  if (length_ <= row) return;
   for (int64_t gone = row; gone < length_; ++gone) {
     validity_.data()[gone >> 3] &= static_cast<uint8_t>(~(1u << (gone & 7)));
   }
-  length_ = std::min(length_, row);
-  if (kind_ == Kind::List) {
-    elements_ = values_.as<int32_t>()[length_];
-    children_[0].truncate(elements_);
-  } else {
-    for (Column& child : children_) child.truncate(row);
-  }
+  length_ = row;
+  if (has_offsets()) last_offset_ = values_.as<int32_t>()[row];
+  for (Column& child : children_) child.truncate(kind_ == Kind::List ? last_offset_ : row);
 }
 
 void Column::finish(int64_t rows) {
   if (rows > capacity_) grow_rows(rows);
-  pass(rows);
+  if (has_offsets() && length_ < rows) pass_many(rows);
   length_ = rows;
-  for (Column& child : children_) child.finish(kind_ == Kind::List ? elements_ : rows);
+  for (Column& child : children_) child.finish(kind_ == Kind::List ? last_offset_ : rows);
 }
 
 void Column::reserve_like(const Column& other) {

@@ -35,7 +35,18 @@ struct Field {
   std::vector<Field> children;
 };
 
-class Column {
+// A row, and where its bit is.
+struct Row {
+  explicit Row(int64_t number)
+      : index(number),
+        byte(static_cast<size_t>(number >> 3)),
+        bit(static_cast<uint8_t>(1u << (number & 7))) {}
+  int64_t index;
+  size_t byte;
+  uint8_t bit;
+};
+
+class alignas(128) Column {
  public:
   static constexpr int64_t kMostOffsets = INT32_MAX;
   // No buffer of text is ever larger, so that what fits one can be addressed.
@@ -45,67 +56,75 @@ class Column {
   explicit Column(const Field& field);
 
   Kind kind() const { return kind_; }
-  int64_t length() const { return length_; }
-  int64_t elements() const { return elements_; }
+  int64_t elements() const { return last_offset_; }
   std::vector<Column>& children() { return children_; }
   const std::vector<Column>& children() const { return children_; }
   const Buffer& validity() const { return validity_; }
   const Buffer& values() const { return values_; }
   const Buffer& data() const { return data_; }
 
+  // Makes room for so many rows, without which none may be written.
+  void make_room(int64_t rows) {
+    if (rows > capacity_) grow_rows(rows);
+  }
+  int64_t capacity() const { return capacity_; }
+
   // Makes the value of `row` valid, and all between it and the last one null.
-  void open(int64_t row) {
-    if (row >= capacity_) grow_rows(row + 1);
-    pass(row);
-    validity_.data()[row >> 3] |= static_cast<uint8_t>(1u << (row & 7));
-    length_ = row + 1;
+  void open(const Row& row) {
+    validity_.data()[row.byte] |= row.bit;
+    length_ = row.index + 1;
+  }
+  void open_offsets(const Row& row) {
+    pass(row.index, values_.as<int32_t>(), last_offset_);
+    validity_.data()[row.byte] |= row.bit;
+    length_ = row.index + 1;
   }
 
-  void put_int64(int64_t row, int64_t value) {
+  void put_int64(const Row& row, int64_t value) {
     open(row);
-    values_.as<int64_t>()[row] = value;
+    values_.as<int64_t>()[row.index] = value;
   }
 
-  void put_double(int64_t row, double value) {
+  void put_double(const Row& row, double value) {
     open(row);
-    values_.as<double>()[row] = value;
+    values_.as<double>()[row.index] = value;
   }
 
-  void put_bool(int64_t row, bool value) {
+  void put_bool(const Row& row, bool value) {
     open(row);
-    const auto bit = static_cast<uint8_t>(1u << (row & 7));
-    uint8_t& byte = values_.as<uint8_t>()[row >> 3];
-    byte = static_cast<uint8_t>(value ? byte | bit : byte & ~bit);
+    uint8_t& byte = values_.as<uint8_t>()[row.byte];
+    byte = static_cast<uint8_t>((byte & ~row.bit) | (row.bit & -int{value}));
   }
 
-  // Returns room for `bytes` of text and 64 more, which may be overwritten; `end_text` follows.
-  uint8_t* begin_text(int64_t row, size_t bytes) {
-    open(row);
-    const size_t used = static_cast<size_t>(values_.as<int32_t>()[row]);
+  // Makes the value of `row` a text of so many bytes. Returns where they are to be written, and 64 more
+  // may be.
+  uint8_t* add_text(const Row& row, size_t bytes) {
+    const int32_t begin = last_offset_;
+    int32_t* const offsets = values_.as<int32_t>();
+    pass(row.index, offsets, begin);
+    validity_.data()[row.byte] |= row.bit;
+    length_ = row.index + 1;
+    const auto used = static_cast<size_t>(begin);
     if (used + bytes + 64 > data_.capacity()) grow_text(used, bytes);
+    last_offset_ = offsets[row.index + 1] = begin + static_cast<int32_t>(bytes);
     return data_.data() + used;
   }
-  void end_text(int64_t row, size_t bytes) {
-    int32_t* offsets = values_.as<int32_t>();
-    offsets[row + 1] = offsets[row] + static_cast<int32_t>(bytes);
+  // Takes so many bytes back from the end of the text that was added last.
+  void shorten_text(const Row& row, size_t bytes) {
+    last_offset_ -= static_cast<int32_t>(bytes);
+    values_.as<int32_t>()[row.index + 1] = last_offset_;
   }
-  void put_text(int64_t row, const void* text, size_t bytes) {
-    std::memcpy(begin_text(row, bytes), text, bytes);
-    end_text(row, bytes);
+  void put_text(const Row& row, const void* text, size_t bytes) {
+    std::memcpy(add_text(row, bytes), text, bytes);
   }
 
   // A list is opened, gets its elements one by one, and is closed.
-  void begin_list(int64_t row) {
-    open(row);
-    elements_ = values_.as<int32_t>()[row];
-  }
   int64_t next_element() {
-    if (elements_ == kMostOffsets) throw CapacityExceeded();
-    return elements_++;
+    if (last_offset_ == kMostOffsets) throw CapacityExceeded();
+    children_[0].make_room(last_offset_ + 1);
+    return last_offset_++;
   }
-  void end_list(int64_t row) {
-    values_.as<int32_t>()[row + 1] = static_cast<int32_t>(elements_);
-  }
+  void end_list(const Row& row) { values_.as<int32_t>()[row.index + 1] = last_offset_; }
 
   // Forgets `row` and all after it.
   void truncate(int64_t row);
@@ -120,24 +139,20 @@ class Column {
   bool has_offsets() const {
     return kind_ == Kind::String || kind_ >= Kind::List;
   }
-  void pass(int64_t row) {
-    if (length_ < row && has_offsets()) pass_offsets(row);
+  // Nearly always few rows are passed over, or none: whether there are any need not be foreseen.
+  void pass(int64_t row, int32_t* offsets, int32_t last) {
+    int32_t* const passed = offsets + length_ + 1;
+    for (int64_t i = 0; i < kStride; ++i) passed[i] = last;
+    if (row - length_ > kStride) pass_many(row);
   }
-  // Eight at a time, also where fewer are to be passed: a loop of one turn is easy to predict.
-  void pass_offsets(int64_t row) {
-    int32_t* const offsets = values_.as<int32_t>();
-    const int32_t last = offsets[length_];
-    for (int64_t passed = length_; passed < row; passed += kStride) {
-      for (int64_t i = 1; i <= kStride; ++i) offsets[passed + i] = last;
-    }
-  }
+  void pass_many(int64_t row);
   void grow_rows(int64_t rows);
   void grow_text(size_t used, size_t bytes);
 
   Kind kind_;
   int64_t length_ = 0;
   int64_t capacity_ = 0;
-  int64_t elements_ = 0;
+  int32_t last_offset_ = 0;  // where the text or the elements end
   Buffer validity_;
   Buffer values_;  // or offsets
   Buffer data_;    // text

@@ -174,6 +174,7 @@ void Decoder::keep_rest() {
 
 void Decoder::advance(const uint8_t* data, size_t size, size_t leave_at) {
   text_ = {data, size};
+  reader_->forget();
   index_ = 0;
   leave_at_ = leave_at;
   waiting_ = wanted_ = 0;
@@ -287,15 +288,13 @@ bool Decoder::first_row() {
 
 bool Decoder::row() {
   if (!has_byte()) return false;
-  size_t start = index_;
   try {
     if (envelope_.is_keyed) {
-      const MemberKey name = key(start);
-      if (!read_row(name.value, &name.text, start)) return false;
+      const MemberKey name = key(index_);
+      if (!read_row(name.value, &name.text, index_)) return false;
     } else {
       while (true) {  // as long as one row follows the other
-        start = index_;
-        if (!read_row(start, nullptr, start)) return false;
+        if (!read_row(index_, nullptr, index_)) return false;
         if (index_ + 1 >= text_.size || text_[index_] != ',' || text_[index_ + 1] != '{' ||
             index_ >= leave_at_) {
           break;
@@ -304,7 +303,7 @@ bool Decoder::row() {
       }
     }
   } catch (const Unfinished& stop) {
-    return unfinished(start, stop.path);
+    return unfinished(index_, stop.path);
   }
   step_ = &Decoder::after_row;
   return true;
@@ -408,12 +407,20 @@ Decoder::MemberKey Decoder::key(size_t since) {
   }
 }
 
-// Reads the row that begins at `start`, and goes behind it. Returns false where more is needed.
+// Reads the row that begins at `start`, and with no key those that follow, and goes behind the last.
+// Returns false where more is needed.
 bool Decoder::read_row(size_t start, const std::string* key, size_t since) {
-  const uint8_t* const begin = text_.data + start;
+  const uint8_t* const first = text_.data + start;
   const uint8_t* const behind =
-      reader_->read(begin, text_.data + text_.size, batch_->columns, batch_->rows,
-                    options_.max_depth - open_brackets_);
+      reader_->read(first, text_.data + text_.size, batch_->columns, batch_->rows,
+                    options_.max_depth - open_brackets_, key || options_.is_lines ? Room{} : room(start));
+  if (reader_->plain_rows()) {
+    const int64_t rows = reader_->plain_rows();
+    envelope_.rows += rows;
+    batch_->rows += rows;
+    batch_->bytes += reader_->begin() - first - rows;  // without their commas
+    index_ = start = since = static_cast<size_t>(reader_->begin() - text_.data);
+  }
   if (behind) {
     const size_t end = static_cast<size_t>(behind - text_.data);
     if (end - since <= static_cast<size_t>(options_.max_record_bytes)) {
@@ -426,15 +433,26 @@ bool Decoder::read_row(size_t start, const std::string* key, size_t since) {
   if (!behind && reader_->stop() == Stop::AtEnd && !is_last_) return unfinished(since, {});
   const size_t end = checked_value_end(start, row_step(key), since);
   // Valid after all: a number that the end of the body ends.
-  std::vector<uint8_t> scalar(begin, text_.data + end);
+  std::vector<uint8_t> scalar(text_.data + start, text_.data + end);
   scalar.push_back(' ');
   const uint8_t* const scalar_end = scalar.data() + scalar.size();
-  if (!reader_->read(scalar.data(), scalar_end, batch_->columns, batch_->rows, 0)) {
+  reader_->forget();
+  if (!reader_->read(scalar.data(), scalar_end, batch_->columns, batch_->rows, 0, {})) {
     throw Malformed{"expected what this decoder takes for JSON: please report this body", start, {}};
   }
+  reader_->forget();
   end_row(start, end, key);
   index_ = end;
   return true;
+}
+
+// How many rows may follow each other from `start` on, so that the batch is not full before the last,
+// and none of them leaves what is to be read here.
+Room Decoder::room(size_t start) const {
+  const auto left = static_cast<size_t>(options_.batch_bytes - batch_->bytes);
+  const size_t most = std::min({left, text_.size - start, leave_at_ - start});
+  return {options_.batch_rows - batch_->rows - 1, text_.data + start + most,
+          options_.max_record_bytes};
 }
 
 void Decoder::end_row(size_t start, size_t end, const std::string* key) {
@@ -447,7 +465,7 @@ void Decoder::end_row(size_t start, size_t end, const std::string* key) {
 
 void Decoder::rescue_row(size_t start, size_t end, const std::string* key) {
   Column& column = batch_->columns[rescued_column_];
-  if (!options_.is_strict && put_notes(reader_->notes(), column, batch_->rows)) {
+  if (!options_.is_strict && put_notes(reader_->notes(), column, Row(batch_->rows))) {
     envelope_.rescued += static_cast<int64_t>(reader_->notes().notes.size());
     return;
   }
@@ -467,7 +485,7 @@ void Decoder::rescue_row(size_t start, size_t end, const std::string* key) {
         "", start + found.first_start, joined({row_step(key)}, found.first_path), Fault::Rescue};
   }
   envelope_.rescued += found.count;
-  column.put_text(batch_->rows, found.json.data(), found.json.size());
+  column.put_text(Row(batch_->rows), found.json.data(), found.json.size());
 }
 
 Step Decoder::row_step(const std::string* key) const {

@@ -96,6 +96,7 @@ class Decoder {
   MemberKey key(size_t since);
   bool leads_to_rows(const MemberKey& key);
   bool read_row(size_t start, const std::string* key, size_t since);
+  Room room(size_t start) const;
   void end_row(size_t start, size_t end, const std::string* key);
   void rescue_row(size_t start, size_t end, const std::string* key);
   Step row_step(const std::string* key) const;

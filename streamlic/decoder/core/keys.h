@@ -11,78 +11,104 @@
 
 namespace streamlic {
 
-// A key as it stands in ordinary JSON: name, quote and colon, to be compared at once.
-struct Key {
+// Bytes to compare what is read with, at once.
+struct Pattern {
   static constexpr uint64_t kNever = uint64_t{1} << 32;  // a byte that never is the same
 
   uint8_t text[32] = {};
-  uint64_t mask = kNever;  // a bit for each byte that counts; kNever: too long for it, or escaped
-  uint32_t size = 0;   // of the text
-  int32_t next = 0;    // the column whose key is likely to follow this one
-  uint32_t trust = 0;  // a bit for each time in a row that another may follow before `next` is changed
+  uint64_t mask = kNever;  // a bit for each byte that counts
+  uint32_t size = 0;       // how many do, from the first on
+
+  // Takes the first `length` bytes, of 32 that are there.
+  void set(const uint8_t* bytes, size_t length) {
+    std::memcpy(text, bytes, sizeof text);
+    mask = (uint64_t{1} << length) - 1;
+    size = static_cast<uint32_t>(length);
+  }
+};
+
+// A key of the schema. Too long to be compared at once, or one to be escaped, it has no name here.
+struct alignas(128) Key {
+  Pattern seam;         // what stood last time between the comma or brace before it and its value
+  Key* next = nullptr;  // the one that is likely to follow
+  uint64_t bit = 0;     // of its column, among those of an object
+  Pattern name;         // and the quote behind it
+  uint32_t trust = 0;   // a bit for each time in a row that another may follow before `next` is changed
 
   // The likely one followed, or another one did.
   void confirm() { trust = 7; }
-  void follow(int32_t column) {
-    if (!trust) next = column;
+  void follow(Key* key) {
+    if (!trust) next = key;
     trust >>= 1;
   }
 };
 
 class Keys {
  public:
-  static constexpr int kUnknown = -1;
-
   explicit Keys(const std::vector<Field>& fields) : keys_(fields.size() + 2) {
     for (size_t i = 0; i < fields.size(); ++i) {
       names_.push_back(fields[i].name);
       is_meant_.push_back(fields[i].kind != Kind::Rescued);  // No field of a record is meant by it.
       if (is_meant_.back()) prepare(i);
-      keys_[i].next = static_cast<int32_t>(i + 1);
+      keys_[i].bit = uint64_t{1} << (i & 63);
     }
     place_all();
-    keys_[fields.size()].next = none();
-    before_first().next = fields.empty() || !is_meant_[0] ? none() : 0;
+    for (size_t i = 0; i < keys_.size(); ++i) keys_[i].next = &keys_[i + 1 < names_.size() ? i + 1 : none()];
+    before_first().next = &keys_[names_.empty() || !is_meant_[0] ? none() : 0];
   }
+
+  // Keys know each other by address: those of a copy are its own.
+  Keys(const Keys& others)
+      : keys_(others.keys_),
+        names_(others.names_),
+        is_meant_(others.is_meant_),
+        factor_(others.factor_),
+        shift_(others.shift_),
+        table_(others.table_) {
+    for (Key& key : keys_) key.next = &keys_[others.column_of(key.next)];
+  }
+  Keys(Keys&&) = default;
+  Keys& operator=(const Keys&) = delete;
 
   // The keys by their columns; behind them one that matches nothing, and the one before the first.
   Key* all() { return keys_.data(); }
-  int none() const { return static_cast<int>(names_.size()); }
   Key& before_first() { return keys_[names_.size() + 1]; }
-  const std::string& name(int column) const { return names_[static_cast<size_t>(column)]; }
+  size_t column_of(const Key* key) const { return static_cast<size_t>(key - keys_.data()); }
+  const std::string& name(const Key* key) const { return names_[column_of(key)]; }
 
-  // The only column, if any, whose key may have this name and stand in `all` with a mask.
-  int candidate(const uint8_t* name, size_t size) const { return table_[slot(name, size)]; }
+  // The only one, if any, that may have this name here.
+  Key* candidate(const uint8_t* name, size_t size) { return &keys_[table_[slot(name, size)]]; }
 
-  // The column of this name; slow, and always right.
-  int find(const uint8_t* name, size_t size) const {
+  // The one of this name, null if there is none; slow, and always right.
+  Key* find(const uint8_t* name, size_t size) {
     for (size_t i = 0; i < names_.size(); ++i) {
       const std::string& known = names_[i];
       const bool is_it = known.size() == size && std::memcmp(known.data(), name, size) == 0;
-      if (is_it && is_meant_[i]) return static_cast<int>(i);
+      if (is_it && is_meant_[i]) return &keys_[i];
     }
-    return kUnknown;
+    return nullptr;
   }
 
  private:
+  size_t none() const { return names_.size(); }
+
   size_t slot(const uint8_t* name, size_t size) const {
     if (!size) return 0;
     const uint32_t letters = name[0] | uint32_t{name[size - 1]} << 8 | uint32_t{name[size / 2]} << 16;
     return (letters ^ static_cast<uint32_t>(size) << 24) * factor_ >> shift_;
   }
 
-  // A key that is fit to be compared at once gets its mask.
+  // A key that is fit to be compared at once gets its name.
   void prepare(size_t column) {
-    Key& key = keys_[column];
     const std::string& name = names_[column];
     for (const char c : name) {
       if (static_cast<uint8_t>(c) < 0x20 || c == '"' || c == '\\') return;
     }
-    if (name.size() + 2 > sizeof key.text) return;
-    std::memcpy(key.text, name.data(), name.size());
-    std::memcpy(key.text + name.size(), "\":", 2);
-    key.size = static_cast<uint32_t>(name.size() + 2);
-    key.mask = (uint64_t{1} << key.size) - 1;
+    uint8_t text[sizeof Pattern::text] = {};
+    if (name.size() + 1 > sizeof text) return;
+    std::memcpy(text, name.data(), name.size());
+    text[name.size()] = '"';
+    keys_[column].name.set(text, name.size() + 1);
   }
 
   // Looks for a factor by which every key has a slot to itself; else some are left to `find`.
@@ -99,12 +125,12 @@ class Keys {
 
   bool place_with_factor() {
     bool is_perfect = true;
-    table_.assign(size_t{1} << (32 - shift_), none());
+    table_.assign(size_t{1} << (32 - shift_), static_cast<uint32_t>(none()));
     for (size_t i = 0; i < names_.size(); ++i) {
-      if (keys_[i].mask == Key::kNever) continue;
-      int32_t& place = table_[slot(keys_[i].text, names_[i].size())];
+      if (keys_[i].name.mask == Pattern::kNever) continue;
+      uint32_t& place = table_[slot(keys_[i].name.text, names_[i].size())];
       is_perfect = is_perfect && place == none();
-      if (place == none()) place = static_cast<int32_t>(i);
+      if (place == none()) place = static_cast<uint32_t>(i);
     }
     return is_perfect;
   }
@@ -114,7 +140,7 @@ class Keys {
   std::vector<bool> is_meant_;
   uint32_t factor_ = 0x9E3779B1;
   unsigned shift_ = 30;
-  std::vector<int32_t> table_;
+  std::vector<uint32_t> table_;
 };
 
 // What reading needs to know of a column and of all within it.

@@ -50,6 +50,14 @@ struct Notes {
   }
 };
 
+// How far reading may go on without a word: over rows that need no rescue, each an object with a comma
+// and another object behind it.
+struct Room {
+  int64_t rows = 0;                         // as many
+  const uint8_t* before = nullptr;          // and none that ends here, or behind it
+  int64_t record_bytes = 0;                 // or is longer
+};
+
 class RecordReader {
  public:
   explicit RecordReader(const Schema& schema) : plan_(schema.plan) {
@@ -57,12 +65,21 @@ class RecordReader {
   }
   virtual ~RecordReader() = default;
 
-  // Reads the record that begins at `text` into `row` of the columns; `depth` brackets may be open
-  // within it. Returns where it ends, or null, and then `stop` says why.
+  // Reads the record that begins at `text` into `row` of the columns, and those that follow it, as far
+  // as `room` goes; `depth` brackets may be open within each. Returns where the last one ends, or null,
+  // and then `stop` says why. `begin` is where that one begins; those before it are plain rows.
   virtual const uint8_t* read(const uint8_t* text, const uint8_t* end, std::vector<Column>& columns,
-                              int64_t row, int depth) = 0;
+                              int64_t row, int depth, const Room& room) = 0;
+
+  // Says that other bytes may stand by now where a text was read.
+  void forget() {
+    strip_ = quick_end_ = nullptr;
+    strip_bytes_ = 0;
+  }
 
   Stop stop() const { return stop_; }
+  const uint8_t* begin() const { return begin_; }
+  int64_t plain_rows() const { return plain_rows_; }
   bool needs_rescue() const { return !notes_.notes.empty(); }
   const Notes& notes() const { return notes_; }
 
@@ -70,14 +87,19 @@ class RecordReader {
   Plan plan_;
   bool is_whole_record_ = false;
   Stop stop_ = Stop::None;
+  const uint8_t* begin_ = nullptr;
+  int64_t plain_rows_ = 0;
   Notes notes_;
   std::string scratch_;
+  const uint8_t* strip_ = nullptr;
+  size_t strip_bytes_ = 0;
+  const uint8_t* quick_end_ = nullptr;
 };
 
 // A reader by these instructions; by lesser ones if this build or this processor lacks them.
 std::unique_ptr<RecordReader> make_record_reader(Simd simd, const Schema& schema);
 
 // Writes a JSON value's text to a JSON column, unpaired surrogates mended; null is null.
-void put_json(Column& column, int64_t row, const uint8_t* text, size_t size, bool has_escapes);
+void put_json(Column& column, const Row& row, const uint8_t* text, size_t size, bool has_escapes);
 
 }  // namespace streamlic

@@ -261,12 +261,12 @@ uint8_t* put_step(uint8_t* out, const Place& place) {
 
 }  // namespace
 
-bool put_notes(const Notes& notes, Column& column, int64_t row) {
+bool put_notes(const Notes& notes, Column& column, const Row& row) {
   if (!notes.is_sure || notes.notes.size() > kFewNotes || has_repeats(notes)) return false;
   size_t room = 2;
   for (const Note& note : notes.notes) room += note.size + 4;
   for (const Place& place : notes.places) room += place.size * 2 + 21;
-  uint8_t* const begin = column.begin_text(row, room);
+  uint8_t* const begin = column.add_text(row, room);
   uint8_t* out = begin;
   const Place* place = notes.places.data();
   for (const Note& note : notes.notes) {
@@ -279,7 +279,7 @@ bool put_notes(const Notes& notes, Column& column, int64_t row) {
   }
   *out++ = '}';
   if (notes.has_escapes) mend_surrogates(begin, static_cast<size_t>(out - begin));
-  column.end_text(row, static_cast<size_t>(out - begin));
+  column.shorten_text(row, room - static_cast<size_t>(out - begin));
   return true;
 }
 

@@ -21,7 +21,7 @@ struct Rescues {
 
 // Writes the same JSON from notes that are sure, straight into `column`; false if they may repeat a
 // place, or are too many to be compared.
-bool put_notes(const Notes& notes, Column& column, int64_t row);
+bool put_notes(const Notes& notes, Column& column, const Row& row);
 
 // The record is valid, and its unpaired surrogates are mended. Of a repeated key the last counts.
 Rescues rescue(Text record, const std::vector<Field>& schema);

@@ -1,0 +1,158 @@
+// Values of which nothing is wanted but that they are valid: a part of the record reader, see
+// record_reader_body.h.
+
+class Skipping : public Tokens {
+ protected:
+  explicit Skipping(const Schema& schema) : Tokens(schema) { no_seam_.next = &no_seam_; }
+
+  // What stood between a comma or an opening brace and the value of a member: its key and colon, and
+  // the quote if the value is a string. Where the same bytes stand again they are as valid as then,
+  // and need not be read one by one.
+  struct alignas(64) Seam : Pattern {
+    bool is_before_string = false;
+    Seam* next = nullptr;  // what followed last time
+  };
+  static constexpr size_t kSeams = 128;
+
+  // Whether what followed `*seam` last time stands at `at`; if so, `*seam` moves on to that.
+  STREAMLIC_INLINE bool is_next_seam(const uint8_t* at, Seam** seam) {
+    Seam* const next = (*seam)->next;
+    if (!is_quick(at) || !matches(at, *next)) return false;
+    *seam = next;
+    return true;
+  }
+
+  // Remembers the seam from `begin` to `value` as what follows `seam`, if it can be compared at once.
+  // Returns the last one that is known.
+  STREAMLIC_APART Seam* remember_seam(const uint8_t* begin, const uint8_t* value, Seam* seam) {
+    const bool is_before_string = value < end_ && *value == '"';
+    const size_t size = size_of(begin, value) + is_before_string;
+    if (size > sizeof Seam::text || size_of(begin, end_) < sizeof Seam::text) return seam;
+    size_t slot = (begin[1] * 3u + begin[size / 2] * 5u + size) % kSeams;
+    for (int tries = 0; tries < 4 && seams_[slot].size && !matches(begin, seams_[slot]); ++tries) {
+      slot = (slot + 1) % kSeams;
+    }
+    Seam& next = seams_[slot];
+    if (!next.next) next.next = &no_seam_;
+    next.set(begin, size);
+    next.is_before_string = is_before_string;
+    seam->next = &next;
+    return &next;
+  }
+
+  // Any value, looked at only for being valid. `depth` brackets may be open within it.
+  STREAMLIC_APART const uint8_t* skip_value(const uint8_t* at, int depth) {
+    uint64_t outer[8];  // what `open` was at each 64th bracket: max_depth is at most 512
+    uint64_t open = 0;  // a bit for each open bracket, whether it stands in an object; the inner ones
+    const auto most = static_cast<unsigned>(std::max(depth, 0));
+    unsigned level = 0;
+    bool in_object = false;
+    Seam* seam = &no_seam_;
+    const uint8_t* begin;
+    bool is_plain;
+  value:
+    if (at == end_) return at_end();
+    if (*at == '"') {
+      at = string_rest(at + 1);
+      if (!at) return nullptr;
+    } else if (begins_number(*at)) {
+      if (!(at = number(at))) return nullptr;
+    } else if (*at == '{' || *at == '[') {
+    open_bracket:
+      if (level == most) return refused();
+      if (level % 64 == 0) outer[level / 64] = open;
+      open = open << 1 | in_object;
+      ++level;
+      in_object = *at == '{';
+    opened:
+      begin = ++at;
+      if (in_object && is_next_seam(at, &seam)) goto member;
+      at = next(at);
+      if (at == end_) return at_end();
+      if (*at != (in_object ? '}' : ']')) {
+        if (in_object) goto key;
+        goto value;
+      }
+      goto close;
+    } else {
+      const bool is_false = *at == 'f';
+      if (!is_false && *at != 't' && *at != 'n') return refused();
+      at = is_false ? false_(at) : *at == 't' ? true_(at) : null_(at);
+      if (!at) return nullptr;
+    }
+  behind:
+    if (level == 0) return at;
+    if (at < end_ && *at == ',') goto comma;
+    at = next(at);
+    if (at == end_) return at_end();
+    if (*at == (in_object ? '}' : ']')) goto close;
+    if (*at != ',') return refused();
+  comma:
+    if (in_object) {
+    comma_in_object:
+      begin = ++at;
+      if (is_next_seam(at, &seam)) goto member;
+      at = next(at);
+      goto key;
+    }
+    at = next(at + 1);
+    goto value;
+  close:
+    ++at;
+    if (level > 1 && in_object > (open & 1) && end_ - at > 1 && at[0] == ',' && at[1] == '{') {
+      ++at;  // One object of an array follows the other: as many brackets are open as before.
+      goto opened;
+    }
+    --level;
+    in_object = open & 1;
+    open >>= 1;
+    if (level % 64 == 0) open = outer[level / 64];
+    goto behind;
+  member:  // Its first bytes are not the last ones of the text.
+    at += seam->size;
+    if (seam->is_before_string) {
+      at = stop_in_strip(at);
+      if (at == end_ || *at != '"') {
+        at = string_slow(at);
+        if (!at) return nullptr;
+        goto behind;
+      }
+      if (++at == end_) return at_end();
+      if (*at == ',') goto comma_in_object;
+      if (*at == '}') goto close;
+      goto behind;
+    }
+    if (is_digit(*at)) {
+      const unsigned count = digits_of(eight_at(at));
+      if (count == 1 || *at != '0') {
+        if (at[count] == ',') {
+          at += count;
+          goto comma_in_object;
+        }
+        if (at[count] == '}') {
+          at += count;
+          goto close;
+        }
+      }
+    }
+    if (*at == '{' || *at == '[') goto open_bracket;
+    at = next(at);  // There may be more white space than there was.
+    goto value;
+  key:
+    if (at == end_) return at_end();
+    if (*at != '"') return refused();
+    at = string_stop(at + 1);
+    is_plain = at < end_ && *at == '"';
+    if (!(at = is_plain ? at + 1 : string_slow(at))) return nullptr;
+    at = next(at);
+    if (at == end_) return at_end();
+    if (*at != ':') return refused();
+    at = next(at + 1);
+    if (is_plain) seam = remember_seam(begin, at, seam);
+    goto value;
+  }
+
+ private:
+  Seam seams_[kSeams];
+  Seam no_seam_;  // what stands before the first one
+};
