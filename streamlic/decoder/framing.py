@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
-from streamlic.decoder.ordinary import ReadRows, ordinary_rows
+from streamlic.decoder.ordinary import ReadRows, RowCutter
 from streamlic.decoder.patterns import RecordPattern, record_pattern
 from streamlic.decoder.strict import (
     Malformed,
@@ -103,7 +103,7 @@ class Framer:
         self.on_block: Callable[[], None] | None = None
         self.envelope = Envelope()
         self._options = options
-        self._read = read
+        self._cutter = RowCutter(read)
         self._rows_path = tuple(options.rows_at.split("."))
         self._begun = b""  # A character's first bytes, of which nothing can be said as yet.
         self._buffer = b""
@@ -329,7 +329,7 @@ class Framer:
         if self._has_escapes:
             block = mend_surrogates(block)
         levels = self._options.max_depth - self._open_brackets
-        rows, texts = ordinary_rows(block, levels, self._read)
+        rows, texts = self._cutter.cut(block, levels)
         sizes = list(map(len, texts))
         if not rows or max(sizes) > self._options.max_record_bytes:
             return

@@ -27,7 +27,7 @@ import pyarrow as pa
 from ijson.backends import yajl2_c
 from ijson.common import JSONError
 
-from streamlic.decoder.columns import RecordColumns, Row
+from streamlic.decoder.columns import RecordColumns, Row, Source
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.framing import UNREAD, Framer, Records
 from streamlic.decoder.members import member_texts
@@ -151,7 +151,7 @@ class ReferenceDecoder:
             self._check_all(records)
             return [pa.array(map(_json_or_null, records.texts), pa.string())]
         rows, has_huge = self._parse(records)
-        columns, places = self._columns.build(rows, has_huge=has_huge)
+        columns, places = self._columns.build(rows, _source(records, has_huge=has_huge))
         for name in self._json_columns:
             texts = member_texts(name, records.texts, columns[name])
             columns[name] = pa.array([text and text.decode() for text in texts], pa.string())
@@ -184,10 +184,10 @@ class ReferenceDecoder:
                 self._check(records, number)
             except DecodeError:
                 if self._options.is_strict:  # A rescue in an earlier record comes first.
-                    _, places = self._columns.build(rows, has_huge=True)
+                    _, places = self._columns.build(rows, _source(records, has_huge=True))
                     self._rescue(records.between(0, number), places)
                 raise
-            rows += self._columns.read([json.loads(text, parse_int=_number, parse_float=_number)])
+            rows += self._columns.read([_read_exactly(text.decode())])
         return rows
 
     def _check_all(self, records: Records) -> None:
@@ -252,6 +252,12 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
+def _source(records: Records, *, has_huge: bool) -> Source:
+    return Source(
+        lambda number: _read_exactly(records.texts[number].decode()), has_huge=has_huge
+    )
+
+
 def _number(text: str) -> int | Decimal | HugeNumber:
     if len(text) > MANY_DIGITS:
         return HugeNumber(text)
@@ -261,6 +267,10 @@ def _number(text: str) -> int | Decimal | HugeNumber:
         return Decimal(text)
     except DecimalException:
         return HugeNumber(text)
+
+
+_read_exactly = json.JSONDecoder(parse_int=_number, parse_float=_number).decode
+"""Reads a valid record with all the digits of its numbers."""
 
 
 def _json_or_null(text: bytes) -> str | None:
