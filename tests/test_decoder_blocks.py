@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from streamlic.decoder import framing, open_decoder, ordinary
+from streamlic.decoder.framing import Records
 from streamlic.decoder.ordinary import RowCutter, has_many_digits
 from streamlic.decoder.skeleton import cuts, is_one_unit, nests_within, skeleton
 from streamlic.decoder.strict import mend_surrogates
@@ -165,6 +166,29 @@ def test_what_is_taken_is_whole_rows_with_their_own_text(odd: str) -> None:
     assert block.startswith(b"".join(text + b"," for text in texts))
     for row, text in zip(rows, texts, strict=True):
         assert row in (json.loads(text), json.loads(text, parse_float=Decimal))
+
+
+def test_records_keep_their_places_however_they_are_put_together() -> None:
+    rng = random.Random(7)
+    for _ in range(300):
+        records, want, position = Records(), list[tuple[bytes, int, int]](), 0
+        for _ in range(rng.randrange(1, 6)):
+            some, first = Records(), len(want)
+            position += rng.randrange(9)
+            texts = [b"x" * rng.randrange(1, 9) for _ in range(rng.randrange(1, 5))]
+            some.append_run(texts, list(texts), position, first)
+            for text in texts:
+                want.append((text, position, len(want)))
+                position += len(text) + 1
+            records.ends()
+            records.extend(some)
+        start = rng.randrange(len(want))
+        stop = rng.randrange(start, len(want) + 1)
+        for got, wanted in ((records, want), (records.between(start, stop), want[start:stop])):
+            numbers = range(len(got))
+            assert [(got.texts[n], *got.place(n)) for n in numbers] == wanted
+            assert got.rows == [text for text, _, _ in wanted]
+            assert got.size == sum(len(text) for text, _, _ in wanted)
 
 
 def test_a_large_chunk_is_taken_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
