@@ -10,7 +10,15 @@ import pyarrow as pa
 import pytest
 
 from streamlic.decoder.columns import RecordColumns, Source
-from streamlic.schema import JSON_RESCUED, MISFIT, SCALARS, TIMESTAMP, HugeNumber, json_field
+from streamlic.schema import (
+    JSON_RESCUED,
+    JSON_VALUE,
+    MISFIT,
+    SCALARS,
+    TIMESTAMP,
+    HugeNumber,
+    json_field,
+)
 
 VALUES: list[Any] = [
     *(None, None, None, True, False, "", "x", "12", [], [1], {}, {"a": 1}),
@@ -84,6 +92,16 @@ def test_huge_numbers_are_no_texts(kind: pa.DataType) -> None:
     for _ in range(100):
         exact = [*rng.choices(VALUES + HUGE, k=5), "x"]
         check(kind, exact, exact, has_huge=True)
+
+
+def test_of_json_columns_is_kept_only_which_values_are_null() -> None:
+    """Their trees would be held until the columns are built, for nothing but their own texts."""
+    fields = [json_field("v", JSON_VALUE), json_field("_rescued", JSON_RESCUED)]
+    columns = RecordColumns(pa.schema(fields))
+    rows = columns.read([{"v": {"a": [1]}}, {"v": None}, {}, {"v": False}, 1, {"w": 1, "v": 0}])
+    built, places = columns.build(rows, Source(str, has_huge=False))
+    assert list(built["v"]) == [True, None, None, True, None, True]
+    assert sorted(places) == [(4, ()), (5, ("w",))]
 
 
 def test_what_is_no_object_has_no_values() -> None:

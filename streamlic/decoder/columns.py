@@ -86,7 +86,7 @@ class RecordColumns:
     def build(self, rows: Sequence[Row], source: Source) -> tuple[dict[str, Any], list[Place]]:
         """Return the columns by name, and the places of what did not fit, in no order.
 
-        Of a JSON column that is the values as they were parsed. ``source`` has the records.
+        Of a JSON column that is no more than which values are null. ``source`` has the records.
         """
         return self._members.build(rows, source)
 
@@ -113,7 +113,11 @@ def _column_of(kind: pa.DataType) -> _Column:
 
 
 class _Members:
-    """The members of objects that ``fields`` name, as columns; ``others`` are known, but none."""
+    """The members of objects that ``fields`` name, as columns; ``others`` are known, but none.
+
+    Of these only is kept whether they are null: to hold whole trees of values until the columns
+    are built would drive all else out of the processor's caches.
+    """
 
     def __init__(self, fields: Iterable[pa.Field], others: Iterable[str] = ()) -> None:
         self._columns = {field.name: _column_of(field.type) for field in fields}
@@ -134,6 +138,9 @@ class _Members:
                 members = blank | one
                 if len(members) > width:
                     members[_MISFITS] = [(key,) for key in one if key not in blank]
+                for name in self._others:
+                    if members[name] is not None:
+                        members[name] = True
                 rows.append(values_of(members))
             else:
                 rows.append(self._no_object)

@@ -22,7 +22,7 @@ _KEY_CHARACTERS = 64  # Of so many lengths the patterns are kept.
 def member_texts(name: str, texts: Sequence[bytes], values: Sequence[Any]) -> list[bytes | None]:
     """Return the text of each record's member ``name``, None where it is null or has none.
 
-    ``values`` are what the texts hold there. Of a repeated key the last one counts.
+    ``values`` are None where a text holds null, or nothing. Of a repeated key the last one counts.
     """
     found: list[bytes | None] = [None] * len(texts)
     quoted = b'"%b"' % name.encode()
