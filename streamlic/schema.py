@@ -4,7 +4,8 @@ Rules:
 1. Every column is nullable and always there. JSON ``null`` and a missing key are both null.
 2. A value that does not fit its column is null there and kept, by its pointer, in ``_rescued``.
 3. A conversion here returns the column's value, or ``MISFIT``; it never raises for bad data.
-4. A JSON number arrives as an int, a Decimal, or, where neither can hold it, as ``HugeNumber``.
+4. A JSON number arrives as an int, a Decimal, or, where neither can hold it, as ``HugeNumber``;
+   for a double also as the float nearest to it.
 
 JSON columns are strings that hold JSON text as it came, white space and digits included: Arrow's
 own JSON type is refused by Spark's Arrow conversion and is an opaque extension to polars.
@@ -182,7 +183,7 @@ def to_double(value: Any) -> Any:
     """Every number that is finite as a double, rounded to nearest, ties to even (IEEE 754)."""
     kind = type(value)
     try:
-        number = float(value) if kind in (int, Decimal, HugeNumber) else math.inf
+        number = float(value) if kind in (int, float, Decimal, HugeNumber) else math.inf
     except OverflowError:
         return MISFIT
     return number if math.isfinite(number) else MISFIT

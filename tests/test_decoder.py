@@ -455,6 +455,26 @@ def test_other_schemas_decode_by_the_same_rules() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("a/b", rb'[{"a\/b":1,"x\"a/b":2}]'),
+        ("a/b", rb'[{"x\"a/b":2,"a\u002fb":1}]'),
+        ("a\\b", rb'[{"a\\b":1,"a\b":2}]'),
+        ("a" * 70, b'[{"' + rb"\u0061" * 70 + b'":1,"x\\"' + b"a" * 70 + b'":2}]'),
+    ],
+)
+def test_a_key_is_found_however_it_is_written(name: str, body: bytes) -> None:
+    """Its own bytes may stand for the end of another key."""
+    lost = json_field("lost", JSON_RESCUED)
+    row = decode(body, schema=pa.schema([json_field(name, JSON_VALUE), lost]))[0].to_pylist()[0]
+    assert row[name] == "1"
+    row = decode(body, schema=pa.schema([lost]))[0].to_pylist()[0]
+    assert sorted(json.loads(row["lost"]).values()) == [1, 2]
+    row = decode(body, schema=pa.schema([pa.field(name, pa.bool_()), lost]))[0].to_pylist()[0]
+    assert json.loads(row["lost"])["/" + name.replace("/", "~1")] == 1
+
+
+@pytest.mark.parametrize(
     "options",
     [
         *({"rows_at": ""}, {"rows_at": "a..b"}, {"rows_at": "\udcff"}),

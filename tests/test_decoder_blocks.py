@@ -9,13 +9,16 @@ import weakref
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from streamlic.decoder import framing, open_decoder, ordinary
-from streamlic.decoder.ordinary import has_many_digits, ordinary_rows
+from streamlic.decoder.framing import Records
+from streamlic.decoder.ordinary import RowCutter, has_many_digits
 from streamlic.decoder.skeleton import cuts, is_one_unit, nests_within, skeleton
 from streamlic.decoder.strict import mend_surrogates
 from streamlic.emulator.records import license_json
+from streamlic.schema import JSON_RESCUED, json_field
 from tests.judge import outcome
 
 ORDINARY = [license_json(7, "account", i).decode() for i in range(300)]
@@ -43,6 +46,14 @@ ODD = [
     '{"a":[1},{"b":2]}',
     '{"x":' + "[" * 130 + "]" * 130 + "}",
     '{"available_quantity":' + "9" * 5000 + "}",
+]
+
+NUMBERS = [
+    *("-0", "-0.0", "0e5", "12.0", "1e2", "1E+2", "12.5", "0.1e1", "12.00000000000000000001"),
+    *("9007199254740993", "9007199254740993.0", "9223372036854775807", "9223372036854775807.0"),
+    *("-9223372036854775807", "-9223372036854775808", "9223372036854775808", "1" * 40, "1" * 299),
+    *("1e400", "-1e400", "1e-400", "1.7976931348623157e308", "1.7976931348623159e308"),
+    *("1e99999999999999999999", "1e-99999999999999999999", "0e99999999999999999999", "01", "1.e2"),
 ]
 
 
@@ -82,15 +93,102 @@ def test_an_odd_row_among_ordinary_ones_changes_nothing(
             assert outcome(body, **bound) == exactly(body, monkeypatch, **bound)
 
 
+@pytest.mark.parametrize("number", NUMBERS, ids=range(len(NUMBERS)))
+def test_a_number_becomes_what_its_digits_say_in_every_column(
+    number: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read as a float, it would not always."""
+    every = ["id", "available_quantity", "unit_amount", "is_paid", "created_at", "remote_data", "x"]
+    members = [f'"{name}":{number}' for name in every]
+    odd = [*members, f'"products":[{{"id":{number}}}]', f'"remote_data":{{"a":[{number}]}}']
+    for members_together in ([members], [[one] for one in odd]):
+        rows = list(ORDINARY)
+        for at, some in enumerate(members_together):
+            rows[30 * at] = "{" + ",".join(some) + "}"
+        body = ("[" + ",".join(rows) + "]").encode()
+        # By repr, because -0.0 is an equal of 0.0.
+        assert repr(outcome(body)) == repr(exactly(body, monkeypatch))
+        assert repr(outcome(body, is_strict=True)) == repr(
+            exactly(body, monkeypatch, is_strict=True)
+        )
+
+
+def test_integers_are_read_again_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = pa.struct([("x", pa.int64())])
+    lists = pa.list_(pa.struct([("m", pa.list_(x))]))
+    fields = [("n", pa.int64()), ("s", x), ("m", pa.list_(x)), ("l", lists)]
+    schema = pa.schema(
+        [*map(pa.field, *zip(*fields, strict=True)), json_field("lost", JSON_RESCUED)]
+    )
+    rng = random.Random(7)
+    numbers = ["1", "2.0", "9007199254740993.0", "3.00000000000000000001", "null", '"a"']
+
+    def number() -> str:
+        return rng.choice(numbers)
+
+    def objects() -> str:
+        return ",".join(f'{{"x":{number()}}}' for _ in range(rng.randrange(1, 4)))
+
+    def record() -> str:
+        lists = ",".join(f'{{"m":[{objects()}]}}' for _ in range(rng.randrange(1, 4)))
+        one = rng.choice([number(), f'{{"x":{number()}}}'])
+        return f'{{"n":{number()},"s":{one},"m":[{objects()}],"l":[{lists}]}}'
+
+    body = ("[" + ",".join(record() for _ in range(300)) + "]").encode()
+    assert outcome(body, schema=schema) == exactly(body, monkeypatch, schema=schema)
+    assert b"9007199254740993" in body
+    assert 9007199254740993 in [row["n"] for row in outcome(body, schema=schema)[0]]
+
+
+def test_numbers_are_floats_until_one_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the body is read exactly: it would cost to read each of its blocks twice."""
+    cutter = RowCutter(list)
+    plain = b'{"a":1.5},{"a'
+    assert cutter.cut(plain, 126).rows == [{"a": 1.5}]
+    assert type(cutter.cut(plain, 126).rows[0]["a"]) is float
+    monkeypatch.setattr(ordinary, "_point", lambda: ",")  # strtod would stop at the point.
+    assert type(cutter.cut(plain, 126).rows[0]["a"]) is Decimal
+    monkeypatch.undo()
+    assert type(cutter.cut(plain, 126).rows[0]["a"]) is float
+    assert cutter.cut(b'{"a":123456789012345678901},{"a":2},{', 126).rows == [
+        {"a": 123456789012345678901},
+        {"a": 2},
+    ]
+    assert type(cutter.cut(plain, 126).rows[0]["a"]) is Decimal
+
+
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
 def test_what_is_taken_is_whole_rows_with_their_own_text(odd: str) -> None:
     block = mend_surrogates(",".join([*ORDINARY[:20], odd, *ORDINARY[20:40], '{"id":']).encode())
-    rows, texts = ordinary_rows(block, 126, list)
+    rows, texts = RowCutter(list).cut(block, 126)
     assert len(rows) == len(texts)
     assert len(rows) in (0, 19, 40, 41, 43)
     assert block.startswith(b"".join(text + b"," for text in texts))
     for row, text in zip(rows, texts, strict=True):
-        assert row == json.loads(text, parse_float=Decimal)
+        assert row in (json.loads(text), json.loads(text, parse_float=Decimal))
+
+
+def test_records_keep_their_places_however_they_are_put_together() -> None:
+    rng = random.Random(7)
+    for _ in range(300):
+        records, want, position = Records(), list[tuple[bytes, int, int]](), 0
+        for _ in range(rng.randrange(1, 6)):
+            some, first = Records(), len(want)
+            position += rng.randrange(9)
+            texts = [b"x" * rng.randrange(1, 9) for _ in range(rng.randrange(1, 5))]
+            some.append_run(texts, list(texts), position, first)
+            for text in texts:
+                want.append((text, position, len(want)))
+                position += len(text) + 1
+            records.ends()
+            records.extend(some)
+        start = rng.randrange(len(want))
+        stop = rng.randrange(start, len(want) + 1)
+        for got, wanted in ((records, want), (records.between(start, stop), want[start:stop])):
+            numbers = range(len(got))
+            assert [(got.texts[n], *got.place(n)) for n in numbers] == wanted
+            assert got.rows == [text for text, _, _ in wanted]
+            assert got.size == sum(len(text) for text, _, _ in wanted)
 
 
 def test_a_large_chunk_is_taken_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,13 +11,15 @@ Rules:
 from __future__ import annotations
 
 import codecs
+from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any, Final
 
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
-from streamlic.decoder.ordinary import ReadRows, ordinary_rows
+from streamlic.decoder.ordinary import ReadRows, RowCutter
 from streamlic.decoder.patterns import RecordPattern, record_pattern
 from streamlic.decoder.strict import (
     Malformed,
@@ -38,40 +40,74 @@ from streamlic.errors import DecodeError, LimitExceeded, TruncatedBody
 class Records:
     """Records that follow each other, by column.
 
-    Of each its bytes, with unpaired surrogate escapes mended, where it stood in the body, its step
-    (its index among the rows, or its key where the rows are an object), and the row that was read
-    of it, or UNREAD.
+    Of each its bytes, with unpaired surrogate escapes mended, and the row that was read of it, or
+    UNREAD. Where it stood is worked out when it is asked for, which is seldom: known is only where
+    each run of records began that have just a comma between them.
     """
 
-    __slots__ = ("positions", "rows", "steps", "texts")
+    __slots__ = ("_ends", "_runs", "rows", "size", "texts")
 
     def __init__(self) -> None:
         self.texts: list[bytes] = []
-        self.positions: list[int] = []
-        self.steps: list[PathStep] = []
         self.rows: list[Any] = []
+        self.size = 0
+        """The bytes of all."""
+        self._runs: list[tuple[int, int, PathStep]] = []
+        self._ends: list[int] = []
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def append(self, text: bytes, position: int, step: PathStep) -> None:
         """Add one record that is cut, but neither parsed nor judged."""
-        self.texts.append(text)
-        self.positions.append(position)
-        self.steps.append(step)
-        self.rows.append(UNREAD)
+        self.append_run([text], [UNREAD], position, step)
+
+    def append_run(
+        self, texts: list[bytes], rows: list[Any], position: int, step: PathStep
+    ) -> None:
+        """Add records with a comma between them, the first of which stood there in the body.
+
+        Its step is its index among the rows, or its key where the rows are an object.
+        """
+        self._runs.append((len(self.texts), position, step))
+        self.texts += texts
+        self.rows += rows
+        self.size += sum(map(len, texts))
 
     def extend(self, others: Records) -> None:
         """Add the records of ``others`` behind these."""
-        for column in self.__slots__:
-            getattr(self, column).extend(getattr(others, column))
+        held = len(self)
+        self._runs += [(held + first, position, step) for first, position, step in others._runs]
+        self.texts += others.texts
+        self.rows += others.rows
+        self.size += others.size
 
-    def between(self, start: int, stop: int | None) -> Records:
+    def between(self, start: int, stop: int) -> Records:
         """Return the records from one number up to another."""
         some = Records()
-        for column in self.__slots__:
-            setattr(some, column, getattr(self, column)[start:stop])
+        if start < stop:
+            some.append_run(self.texts[start:stop], self.rows[start:stop], *self.place(start))
+            runs = self._runs[self._run(start) + 1 : self._run(stop - 1) + 1]
+            some._runs += [(first - start, position, step) for first, position, step in runs]
         return some
+
+    def place(self, number: int) -> tuple[int, PathStep]:
+        """Return where in the body the record of this number stood, and its step."""
+        first, position, step = self._runs[self._run(number)]
+        if number == first:
+            return position, step
+        ends, skipped = self.ends(), number - first
+        size = ends[number - 1] - (ends[first - 1] if first else 0)
+        return position + size + skipped, step + skipped  # type: ignore[operator]  # It is an index.
+
+    def ends(self) -> list[int]:
+        """Return of each record how many bytes there are up to its end."""
+        if len(self._ends) != len(self.texts):
+            self._ends = list(accumulate(map(len, self.texts)))
+        return self._ends
+
+    def _run(self, number: int) -> int:
+        return bisect_right(self._runs, number, key=itemgetter(0)) - 1
 
 
 UNREAD: Final = object()
@@ -103,7 +139,7 @@ class Framer:
         self.on_block: Callable[[], None] | None = None
         self.envelope = Envelope()
         self._options = options
-        self._read = read
+        self._cutter = RowCutter(read)
         self._rows_path = tuple(options.rows_at.split("."))
         self._begun = b""  # A character's first bytes, of which nothing can be said as yet.
         self._buffer = b""
@@ -329,19 +365,15 @@ class Framer:
         if self._has_escapes:
             block = mend_surrogates(block)
         levels = self._options.max_depth - self._open_brackets
-        rows, texts = ordinary_rows(block, levels, self._read)
-        sizes = list(map(len, texts))
-        if not rows or max(sizes) > self._options.max_record_bytes:
+        rows, texts = self._cutter.cut(block, levels)
+        limit = self._options.max_record_bytes
+        if not rows or (len(block) > limit and max(map(len, texts)) > limit):
             return
         self._may_be_ordinary = stop < len(self._buffer)
-        *starts, end = accumulate([size + 1 for size in sizes], initial=self._position + start)
-        records, first = self.records, self.envelope.rows
-        records.texts += texts
-        records.positions += starts
-        records.steps += range(first, first + len(rows))
-        records.rows += rows
+        size = self.records.size
+        self.records.append_run(texts, rows, self._position + start, self.envelope.rows)
         self.envelope.rows += len(rows)
-        self._index = end - self._position
+        self._index = start + self.records.size - size + len(rows)
 
     def _after_row(self) -> bool:
         return self._separator(self._rows_closer, self._close_bracket, self._row)

@@ -16,12 +16,13 @@ from streamlic.decoder.strict import PathStep, children, element_span, plain_val
 
 _COLON = re.compile(rb"[ \t\n\r]*+:[ \t\n\r]*+")
 _WHITE_SPACE = b" \t\n\r"
+_KEY_CHARACTERS = 64  # Of so many lengths the patterns are kept.
 
 
 def member_texts(name: str, texts: Sequence[bytes], values: Sequence[Any]) -> list[bytes | None]:
     """Return the text of each record's member ``name``, None where it is null or has none.
 
-    ``values`` are what the texts hold there. Of a repeated key the last one counts.
+    ``values`` are None where a text holds null, or nothing. Of a repeated key the last one counts.
     """
     found: list[bytes | None] = [None] * len(texts)
     quoted = b'"%b"' % name.encode()
@@ -32,7 +33,7 @@ def member_texts(name: str, texts: Sequence[bytes], values: Sequence[Any]) -> li
     pieces = whole.split(quoted)
     tails = [piece.partition(b"\0")[0] for piece in pieces[1:]]
     stands_once = len(tails) == len(holders) and all(tail[:1] == b":" for tail in tails)
-    if not stands_once or _escaped_key(len(name)).search(whole):
+    if not stands_once or _may_be_escaped(name, whole, 0, len(whole)):
         for at in holders:
             found[at] = _exactly(name, texts[at])
     else:
@@ -57,10 +58,19 @@ def _first_values(texts: list[bytes]) -> list[bytes]:
     ]
 
 
+def _may_be_escaped(key: str, text: bytes, start: int, end: int) -> bool:
+    """Return whether a key that ends between might be this one, though other bytes stand for it."""
+    is_common = len(key) <= _KEY_CHARACTERS and "\\" not in key
+    return not is_common or bool(_escaped_key(len(key)).search(text, start, end))
+
+
 @lru_cache
 def _escaped_key(characters: int) -> re.Pattern[bytes]:
-    """Match what ends a key of so many characters that is written with escapes."""
-    return re.compile(rb'\\u[^"]{0,%d}+"[ \t\n\r]*+:' % (6 * characters))
+    """Match what ends a key of so many characters that is written with escapes.
+
+    Of the short escapes only that of a slash is of a character that may stand for itself.
+    """
+    return re.compile(rb'\\[u/][^"]{0,%d}+"[ \t\n\r]*+:' % (6 * characters))
 
 
 def _exactly(name: str, text: bytes) -> bytes:
@@ -78,7 +88,7 @@ def member_span(text: bytes, step: PathStep, start: int, end: int) -> tuple[int,
     """
     if isinstance(step, int):
         return element_span(text, step, start)
-    if b"\\" in text:
+    if b"\\" in text and _may_be_escaped(step, text, start, end):
         return None
     key = b'"%b"' % step.encode()
     at = text.find(key, start, end)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from decimal import DecimalException
 from io import BytesIO
+from locale import localeconv
 from typing import Any, Final, NamedTuple
 
 from ijson.backends import yajl2_c
@@ -44,22 +45,45 @@ class OrdinaryRows(NamedTuple):
     texts: list[bytes]
 
 
-def ordinary_rows(block: bytes, levels: int, read: ReadRows) -> OrdinaryRows:
-    """Return the rows from the beginning of ``block`` on that are surely whole, maybe none.
+class RowCutter:
+    """Cuts the ordinary rows of one body, and has ``read`` make rows of them.
 
-    The block begins with a row; no row may nest deeper than ``levels``.
+    Numbers with a fraction or an exponent are read as floats, until one cannot be.
     """
-    end = block.rfind(_CUT) + 1
-    if end and _IS_PROVEN and not has_many_digits(block) and not _is_strange(block):
-        marked = _marked(block[:end], levels)
-        texts = marked.split(_MARK) if marked else []
-        try:
-            rows = read(parsed(marked))
-        except (JSONError, ValueError, DecimalException):
-            rows = []
-        if len(rows) == len(texts):
-            return OrdinaryRows(rows, texts)
-    return OrdinaryRows([], [])
+
+    def __init__(self, read: ReadRows) -> None:
+        self._read = read
+        self._takes_floats = True
+
+    def cut(self, block: bytes, levels: int) -> OrdinaryRows:
+        """Return the rows from the beginning of ``block`` on that are surely whole, maybe none.
+
+        The block begins with a row; no row may nest deeper than ``levels``.
+        """
+        end = block.rfind(_CUT) + 1
+        if end and _IS_PROVEN and not has_many_digits(block) and not _is_strange(block):
+            marked = _marked(block[:end], levels)
+            texts = marked.split(_MARK) if marked else []
+            try:
+                rows = self._rows(marked)
+            except (JSONError, ValueError, DecimalException):
+                rows = []
+            if len(rows) == len(texts):
+                return OrdinaryRows(rows, texts)
+        return OrdinaryRows([], [])
+
+    def _rows(self, marked: bytes) -> list[Any]:
+        if self._takes_floats and _point() == ".":
+            try:
+                return self._read(parsed(marked, use_float=True))
+            except JSONError:  # Most often an integer beyond 64 bits: such a body has many.
+                self._takes_floats = False
+        return self._read(parsed(marked))
+
+
+def _point() -> str:
+    """Return what the C library, by the locale of now, takes for the point in a float."""
+    return str(localeconv()["decimal_point"])
 
 
 def _is_strange(block: bytes) -> bool:
@@ -67,9 +91,14 @@ def _is_strange(block: bytes) -> bool:
     return b"\0" in block or b"\x0b" in block or b"\x0c" in block
 
 
-def parsed(texts: bytes) -> Iterator[Any]:
-    """Yield what ijson reads, values with white space between; may raise whatever it raises."""
-    values: Iterator[Any] = yajl2_c.items(BytesIO(texts), "", multiple_values=True)
+def parsed(texts: bytes, *, use_float: bool = False) -> Iterator[Any]:
+    """Yield what ijson reads, values with white space between; may raise whatever it raises.
+
+    With ``use_float`` it reads faster, but neither integers of more than 64 bits nor huge floats.
+    """
+    values: Iterator[Any] = yajl2_c.items(
+        BytesIO(texts), "", multiple_values=True, use_float=use_float
+    )
     return values
 
 

@@ -20,14 +20,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal, DecimalException
 from io import BytesIO
-from itertools import accumulate
 from typing import Any, Final
 
 import pyarrow as pa
 from ijson.backends import yajl2_c
 from ijson.common import JSONError
 
-from streamlic.decoder.columns import RecordColumns, Row
+from streamlic.decoder.columns import RecordColumns, Row, Source
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.framing import UNREAD, Framer, Records
 from streamlic.decoder.members import member_texts
@@ -115,21 +114,20 @@ class ReferenceDecoder:
         records, self._block = self._block, Records()
         records.extend(self._framer.records)
         self._framer.records = Records()
-        ends = list(accumulate(map(len, records.texts)))
         taken = taken_bytes = 0
         while True:
             rows = self._options.batch_rows - self._batch_rows
-            last_end = taken_bytes + self._options.batch_bytes - self._batch_bytes
-            full = min(taken + rows, bisect_left(ends, last_end, taken) + 1)
-            if full > len(records):
+            size = self._options.batch_bytes - self._batch_bytes
+            if len(records) - taken < rows and records.size - taken_bytes < size:
                 break
-            self._take_block(records.between(taken, full), ends[full - 1] - taken_bytes)
+            ends = records.ends()
+            full = min(taken + rows, bisect_left(ends, taken_bytes + size, taken) + 1)
+            self._take_block(records.between(taken, full))
             taken, taken_bytes = full, ends[full - 1]
             yield self._take_batch()
-        left = records.between(taken, None) if taken else records
-        size = ends[-1] - taken_bytes if left else 0
-        if left and (is_last or len(left) >= _BLOCK_ROWS or size >= _BLOCK_BYTES):
-            self._take_block(left, size)
+        left = records.between(taken, len(records)) if taken else records
+        if left and (is_last or len(left) >= _BLOCK_ROWS or left.size >= _BLOCK_BYTES):
+            self._take_block(left)
         else:
             self._block = left
         if is_last and self._batch_rows:
@@ -140,18 +138,18 @@ class ReferenceDecoder:
         columns = [pa.concat_arrays(column) for column in zip(*blocks, strict=True)]
         return pa.record_batch(columns, schema=self._schema)
 
-    def _take_block(self, records: Records, size: int) -> None:
-        """Turn records of ``size`` bytes into arrays: few at a time, for the caches' sake."""
+    def _take_block(self, records: Records) -> None:
+        """Turn records into arrays: few at a time, for the caches' sake."""
         self._blocks.append(self._arrays(records))
         self._batch_rows += len(records)
-        self._batch_bytes += size
+        self._batch_bytes += records.size
 
     def _arrays(self, records: Records) -> list[pa.Array]:
         if self._is_whole_record:
             self._check_all(records)
             return [pa.array(map(_json_or_null, records.texts), pa.string())]
         rows, has_huge = self._parse(records)
-        columns, places = self._columns.build(rows, has_huge=has_huge)
+        columns, places = self._columns.build(rows, _source(records, has_huge=has_huge))
         for name in self._json_columns:
             texts = member_texts(name, records.texts, columns[name])
             columns[name] = pa.array([text and text.decode() for text in texts], pa.string())
@@ -184,10 +182,10 @@ class ReferenceDecoder:
                 self._check(records, number)
             except DecodeError:
                 if self._options.is_strict:  # A rescue in an earlier record comes first.
-                    _, places = self._columns.build(rows, has_huge=True)
+                    _, places = self._columns.build(rows, _source(records, has_huge=True))
                     self._rescue(records.between(0, number), places)
                 raise
-            rows += self._columns.read([json.loads(text, parse_int=_number, parse_float=_number)])
+            rows += self._columns.read([_read_exactly(text.decode())])
         return rows
 
     def _check_all(self, records: Records) -> None:
@@ -206,8 +204,9 @@ class ReferenceDecoder:
         try:
             value_end(text, 0, depth=self._options.max_depth, at_end=True)
         except Malformed as malformed:
-            path = self._framer.row_path(records.steps[number])
-            raise self._framer.error(malformed, records.positions[number], path) from None
+            position, step = records.place(number)
+            path = self._framer.row_path(step)
+            raise self._framer.error(malformed, position, path) from None
 
     def _rescue(self, records: Records, places: list[tuple[int, tuple[PathStep, ...]]]) -> Any:
         by_row: dict[int, list[tuple[PathStep, ...]]] = {}
@@ -225,10 +224,11 @@ class ReferenceDecoder:
     def _refuse(self, records: Records, number: int, paths: list[tuple[PathStep, ...]]) -> None:
         text = records.texts[number]
         first = locate(text, paths)[0]
+        position, step = records.place(number)
         raise RescueError(
             f"{why(self._schema, text, first)} (--strict)",
-            position=records.positions[number] + first.start,
-            path=path_text((*self._framer.row_path(records.steps[number]), *first.path)),
+            position=position + first.start,
+            path=path_text((*self._framer.row_path(step), *first.path)),
         )
 
 
@@ -252,6 +252,10 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
+def _source(records: Records, *, has_huge: bool) -> Source:
+    return Source(lambda number: _read_exactly(records.texts[number].decode()), has_huge=has_huge)
+
+
 def _number(text: str) -> int | Decimal | HugeNumber:
     if len(text) > MANY_DIGITS:
         return HugeNumber(text)
@@ -261,6 +265,10 @@ def _number(text: str) -> int | Decimal | HugeNumber:
         return Decimal(text)
     except DecimalException:
         return HugeNumber(text)
+
+
+_read_exactly = json.JSONDecoder(parse_int=_number, parse_float=_number).decode
+"""Reads a valid record with all the digits of its numbers."""
 
 
 def _json_or_null(text: bytes) -> str | None:

@@ -19,7 +19,8 @@ _LEVELS = 8
 _group = rb"[\[{]\0*+[\]}]"
 for _ in range(_LEVELS):
     _group = rb"[\[{](?:\0|" + _group + rb")*+[\]}]"
-_GROUP = re.compile(_group)
+_GROUP = re.compile(rb"(" + _group + rb")")
+_WITHIN = bytes.maketrans(b"\0", b"\1")
 
 
 def skeleton(text: bytes) -> bytes:
@@ -47,7 +48,9 @@ def cuts(bare: bytes) -> tuple[bytes, bool]:
     while length != len(bare):
         length = len(bare)
         bare = bare.replace(b"{}", b"").replace(b"[]", b"")
-    all_marks = _GROUP.sub(lambda group: b"\1" * group[0].count(b"\0"), bare)
+    parts = _GROUP.split(bare)
+    parts[1::2] = [group.translate(_WITHIN, b"{}[]") for group in parts[1::2]]
+    all_marks = b"".join(parts)
     marks = _MARKS.match(all_marks)[0]  # type: ignore[index]  # It always matches.
     return marks, len(marks) == len(all_marks)
 
