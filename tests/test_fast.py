@@ -85,6 +85,25 @@ def test_what_stands_in_the_midst_of_a_text_is_refused_as_at_its_end(
         assert verdict[:2] == ("DecodeError", position + shift)
 
 
+BAD_VALUES = [
+    *('{"p":{"a":1},{"b":2}}', '{"p":{"a":1}],"b":2}', '{"p":[{"a":1}},{"b":2}]}', '{"a":1}}'),
+    *('{"p":{"a":1,}}', '{"p":{"a":1,"b"}}', '{"p":{"a":"x""b":1}}', '{"p":{"a":1"b":2}}'),
+    *('{"a":-}', '{"a":1.}', '{"a":1.e1}', '{"a":1e}', '{"a":01}', '{"a":-01}', '{"a":tru}'),
+    *('{"a":"\\x"}', '{"a":"\\u12G4"}', '{"a":"\\u123', '{"a":"\t"}', '{"p":[1,]}'),
+    *('{"p":[,1]}', '{"p":{,"a":1}}', '{"p":[1 2]}', '{"p":[{"a":1},]}', '{"p":[{"a":1} {}]}'),
+    *('{"l":[{"a":1},{"b":2},"c":3]}', '{"a":1 2}', '{"a" 1}', "{'a':1}", '{"a":{"b":1]}', "{]"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD_VALUES)
+def test_bad_json_within_a_value_is_refused_though_its_like_was_read_before(bad: str) -> None:
+    good = '{"p":{"a":1,"b":"x"},"a":1,"l":[{"a":1},{"b":2}]}'
+    for schema in (LICENSE_SCHEMA, RAW_SCHEMA):
+        for before in ("", f'{{"id":"0","remote_data":{good}}},'):
+            body = f'[{before}{{"id":"1","remote_data":{bad}}}]{" " * 300}'
+            assert outcome(body.encode(), schema=schema)[0] == "DecodeError"
+
+
 def test_whole_records_that_follow_each_other_are_several() -> None:
     body = b'[{"a":[{"b":1},{"b":2}]},{"a":3},{"a":4}]' + b" " * 300
     rows, _, _ = outcome(body, schema=RAW_SCHEMA)
