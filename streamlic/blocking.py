@@ -71,20 +71,23 @@ class TaskElsewhere:
     def __init__(self) -> None:
         self.is_stopped = False
         self._task: asyncio.Task[Any] | None = None
+        self._lock = threading.RLock()  # What a signal raises may come while it is held.
 
     def begin(self) -> None:
         """Say, in the task itself, that it is this one; stopped before, it is cancelled now."""
-        self._task = asyncio.current_task()
-        if self.is_stopped and self._task:
+        with self._lock:
+            self._task = asyncio.current_task()
+            is_stopped = self.is_stopped
+        if is_stopped and self._task:
             self._task.cancel()
 
     def stop(self) -> None:
         """Cancel it, once: now, or when it begins."""
-        if self.is_stopped:
-            return
-        self.is_stopped = True
-        if self._task:
-            self.call(self._task.cancel)
+        with self._lock:
+            was_stopped, self.is_stopped = self.is_stopped, True
+            task = self._task
+        if task and not was_stopped:
+            self.call(task.cancel)
 
     def call(self, what: Callable[[], object]) -> None:
         """Have something done in its loop, if it has begun."""

@@ -48,15 +48,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXIT_PARTIAL = 3
-_INTERRUPTED = "interrupted; what is committed is kept: run the same command again to go on"
+_GOES_ON = "interrupted; what is committed is kept: run the same command again to go on"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):
-    """A signal ended the command."""
+    """A signal ended the command; ``says`` is what its user is told."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
+    def __init__(self, number: int, says: str) -> None:
+        super().__init__(says)
         self.number = number
 
 
@@ -110,7 +110,8 @@ def export(dest: str, **given: Any) -> None:
     all_of = None
     if given["all_accounts"]:
         all_of = {"integration": given["integration"], "tenant": given["tenant"]}
-        requests = _run(requests_of_all(given, connection))  # Its limits know of them.
+        # Its limits know of them.
+        requests = _run(requests_of_all(given, connection), says="interrupted", is_all=False)
     log = log_of_command()
     log.go_on = None if given["quiet"] else command_again()
     try:
@@ -131,7 +132,7 @@ def export(dest: str, **given: Any) -> None:
 )
 def accounts(**given: Any) -> None:
     """List the integrated accounts of the token's environment, and which cannot be read now."""
-    found = _run(accounts_found(given, connection_named(given)))
+    found = _run(accounts_found(given, connection_named(given)), says="interrupted")
     if given["as_json"]:
         shown = [{**asdict(one), "readable": one.why_not is None} for one in found]
         click.echo(json.dumps({"accounts": shown}))
@@ -312,7 +313,8 @@ def demo(dest: str, records: int) -> None:
         options = JobOptions(mode="overwrite", restart=True)
         given["memory_bytes"] = options.memory_bytes
         with watching(f"export to {dest}", given) as watch:
-            summary = _run(export_async(dest, [request], connection, options, watch))
+            job = export_async(dest, [request], connection, options, watch)
+            summary = _run(job, says="interrupted; the demo begins anew when it is run again")
     click.echo()
     _show(summary, dest, given)
     click.echo("\nWhich licenses waste the most paid seats?")
@@ -353,10 +355,11 @@ def _opened(source: str) -> BinaryIO:
         raise UsageError(f"{source} cannot be read: {error.strerror}") from error
 
 
-def _run(job: Coroutine[Any, Any, T]) -> T:
+def _run(job: Coroutine[Any, Any, T], *, says: str = _GOES_ON, is_all: bool = True) -> T:
     """Run a job to its end; a signal cancels it, once, and is remembered.
 
     From then on signals are ignored: what is whole is being committed, and that does not take long.
+    A signal that comes too late to cancel it counts all the same, unless the job ``is_all``.
     """
     caught: list[int] = []
 
@@ -375,12 +378,15 @@ def _run(job: Coroutine[Any, Any, T]) -> T:
 
     before: dict[int, Any] = {}
     try:
-        return asyncio.run(run())
+        result = asyncio.run(run())
     except asyncio.CancelledError:
-        raise Interrupted(caught[0] if caught else signal.SIGINT) from None
+        raise Interrupted(caught[0] if caught else signal.SIGINT, says) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if caught else handler)
+    if caught and not is_all:
+        raise Interrupted(caught[0], says)
+    return result
 
 
 def _finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:
@@ -428,7 +434,7 @@ def main() -> NoReturn:
         code = error.exit_code
     except Interrupted as interrupted:
         code = 128 + interrupted.number
-        log.failure("Interrupted", _INTERRUPTED, code)
+        log.failure("Interrupted", str(interrupted), code)
     except BrokenPipeError:
         _give_up_output()
         code = 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -106,6 +108,38 @@ async def test_signals_that_come_again_and_again_spoil_nothing(
         assert len(landed(tmp_path)) == 450
         assert (await run_cli(*args)).code == 0
     check_landed(tmp_path, 3000)
+
+
+def test_a_signal_in_the_last_moment_of_one_step_keeps_the_next_from_beginning() -> None:
+    script = """
+import os, signal
+from streamlic.cli import Interrupted, _run
+async def step():
+    os.kill(os.getpid(), signal.SIGTERM)
+    return 5
+assert _run(step()) == 5, "nothing follows: it is done"
+try:
+    _run(step(), says="interrupted", is_all=False)
+except Interrupted as interrupted:
+    print(interrupted.number, interrupted)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{signal.SIGTERM:d} interrupted\n"
+
+
+async def test_an_interrupted_demo_does_not_promise_to_go_on(tmp_path: Path) -> None:
+    dest = tmp_path / "demo"
+    process = await start_cli("demo", str(dest), "--records", "5000000")
+    for _ in range(1200):
+        if list(dest.glob("**/*.parquet")):
+            break
+        await asyncio.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 130
+    assert b"interrupted; the demo begins anew when it is run again" in err
 
 
 @pytest.mark.parametrize("account", ["../../outside", "..", "a/b", f"{ACCOUNT}/../x", "\x00"])
