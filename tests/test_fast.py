@@ -104,6 +104,21 @@ def test_bad_json_within_a_value_is_refused_though_its_like_was_read_before(bad:
             assert outcome(body.encode(), schema=schema)[0] == "DecodeError"
 
 
+def test_what_is_deeply_nested_ends_where_it_began() -> None:
+    """The compiled engine keeps which brackets are open 64 at a time."""
+    for depth in (63, 64, 65, 66, 100):
+        opened, closed = '{"a":[' * (depth // 2), ',{"b":2}],"c":3}' * (depth // 2)
+        text = f'{{"z":{opened}1{closed}}}'
+        rows, _, _ = outcome(f'[{{"id":"1","remote_data":{text}}}]{" " * 300}'.encode())
+        assert rows[0]["remote_data"] == text
+
+
+@pytest.mark.parametrize("pad", ["", " " * 300])
+def test_a_line_holds_one_record(pad: str) -> None:
+    verdict = outcome(f'{{"id":"1"}},{{"id":"2"}}\n{pad}'.encode(), is_lines=True)
+    assert verdict[:2] == ("DecodeError", 10)
+
+
 def test_whole_records_that_follow_each_other_are_several() -> None:
     body = b'[{"a":[{"b":1},{"b":2}]},{"a":3},{"a":4}]' + b" " * 300
     rows, _, _ = outcome(body, schema=RAW_SCHEMA)

@@ -25,7 +25,7 @@ ENDLESS = EmulatorConfig(records=10_000_000)
     [
         (["--limit", "10", "--max-pages", "3"], "--max-pages", 30),
         (["--limit", "10", "--max-records", "25"], "--max-records", 20),
-        (["--ignore-limit", "--max-records", "100000"], "--max-records", 0),
+        (["--ignore-limit", "--max-records", "20000"], "--max-records", 0),
         (["--ignore-limit", "--max-body-bytes", "2MB"], "--max-body-bytes", 0),
     ],
 )
