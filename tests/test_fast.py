@@ -104,6 +104,24 @@ def test_bad_json_within_a_value_is_refused_though_its_like_was_read_before(bad:
             assert outcome(body.encode(), schema=schema)[0] == "DecodeError"
 
 
+def test_bytes_that_are_no_utf8_are_placed_though_a_record_was_held_before_them() -> None:
+    """What completes a held record is copied piece by piece; of the last piece more is said."""
+    rows = b",".join(b'{"id":"%d","name":"%b"}' % (i, b"x" * 50) for i in range(300))
+    bad = b"[" + rows + b',{"id":"bad","name":"\xa0"}]'
+    for cut in (0, 40, 100):
+        verdict = outcome(bad, [cut] if cut else [])
+        assert verdict[1:3] == (bad.index(b"\xa0"), "[300].name")
+
+
+@pytest.mark.parametrize("bad", [b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\x80", b"\xc3\xa9\xa9"])
+def test_bytes_that_are_no_utf8_are_found_wherever_they_stand(bad: bytes) -> None:
+    """The compiled engine looks at 64 at a time; what one block begins may be wrong in the next."""
+    for before in range(140):
+        body = b'["' + b"x" * before + bad + b"y" * 200 + b'"]'
+        good = len(bad) - 1 if bad.startswith(b"\xc3\xa9") else 0
+        assert outcome(body)[:2] == ("DecodeError", 2 + before + good)
+
+
 def test_what_is_deeply_nested_ends_where_it_began() -> None:
     """The compiled engine keeps which brackets are open 64 at a time."""
     for depth in (63, 64, 65, 66, 100):

@@ -154,6 +154,7 @@ void Decoder::finish_held(const uint8_t** chunk, size_t* size) {
       held_.clear();
       if (held_.capacity() > kHeldBytes) held_.shrink_to_fit();
       index_ = 0;
+      is_last_ = was_last;
       return;
     }
     old_bytes -= index_;
