@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from streamlic.decoder import framing, open_decoder, ordinary
-from streamlic.decoder.framing import Records
 from streamlic.decoder.ordinary import RowCutter, has_many_digits
+from streamlic.decoder.records import Records
 from streamlic.decoder.skeleton import cuts, is_one_unit, nests_within, skeleton
 from streamlic.decoder.strict import mend_surrogates
 from streamlic.emulator.records import license_json
