@@ -33,7 +33,7 @@ from streamlic.decoder.members import member_texts
 from streamlic.decoder.options import DecoderOptions
 from streamlic.decoder.ordinary import MANY_DIGITS, has_many_digits, parsed
 from streamlic.decoder.records import UNREAD, Records
-from streamlic.decoder.rescue import locate, rescued_json, why
+from streamlic.decoder.rescue import locate, rescued_texts, why
 from streamlic.decoder.scalars import Place, Source
 from streamlic.decoder.strict import Malformed, PathStep, path_text, value_end
 from streamlic.errors import DecodeError, RescueError, UsageError
@@ -216,12 +216,8 @@ class ReferenceDecoder:
             by_row.setdefault(number, []).append(path)
         if self._options.is_strict and by_row:
             self._refuse(records, min(by_row), by_row[min(by_row)])
-        texts: list[str | None] = [None] * len(records)
-        for number, paths in by_row.items():
-            text = records.texts[number]
-            texts[number] = rescued_json(text, locate(text, paths))
         self.envelope.rescued += len(places)
-        return pa.array(texts, pa.string())
+        return pa.array(rescued_texts(records.texts, by_row), pa.string())
 
     def _refuse(self, records: Records, number: int, paths: list[tuple[PathStep, ...]]) -> None:
         text = records.texts[number]
