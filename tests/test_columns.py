@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streamlic.decoder.columns import RecordColumns, Source
+from streamlic.decoder.columns import RecordColumns
+from streamlic.decoder.scalars import Source
 from streamlic.schema import (
     JSON_RESCUED,
     JSON_VALUE,

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from streamlic.decoder import framing, open_decoder, ordinary
-from streamlic.decoder.framing import Records
 from streamlic.decoder.ordinary import RowCutter, has_many_digits
+from streamlic.decoder.records import Records
 from streamlic.decoder.skeleton import cuts, is_one_unit, nests_within, skeleton
 from streamlic.decoder.strict import mend_surrogates
 from streamlic.emulator.records import license_json
@@ -91,6 +91,95 @@ def test_an_odd_row_among_ordinary_ones_changes_nothing(
         ]
         for bound in bounds:
             assert outcome(body, **bound) == exactly(body, monkeypatch, **bound)
+
+
+def alike(start: str, count: int = 4000) -> list[str]:
+    rest = '"name":"n","products":[{"id":"p","name":"x"},{"id":"q"}]}'
+    return [start + f'"id":"r-{number % 7}x",' + rest for number in range(count)]
+
+
+def bracket_cuts(monkeypatch: pytest.MonkeyPatch, body: str) -> tuple[int, Any]:
+    """Return how many blocks are cut by their brackets, and what comes out."""
+    blocks: list[bytes] = []
+    cut = RowCutter._cut_by_brackets
+
+    def noted(self: RowCutter, block: bytes, levels: int) -> Any:
+        blocks.append(block)
+        return cut(self, block, levels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RowCutter, "_cut_by_brackets", noted)
+        result = outcome(body.encode())
+    return len(blocks), result
+
+
+STARTS = [
+    "{}",
+    "{  }",
+    '{"name":"n","id":"r-1"}',
+    '{"id":"R"}',
+    '{ "id":"r-1"}',
+    '{"id":"r-1"} , {"id":"r-2"}',
+    '{"id":"r-1"}{"id":"r-2"}',
+    '{"id":"r-1"} {"id":"r-2"}',
+    '{"id":"r-1"},{"id":"r-2"',
+    '{"id":"r-1","products":[{"name":"x"},{"id":"r-2"},{"id":"r-3"}]}',
+    '{"id":"r-1","products":[{"name":"x"},{"id":"r-2"},{"id":"r-3"}}',
+    '{"id":"r-1","x":{"a":{"b":1},{"id":"r-2"}}',
+    '{"id":"r-1","name":"},{\\"id\\":\\"r-"}',
+    '{"id":"r-1","name":"},{"}',
+    '{"id":"r-1","name":"},{"id":"r-2"}',
+    '{"id":"r-1","name":"' + "[{" * 300 + '"}',
+    '{"id":"r-1","x":' + "[" * 125 + "]" * 125 + "}",
+    '{"id":"r-1","x":' + "[" * 126 + "]" * 126 + "}",
+    '{"id":"r-1","x":' + '{"x":' * 126 + "1" + "}" * 126 + "}",
+    '{"id":"r-1","x":' + "[[],[],[]]," * 90 + "1}",
+    '{"id":"r-1","available_quantity":' + "9" * 30 + "}",
+    '{"id":"r-1","available_quantity":1e999}',
+]
+
+
+@pytest.mark.parametrize("odd", STARTS, ids=range(len(STARTS)))
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_row_that_begins_or_nests_unlike_those_before_it_changes_nothing(
+    odd: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = alike("{")
+    for time in range(times):
+        rows[2500 + 150 * time] = odd
+    body = ('{"result":[' + ",".join(rows) + "]}").encode()
+    want = exactly(body, monkeypatch)
+    assert outcome(body) == want
+    assert outcome(body, list(range(0, len(body), 9_000))) == want
+    assert outcome(body, max_depth=6) == exactly(body, monkeypatch, max_depth=6)
+
+
+@pytest.mark.parametrize("start", ["{", '{"k":1,', '{"k":"},{",'])
+def test_rows_that_begin_alike_are_cut_by_that(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If not, all is right, but slower."""
+    body = "[" + ",".join(alike(start)) + "]"
+    assert len(body) > 2 * framing._BLOCK_BYTES
+    blocks, result = bracket_cuts(monkeypatch, body)
+    assert blocks == 1
+    assert result == exactly(body.encode(), monkeypatch)
+
+
+def test_how_rows_begin_is_not_learnt_for_ever_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = ",".join(alike("{", 50)).encode()
+    odd = ",".join([*alike("{", 25), '{"name":"n"}', *alike("{", 25)]).encode()
+    read: list[bytes] = []
+    parsed = ordinary.parsed
+
+    def noted(texts: bytes, *, use_float: bool = False) -> Any:
+        read.append(texts)
+        return parsed(texts, use_float=use_float)
+
+    monkeypatch.setattr(ordinary, "parsed", noted)
+    cutter = RowCutter(list)
+    for _ in range(10):
+        assert len(cutter.cut(plain, 9).rows) == 49
+        assert len(cutter.cut(odd, 9).rows) == 50
+    assert len(read) == 20 + ordinary._WRONG_STARTS
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=range(len(NUMBERS)))

@@ -1,73 +1,26 @@
 """Parsed records to Arrow columns, and which of their values did not fit.
 
-Values of the usual Python type are built at once; any other is converted on its own with the rules
-of ``schema``. What does not fit is null, and listed by its place. All that can be said of a column
-before there are values (types are slow to compare) is said once, when the decoder is made.
-
-A number that has a fraction or an exponent may come as a float, which is all that a column of
-doubles makes of it. An integer that is written so may have lost digits: it is read again.
+What does not fit is null, and listed by its place. All that can be said of a column before there
+are values (types are slow to compare) is said once, when the decoder is made.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import datetime
-from decimal import Decimal
-from itertools import accumulate, chain, compress, count, repeat
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain, compress, repeat
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from streamlic.decoder.strict import PathStep
-from streamlic.schema import JSON_VALUE, MISFIT, SCALARS, TIMESTAMP, json_role
-
-Place = tuple[int, tuple[PathStep, ...]]
-"""A value's place: the number of its row in the batch, and the path within the record."""
+from streamlic.decoder.scalars import NONE, Place, Source, scalar_column
+from streamlic.schema import JSON_VALUE, json_role
 
 Row = tuple[Any, ...]
 """A record's values by column, None for what it has not, and the paths of what it has beside."""
 
-
-class Source:
-    """Where values come from, and what may be asked there beside them.
-
-    ``exactly`` reads the value of a number again, with its numbers as ints, Decimals and
-    HugeNumbers. ``has_huge`` says that a HugeNumber may be among the values already.
-    """
-
-    __slots__ = ("exactly", "has_huge")
-
-    def __init__(self, exactly: Callable[[int], Any], *, has_huge: bool) -> None:
-        self.exactly = exactly
-        self.has_huge = has_huge
-
-    def member(self, name: str) -> Source:
-        """Return the source of a member of the values, which are objects."""
-        return Source(lambda number: self.exactly(number)[name], has_huge=self.has_huge)
-
-    def elements(self, ends: Sequence[int]) -> Source:
-        """Return the source of the elements of the values, which are lists with these ends."""
-
-        def exactly(element: int) -> Any:
-            number = bisect_right(ends, element)
-            return self.exactly(number)[element - ends[number]]  # Counted from the list's end.
-
-        return Source(exactly, has_huge=self.has_huge)
-
-
-_NONE: Final = type(None)
 _MISFITS: Final = "\ud800"
 """Among an object's members, what did not fit: no JSON text has such a key by now."""
-_USUAL_MOMENT: Final = (
-    r"(?!000|9999)[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
-    r"(?:\.[0-9]++)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
-)
-"""A date-time which the standard library, if it takes it at all, reads as ``schema`` does."""
-_usual_lines = re.compile(rf"(?:{_USUAL_MOMENT}\n)*+").match
 
 
 class RecordColumns:
@@ -103,13 +56,7 @@ def _column_of(kind: pa.DataType) -> _Column:
         return _ListColumn(kind)
     if pa.types.is_struct(kind):
         return _StructColumn(kind)
-    if kind == TIMESTAMP:
-        return _TimestampColumn(kind, {str})
-    if kind == pa.float64():
-        return _DoubleColumn(kind, {int, float, Decimal})
-    if kind == pa.int64():
-        return _IntegerColumn(kind, {int})
-    return _WillingColumn(kind, {str if kind == pa.string() else bool})
+    return scalar_column(kind)
 
 
 class _Members:
@@ -164,155 +111,6 @@ def _places(misfits: Sequence[Any]) -> list[Place]:
     return [(number, path) for number, paths in some for path in paths]
 
 
-def _numbers_of(kinds: Iterable[type], types: list[type]) -> list[int]:
-    """Return the numbers of the values that are of these kinds, in no order."""
-    numbers: list[int] = []
-    for kind in kinds:
-        number = -1
-        for _ in range(types.count(kind)):
-            number = types.index(kind, number + 1)
-            numbers.append(number)
-    return numbers
-
-
-class _ScalarColumn:
-    """Values of which Arrow takes the ``usual`` ones as they are."""
-
-    def __init__(self, kind: pa.DataType, usual: set[type]) -> None:
-        self.kind = kind
-        self._usual = frozenset({*usual, _NONE})
-        self._convert = SCALARS[kind]
-
-    def build(self, values: Sequence[Any], source: Source) -> tuple[pa.Array, list[Place]]:
-        """Return the values as a column, and the places of what did not fit."""
-        types = list(map(type, values))
-        kinds = set(types)
-        if kinds <= {_NONE}:
-            return pa.nulls(len(values), self.kind), []
-        unusual = _numbers_of(kinds - self._usual, types)
-        converted, misfits = self._converted(values, unusual, source)
-        try:
-            return self._array(converted), misfits
-        except (OverflowError, ValueError):  # One value is out of range: the rules find which.
-            return self._by_rule(values, source)
-
-    def _by_rule(self, values: Sequence[Any], source: Source) -> tuple[pa.Array, list[Place]]:
-        """Return what the rules make of each value, at whatever cost."""
-        filled = [number for number, value in enumerate(values) if value is not None]
-        converted, misfits = self._converted(values, filled, source)
-        return pa.array(converted, self.kind), misfits
-
-    def _array(self, values: Sequence[Any]) -> pa.Array:
-        """Return usual and converted values as an array; ValueError if one is out of range."""
-        return pa.array(values, self.kind)
-
-    def _converted(
-        self, values: Sequence[Any], numbers: Collection[int], source: Source
-    ) -> tuple[Sequence[Any], list[Place]]:
-        """Convert the values of these numbers by the rules; return all values, and the misfits."""
-        if not numbers:
-            return values, []
-        converted = list(values)
-        misfits: list[Place] = []
-        for number in numbers:
-            fitted = self._fitted(values[number], number, source)
-            if fitted is MISFIT:
-                misfits.append((number, ()))
-                fitted = None
-            converted[number] = fitted
-        return converted, misfits
-
-    def _fitted(self, value: Any, number: int, source: Source) -> Any:  # noqa: ARG002
-        """Return what the rule makes of a value. A float never fits, whatever its digits."""
-        return self._convert(value)
-
-
-class _WillingColumn(_ScalarColumn):
-    """Values of which Arrow itself refuses those of any other type."""
-
-    def build(self, values: Sequence[Any], source: Source) -> tuple[pa.Array, list[Place]]:
-        """Return the values as a column, and the places of what did not fit."""
-        if not source.has_huge:  # To Arrow it is a string.
-            try:
-                return pa.array(values, self.kind), []
-            except (TypeError, ValueError):
-                pass
-        return super().build(values, source)
-
-
-class _IntegerColumn(_ScalarColumn):
-    def _fitted(self, value: Any, number: int, source: Source) -> Any:
-        if type(value) is not float:
-            return self._convert(value)
-        # A float with a fraction was no integer; one without may have been no integer, either.
-        return self._convert(source.exactly(number)) if value.is_integer() else MISFIT
-
-
-class _DoubleColumn(_ScalarColumn):
-    def _array(self, values: Sequence[Any]) -> pa.Array:
-        try:
-            return pa.array(values, self.kind)
-        except (OverflowError, ValueError):  # A Decimal, or an integer that is no double.
-            pass
-        doubles = [None if value is None else float(value) for value in values]
-        if math.inf in doubles or -math.inf in doubles:
-            raise ValueError("beyond double")
-        return pa.array(doubles, self.kind)
-
-
-class _TimestampColumn(_ScalarColumn):
-    def build(self, values: Sequence[Any], source: Source) -> tuple[pa.Array, list[Place]]:
-        """Return the values as a column, and the places of what did not fit."""
-        texts = list(filter(None, values))
-        is_text = len(texts) + values.count(None) == len(values)
-        if not is_text or not {str}.issuperset(map(type, texts)):
-            return self._without_others(values, source)
-        if not texts:
-            return pa.nulls(len(values), self.kind), []
-        lines = "\n".join([*texts, ""])
-        if lines.count("\n") > len(texts):
-            return self._by_rule(values, source)
-        converted = values
-        misfits: list[Place] = []
-        odd = _odd_moments(lines)
-        if odd:
-            numbers = list(compress(count(), map(odd.__contains__, values)))
-            converted, misfits = self._converted(values, numbers, source)
-            lines = "\n".join([*[value for value in converted if type(value) is str], ""])
-        following = _moments(lines)
-        try:
-            moments = [next(following) if type(value) is str else value for value in converted]
-            return pa.array(moments, self.kind), misfits
-        except (OverflowError, ValueError):  # No such day: the rules find which.
-            return self._by_rule(values, source)
-
-    def _without_others(
-        self, values: Sequence[Any], source: Source
-    ) -> tuple[pa.Array, list[Place]]:
-        """Build the column without the values that are no texts, or empty: none of them fits."""
-        texts = [value if type(value) is str and value else None for value in values]
-        array, misfits = self.build(texts, source)
-        pairs = enumerate(zip(values, texts, strict=True))
-        misfits += [(number, ()) for number, (value, text) in pairs if text is not value]
-        return array, misfits
-
-
-def _odd_moments(lines: str) -> set[str]:
-    """Return the lines, each with its end, that are no usual date-times."""
-    odd: set[str] = set()
-    at = 0
-    while (at := _usual_lines(lines, at).end()) < len(lines):  # type: ignore[union-attr]
-        end = lines.index("\n", at)
-        odd.add(lines[at:end])
-        at = end + 1
-    return odd
-
-
-def _moments(lines: str) -> Iterator[datetime]:
-    """Read usual date-times. To Arrow, one without an offset is in UTC, and much less work."""
-    return map(datetime.fromisoformat, lines.replace("Z\n", "\n").split("\n")[:-1])
-
-
 class _StructColumn:
     def __init__(self, kind: pa.DataType) -> None:
         self.kind = kind
@@ -351,7 +149,7 @@ class _ListColumn:
 
     def _usual_structs(self, values: Sequence[Any]) -> tuple[pa.Array, list[Place]] | None:
         """Return a column of lists of structs of strings, if all is of these types; else None."""
-        if not {list, _NONE}.issuperset(map(type, values)):
+        if not {list, NONE}.issuperset(map(type, values)):
             return None
         objects = list(chain.from_iterable(filter(None, values)))
         if not {dict}.issuperset(map(type, objects)):
@@ -394,9 +192,9 @@ class _ListColumn:
 
 def _only(kind: type, values: Sequence[Any]) -> tuple[Sequence[Any], list[Place]]:
     """Return the values with None for those of another type, and the places of the latter."""
-    if {kind, _NONE}.issuperset(map(type, values)):
+    if {kind, NONE}.issuperset(map(type, values)):
         return values, []
     return (
         [value if type(value) is kind else None for value in values],
-        [(number, ()) for number, value in enumerate(values) if type(value) not in (kind, _NONE)],
+        [(number, ()) for number, value in enumerate(values) if type(value) not in (kind, NONE)],
     )

@@ -11,16 +11,14 @@ Rules:
 from __future__ import annotations
 
 import codecs
-from bisect import bisect_right
 from collections.abc import Callable
-from itertools import accumulate
-from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
 from streamlic.decoder.ordinary import ReadRows, RowCutter
 from streamlic.decoder.patterns import RecordPattern, record_pattern
+from streamlic.decoder.records import Records
 from streamlic.decoder.strict import (
     Malformed,
     PathStep,
@@ -35,83 +33,6 @@ from streamlic.decoder.strict import (
     value_end,
 )
 from streamlic.errors import DecodeError, LimitExceeded, TruncatedBody
-
-
-class Records:
-    """Records that follow each other, by column.
-
-    Of each its bytes, with unpaired surrogate escapes mended, and the row that was read of it, or
-    UNREAD. Where it stood is worked out when it is asked for, which is seldom: known is only where
-    each run of records began that have just a comma between them.
-    """
-
-    __slots__ = ("_ends", "_runs", "rows", "size", "texts")
-
-    def __init__(self) -> None:
-        self.texts: list[bytes] = []
-        self.rows: list[Any] = []
-        self.size = 0
-        """The bytes of all."""
-        self._runs: list[tuple[int, int, PathStep]] = []
-        self._ends: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def append(self, text: bytes, position: int, step: PathStep) -> None:
-        """Add one record that is cut, but neither parsed nor judged."""
-        self.append_run([text], [UNREAD], position, step)
-
-    def append_run(
-        self, texts: list[bytes], rows: list[Any], position: int, step: PathStep
-    ) -> None:
-        """Add records with a comma between them, the first of which stood there in the body.
-
-        Its step is its index among the rows, or its key where the rows are an object.
-        """
-        self._runs.append((len(self.texts), position, step))
-        self.texts += texts
-        self.rows += rows
-        self.size += sum(map(len, texts))
-
-    def extend(self, others: Records) -> None:
-        """Add the records of ``others`` behind these."""
-        held = len(self)
-        self._runs += [(held + first, position, step) for first, position, step in others._runs]
-        self.texts += others.texts
-        self.rows += others.rows
-        self.size += others.size
-
-    def between(self, start: int, stop: int) -> Records:
-        """Return the records from one number up to another."""
-        some = Records()
-        if start < stop:
-            some.append_run(self.texts[start:stop], self.rows[start:stop], *self.place(start))
-            runs = self._runs[self._run(start) + 1 : self._run(stop - 1) + 1]
-            some._runs += [(first - start, position, step) for first, position, step in runs]
-        return some
-
-    def place(self, number: int) -> tuple[int, PathStep]:
-        """Return where in the body the record of this number stood, and its step."""
-        first, position, step = self._runs[self._run(number)]
-        if number == first:
-            return position, step
-        ends, skipped = self.ends(), number - first
-        size = ends[number - 1] - (ends[first - 1] if first else 0)
-        return position + size + skipped, step + skipped  # type: ignore[operator]  # It is an index.
-
-    def ends(self) -> list[int]:
-        """Return of each record how many bytes there are up to its end."""
-        if len(self._ends) != len(self.texts):
-            self._ends = list(accumulate(map(len, self.texts)))
-        return self._ends
-
-    def _run(self, number: int) -> int:
-        return bisect_right(self._runs, number, key=itemgetter(0)) - 1
-
-
-UNREAD: Final = object()
-"""Of a record that is cut, but neither parsed nor judged."""
 
 _BLOCK_BYTES: Final = 1 << 17
 _MIN_BLOCK_BYTES: Final = 1 << 10  # Below, setting ijson up costs more than it gains.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 from streamlic.decoder.skeleton import is_one_unit, skeleton
@@ -25,21 +26,27 @@ def member_texts(name: str, texts: Sequence[bytes], values: Sequence[Any]) -> li
     ``values`` are None where a text holds null, or nothing. Of a repeated key the last one counts.
     """
     found: list[bytes | None] = [None] * len(texts)
-    quoted = b'"%b"' % name.encode()
     holders = [at for at, value in enumerate(values) if value is not None]
     if not holders:
         return found
-    whole = b"\0".join([texts[at] for at in holders])
-    pieces = whole.split(quoted)
-    tails = [piece.partition(b"\0")[0] for piece in pieces[1:]]
-    stands_once = len(tails) == len(holders) and all(tail[:1] == b":" for tail in tails)
-    if not stands_once or _may_be_escaped(name, whole, 0, len(whole)):
-        for at in holders:
-            found[at] = _exactly(name, texts[at])
-    else:
-        for at, value in zip(holders, _first_values([tail[1:-1] for tail in tails]), strict=True):
-            found[at] = value
+    lone = lone_texts(name, [texts[at] for at in holders])
+    for at, text in zip(holders, lone or repeat(None), strict=False):
+        found[at] = _exactly(name, texts[at]) if text is None else text
     return found
+
+
+def lone_texts(key: str, texts: Sequence[bytes]) -> list[bytes] | None:
+    """Return the text of each record's member ``key``, wherever in the record it is; all have one.
+
+    None unless the key stands surely once in each.
+    """
+    whole = b"\0".join(texts)
+    pieces = whole.split(b'"%b"' % key.encode())
+    tails = [piece.partition(b"\0")[0] for piece in pieces[1:]]
+    stands_once = len(tails) == len(texts) and all(tail[:1] == b":" for tail in tails)
+    if not stands_once or _may_be_escaped(key, whole, 0, len(whole)):
+        return None
+    return _first_values([tail[1:-1] for tail in tails])
 
 
 def _first_values(texts: list[bytes]) -> list[bytes]:

@@ -26,13 +26,15 @@ import pyarrow as pa
 from ijson.backends import yajl2_c
 from ijson.common import JSONError
 
-from streamlic.decoder.columns import RecordColumns, Row, Source
+from streamlic.decoder.columns import RecordColumns, Row
 from streamlic.decoder.envelope import Envelope
-from streamlic.decoder.framing import UNREAD, Framer, Records
+from streamlic.decoder.framing import Framer
 from streamlic.decoder.members import member_texts
 from streamlic.decoder.options import DecoderOptions
 from streamlic.decoder.ordinary import MANY_DIGITS, has_many_digits, parsed
-from streamlic.decoder.rescue import locate, rescued_json, why
+from streamlic.decoder.records import UNREAD, Records
+from streamlic.decoder.rescue import locate, rescued_texts, why
+from streamlic.decoder.scalars import Place, Source
 from streamlic.decoder.strict import Malformed, PathStep, path_text, value_end
 from streamlic.errors import DecodeError, RescueError, UsageError
 from streamlic.schema import JSON_RECORD, JSON_RESCUED, JSON_VALUE, HugeNumber, json_role
@@ -208,18 +210,14 @@ class ReferenceDecoder:
             path = self._framer.row_path(step)
             raise self._framer.error(malformed, position, path) from None
 
-    def _rescue(self, records: Records, places: list[tuple[int, tuple[PathStep, ...]]]) -> Any:
+    def _rescue(self, records: Records, places: list[Place]) -> Any:
         by_row: dict[int, list[tuple[PathStep, ...]]] = {}
         for number, path in places:
             by_row.setdefault(number, []).append(path)
         if self._options.is_strict and by_row:
             self._refuse(records, min(by_row), by_row[min(by_row)])
-        texts: list[str | None] = [None] * len(records)
-        for number, paths in by_row.items():
-            text = records.texts[number]
-            texts[number] = rescued_json(text, locate(text, paths))
         self.envelope.rescued += len(places)
-        return pa.array(texts, pa.string())
+        return pa.array(rescued_texts(records.texts, by_row), pa.string())
 
     def _refuse(self, records: Records, number: int, paths: list[tuple[PathStep, ...]]) -> None:
         text = records.texts[number]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from json.encoder import encode_basestring
 from operator import attrgetter
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from streamlic.decoder.members import member_span
+from streamlic.decoder.members import lone_texts, member_span
 from streamlic.decoder.strict import PathStep, children
 
 _start_of = attrgetter("start")
@@ -57,13 +57,38 @@ def locate(text: bytes, paths: Iterable[tuple[PathStep, ...]]) -> list[Rescued]:
     return found if len(found) == 1 else sorted(found, key=_start_of)
 
 
+def rescued_texts(
+    texts: Sequence[bytes], by_row: Mapping[int, Sequence[tuple[PathStep, ...]]]
+) -> list[str | None]:
+    """Return for each record what is rescued of it as a JSON object; None where nothing is.
+
+    Records of which one member is all that is rescued are searched together, by its key.
+    """
+    rescued: list[str | None] = [None] * len(texts)
+    by_key: dict[str, list[int]] = {}
+    others: list[int] = []
+    for number, paths in by_row.items():
+        key = paths[0][-1] if len(paths) == 1 and paths[0] else None
+        (by_key.setdefault(key, []) if isinstance(key, str) else others).append(number)
+    for key, numbers in by_key.items():
+        values = lone_texts(key, [texts[number] for number in numbers])
+        if values is None:
+            others += numbers
+            continue
+        for number, value in zip(numbers, values, strict=True):
+            rescued[number] = "{" + _member(by_row[number][0], value) + "}"
+    for number in others:
+        rescued[number] = rescued_json(texts[number], locate(texts[number], by_row[number]))
+    return rescued
+
+
 def rescued_json(text: bytes, found: Iterable[Rescued]) -> str:
     """Write the rescued values as a JSON object from JSON Pointer (RFC 6901) to value."""
-    members = [
-        f"{encode_basestring(pointer(one.path))}:{text[one.start : one.end].decode()}"
-        for one in found
-    ]
-    return "{" + ",".join(members) + "}"
+    return "{" + ",".join([_member(one.path, text[one.start : one.end]) for one in found]) + "}"
+
+
+def _member(path: Iterable[PathStep], value: bytes) -> str:
+    return f"{encode_basestring(pointer(path))}:{value.decode()}"
 
 
 def pointer(path: Iterable[PathStep]) -> str:

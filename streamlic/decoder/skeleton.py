@@ -31,7 +31,7 @@ def skeleton(text: bytes) -> bytes:
     if b"\\" in text:
         text = _ESCAPE.sub(b"", text)
     # To take out two quotes side by side changes what is inside of strings for no other byte.
-    bare = text.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
+    bare = text.translate(None, _NOT_STRUCTURE).replace(b'""""', b"").replace(b'""', b"")
     return _STRING.sub(_marks_within, bare) if b'"' in bare else bare
 
 
