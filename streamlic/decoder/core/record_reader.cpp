@@ -70,20 +70,15 @@ inline unsigned mask_of(__m128i bytes) { return static_cast<unsigned>(_mm_movema
 inline __m128i load(const uint8_t* at) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
 }
-inline unsigned first_stop(const uint8_t* at) {
-  const __m128i block = load(at);
-  const __m128i quotes = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
-  const __m128i slashes = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
-  const __m128i controls = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1F)), block);
-  return static_cast<unsigned>(__builtin_ctz(
-      mask_of(_mm_or_si128(_mm_or_si128(quotes, slashes), controls)) | 1u << kWidth));
-}
 inline uint64_t stops_in(const uint8_t* at) {
   const __m128i block = load(at);
   const __m128i quotes = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
   const __m128i slashes = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
   const __m128i controls = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1F)), block);
   return mask_of(_mm_or_si128(_mm_or_si128(quotes, slashes), controls));
+}
+inline unsigned first_stop(const uint8_t* at) {
+  return static_cast<unsigned>(__builtin_ctzll(stops_in(at) | uint64_t{1} << kWidth));
 }
 inline uint64_t stops_of(const uint8_t* at) {
   return stops_in(at) | stops_in(at + 16) << 16 | stops_in(at + 32) << 32 | stops_in(at + 48) << 48;
@@ -123,14 +118,6 @@ inline __m256i load(const uint8_t* at) {
 inline unsigned mask_of(__m256i bytes) {
   return static_cast<unsigned>(_mm256_movemask_epi8(bytes));
 }
-inline unsigned first_stop(const uint8_t* at) {
-  const __m256i block = load(at);
-  const __m256i quotes = _mm256_cmpeq_epi8(block, _mm256_set1_epi8('"'));
-  const __m256i slashes = _mm256_cmpeq_epi8(block, _mm256_set1_epi8('\\'));
-  const __m256i controls =
-      _mm256_cmpeq_epi8(_mm256_min_epu8(block, _mm256_set1_epi8(0x1F)), block);
-  return _tzcnt_u32(mask_of(_mm256_or_si256(_mm256_or_si256(quotes, slashes), controls)));
-}
 inline unsigned stops_in(const uint8_t* at) {
   const __m256i block = load(at);
   const __m256i quotes = _mm256_cmpeq_epi8(block, _mm256_set1_epi8('"'));
@@ -139,6 +126,7 @@ inline unsigned stops_in(const uint8_t* at) {
       _mm256_cmpeq_epi8(_mm256_min_epu8(block, _mm256_set1_epi8(0x1F)), block);
   return mask_of(_mm256_or_si256(_mm256_or_si256(quotes, slashes), controls));
 }
+inline unsigned first_stop(const uint8_t* at) { return _tzcnt_u32(stops_in(at)); }
 inline uint64_t stops_of(const uint8_t* at) {
   return stops_in(at) | uint64_t{stops_in(at + 32)} << 32;
 }

@@ -129,10 +129,8 @@ bool usual_timestamp(const uint8_t* text, size_t size, int64_t* microseconds) {
   const int day = time.pair(0);
   const int hour = time.pair(3);
   const int minute = time.pair(6);
-  // The 29th of February is left to the others.
-  static constexpr unsigned kDays[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-  if (!year || static_cast<unsigned>(month - 1) > 11 ||
-      static_cast<unsigned>(day - 1) >= kDays[month - 1] || hour > 23 || minute > 59) {
+  if (year < 1 || month < 1 || month > 12 || day < 1 || day > days_in(year, month) || hour > 23 ||
+      minute > 59) {
     return false;
   }
   int fraction = 0;
