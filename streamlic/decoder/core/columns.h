@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "buffer.h"
+#include "likely.h"
 
 namespace streamlic {
 
@@ -65,7 +66,7 @@ class alignas(128) Column {
 
   // Makes room for so many rows, without which none may be written.
   void make_room(int64_t rows) {
-    if (rows > capacity_) grow_rows(rows);
+    if (unlikely(rows > capacity_)) grow_rows(rows);
   }
   int64_t capacity() const { return capacity_; }
 
@@ -105,7 +106,7 @@ class alignas(128) Column {
     validity_.data()[row.byte] |= row.bit;
     length_ = row.index + 1;
     const auto used = static_cast<size_t>(begin);
-    if (used + bytes + 64 > data_.capacity()) grow_text(used, bytes);
+    if (unlikely(used + bytes + 64 > data_.capacity())) grow_text(used, bytes);
     last_offset_ = offsets[row.index + 1] = begin + static_cast<int32_t>(bytes);
     return data_.data() + used;
   }
@@ -120,7 +121,7 @@ class alignas(128) Column {
 
   // A list is opened, gets its elements one by one, and is closed.
   int64_t next_element() {
-    if (last_offset_ == kMostOffsets) throw CapacityExceeded();
+    if (unlikely(last_offset_ == kMostOffsets)) throw CapacityExceeded();
     children_[0].make_room(last_offset_ + 1);
     return last_offset_++;
   }
@@ -143,7 +144,7 @@ class alignas(128) Column {
   void pass(int64_t row, int32_t* offsets, int32_t last) {
     int32_t* const passed = offsets + length_ + 1;
     for (int64_t i = 0; i < kStride; ++i) passed[i] = last;
-    if (row - length_ > kStride) pass_many(row);
+    if (unlikely(row - length_ > kStride)) pass_many(row);
   }
   void pass_many(int64_t row);
   void grow_rows(int64_t rows);

@@ -39,7 +39,7 @@ class Reader final : public Scalars {
     while (true) {
       const uint8_t* const behind =
           object(begin_, plan_, columns, Row(row + plain_rows_), depth, nullptr);
-      if (!behind || !goes_on(behind, room)) return behind;
+      if (unlikely(!behind || !goes_on(behind, room))) return behind;
       notes_.is_sure = true;
       notes_.has_escapes = false;
       begin_ = behind + 1;
@@ -58,7 +58,7 @@ class Reader final : public Scalars {
 
   // All columns grow at once.
   STREAMLIC_INLINE static void make_room(std::vector<Column>& columns, int64_t row) {
-    if (row < columns.front().capacity()) return;
+    if (likely(row < columns.front().capacity())) return;
     for (Column& column : columns) column.make_room(row + 1);
   }
 
@@ -84,20 +84,21 @@ class Reader final : public Scalars {
     while (true) {
       const uint8_t* const begin = ++at;  // behind the brace, or a comma
       Key* key = previous->next;
-      if (is_quick(begin) && matches(begin, key->seam)) {
+      if (likely(is_quick(begin) && matches(begin, key->seam))) {
         previous->confirm();
         at = begin + key->seam.size;
-      } else if (is_quick(begin) && *begin == '"' && (key = quick_key(begin, plan.keys, &at))) {
+      } else if (likely(is_quick(begin) && *begin == '"' &&
+                        (key = quick_key(begin, plan.keys, &at)))) {
         previous->follow(key);
       } else {
         at = next(begin);
-        if (at == end_) return at_end();
+        if (unlikely(at == end_)) return at_end();
         if (*at == '}' && begin[-1] == '{') return at + 1;
         if (*at != '"') return refused();
         const uint8_t* const name = at + 1;
         at = any_key(begin, name, plan.keys, &key);
-        if (!at) return nullptr;
-        if (at == end_) return at_end();
+        if (unlikely(!at)) return nullptr;
+        if (unlikely(at == end_)) return at_end();
         if (!key) {
           at = unknown(name, at, depth - 1, way);
           goto behind;
@@ -107,19 +108,19 @@ class Reader final : public Scalars {
       {
         const uint8_t* const value_begin = at;
         Column& column = first_column[key - first_key];
-        if (seen & key->bit) repeat(column, row);
+        if (unlikely(seen & key->bit)) repeat(column, row);
         seen |= key->bit;
         previous = key;
         at = value(at, column, plan, key, row, depth, way);
-        if (misfit_) note_column(plan.keys.name(key), way, next(value_begin), at);
+        if (unlikely(misfit_)) note_column(plan.keys.name(key), way, next(value_begin), at);
       }
     behind:
-      if (!at) return nullptr;
-      if (at < end_ && *at == ',') continue;
+      if (unlikely(!at)) return nullptr;
+      if (likely(at < end_ && *at == ',')) continue;
       at = next(at);
-      if (at == end_) return at_end();
+      if (unlikely(at == end_)) return at_end();
       if (*at == ',') continue;
-      return *at == '}' ? at + 1 : refused();
+      return likely(*at == '}') ? at + 1 : refused();
     }
   }
 
@@ -138,9 +139,9 @@ class Reader final : public Scalars {
     const uint8_t* const name = begin + 1;
     const uint8_t* const stop = stop_in_strip(name);
     Key* const key = keys.candidate(name, size_of(name, stop));
-    if (!matches(name, key->name) || stop[1] != ':') return nullptr;
+    if (unlikely(!matches(name, key->name) || stop[1] != ':')) return nullptr;
     *behind = stop + 2;
-    if (key->seam.size != size_of(begin, *behind)) remember(begin, *behind, &key->seam);
+    if (unlikely(key->seam.size != size_of(begin, *behind))) remember(begin, *behind, &key->seam);
     return key;
   }
 
@@ -177,7 +178,7 @@ class Reader final : public Scalars {
       if (!is_it) *key = keys.find(name, size);
     } else {
       at = string_slow(stop);
-      if (!at) return nullptr;
+      if (unlikely(!at)) return nullptr;
       notes_.is_sure = false;
       const size_t size = size_of(name, at) - 1;
       scratch_.resize(size);
@@ -185,7 +186,7 @@ class Reader final : public Scalars {
       *key = keys.find(text, unescape(name, size, text));
     }
     at = next(at);
-    if (at == end_) return at_end();
+    if (unlikely(at == end_)) return at_end();
     if (*at != ':') return refused();
     at = next(at + 1);
     if (is_plain && *key) remember(begin, at, &(*key)->seam);
@@ -204,29 +205,29 @@ class Reader final : public Scalars {
     const uint8_t* behind = nullptr;
     switch (column.kind()) {
       case Kind::String:
-        if (*at == '"') return string_value(at, column, row);
+        if (likely(*at == '"')) return string_value(at, column, row);
         break;
       case Kind::Int64:
-        if (begins_number(*at)) return int64_value(at, column, row);
+        if (likely(begins_number(*at))) return int64_value(at, column, row);
         break;
       case Kind::Bool:
         behind = bool_value(at, column, row);
-        if (behind) return behind;
+        if (likely(behind)) return behind;
         break;
       case Kind::Double:
-        if (begins_number(*at)) return double_value(at, column, row);
+        if (likely(begins_number(*at))) return double_value(at, column, row);
         break;
       case Kind::Timestamp:
-        if (*at == '"') return timestamp_value(at, column, row);
+        if (likely(*at == '"')) return timestamp_value(at, column, row);
         break;
       case Kind::Json:
-        if (*at > ' ') return json_value(at, column, row, depth - 1);
+        if (likely(*at > ' ')) return json_value(at, column, row, depth - 1);
         break;
       case Kind::Struct:
-        if (*at == '{') return struct_value(at, column, plan, key, row, depth - 1, way);
+        if (likely(*at == '{')) return struct_value(at, column, plan, key, row, depth - 1, way);
         break;
       case Kind::List:
-        if (*at == '[') return list_value(at, column, plan, key, row, depth - 1, way);
+        if (likely(*at == '[')) return list_value(at, column, plan, key, row, depth - 1, way);
         break;
       default:
         __builtin_unreachable();  // No key means such a column.
@@ -240,7 +241,7 @@ class Reader final : public Scalars {
                                                const Link* way) {
     if (*at <= ' ') {
       at = after_space(at);
-      if (at == end_) return at_end();
+      if (unlikely(at == end_)) return at_end();
       return *at > ' ' ? value(at, column, plan, key, row, depth, way) : refused();
     }
     if (column.kind() == Kind::String && begins_number(*at)) return digits_value(at, column, row);
@@ -262,7 +263,7 @@ class Reader final : public Scalars {
 
   const uint8_t* members(const uint8_t* at, Column& column, Plan& plan, const Row& row, int depth,
                          const Link& way) {
-    if (depth == 0) return refused();
+    if (unlikely(depth == 0)) return refused();
     column.open(row);
     return object(at, plan, column.children(), row, depth, &way);
   }
@@ -270,12 +271,12 @@ class Reader final : public Scalars {
   STREAMLIC_APART const uint8_t* list_value(const uint8_t* at, Column& column, Plan& plan,
                                             const Key* key, const Row& row, int depth,
                                             const Link* way) {
-    if (depth == 0) return refused();
+    if (unlikely(depth == 0)) return refused();
     const Link list = link_to(way, plan.keys.name(key));
     Plan& inner = plan.children[plan.keys.column_of(key)];
     column.open_offsets(row);
     at = next(at + 1);
-    if (at == end_) return at_end();
+    if (unlikely(at == end_)) return at_end();
     if (*at == ']') {
       column.end_list(row);
       return at + 1;
@@ -287,18 +288,18 @@ class Reader final : public Scalars {
       const Row element(column.next_element());
       at = *at == '{' ? members(at, structs, inner, element, depth - 1, link)
                       : other_value(at, depth - 1);
-      if (!at) return nullptr;
-      if (misfit_) {
+      if (unlikely(!at)) return nullptr;
+      if (unlikely(misfit_)) {
         misfit_ = false;
         note(&link, begin, at);
       }
       ++link.place.index;
       at = next(at);
-      if (at == end_) return at_end();
+      if (unlikely(at == end_)) return at_end();
       if (*at == ']') break;
       if (*at != ',') return refused();
       at = next(at + 1);
-      if (at == end_) return at_end();
+      if (unlikely(at == end_)) return at_end();
     }
     column.end_list(row);
     return at + 1;

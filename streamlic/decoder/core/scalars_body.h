@@ -16,10 +16,10 @@ class Scalars : public Skipping {
   STREAMLIC_INLINE void put_text(Column& column, const Row& row, const uint8_t* text, size_t size) {
     const bool has_blocks = size_of(text, end_) >= size + kCopied;
     uint8_t* const out = column.add_text(row, size);
-    if (has_blocks) {
+    if (likely(has_blocks)) {
       // As much for every short text: how long it is need not be foreseen.
       for (size_t i = 0; i < kCopied; i += kWidth) copy_block(out + i, text + i);
-      if (size > kCopied) copy_rest(out, text, size);
+      if (unlikely(size > kCopied)) copy_rest(out, text, size);
     } else {
       std::memcpy(out, text, size);
     }
@@ -35,8 +35,8 @@ class Scalars : public Skipping {
   STREAMLIC_INLINE const uint8_t* string_value(const uint8_t* at, Column& column, const Row& row) {
     const uint8_t* const begin = at + 1;
     at = string_stop(begin);
-    if (at == end_) return at_end();
-    if (*at != '"') return escaped_string(begin, at, column, row);
+    if (unlikely(at == end_)) return at_end();
+    if (unlikely(*at != '"')) return escaped_string(begin, at, column, row);
     put_text(column, row, begin, size_of(begin, at));
     return at + 1;
   }
@@ -44,7 +44,7 @@ class Scalars : public Skipping {
   STREAMLIC_APART const uint8_t* escaped_string(const uint8_t* begin, const uint8_t* at,
                                                 Column& column, const Row& row) {
     at = string_rest(at);
-    if (!at) return nullptr;
+    if (unlikely(!at)) return nullptr;
     const size_t size = size_of(begin, at) - 1;
     uint8_t* const out = column.add_text(row, size);
     column.shorten_text(row, size_of(unescape_to(out, begin, begin + size), out + size));
@@ -69,7 +69,7 @@ class Scalars : public Skipping {
   STREAMLIC_APART const uint8_t* digits_value(const uint8_t* at, Column& column, const Row& row) {
     const uint8_t* const begin = at;
     at = number(at);
-    if (!at) return nullptr;
+    if (unlikely(!at)) return nullptr;
     const size_t size = size_of(begin, at);
     if (!is_integer(begin, size)) {
       misfit_ = true;
@@ -89,7 +89,7 @@ class Scalars : public Skipping {
   STREAMLIC_INLINE static Digits digits_at(const uint8_t* at) {
     uint64_t word = eight_at(at);
     const unsigned count = digits_of(word);
-    if (count == 0) return {0, 0};
+    if (unlikely(count == 0)) return {0, 0};
     word <<= 64 - 8 * count;  // Zeros before them change nothing.
     word = word * 10 + (word >> 8);
     word = ((word & 0x000000FF000000FFu) * 0x000F424000000064u +
@@ -100,13 +100,13 @@ class Scalars : public Skipping {
   static bool may_follow_number(uint8_t byte) { return byte == ',' || byte == '}'; }
 
   STREAMLIC_INLINE const uint8_t* int64_value(const uint8_t* at, Column& column, const Row& row) {
-    if (end_ - at < 16) return any_int64(at, column, row);
+    if (unlikely(end_ - at < 16)) return any_int64(at, column, row);
     const bool is_negative = *at == '-';
     const uint8_t* const first = at + is_negative;
     const Digits digits = digits_at(first);
     const uint8_t* const behind = first + digits.count;
     const bool is_plain = may_follow_number(*behind) && (*first != '0' || digits.count == 1);
-    if (!is_plain || !digits.count) return any_int64(at, column, row);
+    if (unlikely(!is_plain || !digits.count)) return any_int64(at, column, row);
     const auto value = static_cast<int64_t>(digits.value);
     column.put_int64(row, is_negative ? -value : value);
     return behind;
@@ -114,7 +114,7 @@ class Scalars : public Skipping {
 
   STREAMLIC_APART const uint8_t* any_int64(const uint8_t* begin, Column& column, const Row& row) {
     const uint8_t* const at = number(begin);
-    if (!at) return nullptr;
+    if (unlikely(!at)) return nullptr;
     int64_t exact;
     if (to_int64(begin, size_of(begin, at), &exact)) {
       column.put_int64(row, exact);
@@ -127,22 +127,24 @@ class Scalars : public Skipping {
   // Few digits and a short fraction: one exact division rounds correctly (Clinger's fast path).
   STREAMLIC_APART const uint8_t* double_value(const uint8_t* at, Column& column, const Row& row) {
     static constexpr uint64_t kPowers[] = {1, 10, 100, 1000, 10'000, 100'000, 1'000'000, 10'000'000};
-    if (end_ - at < 32) return any_double(at, column, row);
+    if (unlikely(end_ - at < 32)) return any_double(at, column, row);
     const bool is_negative = *at == '-';
     const uint8_t* const first = at + is_negative;
     const Digits whole = digits_at(first);
     const uint8_t* behind = first + whole.count;
     Digits fraction{0, 0};
-    if (*behind == '.') {
+    if (likely(*behind == '.')) {
       fraction = digits_at(behind + 1);
       behind += 1 + fraction.count;
-      if (fraction.count == 0 || fraction.count > 7) return any_double(at, column, row);
+      if (unlikely(fraction.count == 0 || fraction.count > 7)) return any_double(at, column, row);
     }
     const uint64_t power = kPowers[fraction.count];
     const uint64_t digits = whole.value * power + fraction.value;
     const bool is_plain = may_follow_number(*behind) && (*first != '0' || whole.count == 1);
     // Zero has a sign, or has not: that is for the others to know.
-    if (!is_plain || !whole.count || !digits || digits >> 53) return any_double(at, column, row);
+    if (unlikely(!is_plain || !whole.count || !digits || digits >> 53)) {
+      return any_double(at, column, row);
+    }
     const auto value = static_cast<double>(static_cast<int64_t>(digits)) /
                        static_cast<double>(static_cast<int64_t>(power));
     column.put_double(row, is_negative ? -value : value);
@@ -151,7 +153,7 @@ class Scalars : public Skipping {
 
   STREAMLIC_APART const uint8_t* any_double(const uint8_t* begin, Column& column, const Row& row) {
     const uint8_t* const at = number(begin);
-    if (!at) return nullptr;
+    if (unlikely(!at)) return nullptr;
     double value;
     if (to_double(begin, size_of(begin, at), &value)) {
       column.put_double(row, value);
@@ -163,12 +165,12 @@ class Scalars : public Skipping {
 
   // Null if it is not written as it usually is. Which of the two it is need not be foreseen.
   STREAMLIC_INLINE const uint8_t* bool_value(const uint8_t* at, Column& column, const Row& row) {
-    if (end_ - at < 5) return nullptr;
+    if (unlikely(end_ - at < 5)) return nullptr;
     uint32_t word, words[2];
     std::memcpy(&word, at, 4);
     std::memcpy(words, "falstrue", 8);
     const unsigned is_true = *at == 't';
-    if (word != words[is_true] || at[4 - is_true] != 'e') return nullptr;
+    if (unlikely(word != words[is_true] || at[4 - is_true] != 'e')) return nullptr;
     column.put_bool(row, is_true);
     return at + 5 - is_true;
   }
@@ -176,19 +178,19 @@ class Scalars : public Skipping {
   STREAMLIC_APART const uint8_t* timestamp_value(const uint8_t* at, Column& column, const Row& row) {
     const uint8_t* text = at + 1;
     at = string_stop(text);
-    if (at == end_) return at_end();
+    if (unlikely(at == end_)) return at_end();
     size_t size = size_of(text, at);
-    if (*at == '"') {
+    if (likely(*at == '"')) {
       ++at;
     } else {
       at = string_rest(at);
-      if (!at) return nullptr;
+      if (unlikely(!at)) return nullptr;
       scratch_.resize(size_of(text, at) - 1);
       size = unescape(text, scratch_.size(), reinterpret_cast<uint8_t*>(scratch_.data()));
       text = reinterpret_cast<const uint8_t*>(scratch_.data());
     }
     int64_t microseconds;
-    if (to_timestamp(text, size, &microseconds)) {
+    if (likely(to_timestamp(text, size, &microseconds))) {
       column.put_int64(row, microseconds);
     } else {
       misfit_ = true;
@@ -201,9 +203,9 @@ class Scalars : public Skipping {
     const uint8_t* const begin = at;
     has_escapes_ = false;
     at = skip_value(at, depth);
-    if (!at) return nullptr;
+    if (unlikely(!at)) return nullptr;
     const size_t size = size_of(begin, at);
-    if (has_escapes_ || *begin == 'n') {
+    if (unlikely(has_escapes_ || *begin == 'n')) {
       put_json(column, row, begin, size, has_escapes_);
     } else {
       put_text(column, row, begin, size);

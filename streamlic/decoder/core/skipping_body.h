@@ -17,7 +17,7 @@ class Skipping : public Tokens {
   // Whether what followed `*seam` last time stands at `at`; if so, `*seam` moves on to that.
   STREAMLIC_INLINE bool is_next_seam(const uint8_t* at, Seam** seam) {
     Seam* const next = (*seam)->next;
-    if (!is_quick(at) || !matches(at, *next)) return false;
+    if (unlikely(!is_quick(at) || !matches(at, *next))) return false;
     *seam = next;
     return true;
   }
@@ -51,7 +51,7 @@ class Skipping : public Tokens {
     const uint8_t* begin;
     bool is_plain;
   value:
-    if (at == end_) return at_end();
+    if (unlikely(at == end_)) return at_end();
     if (*at == '"') {
       at = string_rest(at + 1);
       if (!at) return nullptr;
@@ -59,8 +59,8 @@ class Skipping : public Tokens {
       if (!(at = number(at))) return nullptr;
     } else if (*at == '{' || *at == '[') {
     open_bracket:
-      if (level == most) return refused();
-      if (level % 64 == 0) outer[level / 64] = open;
+      if (unlikely(level == most)) return refused();
+      if (unlikely(level % 64 == 0)) outer[level / 64] = open;
       open = open << 1 | in_object;
       ++level;
       in_object = *at == '{';
@@ -68,7 +68,7 @@ class Skipping : public Tokens {
       begin = ++at;
       if (in_object && is_next_seam(at, &seam)) goto member;
       at = next(at);
-      if (at == end_) return at_end();
+      if (unlikely(at == end_)) return at_end();
       if (*at != (in_object ? '}' : ']')) {
         if (in_object) goto key;
         goto value;
@@ -84,7 +84,7 @@ class Skipping : public Tokens {
     if (level == 0) return at;
     if (at < end_ && *at == ',') goto comma;
     at = next(at);
-    if (at == end_) return at_end();
+    if (unlikely(at == end_)) return at_end();
     if (*at == (in_object ? '}' : ']')) goto close;
     if (*at != ',') return refused();
   comma:
@@ -106,25 +106,25 @@ class Skipping : public Tokens {
     --level;
     in_object = open & 1;
     open >>= 1;
-    if (level % 64 == 0) open = outer[level / 64];
+    if (unlikely(level % 64 == 0)) open = outer[level / 64];
     goto behind;
   member:  // Its first bytes are not the last ones of the text.
     at += seam->size;
     if (seam->is_before_string) {
       at = stop_in_strip(at);
-      if (at == end_ || *at != '"') {
+      if (unlikely(at == end_ || *at != '"')) {
         at = string_slow(at);
         if (!at) return nullptr;
         goto behind;
       }
-      if (++at == end_) return at_end();
+      if (unlikely(++at == end_)) return at_end();
       if (*at == ',') goto comma_in_object;
       if (*at == '}') goto close;
       goto behind;
     }
     if (is_digit(*at)) {
       const unsigned count = digits_of(eight_at(at));
-      if (count == 1 || *at != '0') {
+      if (likely(count == 1 || *at != '0')) {
         if (at[count] == ',') {
           at += count;
           goto comma_in_object;
@@ -139,13 +139,13 @@ class Skipping : public Tokens {
     at = next(at);  // There may be more white space than there was.
     goto value;
   key:
-    if (at == end_) return at_end();
-    if (*at != '"') return refused();
+    if (unlikely(at == end_)) return at_end();
+    if (unlikely(*at != '"')) return refused();
     at = string_stop(at + 1);
     is_plain = at < end_ && *at == '"';
     if (!(at = is_plain ? at + 1 : string_slow(at))) return nullptr;
     at = next(at);
-    if (at == end_) return at_end();
+    if (unlikely(at == end_)) return at_end();
     if (*at != ':') return refused();
     at = next(at + 1);
     if (is_plain) seam = remember_seam(begin, at, seam);

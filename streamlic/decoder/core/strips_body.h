@@ -28,7 +28,7 @@ class Strips : public RecordReader {
   }
 
   // Whether at least kMarginBytes from `at` on are of this strip, and of the text.
-  STREAMLIC_INLINE bool is_quick(const uint8_t* at) { return at < quick_end_ || begins_strip(at); }
+  STREAMLIC_INLINE bool is_quick(const uint8_t* at) { return likely(at < quick_end_) || begins_strip(at); }
 
   STREAMLIC_APART bool begins_strip(const uint8_t* at) {
     if (strip_ + strip_bytes_ == end_) return false;
@@ -55,14 +55,14 @@ class Strips : public RecordReader {
 
   // The first quote, backslash or control character, or the end.
   STREAMLIC_INLINE const uint8_t* string_stop(const uint8_t* at) {
-    return size_of(strip_, at) < strip_bytes_ ? stop_in_strip(at) : far_stop(at);
+    return likely(size_of(strip_, at) < strip_bytes_) ? stop_in_strip(at) : far_stop(at);
   }
   STREAMLIC_INLINE const uint8_t* stop_in_strip(const uint8_t* at) {
     const size_t offset = size_of(strip_, at);
     uint64_t stops;
     std::memcpy(&stops, reinterpret_cast<const uint8_t*>(stops_) + offset / 8, sizeof stops);
     stops = little(stops) >> offset % 8;
-    return stops ? at + __builtin_ctzll(stops) : far_stop(at);
+    return likely(stops) ? at + __builtin_ctzll(stops) : far_stop(at);
   }
 
   STREAMLIC_APART const uint8_t* far_stop(const uint8_t* at) {

@@ -19,7 +19,7 @@ class Tokens : public Strips {
   }
   // The same, where a byte that is no white space is the likely one.
   const uint8_t* next(const uint8_t* at) const {
-    return at < end_ && *at > ' ' ? at : after_space(at);
+    return likely(at < end_ && *at > ' ') ? at : after_space(at);
   }
 
   static bool is_digit(uint8_t byte) { return static_cast<uint8_t>(byte - '0') < 10; }
@@ -44,7 +44,7 @@ class Tokens : public Strips {
   // From behind the opening quote, or anywhere within, to behind the closing one.
   STREAMLIC_INLINE const uint8_t* string_rest(const uint8_t* at) {
     at = string_stop(at);
-    return at < end_ && *at == '"' ? at + 1 : string_slow(at);
+    return likely(at < end_ && *at == '"') ? at + 1 : string_slow(at);
   }
 
   STREAMLIC_APART const uint8_t* string_slow(const uint8_t* at) {
@@ -81,7 +81,7 @@ class Tokens : public Strips {
   // How many of them are digits, up to the first that is none.
   STREAMLIC_INLINE static unsigned digits_of(uint64_t eight) {
     const uint64_t others = ((eight + 0x7676767676767676u) | eight) & 0x8080808080808080u;
-    return others ? static_cast<unsigned>(__builtin_ctzll(others)) / 8 : 8;
+    return likely(others) ? static_cast<unsigned>(__builtin_ctzll(others)) / 8 : 8;
   }
 
   // One or more. How many there are need not be foreseen, as in a loop over each.
