@@ -34,26 +34,34 @@ struct alignas(128) Key {
   uint64_t bit = 0;     // of its column, among those of an object
   Pattern name;         // and the quote behind it
   uint32_t trust = 0;   // a bit for each time in a row that another may follow before `next` is changed
+  uint32_t column = 0;
+  Kind kind = Kind::String;  // of its column
 
   // The likely one followed, or another one did.
   void confirm() { trust = 7; }
   void follow(Key* key) {
-    if (!trust) next = key;
+    next = trust ? next : key;
     trust >>= 1;
   }
 };
 
 class Keys {
  public:
+  static constexpr size_t kPrefixBytes = 4;
+
   explicit Keys(const std::vector<Field>& fields) : keys_(fields.size() + 2) {
     for (size_t i = 0; i < fields.size(); ++i) {
       names_.push_back(fields[i].name);
       is_meant_.push_back(fields[i].kind != Kind::Rescued);  // No field of a record is meant by it.
       if (is_meant_.back()) prepare(i);
       keys_[i].bit = uint64_t{1} << (i & 63);
+      keys_[i].column = static_cast<uint32_t>(i);
+      keys_[i].kind = fields[i].kind;
     }
     place_all();
-    for (size_t i = 0; i < keys_.size(); ++i) keys_[i].next = &keys_[i + 1 < names_.size() ? i + 1 : none()];
+    for (size_t i = 0; i < keys_.size(); ++i) {
+      keys_[i].next = &keys_[i + 1 < names_.size() ? i + 1 : none()];
+    }
     before_first().next = &keys_[names_.empty() || !is_meant_[0] ? none() : 0];
   }
 
@@ -62,22 +70,30 @@ class Keys {
       : keys_(others.keys_),
         names_(others.names_),
         is_meant_(others.is_meant_),
+        is_by_prefix_(others.is_by_prefix_),
+        is_perfect_(others.is_perfect_),
         factor_(others.factor_),
         shift_(others.shift_),
         table_(others.table_) {
-    for (Key& key : keys_) key.next = &keys_[others.column_of(key.next)];
+    for (Key& key : keys_) key.next = &keys_[static_cast<size_t>(key.next - others.keys_.data())];
   }
   Keys(Keys&&) = default;
   Keys& operator=(const Keys&) = delete;
 
-  // The keys by their columns; behind them one that matches nothing, and the one before the first.
-  Key* all() { return keys_.data(); }
+  // What stands before the first key of an object.
   Key& before_first() { return keys_[names_.size() + 1]; }
-  size_t column_of(const Key* key) const { return static_cast<size_t>(key - keys_.data()); }
-  const std::string& name(const Key* key) const { return names_[column_of(key)]; }
+  const std::string& name(const Key* key) const { return names_[key->column]; }
 
-  // The only one, if any, that may have this name here.
-  Key* candidate(const uint8_t* name, size_t size) { return &keys_[table_[slot(name, size)]]; }
+  // Whether the first bytes of a key tell which one it may be; else its name has to be there whole.
+  bool is_by_prefix() const { return is_by_prefix_; }
+  // The only one, if any, that may begin with these bytes: a quote, and kPrefixBytes - 1 more.
+  Key* candidate(const uint8_t* quote) { return &keys_[table_[prefix_slot(quote)]]; }
+  // The only one, if any, that may have this name.
+  Key* candidate(const uint8_t* name, size_t size) {
+    return &keys_[table_[is_by_prefix_ ? prefix_slot(name - 1) : slot(name, size)]];
+  }
+  // Whether there is none of a name but its candidate.
+  bool is_perfect() const { return is_perfect_; }
 
   // The one of this name, null if there is none; slow, and always right.
   Key* find(const uint8_t* name, size_t size) {
@@ -92,6 +108,15 @@ class Keys {
  private:
   size_t none() const { return names_.size(); }
 
+  size_t prefix_slot(const uint8_t* quote) const {
+    uint32_t prefix;
+    std::memcpy(&prefix, quote, kPrefixBytes);
+    return prefix * factor_ >> shift_;
+  }
+  size_t own_prefix_slot(const std::string& name) const {
+    const std::string quoted = '"' + name + '"';
+    return prefix_slot(reinterpret_cast<const uint8_t*>(quoted.data()));
+  }
   size_t slot(const uint8_t* name, size_t size) const {
     if (!size) return 0;
     const uint32_t letters = name[0] | uint32_t{name[size - 1]} << 8 | uint32_t{name[size / 2]} << 16;
@@ -111,33 +136,50 @@ class Keys {
     keys_[column].name.set(text, name.size() + 1);
   }
 
-  // Looks for a factor by which every key has a slot to itself; else some are left to `find`.
+  // Gives every key a slot to itself, by its first bytes if that can be, else by its name; some are left
+  // to `find` where neither is possible.
   void place_all() {
+    is_by_prefix_ = true;
+    if (place_perfectly()) return;
+    is_by_prefix_ = false;
+    place_perfectly();
+  }
+
+  bool place_perfectly() {
     unsigned bits = 2;
     while ((size_t{1} << bits) < names_.size() * 2) ++bits;
     for (const unsigned most = bits + 3; bits <= most; ++bits) {
       shift_ = 32 - bits;
       for (int attempt = 0; attempt < 256; ++attempt, factor_ += 0x3C6EF372) {
-        if (place_with_factor()) return;
+        is_perfect_ = place_with_factor();
+        if (is_perfect_) return true;
       }
     }
+    return false;
   }
 
   bool place_with_factor() {
     bool is_perfect = true;
     table_.assign(size_t{1} << (32 - shift_), static_cast<uint32_t>(none()));
     for (size_t i = 0; i < names_.size(); ++i) {
-      if (keys_[i].name.mask == Pattern::kNever) continue;
-      uint32_t& place = table_[slot(keys_[i].name.text, names_[i].size())];
-      is_perfect = is_perfect && place == none();
-      if (place == none()) place = static_cast<uint32_t>(i);
+      if (!is_meant_[i]) continue;
+      const std::string& name = names_[i];
+      if (keys_[i].name.mask == Pattern::kNever || (is_by_prefix_ && name.size() + 2 < kPrefixBytes)) {
+        is_perfect = false;
+        continue;
+      }
+      uint32_t& place = table_[is_by_prefix_ ? own_prefix_slot(name) : slot(keys_[i].name.text, name.size())];
+      const bool is_free = place == none();
+      is_perfect = is_perfect && is_free;
+      if (is_free) place = static_cast<uint32_t>(i);
     }
     return is_perfect;
   }
-
   std::vector<Key> keys_;
   std::vector<std::string> names_;
   std::vector<bool> is_meant_;
+  bool is_by_prefix_ = false;
+  bool is_perfect_ = false;
   uint32_t factor_ = 0x9E3779B1;
   unsigned shift_ = 30;
   std::vector<uint32_t> table_;

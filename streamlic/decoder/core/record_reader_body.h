@@ -77,7 +77,6 @@ class Reader final : public Scalars {
 
   const uint8_t* object(const uint8_t* at, Plan& plan, std::vector<Column>& columns, const Row& row,
                         int depth, const Link* way) {
-    Key* const first_key = plan.keys.all();
     Column* const first_column = columns.data();
     Key* previous = &plan.keys.before_first();
     uint64_t seen = 0;
@@ -87,9 +86,9 @@ class Reader final : public Scalars {
       if (likely(is_quick(begin) && matches(begin, key->seam))) {
         previous->confirm();
         at = begin + key->seam.size;
-      } else if (likely(is_quick(begin) && *begin == '"' &&
-                        (key = quick_key(begin, plan.keys, &at)))) {
+      } else if (likely(is_quick(begin) && matches(begin, (key = candidate(begin, plan.keys))->seam))) {
         previous->follow(key);
+        at = begin + key->seam.size;
       } else {
         at = next(begin);
         if (unlikely(at == end_)) return at_end();
@@ -107,7 +106,7 @@ class Reader final : public Scalars {
       }
       {
         const uint8_t* const value_begin = at;
-        Column& column = first_column[key - first_key];
+        Column& column = first_column[key->column];
         if (unlikely(seen & key->bit)) repeat(column, row);
         seen |= key->bit;
         previous = key;
@@ -134,15 +133,11 @@ class Reader final : public Scalars {
     return at;
   }
 
-  // The key that stands here without white space, and where it ends, behind its colon; else null.
-  STREAMLIC_INLINE Key* quick_key(const uint8_t* begin, Keys& keys, const uint8_t** behind) {
+  // The key that may begin here, of those whose seam is known.
+  STREAMLIC_INLINE Key* candidate(const uint8_t* begin, Keys& keys) {
+    if (likely(keys.is_by_prefix())) return keys.candidate(begin);
     const uint8_t* const name = begin + 1;
-    const uint8_t* const stop = stop_in_strip(name);
-    Key* const key = keys.candidate(name, size_of(name, stop));
-    if (unlikely(!matches(name, key->name) || stop[1] != ':')) return nullptr;
-    *behind = stop + 2;
-    if (unlikely(key->seam.size != size_of(begin, *behind))) remember(begin, *behind, &key->seam);
-    return key;
+    return keys.candidate(name, size_of(name, stop_in_strip(name)));
   }
 
   // The key repeats: the last one counts.
@@ -171,11 +166,7 @@ class Reader final : public Scalars {
     const uint8_t* at = stop + 1;
     const bool is_plain = *stop == '"';
     if (is_plain) {
-      const size_t size = size_of(name, stop);
-      *key = keys.candidate(name, size);
-      const bool is_it =
-          size_of(name, end_) >= sizeof Pattern::text && matches(name, (*key)->name);
-      if (!is_it) *key = keys.find(name, size);
+      *key = plain_key(name, size_of(name, stop), keys);
     } else {
       at = string_slow(stop);
       if (unlikely(!at)) return nullptr;
@@ -193,6 +184,15 @@ class Reader final : public Scalars {
     return at;
   }
 
+  Key* plain_key(const uint8_t* name, size_t size, Keys& keys) const {
+    if (size_of(name, end_) >= sizeof Pattern::text) {
+      Key* const key = keys.candidate(name, size);
+      if (matches(name, key->name)) return key;
+      if (keys.is_perfect()) return nullptr;
+    }
+    return keys.find(name, size);
+  }
+
   void remember(const uint8_t* begin, const uint8_t* value, Pattern* seam) const {
     const size_t size = size_of(begin, value);
     if (size > sizeof seam->text || size_of(begin, end_) < sizeof seam->text) return;
@@ -203,7 +203,7 @@ class Reader final : public Scalars {
   STREAMLIC_INLINE const uint8_t* value(const uint8_t* at, Column& column, Plan& plan, const Key* key,
                                         const Row& row, int depth, const Link* way) {
     const uint8_t* behind = nullptr;
-    switch (column.kind()) {
+    switch (key->kind) {
       case Kind::String:
         if (likely(*at == '"')) return string_value(at, column, row);
         break;
@@ -258,7 +258,7 @@ class Reader final : public Scalars {
                                               const Key* key, const Row& row, int depth,
                                               const Link* way) {
     const Link link = link_to(way, plan.keys.name(key));
-    return members(at, column, plan.children[plan.keys.column_of(key)], row, depth, link);
+    return members(at, column, plan.children[key->column], row, depth, link);
   }
 
   const uint8_t* members(const uint8_t* at, Column& column, Plan& plan, const Row& row, int depth,
@@ -273,7 +273,7 @@ class Reader final : public Scalars {
                                             const Link* way) {
     if (unlikely(depth == 0)) return refused();
     const Link list = link_to(way, plan.keys.name(key));
-    Plan& inner = plan.children[plan.keys.column_of(key)];
+    Plan& inner = plan.children[key->column];
     column.open_offsets(row);
     at = next(at + 1);
     if (unlikely(at == end_)) return at_end();

@@ -13,42 +13,49 @@ class Scalars : public Skipping {
     return at;
   }
 
-  STREAMLIC_INLINE void put_text(Column& column, const Row& row, const uint8_t* text, size_t size) {
-    const bool has_blocks = size_of(text, end_) >= size + kCopied;
+  // Puts a text behind which so many bytes may be read.
+  STREAMLIC_INLINE static void put_text(Column& column, const Row& row, const uint8_t* text, size_t size,
+                                        size_t readable) {
     uint8_t* const out = column.add_text(row, size);
-    if (likely(has_blocks)) {
-      // As much for every short text: how long it is need not be foreseen.
-      for (size_t i = 0; i < kCopied; i += kWidth) copy_block(out + i, text + i);
-      if (unlikely(size > kCopied)) copy_rest(out, text, size);
+    if (likely(readable >= kCopied)) {
+      copy_text(out, text, size);
     } else {
       std::memcpy(out, text, size);
     }
   }
 
-  // What follows the first blocks, two at a time. So many bytes more may be read and written.
-  STREAMLIC_INLINE static void copy_rest(uint8_t* out, const uint8_t* text, size_t size) {
-    for (size_t i = kCopied; i < size; i += kCopied) {
+  // Copies up to kCopied bytes more than there are.
+  STREAMLIC_INLINE static void copy_text(uint8_t* out, const uint8_t* text, size_t size) {
+    // As much for every short text: how long it is need not be foreseen.
+    for (size_t i = 0; i < kShort; i += kWidth) copy_block(out + i, text + i);
+    for (size_t i = kShort; unlikely(i < size); i += kCopied) {
       for (size_t j = 0; j < kCopied; j += kWidth) copy_block(out + i + j, text + i + j);
     }
   }
 
   STREAMLIC_INLINE const uint8_t* string_value(const uint8_t* at, Column& column, const Row& row) {
     const uint8_t* const begin = at + 1;
-    at = string_stop(begin);
-    if (unlikely(at == end_)) return at_end();
-    if (unlikely(*at != '"')) return escaped_string(begin, at, column, row);
-    put_text(column, row, begin, size_of(begin, at));
-    return at + 1;
+    const uint8_t* const stop = string_stop(begin);
+    if (unlikely(stop >= quick_end_ || *stop != '"')) return unusual_string(begin, stop, column, row);
+    const size_t size = size_of(begin, stop);
+    copy_text(column.add_text(row, size), begin, size);
+    return stop + 1;
   }
 
-  STREAMLIC_APART const uint8_t* escaped_string(const uint8_t* begin, const uint8_t* at,
+  // One with escapes, or near the end of the strip.
+  STREAMLIC_APART const uint8_t* unusual_string(const uint8_t* begin, const uint8_t* stop,
                                                 Column& column, const Row& row) {
-    at = string_rest(at);
-    if (unlikely(!at)) return nullptr;
-    const size_t size = size_of(begin, at) - 1;
+    if (stop == end_) return at_end();
+    if (*stop == '"') {
+      column.put_text(row, begin, size_of(begin, stop));
+      return stop + 1;
+    }
+    const uint8_t* const behind = string_rest(stop);
+    if (unlikely(!behind)) return nullptr;
+    const size_t size = size_of(begin, behind) - 1;
     uint8_t* const out = column.add_text(row, size);
     column.shorten_text(row, size_of(unescape_to(out, begin, begin + size), out + size));
-    return at;
+    return behind;
   }
 
   // Unescapes block by block the text before a closing quote; behind `out` there is room for a block
@@ -208,7 +215,7 @@ class Scalars : public Skipping {
     if (unlikely(has_escapes_ || *begin == 'n')) {
       put_json(column, row, begin, size, has_escapes_);
     } else {
-      put_text(column, row, begin, size);
+      put_text(column, row, begin, size, size_of(at, end_));
     }
     return at;
   }
@@ -216,5 +223,6 @@ class Scalars : public Skipping {
   bool misfit_ = false;  // The value just read did not fit.
 
  private:
-  static constexpr size_t kCopied = 32;  // of each text at least; as much is read and written behind it
+  static constexpr size_t kShort = 32;   // are copied of each text at least
+  static constexpr size_t kCopied = 64;  // at a time of what is longer
 };

@@ -42,11 +42,10 @@ class Skipping : public Tokens {
 
   // Any value, looked at only for being valid. `depth` brackets may be open within it.
   STREAMLIC_APART const uint8_t* skip_value(const uint8_t* at, int depth) {
-    uint64_t outer[8];  // what `open` was at each 64th bracket: max_depth is at most 512
-    uint64_t open = 0;  // a bit for each open bracket, whether it stands in an object; the inner ones
+    bool outer[512];  // whether each open bracket stands in an object: max_depth is no more
     const auto most = static_cast<unsigned>(std::max(depth, 0));
     unsigned level = 0;
-    bool in_object = false;
+    bool in_object = true;  // or in nothing
     Seam* seam = &no_seam_;
     const uint8_t* begin;
     bool is_plain;
@@ -60,9 +59,7 @@ class Skipping : public Tokens {
     } else if (*at == '{' || *at == '[') {
     open_bracket:
       if (unlikely(level == most)) return refused();
-      if (unlikely(level % 64 == 0)) outer[level / 64] = open;
-      open = open << 1 | in_object;
-      ++level;
+      outer[level++] = in_object;
       in_object = *at == '{';
     opened:
       begin = ++at;
@@ -99,14 +96,11 @@ class Skipping : public Tokens {
     goto value;
   close:
     ++at;
-    if (level > 1 && in_object > (open & 1) && end_ - at > 1 && at[0] == ',' && at[1] == '{') {
+    if (in_object && !outer[level - 1] && end_ - at > 1 && at[0] == ',' && at[1] == '{') {
       ++at;  // One object of an array follows the other: as many brackets are open as before.
       goto opened;
     }
-    --level;
-    in_object = open & 1;
-    open >>= 1;
-    if (unlikely(level % 64 == 0)) open = outer[level / 64];
+    in_object = outer[--level];
     goto behind;
   member:  // Its first bytes are not the last ones of the text.
     at += seam->size;
@@ -123,6 +117,10 @@ class Skipping : public Tokens {
       goto behind;
     }
     if (is_digit(*at)) {
+      if (at[1] == ',') {
+        ++at;
+        goto comma_in_object;
+      }
       const unsigned count = digits_of(eight_at(at));
       if (likely(count == 1 || *at != '0')) {
         if (at[count] == ',') {
