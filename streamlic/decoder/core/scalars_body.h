@@ -104,6 +104,7 @@ class Scalars : public Skipping {
            32;
     return {word & 0xFFFFFFFFu, count};
   }
+
   static bool may_follow_number(uint8_t byte) { return byte == ',' || byte == '}'; }
 
   STREAMLIC_INLINE const uint8_t* int64_value(const uint8_t* at, Column& column, const Row& row) {

@@ -5,9 +5,9 @@ class Skipping : public Tokens {
  protected:
   explicit Skipping(const Schema& schema) : Tokens(schema) { no_seam_.next = &no_seam_; }
 
-  // What stood between a comma or an opening brace and the value of a member: its key and colon, and
-  // the quote if the value is a string. Where the same bytes stand again they are as valid as then,
-  // and need not be read one by one.
+  // What stood before the value of a member: an opening brace or a comma, the key and the colon; with
+  // the closing quote of a string before the comma, and the opening one of a string behind the colon.
+  // Where the same bytes stand again they are as valid as then, and need not be read one by one.
   struct alignas(64) Seam : Pattern {
     bool is_before_string = false;
     Seam* next = nullptr;  // what followed last time
@@ -28,7 +28,7 @@ class Skipping : public Tokens {
     const bool is_before_string = value < end_ && *value == '"';
     const size_t size = size_of(begin, value) + is_before_string;
     if (size > sizeof Seam::text || size_of(begin, end_) < sizeof Seam::text) return seam;
-    size_t slot = (begin[1] * 3u + begin[size / 2] * 5u + size) % kSeams;
+    size_t slot = (begin[3] * 3u + begin[size / 2] * 5u + size) % kSeams;
     for (int tries = 0; tries < 4 && seams_[slot].size && !matches(begin, seams_[slot]); ++tries) {
       slot = (slot + 1) % kSeams;
     }
@@ -62,9 +62,9 @@ class Skipping : public Tokens {
       outer[level++] = in_object;
       in_object = *at == '{';
     opened:
-      begin = ++at;
+      begin = at;
       if (in_object && is_next_seam(at, &seam)) goto member;
-      at = next(at);
+      at = next(at + 1);
       if (unlikely(at == end_)) return at_end();
       if (*at != (in_object ? '}' : ']')) {
         if (in_object) goto key;
@@ -85,14 +85,13 @@ class Skipping : public Tokens {
     if (*at == (in_object ? '}' : ']')) goto close;
     if (*at != ',') return refused();
   comma:
-    if (in_object) {
-    comma_in_object:
-      begin = ++at;
-      if (is_next_seam(at, &seam)) goto member;
-      at = next(at);
-      goto key;
+    begin = at[-1] == '"' ? at - 1 : at;
+    if (in_object && is_next_seam(begin, &seam)) {
+      at = begin;
+      goto member;
     }
     at = next(at + 1);
+    if (in_object) goto key;
     goto value;
   close:
     ++at;
@@ -106,26 +105,22 @@ class Skipping : public Tokens {
     at += seam->size;
     if (seam->is_before_string) {
       at = stop_in_strip(at);
-      if (unlikely(at == end_ || *at != '"')) {
-        at = string_slow(at);
-        if (!at) return nullptr;
+      if (is_next_seam(at, &seam)) goto member;
+      if (likely(at < quick_end_ && *at == '"')) {
+        if (*++at == '}') goto close;
         goto behind;
       }
-      if (unlikely(++at == end_)) return at_end();
-      if (*at == ',') goto comma_in_object;
-      if (*at == '}') goto close;
+      at = string_rest(at);
+      if (!at) return nullptr;
       goto behind;
     }
     if (is_digit(*at)) {
-      if (at[1] == ',') {
-        ++at;
-        goto comma_in_object;
-      }
-      const unsigned count = digits_of(eight_at(at));
+      const unsigned count = at[1] == ',' ? 1 : digits_of(eight_at(at));
       if (likely(count == 1 || *at != '0')) {
         if (at[count] == ',') {
           at += count;
-          goto comma_in_object;
+          if (is_next_seam(at, &seam)) goto member;
+          goto comma;
         }
         if (at[count] == '}') {
           at += count;

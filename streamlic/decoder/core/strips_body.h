@@ -40,8 +40,12 @@ class Strips : public RecordReader {
     strip_ = at;
     strip_bytes_ = std::min(kStripBytes, size_of(at, end_));
     quick_end_ = at + (strip_bytes_ > kMarginBytes ? strip_bytes_ - kMarginBytes : 0);
+    const size_t words = strip_bytes_ / 64;
     size_t word = 0;
-    for (; word < strip_bytes_ / 64; ++word) stops_[word] = little(stops_of(at + word * 64));
+    for (; words - word >= 4; word += 4) {
+      for (size_t i = word; i < word + 4; ++i) stops_[i] = little(stops_of(at + i * 64));
+    }
+    for (; word < words; ++word) stops_[word] = little(stops_of(at + word * 64));
     if (strip_bytes_ % 64) {
       uint8_t last[64];
       std::memset(last, '"', sizeof last);

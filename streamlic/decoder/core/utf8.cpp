@@ -131,6 +131,13 @@ STREAMLIC_WIDE inline __m256i errors(__m256i before, __m256i block) {
   return _mm256_xor_si256(due, wrong);
 }
 
+// Whether 128 bytes are ASCII.
+STREAMLIC_WIDE inline bool is_ascii(const uint8_t* at) {
+  const __m256i bytes = _mm256_or_si256(_mm256_or_si256(block_at(at), block_at(at + 32)),
+                                        _mm256_or_si256(block_at(at + 64), block_at(at + 96)));
+  return _mm256_movemask_epi8(bytes) == 0;
+}
+
 // Whether the last sequence before `at` is not whole.
 inline bool is_cut(const uint8_t* at) { return at[-1] >= 0xC0 || at[-2] >= 0xE0 || at[-3] >= 0xF0; }
 
@@ -146,6 +153,7 @@ STREAMLIC_WIDE const uint8_t* after_sound_blocks(const uint8_t* at, const uint8_
     const __m256i second = block_at(at + 32);
     if (!is_due && _mm256_movemask_epi8(_mm256_or_si256(first, second)) == 0) {
       before = nothing;
+      while (end - at >= 64 + 128 && is_ascii(at + 64)) at += 128;
       continue;
     }
     const __m256i wrong = _mm256_or_si256(errors(before, first), errors(first, second));
