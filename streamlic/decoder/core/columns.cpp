@@ -17,9 +17,16 @@ void grow_bits(Buffer& bits, int64_t had, int64_t rows) {
 
 }  // namespace
 
-Column::Column(const Field& field) : kind_(field.kind) {
-  for (const Field& child : field.children) children_.emplace_back(child);
-  grow_rows(1);
+Column::Column(const Field& field, const Column* like) : kind_(field.kind) {
+  children_.reserve(field.children.size());
+  for (size_t i = 0; i < field.children.size(); ++i) {
+    children_.emplace_back(field.children[i], like ? &like->children_[i] : nullptr);
+  }
+  grow_rows(like ? like->length_ : 1);
+  if (like && like->data_.capacity()) {
+    const auto bytes = static_cast<size_t>(like->last_offset_);
+    data_.reserve(std::min(bytes + bytes / 8 + 64, kMostText), 0);
+  }
 }
 
 void Column::grow_rows(int64_t rows) {
@@ -70,15 +77,6 @@ void Column::finish(int64_t rows) {
   for (Column& child : children_) child.finish(kind_ == Kind::List ? last_offset_ : rows);
 }
 
-void Column::reserve_like(const Column& other) {
-  if (other.length_ > capacity_) grow_rows(other.length_);
-  if (other.data_.capacity()) {
-    const auto bytes = static_cast<size_t>(other.values_.as<int32_t>()[other.length_]);
-    data_.reserve(std::min(bytes + bytes / 8 + 64, kMostText), 0);
-  }
-  for (size_t i = 0; i < children_.size(); ++i) children_[i].reserve_like(other.children_[i]);
-}
-
 int64_t Column::null_count(int64_t rows) const {
   int64_t valid = 0;
   const auto whole = static_cast<size_t>(rows / 64);
@@ -93,16 +91,19 @@ int64_t Column::null_count(int64_t rows) const {
   return rows - valid;
 }
 
+Batch::Batch(const std::vector<Field>& schema, const Batch* like) {
+  columns.reserve(schema.size());
+  for (size_t i = 0; i < schema.size(); ++i) {
+    columns.emplace_back(schema[i], like ? &like->columns[i] : nullptr);
+  }
+}
+
 void Batch::rollback() {
   for (Column& column : columns) column.truncate(rows);
 }
 
 void Batch::finish() {
   for (Column& column : columns) column.finish(rows);
-}
-
-void Batch::reserve_like(const Batch& other) {
-  for (size_t i = 0; i < columns.size(); ++i) columns[i].reserve_like(other.columns[i]);
 }
 
 }  // namespace streamlic

@@ -54,7 +54,8 @@ class alignas(128) Column {
   static constexpr size_t kMostText = size_t{1} << 31;
   static constexpr int64_t kStride = 8;
 
-  explicit Column(const Field& field);
+  // Has room for as much as `like` holds, if there is one.
+  explicit Column(const Field& field, const Column* like = nullptr);
 
   Kind kind() const { return kind_; }
   int64_t elements() const { return last_offset_; }
@@ -131,9 +132,6 @@ class alignas(128) Column {
   void truncate(int64_t row);
   // Makes it a whole column of `rows` rows.
   void finish(int64_t rows);
-  // Makes room for as much as another one holds.
-  void reserve_like(const Column& other);
-
   int64_t null_count(int64_t rows) const;
 
  private:
@@ -162,12 +160,10 @@ class alignas(128) Column {
 
 // The columns of one batch, its rows, and the bytes of JSON that they came from.
 struct Batch {
-  explicit Batch(const std::vector<Field>& schema) {
-    for (const Field& field : schema) columns.emplace_back(field);
-  }
+  // Has room for as much as `like` holds, if there is one.
+  explicit Batch(const std::vector<Field>& schema, const Batch* like = nullptr);
   void rollback();
   void finish();
-  void reserve_like(const Batch& other);
 
   std::vector<Column> columns;
   int64_t rows = 0;

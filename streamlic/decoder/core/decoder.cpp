@@ -533,8 +533,7 @@ void Decoder::check_bytes(size_t since, size_t last) const {
 
 void Decoder::end_batch() {
   batch_->finish();
-  auto next = std::make_unique<Batch>(schema_->fields);
-  if (!at_end_) next->reserve_like(*batch_);
+  auto next = std::make_unique<Batch>(schema_->fields, at_end_ ? nullptr : batch_.get());
   full_.push_back(std::move(batch_));
   batch_ = std::move(next);
 }
