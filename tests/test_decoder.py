@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -472,6 +473,57 @@ def test_a_key_is_found_however_it_is_written(name: str, body: bytes) -> None:
     assert sorted(json.loads(row["lost"]).values()) == [1, 2]
     row = decode(body, schema=pa.schema([pa.field(name, pa.bool_()), lost]))[0].to_pylist()[0]
     assert json.loads(row["lost"])["/" + name.replace("/", "~1")] == 1
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,", " :")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(("id", "name"), ("name", "names", "na"), ("created_at", "created_by", "c")),
+        *(("a", "b", ""), ("n" * 29, "n" * 31, "n" * 40)),
+    ],
+)
+def test_keys_that_begin_alike_are_told_apart(
+    names: tuple[str, ...], separators: tuple[str, str]
+) -> None:
+    """From each other, and from those that no column has, in whatever order they stand."""
+    rng = random.Random(1)
+    others = {name + "x" for name in names} | {name[:-1] for name in names} | {"x"}
+    keys = sorted({*names, *others})
+    records = [
+        dict.fromkeys(rng.sample(keys, rng.randrange(1, 4)), number) for number in range(200)
+    ]
+    schema = pa.schema([*(pa.field(name, pa.int64()) for name in names),
+                        json_field("lost", JSON_RESCUED)])  # fmt: skip
+    body = json.dumps(records, separators=separators).encode()
+    for row, record in zip(decode(body, schema=schema)[0].to_pylist(), records, strict=True):
+        lost = json.loads(row.pop("lost") or "{}")
+        assert row == {name: record.get(name) for name in names}
+        assert lost == {f"/{key}": value for key, value in record.items() if key not in names}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        *((b'"x",', b'12",'), (b'"x",', b'"x"",'), (b'"x",', b'x",'), (b'"x",', b'"x":')),
+        *((b"1,", b'1",'), (b"1,", b"01,"), (b"1,", b"1},"), (b"true,", b'true",')),
+        *((b'"y"},', b'"y","'), (b'"y"},', b'"y"],'), (b'{"e"', b'["e"'), (b'{"e"', b',"e"')),
+        *((b'"z"},{', b'"z"}{'), (b'"z"},{', b'"z",{'), (b'"z"},{', b'"z"},,{'), (b"[{", b'["{')),
+    ],
+)
+def test_what_nobody_takes_apart_is_checked_all_the_same(right: bytes, wrong: bytes) -> None:
+    """Also where the record before it had the same keys, and the same bytes between them."""
+    good = (
+        b'{"id":"i","remote_data":{"a":"x","b":1,"c":true,"d":{"e":"y"},"f":[{"g":"z"},{"g":"z"}],'
+        b'"h":"x"}}'
+    )
+    odd = good.replace(b'"b":1', b'"b": "x"')  # A string where numbers stand.
+    bad = good.replace(right, wrong, 1)
+    assert bad != good
+    decode(b"[" + b",".join([*[good] * 9, odd, *[good] * 9]) + b"]")
+    for before in (good, odd):
+        with pytest.raises(DecodeError):
+            decode(b"[" + b",".join([*[good] * 9, before, bad, *[good] * 9]) + b"]")
 
 
 @pytest.mark.parametrize(
