@@ -13,7 +13,16 @@ ENGINE = Extension(
     depends=sorted(map(str, DECODER.glob("core/*.h"))),
     include_dirs=[str(DECODER)],
     language="c++",
-    extra_compile_args=["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    # Without tables of jumps: where they lead is harder to foresee than a few comparisons.
+    extra_compile_args=[
+        "-std=c++17",
+        "-O3",
+        "-fno-jump-tables",
+        "-g0",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+    ],
 )
 
 (engine,) = cythonize([ENGINE], build_dir="build")

@@ -331,7 +331,8 @@ int main() {
   Column first{Field{}};
   if (is_refused(first, 0, 1950000000u)) return 1;
   first.finish(1);
-  Column second{Field{}, &first};
+  Column second{Field{}};
+  second.foresee(first, 1, 1);
   if (!is_refused(second, 0, 2400000000u)) return 2;
   Column third{Field{}};
   if (is_refused(third, 0, (size_t{1} << 31) - 64)) return 3;

@@ -15,18 +15,15 @@ void grow_bits(Buffer& bits, int64_t had, int64_t rows) {
   std::memset(bits.data() + kept, 0, wanted - kept);
 }
 
+int64_t times_as_many(int64_t count, double times) {
+  return static_cast<int64_t>(static_cast<double>(count) * times);
+}
+
 }  // namespace
 
-Column::Column(const Field& field, const Column* like) : kind_(field.kind) {
+Column::Column(const Field& field) : kind_(field.kind) {
   children_.reserve(field.children.size());
-  for (size_t i = 0; i < field.children.size(); ++i) {
-    children_.emplace_back(field.children[i], like ? &like->children_[i] : nullptr);
-  }
-  grow_rows(like ? like->length_ : 1);
-  if (like && like->data_.capacity()) {
-    const auto bytes = static_cast<size_t>(like->last_offset_);
-    data_.reserve(std::min(bytes + bytes / 8 + 64, kMostText), 0);
-  }
+  for (const Field& child : field.children) children_.emplace_back(child);
 }
 
 void Column::grow_rows(int64_t rows) {
@@ -71,10 +68,23 @@ void Column::truncate(int64_t row) {
 }
 
 void Column::finish(int64_t rows) {
-  if (rows > capacity_) grow_rows(rows);
+  make_room(std::max<int64_t>(rows, 1));  // No rows have an offset, too.
   if (has_offsets() && length_ < rows) pass_many(rows);
   length_ = rows;
   for (Column& child : children_) child.finish(kind_ == Kind::List ? last_offset_ : rows);
+}
+
+void Column::foresee(const Column& other, int64_t rows, double times) {
+  make_room(rows);
+  if (other.data_.capacity()) {
+    const double bytes = static_cast<double>(other.last_offset_) * times * 1.125 + 64;
+    data_.reserve(static_cast<size_t>(std::min(bytes, static_cast<double>(kMostText))),
+                  static_cast<size_t>(last_offset_));
+  }
+  const int64_t inner = kind_ == Kind::List ? times_as_many(other.last_offset_, times) : rows;
+  for (size_t i = 0; i < children_.size(); ++i) {
+    children_[i].foresee(other.children_[i], inner, times);
+  }
 }
 
 int64_t Column::null_count(int64_t rows) const {
@@ -91,11 +101,9 @@ int64_t Column::null_count(int64_t rows) const {
   return rows - valid;
 }
 
-Batch::Batch(const std::vector<Field>& schema, const Batch* like) {
+Batch::Batch(const std::vector<Field>& schema) {
   columns.reserve(schema.size());
-  for (size_t i = 0; i < schema.size(); ++i) {
-    columns.emplace_back(schema[i], like ? &like->columns[i] : nullptr);
-  }
+  for (const Field& field : schema) columns.emplace_back(field);
 }
 
 void Batch::rollback() {
@@ -104,6 +112,13 @@ void Batch::rollback() {
 
 void Batch::finish() {
   for (Column& column : columns) column.finish(rows);
+}
+
+void Batch::foresee(const Batch& other, double times) {
+  const int64_t expected = times_as_many(other.rows, times);
+  for (size_t i = 0; i < columns.size(); ++i) {
+    columns[i].foresee(other.columns[i], expected, times);
+  }
 }
 
 }  // namespace streamlic

@@ -54,8 +54,7 @@ class alignas(128) Column {
   static constexpr size_t kMostText = size_t{1} << 31;
   static constexpr int64_t kStride = 8;
 
-  // Has room for as much as `like` holds, if there is one.
-  explicit Column(const Field& field, const Column* like = nullptr);
+  explicit Column(const Field& field);
 
   Kind kind() const { return kind_; }
   int64_t elements() const { return last_offset_; }
@@ -132,6 +131,8 @@ class alignas(128) Column {
   void truncate(int64_t row);
   // Makes it a whole column of `rows` rows.
   void finish(int64_t rows);
+  // Makes room for so many rows, and for so many times what is in those of `other`, or its own.
+  void foresee(const Column& other, int64_t rows, double times);
   int64_t null_count(int64_t rows) const;
 
  private:
@@ -160,10 +161,11 @@ class alignas(128) Column {
 
 // The columns of one batch, its rows, and the bytes of JSON that they came from.
 struct Batch {
-  // Has room for as much as `like` holds, if there is one.
-  explicit Batch(const std::vector<Field>& schema, const Batch* like = nullptr);
+  explicit Batch(const std::vector<Field>& schema);
   void rollback();
   void finish();
+  // Makes room for so many times what `other` holds, or itself.
+  void foresee(const Batch& other, double times);
 
   std::vector<Column> columns;
   int64_t rows = 0;

@@ -180,6 +180,7 @@ void Decoder::advance(const uint8_t* data, size_t size, size_t leave_at) {
   leave_at_ = leave_at;
   waiting_ = wanted_ = 0;
   path_in_progress_.clear();
+  if (!is_foreseen_) foresee_batch();
   while (index_ < leave_at_ && (this->*step_)()) {
   }
 }
@@ -531,9 +532,22 @@ void Decoder::check_bytes(size_t since, size_t last) const {
   }
 }
 
+// What a sixteenth of the first batch needs shows what all of it will need: growing on by doubling would
+// copy nearly all of it once more.
+void Decoder::foresee_batch() {
+  const double full = std::max(
+      static_cast<double>(batch_->bytes) / static_cast<double>(options_.batch_bytes),
+      static_cast<double>(batch_->rows) / static_cast<double>(options_.batch_rows));
+  if (full < 1.0 / 16) return;
+  is_foreseen_ = true;
+  batch_->foresee(*batch_, 1 / full);
+}
+
 void Decoder::end_batch() {
   batch_->finish();
-  auto next = std::make_unique<Batch>(schema_->fields, at_end_ ? nullptr : batch_.get());
+  auto next = std::make_unique<Batch>(schema_->fields);
+  if (!at_end_) next->foresee(*batch_, 1);
+  is_foreseen_ = true;
   full_.push_back(std::move(batch_));
   batch_ = std::move(next);
 }

@@ -104,6 +104,7 @@ class Decoder {
   bool unfinished(size_t start, Path path);
   void check_bytes(size_t since, size_t last) const;
   void end_batch();
+  void foresee_batch();
 
   const std::shared_ptr<const Schema> schema_;
   const Options options_;
@@ -112,6 +113,7 @@ class Decoder {
   std::unique_ptr<RecordReader> reader_;
   Utf8Check utf8_;
   std::unique_ptr<Batch> batch_;
+  bool is_foreseen_ = false;  // how much room the batch will need
   std::vector<std::unique_ptr<Batch>> full_;
   Envelope envelope_;
   Verdict verdict_;
