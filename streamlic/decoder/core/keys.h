@@ -1,6 +1,8 @@
 // The keys of one kind of object: which column a key means, guessed before it is looked up.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -87,10 +89,10 @@ class Keys {
   // Whether the first bytes of a key tell which one it may be; else its name has to be there whole.
   bool is_by_prefix() const { return is_by_prefix_; }
   // The only one, if any, that may begin with these bytes: a quote, and kPrefixBytes - 1 more.
-  Key* candidate(const uint8_t* quote) { return &keys_[table_[prefix_slot(quote)]]; }
+  Key* candidate(const uint8_t* quote) { return &keys_[table_[slot(prefix_word(quote))]]; }
   // The only one, if any, that may have this name.
   Key* candidate(const uint8_t* name, size_t size) {
-    return &keys_[table_[is_by_prefix_ ? prefix_slot(name - 1) : slot(name, size)]];
+    return is_by_prefix_ ? candidate(name - 1) : &keys_[table_[slot(name_word(name, size))]];
   }
   // Whether there is none of a name but its candidate.
   bool is_perfect() const { return is_perfect_; }
@@ -108,19 +110,18 @@ class Keys {
  private:
   size_t none() const { return names_.size(); }
 
-  size_t prefix_slot(const uint8_t* quote) const {
-    uint32_t prefix;
-    std::memcpy(&prefix, quote, kPrefixBytes);
-    return prefix * factor_ >> shift_;
+  size_t slot(uint32_t word) const { return word * factor_ >> shift_; }
+
+  // What tells keys apart, where they are told apart by it.
+  static uint32_t prefix_word(const uint8_t* quote) {
+    uint32_t word;
+    std::memcpy(&word, quote, kPrefixBytes);
+    return word;
   }
-  size_t own_prefix_slot(const std::string& name) const {
-    const std::string quoted = '"' + name + '"';
-    return prefix_slot(reinterpret_cast<const uint8_t*>(quoted.data()));
-  }
-  size_t slot(const uint8_t* name, size_t size) const {
+  static uint32_t name_word(const uint8_t* name, size_t size) {
     if (!size) return 0;
     const uint32_t letters = name[0] | uint32_t{name[size - 1]} << 8 | uint32_t{name[size / 2]} << 16;
-    return (letters ^ static_cast<uint32_t>(size) << 24) * factor_ >> shift_;
+    return letters ^ static_cast<uint32_t>(size) << 24;
   }
 
   // A key that is fit to be compared at once gets its name.
@@ -136,45 +137,57 @@ class Keys {
     keys_[column].name.set(text, name.size() + 1);
   }
 
-  // Gives every key a slot to itself, by its first bytes if that can be, else by its name; some are left
-  // to `find` where neither is possible.
+  struct Placed {
+    uint32_t word;
+    uint32_t column;
+  };
+
+  // Gives every key that has a name a slot to itself: by its first bytes if all of them are long enough
+  // and have others, else by its name. Some are left to `find` where that cannot be, either.
   void place_all() {
+    std::vector<Placed> by_prefix, by_name;
     is_by_prefix_ = true;
-    if (place_perfectly()) return;
-    is_by_prefix_ = false;
-    place_perfectly();
+    for (uint32_t i = 0; i < names_.size(); ++i) {
+      if (keys_[i].name.mask == Pattern::kNever) continue;
+      const std::string quoted = '"' + names_[i] + '"';
+      const auto* const text = reinterpret_cast<const uint8_t*>(quoted.data());
+      is_by_prefix_ = is_by_prefix_ && quoted.size() >= kPrefixBytes;
+      by_prefix.push_back({is_by_prefix_ ? prefix_word(text) : 0, i});
+      by_name.push_back({name_word(text + 1, names_[i].size()), i});
+    }
+    is_by_prefix_ = is_by_prefix_ && place(by_prefix);
+    is_perfect_ = is_by_prefix_ || place(by_name);
+    const auto meant = std::count(is_meant_.begin(), is_meant_.end(), true);
+    is_perfect_ = is_perfect_ && static_cast<std::ptrdiff_t>(by_name.size()) == meant;
   }
 
-  bool place_perfectly() {
+  // Looks for a factor by which no two of them share a slot. Returns whether there is one.
+  bool place(const std::vector<Placed>& keys) {
     unsigned bits = 2;
-    while ((size_t{1} << bits) < names_.size() * 2) ++bits;
+    while ((size_t{1} << bits) < keys.size() * 2) ++bits;
     for (const unsigned most = bits + 3; bits <= most; ++bits) {
       shift_ = 32 - bits;
       for (int attempt = 0; attempt < 256; ++attempt, factor_ += 0x3C6EF372) {
-        is_perfect_ = place_with_factor();
-        if (is_perfect_) return true;
+        if (place_by_factor(keys) == keys.size()) return true;
       }
     }
+    // As many as possible, then.
+    table_.assign(table_.size(), static_cast<uint32_t>(none()));
+    for (const Placed& key : keys) table_[slot(key.word)] = key.column;
     return false;
   }
 
-  bool place_with_factor() {
-    bool is_perfect = true;
+  // Returns how many have a slot to themselves before the first that has not.
+  size_t place_by_factor(const std::vector<Placed>& keys) {
     table_.assign(size_t{1} << (32 - shift_), static_cast<uint32_t>(none()));
-    for (size_t i = 0; i < names_.size(); ++i) {
-      if (!is_meant_[i]) continue;
-      const std::string& name = names_[i];
-      if (keys_[i].name.mask == Pattern::kNever || (is_by_prefix_ && name.size() + 2 < kPrefixBytes)) {
-        is_perfect = false;
-        continue;
-      }
-      uint32_t& place = table_[is_by_prefix_ ? own_prefix_slot(name) : slot(keys_[i].name.text, name.size())];
-      const bool is_free = place == none();
-      is_perfect = is_perfect && is_free;
-      if (is_free) place = static_cast<uint32_t>(i);
+    for (size_t i = 0; i < keys.size(); ++i) {
+      uint32_t& place = table_[slot(keys[i].word)];
+      if (place != none()) return i;
+      place = keys[i].column;
     }
-    return is_perfect;
+    return keys.size();
   }
+
   std::vector<Key> keys_;
   std::vector<std::string> names_;
   std::vector<bool> is_meant_;

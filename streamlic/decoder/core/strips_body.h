@@ -28,7 +28,9 @@ class Strips : public RecordReader {
   }
 
   // Whether at least kMarginBytes from `at` on are of this strip, and of the text.
-  STREAMLIC_INLINE bool is_quick(const uint8_t* at) { return likely(at < quick_end_) || begins_strip(at); }
+  STREAMLIC_INLINE bool is_quick(const uint8_t* at) {
+    return likely(at < quick_end_) || begins_strip(at);
+  }
 
   STREAMLIC_APART bool begins_strip(const uint8_t* at) {
     if (strip_ + strip_bytes_ == end_) return false;
