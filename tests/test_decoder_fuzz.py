@@ -132,6 +132,7 @@ def test_broken_bodies_are_refused_where_json_refuses_them(text: str, data: Any)
 
 @given(st.binary(max_size=60), st.booleans())
 @example(b"\xef\x80\x00", False)
+@example(b"3", True)
 @example(b"\xef\xbb\x00", True)
 @settings(deadline=None)
 def test_any_bytes_give_a_result_or_a_decode_error(body: bytes, is_lines: bool) -> None:

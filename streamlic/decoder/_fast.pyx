@@ -77,7 +77,7 @@ cdef extern from "core/simd.h" namespace "streamlic" nogil:
     Simd best_simd()
 
 
-cdef extern from "core/decoder.h" namespace "streamlic" nogil:
+cdef extern from "core/options.h" namespace "streamlic" nogil:
     cdef cppclass Options:
         vector[string] rows_path
         cbool is_lines
@@ -87,6 +87,8 @@ cdef extern from "core/decoder.h" namespace "streamlic" nogil:
         int64_t max_record_bytes
         int max_depth
 
+
+cdef extern from "core/decoder.h" namespace "streamlic" nogil:
     cdef cppclass Verdict:
         Fault fault
         string reason

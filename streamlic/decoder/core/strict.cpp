@@ -91,6 +91,11 @@ bool is_number(uint8_t byte) { return byte == '-' || is_digit(byte); }
 
 }  // namespace
 
+Path joined(Path way, const Path& rest) {
+  way.insert(way.end(), rest.begin(), rest.end());
+  return way;
+}
+
 size_t after_white_space(Text text, size_t index) {
   while (index < text.size && (text[index] == ' ' || text[index] == '\n' || text[index] == '\r' ||
                                text[index] == '\t')) {

@@ -1,0 +1,80 @@
+// The body's own structure, step by step: the envelope, the way to the rows, and from row to row.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "envelope.h"
+#include "options.h"
+#include "rows.h"
+#include "strict.h"
+#include "window.h"
+
+namespace streamlic {
+
+class Body {
+ public:
+  // Reads from the window; all of these outlive it.
+  Body(const Schema& schema, const Options& options, Simd simd, Window& window);
+
+  // Reads on in the window, until it is left or more of the body is needed. Throws Malformed.
+  void read();
+
+  // Ends the last batch; returns false if the body is not complete.
+  bool end();
+
+  const Envelope& envelope() const { return envelope_; }
+  std::vector<std::unique_ptr<Batch>> take_batches() { return rows_.take_batches(); }
+
+  // To the innermost bracket that is open around what is read, and to where reading stopped.
+  const Path& path() const { return path_; }
+  Path path_to_here() const { return joined(path_, path_in_progress_); }
+
+ private:
+  using StepFunction = bool (Body::*)();
+
+  // Each returns whether it made progress. One that did not needs more of the body, and has left the
+  // index at the first byte that it needs again.
+  bool top();
+  bool first_member();
+  bool member();
+  bool after_member();
+  bool first_row();
+  bool row();
+  bool after_row();
+  bool line();
+  bool after_line();
+  bool after_body();
+
+  void open_bracket();
+  bool close_bracket();
+  void open_envelope();
+  bool end_envelope();
+  [[noreturn]] void throw_no_rows() const;
+  void open_rows();
+  bool separator(uint8_t closer, StepFunction at_closer, StepFunction at_comma);
+  struct MemberKey {
+    std::string text;
+    size_t value;
+  };
+  MemberKey key() const;
+  bool leads_to_rows(const MemberKey& key);
+  bool unfinished(Path path);
+  int depth() const { return options_.max_depth - open_brackets_; }
+
+  const Options& options_;
+  const bool is_trutos_;
+  Window& window_;
+  Envelope envelope_;
+  Rows rows_;
+  StepFunction step_;
+  int open_brackets_ = 0;
+  Path path_;
+  Path path_in_progress_;
+  bool has_rows_ = false;
+  uint8_t rows_closer_ = 0;
+};
+
+}  // namespace streamlic

@@ -1,0 +1,20 @@
+// How a body is to be read.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace streamlic {
+
+struct Options {
+  std::vector<std::string> rows_path = {"result"};
+  bool is_lines = false;
+  bool is_strict = false;
+  int64_t batch_rows = 8192;
+  int64_t batch_bytes = 2 << 20;
+  int64_t max_record_bytes = 64 << 20;
+  int max_depth = 128;
+};
+
+}  // namespace streamlic
