@@ -1,0 +1,132 @@
+"""A command run to its end: signals, the summary shown, errors, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from streamlic.cli_completion import COMPLETE_VARIABLE
+from streamlic.cli_watch import log_of_command
+from streamlic.errors import IntegrityError, StreamlicError, UsageError
+from streamlic.log_lines import Log
+
+if TYPE_CHECKING:
+    from streamlic.summary import Summary
+
+T = TypeVar("T")
+
+EXIT_PARTIAL = 3
+_GOES_ON = "interrupted; what is committed is kept: run the same command again to go on"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """A signal ended the command; ``says`` is what its user is told."""
+
+    def __init__(self, number: int, says: str) -> None:
+        super().__init__(says)
+        self.number = number
+
+
+def run(job: Coroutine[Any, Any, T], *, says: str = _GOES_ON, is_all: bool = True) -> T:
+    """Run a job to its end; a signal cancels it, once, and is remembered.
+
+    From then on signals are ignored: what is whole is being committed, and that does not take long.
+    A signal that comes too late to cancel it counts all the same, unless the job ``is_all``.
+    """
+    caught: list[int] = []
+
+    async def until_signal() -> T:
+        task = asyncio.ensure_future(job)
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int, _: object) -> None:
+            if not caught:
+                caught.append(number)
+                loop.call_soon_threadsafe(task.cancel)
+
+        # Not the loop's own handlers: those end with the loop, some time before the process.
+        before.update((number, signal.signal(number, stop)) for number in _SIGNALS)
+        return await task
+
+    before: dict[int, Any] = {}
+    try:
+        result = asyncio.run(until_signal())
+    except asyncio.CancelledError:
+        raise Interrupted(caught[0] if caught else signal.SIGINT, says) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if caught else handler)
+    if caught and not is_all:
+        raise Interrupted(caught[0], says)
+    return result
+
+
+def finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:
+    """Show the summary of a job that ended; end the process with 3 if its source was partial."""
+    show(summary, dest, given)
+    if summary.partial_response:
+        sys.exit(EXIT_PARTIAL)
+
+
+def show(summary: Summary, dest: str, given: dict[str, Any], go_on: str | None = None) -> None:
+    """Write a job's summary to standard output, and a line of it to the log."""
+    from streamlic.results import summary_text
+
+    if not given["quiet"]:
+        log_of_command().summary(summary)
+    as_text = summary_text(summary, dest, go_on)
+    click.echo(json.dumps(asdict(summary)) if given["as_json"] else as_text)
+
+
+def _give_up_output() -> None:
+    """Let what is left in standard output's buffer go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run_command_line(cli: click.Group) -> NoReturn:
+    """Run the command line; end the process with one of the documented exit codes."""
+    if sys.stderr is None:  # It was closed, and is no reason not to work.
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  (for as long as the process lives)
+    log = Log()
+    try:
+        code = cli.main(
+            prog_name="streamlic", complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=log
+        )
+    except click.ClickException as error:
+        if log.is_json:
+            log.failure("UsageError", error.format_message(), 2)
+        else:
+            error.show()
+        code = 2
+    except click.exceptions.Abort:
+        code = 128 + signal.SIGINT
+    except StreamlicError as error:
+        sys.stdout.flush()
+        if isinstance(error, UsageError | IntegrityError):
+            log.go_on = None  # The same command would end in the same way.
+        log.failure(type(error).__name__, str(error), error.exit_code)
+        code = error.exit_code
+    except Interrupted as interrupted:
+        code = 128 + interrupted.number
+        log.failure("Interrupted", str(interrupted), code)
+    except BrokenPipeError:
+        _give_up_output()
+        code = 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _give_up_output()
+        log.failure("OutputFailed", f"standard output cannot be written: {error.strerror}", 1)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
