@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streamlic.decoder import framing, open_decoder, ordinary
+from streamlic.decoder import cutting, open_decoder, ordinary
 from streamlic.decoder.ordinary import RowCutter, has_many_digits
 from streamlic.decoder.records import Records
 from streamlic.decoder.skeleton import cuts, is_one_unit, nests_within, skeleton
@@ -60,7 +60,7 @@ NUMBERS = [
 def exactly(body: bytes, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
     """Return the outcome when every row is cut exactly."""
     with monkeypatch.context() as patch:
-        patch.setattr(framing, "_MIN_BLOCK_BYTES", 1 << 40)
+        patch.setattr(cutting, "_MIN_BLOCK_BYTES", 1 << 40)
         return outcome(body, **options)
 
 
@@ -158,7 +158,7 @@ def test_a_row_that_begins_or_nests_unlike_those_before_it_changes_nothing(
 def test_rows_that_begin_alike_are_cut_by_that(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """If not, all is right, but slower."""
     body = "[" + ",".join(alike(start)) + "]"
-    assert len(body) > 2 * framing._BLOCK_BYTES
+    assert len(body) > 2 * cutting._BLOCK_BYTES
     blocks, result = bracket_cuts(monkeypatch, body)
     assert blocks == 1
     assert result == exactly(body.encode(), monkeypatch)
@@ -282,7 +282,7 @@ def test_records_keep_their_places_however_they_are_put_together() -> None:
 
 def test_a_large_chunk_is_taken_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     body = ("[" + ",".join(ORDINARY * 10) + "]").encode()
-    assert len(body) > 3 * framing._BLOCK_BYTES
+    assert len(body) > 3 * cutting._BLOCK_BYTES
     assert outcome(body) == exactly(body, monkeypatch)
 
 

@@ -1,0 +1,108 @@
+"""Rows cut out of a body: those of an array many at once, where they are ordinary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from streamlic.decoder.envelope import Envelope
+from streamlic.decoder.ordinary import ReadRows, RowCutter
+from streamlic.decoder.patterns import RecordPattern, record_pattern
+from streamlic.decoder.records import Records
+from streamlic.decoder.strict import PathStep, mend_surrogates
+from streamlic.decoder.window import Window
+
+if TYPE_CHECKING:
+    from streamlic.decoder.options import DecoderOptions
+
+_BLOCK_BYTES: Final = 1 << 17
+_MIN_BLOCK_BYTES: Final = 1 << 10  # Below, setting ijson up costs more than it gains.
+
+
+class RowWindow(Window):
+    """A window that cuts rows, and counts them in the envelope.
+
+    ``read`` makes the rows of records that are parsed already when they are cut.
+    ``on_block`` is called within a chunk, when they should be taken before there are more.
+    """
+
+    def __init__(self, options: DecoderOptions, read: ReadRows) -> None:
+        super().__init__(options)
+        self.records = Records()
+        self.on_block: Callable[[], None] | None = None
+        self.envelope = Envelope()
+        self._cutter = RowCutter(read)
+        self._has_escapes = False
+        self._may_be_ordinary = False  # The rows of the buffer, as far as is known.
+
+    def _move(self) -> None:
+        super()._move()
+        self._has_escapes = b"\\u" in self._buffer
+        self._may_be_ordinary = True
+
+    def _cut_ordinary_rows(self) -> None:
+        """Cut rows as long as all is usual, but for the last: the loop where the time goes."""
+        if self._open_brackets == self._options.max_depth:
+            return
+        while self._may_be_ordinary:
+            self._take_block()
+            if self._may_be_ordinary and self.on_block:
+                self.on_block()
+        buffer, index, rows = self._buffer, self._index, self.envelope.rows
+        append, has_escapes = self.records.append, self._has_escapes
+        position, limit = self._position, self._options.max_record_bytes
+        match = self._pattern().row_match
+        while row := match(buffer, index):
+            end = row.end() - 1
+            if end - index > limit:
+                break
+            text = buffer[index:end]
+            if has_escapes:
+                text = mend_surrogates(text)
+            append(text, position + index, rows)
+            rows += 1
+            index = end + 1
+        self.envelope.rows, self._index = rows, index
+
+    def _take_block(self) -> None:
+        """Take the rows of one block, if they are ordinary, as ijson reads them.
+
+        What is left of a block, or a block that is not ordinary, is cut exactly, to its end.
+        """
+        start, stop = self._index, self._index + _BLOCK_BYTES
+        block = self._buffer[start:stop]
+        self._may_be_ordinary = False  # Unless all goes well.
+        if len(block) < _MIN_BLOCK_BYTES:
+            return
+        if self._has_escapes:
+            block = mend_surrogates(block)
+        levels = self._options.max_depth - self._open_brackets
+        rows, texts = self._cutter.cut(block, levels)
+        limit = self._options.max_record_bytes
+        if not rows or (len(block) > limit and max(map(len, texts)) > limit):
+            return
+        self._may_be_ordinary = stop < len(self._buffer)
+        size = self.records.size
+        self.records.append_run(texts, rows, self._position + start, self.envelope.rows)
+        self.envelope.rows += len(rows)
+        self._index = start + self.records.size - size + len(rows)
+
+    def _cut(self, start: int, step: PathStep, *, since: int) -> None:
+        """Append the record that begins at ``start``, and go behind it."""
+        is_shallow = self._open_brackets < self._options.max_depth
+        cut = self._pattern().match(self._buffer, start) if is_shallow else None
+        if cut and cut.end() - since <= self._options.max_record_bytes:
+            end = cut.end()
+        else:
+            end = self._value_end(start, step, since=since)
+        text = self._mended(start, end)
+        self.records.append(text, self._position + start, step)
+        self.envelope.rows += 1
+        self._index = end
+
+    def _pattern(self) -> RecordPattern:
+        return record_pattern(self._options.max_depth - self._open_brackets - 1)
+
+    def _mended(self, start: int, end: int) -> bytes:
+        text = self._buffer[start:end]
+        return mend_surrogates(text) if self._has_escapes else text

@@ -1,0 +1,171 @@
+"""The part of a body that lies in memory, and how far it was read.
+
+Rules:
+1. A character is looked at when it is whole; one that is ill-formed ends the body, where it is not
+   wrong as JSON even before.
+2. Held are one chunk and what is unfinished, from the index on: one record or other member, which
+   is bounded by ``max_record_bytes`` and read again only when it has doubled: time stays linear.
+"""
+
+from __future__ import annotations
+
+import codecs
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from streamlic.decoder.strict import (
+    Malformed,
+    PathStep,
+    TooDeep,
+    TooLong,
+    Unfinished,
+    after_white_space,
+    path_text,
+    value_end,
+)
+from streamlic.errors import DecodeError, LimitExceeded, TruncatedBody
+
+if TYPE_CHECKING:
+    from streamlic.decoder.options import DecoderOptions
+
+
+def _sound_bytes(given: bytes) -> tuple[int, bool]:
+    """Return how many bytes are whole characters, and whether what follows may become one."""
+    if given.isascii():
+        return len(given), True
+    try:
+        return codecs.utf_8_decode(given, "strict", False)[1], True
+    except UnicodeDecodeError as error:
+        return error.start, False
+
+
+class Window(ABC):
+    """Where one body is read, chunk by chunk. How is its subclasses' to say.
+
+    ``_next_step`` returns whether it made progress. If it did not, it needs more of the body, and
+    has left the index at the first byte that it needs again.
+    """
+
+    _next_step: Callable[[], bool]
+
+    def __init__(self, options: DecoderOptions) -> None:
+        self._options = options
+        self._buffer = b""
+        self._index = 0
+        self._position = 0  # of the buffer's first byte in the body
+        self._open_brackets = 0
+        self._path: tuple[PathStep, ...] = ()  # to the innermost of them
+        self._path_in_progress: tuple[PathStep, ...] = ()
+        self._at_end = False
+        self._is_last = False  # Nothing follows the buffer that is worth waiting for.
+        self._begun = b""  # A character's first bytes, of which nothing can be said as yet.
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._wanted_bytes = 0
+        self._fed_bytes = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the body."""
+        begun, self._begun = self._begun, b""
+        given = begun + chunk if begun else chunk
+        sound, is_utf8 = _sound_bytes(given)
+        # Of an ill-formed sequence the first byte alone: outside a string it is wrong as JSON, too.
+        text = given if sound == len(given) else given[: sound if is_utf8 else sound + 1]
+        self._waiting.append(text)
+        self._waiting_bytes += len(text)
+        if not is_utf8:
+            self._is_last = True
+            self._advance()
+            raise DecodeError(
+                "expected UTF-8, got bytes that are none",
+                position=self._fed_bytes - len(begun) + sound,
+                path=path_text((*self._path, *self._path_in_progress)),
+            )
+        self._begun = given[sound:]
+        self._fed_bytes += len(chunk)
+        if self._waiting_bytes >= self._wanted_bytes:
+            self._advance()
+
+    def close(self) -> None:
+        """Say that the body has ended; raise TruncatedBody unless it is complete."""
+        self._at_end = self._is_last = True
+        self._waiting.append(self._begun)
+        self._advance()
+        if not self._is_complete() or self._path_in_progress:
+            raise TruncatedBody(
+                "the body ended before its JSON was complete",
+                position=self._fed_bytes,
+                path=path_text((*self._path, *self._path_in_progress)),
+            )
+
+    def error(self, malformed: Malformed, position: int, path: tuple[PathStep, ...]) -> DecodeError:
+        """Say where in the body it is: its buffer began at ``position``, its path at ``path``."""
+        place = {"position": position + malformed.index, "path": path_text(path + malformed.path)}
+        kind = LimitExceeded if isinstance(malformed, TooDeep | TooLong) else DecodeError
+        reason = malformed.reason
+        if isinstance(malformed, TooDeep):
+            reason = f"expected at most {self._options.max_depth} open brackets (max_depth)"
+        return kind(reason, **place)  # type: ignore[arg-type]
+
+    @abstractmethod
+    def _is_complete(self) -> bool:
+        """Return whether the body may end where reading stands."""
+
+    def _advance(self) -> None:
+        self._move()
+        try:
+            while self._next_step():
+                pass
+        except Malformed as malformed:
+            raise self.error(malformed, self._position, self._path) from None
+
+    def _move(self) -> None:
+        """Begin with the first byte that is needed again, and end with what has come since."""
+        self._position += self._index
+        self._buffer = b"".join([self._buffer[self._index :], *self._waiting])
+        self._waiting, self._waiting_bytes, self._wanted_bytes, self._index = [], 0, 0, 0
+        self._path_in_progress = ()
+
+    def _peek(self) -> int | None:
+        self._index = after_white_space(self._buffer, self._index)
+        return self._buffer[self._index] if self._index < len(self._buffer) else None
+
+    def _may_be_byte_order_mark(self) -> bool:
+        """Raise Malformed at a byte-order mark; return whether more bytes could make it one."""
+        begun = self._buffer[self._index : self._index + 3]
+        if begun == codecs.BOM_UTF8:
+            raise Malformed("expected JSON, got a byte-order mark", self._index)
+        return codecs.BOM_UTF8.startswith(begun) and not self._is_last
+
+    def _value_end(self, start: int, step: PathStep, *, since: int) -> int:
+        """Return where the value ends that began, with its key, at ``since``."""
+        depth = self._options.max_depth - self._open_brackets
+        try:
+            end = value_end(self._buffer, start, depth=depth, at_end=self._at_end)
+        except Malformed as malformed:
+            malformed.path = (step, *malformed.path)
+            self._check_bytes(since, malformed.index)
+            raise
+        except Unfinished as unfinished:
+            unfinished.path = (step, *unfinished.path)
+            raise
+        self._check_bytes(since, end - 1)
+        return end
+
+    def _unfinished(self, start: int, unfinished: Unfinished) -> bool:
+        """Wait for as many bytes again as there are of what began at ``start``."""
+        self._check_bytes(start, len(self._buffer) - 1)
+        held = len(self._buffer) - start
+        self._wanted_bytes = min(held, self._options.max_record_bytes + 1 - held)
+        self._path_in_progress = unfinished.path or self._path_in_progress
+        self._index = start
+        return False
+
+    def _check_bytes(self, since: int, last: int) -> None:
+        if last - since >= self._options.max_record_bytes:
+            raise TooLong(
+                f"expected at most {self._options.max_record_bytes} bytes in one value "
+                "(max_record_bytes)",
+                since + self._options.max_record_bytes,
+            )
