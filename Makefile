@@ -61,9 +61,10 @@ fuzz: $(VENV)/.fuzz $(FUZZED)/decoder_fuzz  ## the compiled core under ASan and 
 parity: $(VENV)/.dev  ## the engines compared on generated bodies (BODIES=100000)
 	$(BIN)/python -m tests.fuzz.parity $(BODIES)
 
-# The engine built with the sanitizers, in a tree of its own, and the decoder's tests run on it.
+# The engine built with the sanitizers and its assertions, in a tree of its own, and the decoder's tests
+# run on it.
 SANITIZED := build/sanitized
-SANITIZER := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SANITIZER := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -UNDEBUG
 sanitize: $(VENV)/.dev  ## the decoder's tests under ASan and UBSan
 	rm -rf $(SANITIZED)
 	$(BIN)/python -m pip install --quiet "cython>=3.1" "setuptools>=77"

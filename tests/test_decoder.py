@@ -502,6 +502,25 @@ def test_keys_that_begin_alike_are_told_apart(
         assert lost == {f"/{key}": value for key, value in record.items() if key not in names}
 
 
+@pytest.mark.parametrize("gap", [0, 1, 60, 200, 9_000])
+@pytest.mark.parametrize(
+    "names", [("n",), ("created_at", "created_by"), ("id", "name"), ("n" * 31, "n" * 40)]
+)
+def test_objects_without_members_may_be_many(names: tuple[str, ...], gap: int) -> None:
+    """What might be a key is looked for in them, over long stretches without any text."""
+    first, last = names[0], names[-1]
+    objects = [{first: "x" * 8_000}, *[{}] * 3_000, {last: "y"}, *[{}] * 60, {last: "y"}, {}, {}]
+    field = pa.struct([(name, pa.string()) for name in names])
+    lost = json_field("lost", JSON_RESCUED)
+    text = json.dumps(objects, separators=(",", ":")).replace("{},{}", f"{{}},{{{' ' * gap}}}", 50)
+    rows = [dict.fromkeys(names) | one for one in objects]
+    table, _ = decode(text.encode(), schema=pa.schema([*field, lost]))
+    assert table.drop_columns("lost").to_pylist() == rows
+    body = f'[{{"l":{text}}},{{"l":null}}]'.encode()
+    table, _ = decode(body, schema=pa.schema([("l", pa.list_(field)), lost]))
+    assert table["l"].to_pylist() == [rows, None]
+
+
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [

@@ -154,6 +154,8 @@ class _Writer:
         records = (
             self._alike(count) if rng.random() < 0.3 else [self._record() for _ in range(count)]
         )
+        if records and rng.random() < 0.03:
+            self._stretch(records)
         rows = "[" + self._gap() + (self._gap() + "," + self._gap()).join(records) + "]"
         shape = rng.randrange(6)
         if shape == 0:
@@ -187,6 +189,18 @@ class _Writer:
             )
             for _ in range(count)
         ]
+
+    def _stretch(self, records: list[str]) -> None:
+        """Put more between two records than the compiled engine looks ahead for text."""
+        rng = self._rng
+        at, size = rng.randrange(len(records)), rng.choice([100, 300, 9_000])
+        empty = f"{{{' ' * rng.choice([0, 0, 0, size])}}}"
+        count = 2 if len(empty) > 2 else rng.randrange(size // 2)
+        filled = records[at : at + 1] if rng.random() < 0.5 else []
+        inner = [*filled, *[empty] * count, *records[at : at + 1]]
+        if rng.random() < 0.5:
+            inner = [f'{{"{rng.choice(["l", "products"])}":[{",".join(inner)}]}}']
+        records[at : at + 1] = inner
 
     def _gap(self) -> str:
         return self._rng.choice(["", "", "", "", "", " ", "\n\t", "  \r\n"])

@@ -17,13 +17,22 @@ NAMES = {
     b'"remote_data"': b'"j"',
 }
 HEADS = [bytes([kind, 0, 0, 0, chunk, 0]) for kind in (0, 1, 4, 8) for chunk in (0, 6)]
+# Stretches without any text: the strips that the target looks ahead for it by are 256 bytes.
+STRETCHES = [
+    b"[" + b"{}," * 120 + b'{"n":1}]',
+    b'[{"l":[' + b"{}," * 120 + b'{"n":1}]},{"n":1},{"l":null}]',
+    b'[{"id":"' + b"x" * 200 + b'"},' + b"{" + b" " * 150 + b"}," + b"{}," * 60 + b'{"n":1}]',
+    b'[{"j":[' + b"{}," * 120 + b"1" * 300 + b']},{"id":"x"}]',
+]
 
 
 def main() -> None:
     """Write every body with every head: kinds of schema and options, then sizes of chunks."""
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
-    bodies = [body for body, _, _, _ in VERDICTS] + [body for body, _ in SHAPES.values()]
+    bodies = (
+        [body for body, _, _, _ in VERDICTS] + [body for body, _ in SHAPES.values()] + STRETCHES
+    )
     for number, body in enumerate(bodies):
         renamed = body
         for name, short in NAMES.items():

@@ -1,6 +1,7 @@
 #include "record_reader.h"
 
 #include <algorithm>
+#include <cassert>
 
 #if defined(__SSE2__)
 #include <immintrin.h>

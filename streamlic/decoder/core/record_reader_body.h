@@ -137,7 +137,8 @@ class Reader final : public Scalars {
   STREAMLIC_INLINE Key* candidate(const uint8_t* begin, Keys& keys) {
     if (likely(keys.is_by_prefix())) return keys.candidate(begin);
     const uint8_t* const name = begin + 1;
-    return keys.candidate(name, size_of(name, stop_in_strip(name)));
+    const uint64_t stops = near_stops(name);
+    return keys.candidate(name, stops ? static_cast<size_t>(__builtin_ctzll(stops)) : 0);
   }
 
   // The key repeats: the last one counts.

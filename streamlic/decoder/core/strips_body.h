@@ -6,6 +6,8 @@
 // 2. The end of the text is a stop. The end of a strip is none: whoever gets there makes the next.
 // 3. Who is told that a place is quick may read kMarginBytes from there on without asking where the text
 //    ends, and ask for the stops of that many without asking where the strip ends.
+// 4. Who only guesses what stands at a place looks at the stops that are known: a strip that begins behind
+//    where reading goes on would be wrong.
 
 class Strips : public RecordReader {
  protected:
@@ -29,6 +31,7 @@ class Strips : public RecordReader {
 
   // Whether at least kMarginBytes from `at` on are of this strip, and of the text.
   STREAMLIC_INLINE bool is_quick(const uint8_t* at) {
+    assert(strip_ <= at);
     return likely(at < quick_end_) || begins_strip(at);
   }
 
@@ -64,11 +67,16 @@ class Strips : public RecordReader {
     return likely(size_of(strip_, at) < strip_bytes_) ? stop_in_strip(at) : far_stop(at);
   }
   STREAMLIC_INLINE const uint8_t* stop_in_strip(const uint8_t* at) {
+    const uint64_t stops = near_stops(at);
+    return likely(stops) ? at + __builtin_ctzll(stops) : far_stop(at);
+  }
+  // A bit for each stop among the next bytes, 57 at least, of which the first is the lowest.
+  STREAMLIC_INLINE uint64_t near_stops(const uint8_t* at) const {
     const size_t offset = size_of(strip_, at);
+    assert(offset < strip_bytes_);
     uint64_t stops;
     std::memcpy(&stops, reinterpret_cast<const uint8_t*>(stops_) + offset / 8, sizeof stops);
-    stops = little(stops) >> offset % 8;
-    return likely(stops) ? at + __builtin_ctzll(stops) : far_stop(at);
+    return little(stops) >> offset % 8;
   }
 
   STREAMLIC_APART const uint8_t* far_stop(const uint8_t* at) {
