@@ -28,6 +28,8 @@ if why_not_fast():
 
 from streamlic.decoder._fast import SIMD, FastDecoder, best
 
+CAPACITY = Path(__file__).parent / "capacity.cpp"
+
 
 def body_of(records: int) -> bytes:
     return b'{"result":[' + b"".join(blocks(7, ACCOUNT, 0, records, Shape())) + b"]}"
@@ -308,14 +310,22 @@ def test_nobody_else_uses_a_decoder_while_it_is_at_work() -> None:
     assert decoder.envelope.next_cursor == "x" * (20 + 199_999 % 500)
 
 
+def compiled(target: Path, source: str, *options: str, cores: str = "*.cpp") -> Path:
+    """Compile a program with files of the core; skip where that cannot be."""
+    compiler = shutil.which("c++") or pytest.skip("there is no C++ compiler")
+    package = Path(__file__).parent.parent / "streamlic" / "decoder"
+    files = [str(path) for name in cores.split() for path in (package / "core").glob(name)]
+    if not files:
+        pytest.skip("the core's sources are not beside the decoder")
+    target.with_suffix(".cpp").write_text(source)
+    files = ["-o", str(target), str(target.with_suffix(".cpp")), *files]
+    subprocess.run([compiler, "-std=c++17", f"-I{package}", *options, *files], check=True)
+    return target
+
+
 def test_text_beyond_what_offsets_address_is_refused(tmp_path: Path) -> None:
     """Also in a batch that, after a large one, began with more room than that."""
-    compiler = shutil.which("c++") or pytest.skip("there is no C++ compiler")
-    if not (Path(__file__).parent.parent / "streamlic" / "decoder" / "core").exists():
-        pytest.skip("the core's sources are not beside the decoder")
-    program, source = tmp_path / "capacity", tmp_path / "capacity.cpp"
-    source.write_text(
-        """
+    source = """
 #include "core/columns.h"
 using namespace streamlic;
 bool is_refused(Column& column, int64_t row, size_t bytes) {
@@ -339,9 +349,13 @@ int main() {
   if (!is_refused(third, 1, 1)) return 4;
 }
 """
-    )
-    package = Path(__file__).parent.parent / "streamlic" / "decoder"
-    cores = [package / "core" / name for name in ("columns.cpp", "buffer.cpp")]
-    files = ["-o", str(program), str(source), *map(str, cores)]
-    subprocess.run([compiler, "-std=c++17", f"-I{package}", *files], check=True)
+    program = compiled(tmp_path / "capacity", source, cores="columns.cpp buffer.cpp")
     assert subprocess.run([program], check=False).returncode == 0
+
+
+@pytest.mark.slow  # for the compiler
+def test_where_a_body_is_cut_does_not_change_which_row_is_too_much(tmp_path: Path) -> None:
+    """Nor whether it is: a row that is wrong in itself is that, and others get all the room."""
+    program = compiled(tmp_path / "full", CAPACITY.read_text(), "-DSTREAMLIC_MOST_TEXT=4096")
+    done = subprocess.run([program], check=False, capture_output=True, text=True)
+    assert not done.returncode, done.stdout

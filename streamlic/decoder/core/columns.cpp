@@ -48,7 +48,7 @@ void Column::grow_rows(int64_t rows) {
 }
 
 void Column::grow_text(size_t used, size_t bytes) {
-  if (bytes > kMostText - 64 - used) throw CapacityExceeded();
+  if (!has_room_for(bytes)) throw CapacityExceeded();
   data_.reserve(used + bytes + 64, used);
 }
 

@@ -14,6 +14,11 @@
 #include "buffer.h"
 #include "likely.h"
 
+// What offsets of 32 bits address. A power of two; tests take less.
+#ifndef STREAMLIC_MOST_TEXT
+#define STREAMLIC_MOST_TEXT (size_t{1} << 31)
+#endif
+
 namespace streamlic {
 
 enum class Kind : uint8_t {
@@ -51,7 +56,7 @@ class alignas(128) Column {
  public:
   static constexpr int64_t kMostOffsets = INT32_MAX;
   // No buffer of text is ever larger, so that what fits one can be addressed.
-  static constexpr size_t kMostText = size_t{1} << 31;
+  static constexpr size_t kMostText = STREAMLIC_MOST_TEXT;
   static constexpr int64_t kStride = 8;
 
   explicit Column(const Field& field);
@@ -109,6 +114,10 @@ class alignas(128) Column {
     if (unlikely(used + bytes + 64 > data_.capacity())) grow_text(used, bytes);
     last_offset_ = offsets[row.index + 1] = begin + static_cast<int32_t>(bytes);
     return data_.data() + used;
+  }
+  // Whether so many bytes of text may be added.
+  bool has_room_for(size_t bytes) const {
+    return bytes <= kMostText - 64 - static_cast<size_t>(last_offset_);
   }
   // Takes so many bytes back from the end of the text that was added last.
   void shorten_text(const Row& row, size_t bytes) {

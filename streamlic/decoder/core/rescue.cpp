@@ -266,6 +266,7 @@ bool put_notes(const Notes& notes, Column& column, const Row& row) {
   size_t room = 2;
   for (const Note& note : notes.notes) room += note.size + 4;
   for (const Place& place : notes.places) room += place.size * 2 + 21;
+  if (!column.has_room_for(room)) return false;
   uint8_t* const begin = column.add_text(row, room);
   uint8_t* out = begin;
   const Place* place = notes.places.data();

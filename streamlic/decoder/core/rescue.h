@@ -20,7 +20,7 @@ struct Rescues {
 };
 
 // Writes the same JSON from notes that are sure, straight into `column`; false if they may repeat a
-// place, or are too many to be compared.
+// place, are too many to be compared, or may need more room than there is.
 bool put_notes(const Notes& notes, Column& column, const Row& row);
 
 // The record is valid, and its unpaired surrogates are mended. Of a repeated key the last counts.

@@ -28,9 +28,14 @@ void Rows::moved() {
 bool Rows::read(size_t start, const std::string* key, int depth) {
   const Text text = window_.text;
   const uint8_t* const first = text.data + start;
-  const uint8_t* const behind =
-      reader_->read(first, text.data + text.size, batch_->columns, batch_->rows, depth,
-                    key || options_.is_lines ? Room{} : room(start));
+  const uint8_t* behind = nullptr;
+  bool is_full = false;
+  try {
+    behind = reader_->read(first, text.data + text.size, batch_->columns, batch_->rows, depth,
+                           key || options_.is_lines ? Room{} : room(start));
+  } catch (const CapacityExceeded&) {
+    is_full = true;
+  }
   if (reader_->plain_rows()) {
     const int64_t rows = reader_->plain_rows();
     envelope_.rows += rows;
@@ -47,8 +52,9 @@ bool Rows::read(size_t start, const std::string* key, int depth) {
     }
   }
   batch_->rollback();
-  if (!behind && reader_->stop() == Stop::AtEnd && !window_.is_last) return false;
+  if (!behind && !is_full && reader_->stop() == Stop::AtEnd && !window_.is_last) return false;
   const size_t end = window_.value_end(start, depth, step(key));
+  if (is_full) throw CapacityExceeded();  // Nothing else is wrong with it.
   read_last_number(start, end, key);
   window_.index = end;
   return true;
