@@ -1,7 +1,8 @@
 """One Parquet file in the making, in bounded row groups.
 
 Rules:
-1. A row group is gathered up to ``row_group_bytes`` and written at once.
+1. A row group is gathered up to ``row_group_bytes`` and written at once. Small batches are combined
+   on the way: one of a single row takes kilobytes beside it, which ``nbytes`` does not count.
 2. A file counts only when it was closed: one that an exception left behind is a valid Parquet file
    all the same, and must not be believed.
 """
@@ -22,6 +23,8 @@ from streamlic.store import LocalStore
 
 _LONG_TEXTS = frozenset({"description"})
 _UNIQUE = frozenset({"id"})
+_SMALL_BYTES = 64 << 10
+_MANY_SMALL = 64
 
 
 class Part:
@@ -42,6 +45,7 @@ class Part:
         self._row_group_bytes = row_group_bytes
         self._gathered: list[pa.RecordBatch] = []
         self._gathered_bytes = 0
+        self._small = 0  # batches at the end of those that are gathered
         try:
             with _translated(store.path(name)):
                 self._sink = pa.OSFile(str(store.path(name)), "wb")
@@ -70,6 +74,9 @@ class Part:
         self._gathered.append(batch)
         self._gathered_bytes += batch.nbytes
         self.rows += batch.num_rows
+        self._small = self._small + 1 if batch.nbytes < _SMALL_BYTES else 0
+        if self._small == _MANY_SMALL:
+            self._combine_small()
         if self._gathered_bytes >= self._row_group_bytes:
             self._write_row_group()
 
@@ -95,10 +102,16 @@ class Part:
         self._writer = None
         self._store.delete(self.name)
 
+    def _combine_small(self) -> None:
+        small = pa.Table.from_batches(self._gathered[-self._small :])
+        self._gathered[-self._small :] = small.combine_chunks().to_batches()
+        self._small = 0
+
     def _write_row_group(self) -> None:
         if not self._gathered:
             return
         gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        self._small = 0
         table = pa.Table.from_batches(gathered)
         with _translated(self._store.path(self.name)):
             self._writer.write_table(table, row_group_size=table.num_rows)

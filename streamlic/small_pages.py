@@ -5,8 +5,7 @@ Rules:
    as one batch: with pages of twenty rows, waking threads and making batches costs more than the
    rows. While it works the next gather.
 2. A body that is bad fails alone.
-3. Rows are copied into the one batch, which is as small as they are: a decoder's own batch of few
-   rows keeps the room for many.
+3. Of several pages the rows are copied into one batch: each batch takes kilobytes beside its rows.
 """
 
 from __future__ import annotations
@@ -156,7 +155,7 @@ class SmallPages:
 
 
 def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch | None:
-    """Copy the batches into one; None where there is none."""
+    """Return the batches as one; None where there is none."""
     if not batches:
         return None
     [batch] = pa.Table.from_batches(batches).combine_chunks().to_batches()

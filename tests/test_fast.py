@@ -250,6 +250,28 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
     assert large - small < 4
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="it is Linux's")
+def test_a_batch_that_is_kept_takes_no_room_for_more_rows() -> None:
+    script = """
+from pathlib import Path
+from streamlic.decoder import open_decoder
+from streamlic.emulator import license_json
+def kept(count):
+    batches = []
+    for number in range(count):
+        decoder = open_decoder(engine="fast")
+        body = b"[" + license_json(7, "a", number) + b"]"
+        batches += decoder.feed(body) + decoder.close()
+    return batches
+def kilobytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+few, before = kept(10), kilobytes()
+batches = kept(1_000)
+print((kilobytes() - before) / 1_000)
+"""
+    assert float(subprocess.check_output([sys.executable, "-c", script])) < 60
+
+
 def test_every_set_of_instructions_can_be_asked_for() -> None:
     assert best() in SIMD
     for simd in SIMD[: SIMD.index(best()) + 1]:

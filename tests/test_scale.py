@@ -132,6 +132,19 @@ async def test_ten_thousand_small_accounts(tmp_path: Path) -> None:
     assert found.height == 20
 
 
+async def test_thousands_of_pages_of_a_single_row(tmp_path: Path) -> None:
+    """What a batch takes beside its rows counts, where there are as many batches as rows."""
+    peaks = []
+    for records in (1_000, 6_000):
+        more = ["--all-accounts", "--limit", "1", "--rate-limit", "none", "--json", "--quiet"]
+        dest = str(tmp_path / str(records))
+        async with emulator("--accounts", "1", "--records", str(records)) as url:
+            ended, peak = await measured("export", dest, "--base-url", url, *more)
+        assert ended.summary["rows"] == ended.summary["pages"] == records
+        peaks.append(peak)
+    assert peaks[1] - peaks[0] < 16, peaks
+
+
 async def test_ten_thousand_accounts_are_recovered_in_seconds(tmp_path: Path) -> None:
     """Killed with many commits of many accounts each, the run is at its next request soon."""
     accounts = emulated_accounts(10_000, records=20)

@@ -50,6 +50,11 @@ class Buffer {
     if (bytes > capacity_) grow(bytes, kept);
   }
 
+  // Gives back room for more than twice the `used` bytes, which are the first.
+  void trim(size_t used) {
+    if (capacity_ > used * 2 && capacity_ > kLeastBytes) move_to(used, used);
+  }
+
  private:
   void swap(Buffer& other) noexcept {
     std::swap(data_, other.data_);
@@ -57,13 +62,19 @@ class Buffer {
   }
 
   __attribute__((noinline)) void grow(size_t bytes, size_t kept) {
-    size_t wanted = capacity_ * 2 > bytes ? capacity_ * 2 : bytes;
-    uint8_t* const grown = take_block(&wanted);
-    if (kept) std::memcpy(grown, data_, kept);
-    give_back_block(data_, capacity_);
-    data_ = grown;
-    capacity_ = wanted;
+    move_to(capacity_ * 2 > bytes ? capacity_ * 2 : bytes, kept);
   }
+
+  void move_to(size_t bytes, size_t kept) {
+    bytes = bytes > kLeastBytes ? bytes : kLeastBytes;
+    uint8_t* const block = take_block(&bytes);
+    if (kept) std::memcpy(block, data_, kept);
+    give_back_block(data_, capacity_);
+    data_ = block;
+    capacity_ = bytes;
+  }
+
+  static constexpr size_t kLeastBytes = 64;
 
   uint8_t* data_ = nullptr;
   size_t capacity_ = 0;

@@ -74,6 +74,21 @@ void Column::finish(int64_t rows) {
   for (Column& child : children_) child.finish(kind_ == Kind::List ? last_offset_ : rows);
 }
 
+void Column::trim(int64_t rows) {
+  const auto bits = static_cast<size_t>((rows + 7) / 8);
+  validity_.trim(bits);
+  if (kind_ == Kind::Bool) {
+    values_.trim(bits);
+  } else if (has_offsets()) {
+    values_.trim(static_cast<size_t>(rows + 1) * sizeof(int32_t));
+    if (kind_ != Kind::List) data_.trim(static_cast<size_t>(last_offset_));
+  } else {
+    values_.trim(static_cast<size_t>(rows) * 8);
+  }
+  capacity_ = rows;
+  for (Column& child : children_) child.trim(kind_ == Kind::List ? last_offset_ : rows);
+}
+
 void Column::foresee(const Column& other, int64_t rows, double times) {
   make_room(rows);
   if (other.data_.capacity()) {
@@ -112,6 +127,10 @@ void Batch::rollback() {
 
 void Batch::finish() {
   for (Column& column : columns) column.finish(rows);
+}
+
+void Batch::trim() {
+  for (Column& column : columns) column.trim(rows);
 }
 
 void Batch::foresee(const Batch& other, double times) {

@@ -140,6 +140,8 @@ class alignas(128) Column {
   void truncate(int64_t row);
   // Makes it a whole column of `rows` rows.
   void finish(int64_t rows);
+  // Gives back the room that these rows, which are all, do not need.
+  void trim(int64_t rows);
   // Makes room for so many rows, and for so many times what is in those of `other`, or its own.
   void foresee(const Column& other, int64_t rows, double times);
   int64_t null_count(int64_t rows) const;
@@ -173,6 +175,8 @@ struct Batch {
   explicit Batch(const std::vector<Field>& schema);
   void rollback();
   void finish();
+  // Gives back the room that a finished batch does not need.
+  void trim();
   // Makes room for so many times what `other` holds, or itself.
   void foresee(const Batch& other, double times);
 

@@ -119,7 +119,9 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key) {
 Step Rows::step(const std::string* key) const { return key ? Step(*key) : Step(envelope_.rows); }
 
 void Rows::end() {
-  if (batch_->rows) end_batch();
+  if (!batch_->rows) return;
+  end_batch();
+  full_.back()->trim();  // A batch of few rows has room for many, and may be kept for long.
 }
 
 void Rows::end_batch() {
