@@ -205,16 +205,24 @@ class Dispatch:
     async def _fly(self, listing: Listing, turn: Turn, *, was_large: bool) -> None:
         try:
             goes_on = await self.read_page(listing, turn)
-            if goes_on:
-                self._wait_in_line(listing)
-            else:
-                self.done += 1
-                self._end(listing)
-            self.on_change(None)
         except BaseException as error:  # noqa: BLE001  # it is raised again by run()
             self._take_failure(listing, error)
+            return
         finally:
             self._large -= was_large
+        if goes_on:
+            self._wait_in_line(listing)
+        else:
+            self.done += 1
+            self._end(listing)
+        self._tell(None)
+
+    def _tell(self, retry: Retry | None) -> None:
+        """Tell who watches. What that raises is nobody's page's: it ends the run."""
+        try:
+            self.on_change(retry)
+        except BaseException as error:  # noqa: BLE001  # it is raised again by run()
+            self._fatal = self._fatal or error
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
         self._flights.discard(flight)
@@ -230,13 +238,13 @@ class Dispatch:
         if wait is None:
             self.failed[listing.account] = _without_frames(error)
             self._end(listing)
-            self.on_change(None)
+            self._tell(None)
             return
         self.connection.retries += 1
         retry = Retry(error, listing.attempt, wait, listing.account)
         listing.attempt += 1
         self._put_off(listing, time.monotonic() + wait, retry_cause(error))
-        self.on_change(retry)
+        self._tell(retry)
 
     def _end(self, listing: Listing) -> None:
         self.under_way.pop(listing.account, None)

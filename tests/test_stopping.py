@@ -136,6 +136,31 @@ def test_what_on_progress_raises_ends_it_and_keeps_its_pages(tmp_path: Path, is_
     assert thread != threading.get_ident()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        streamlic.TransportError("the watcher's own connection failed"),
+        streamlic.PageMismatch("the watcher's own pages differ"),
+        streamlic.GuardExceeded("the watcher has had enough"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_on_progress_raises_is_no_failure_of_the_page(
+    tmp_path: Path, error: streamlic.StreamlicError
+) -> None:
+    def on_progress(progress: streamlic.Progress) -> None:
+        if progress.pages == 3:
+            raise error
+
+    with served(SLOW) as emulator:
+        with pytest.raises(type(error), match="the watcher"):
+            export(tmp_path, emulator.url, on_progress=on_progress)
+        assert len(landed(tmp_path)) == 150
+        check_gone_on_with(tmp_path, emulator.url)
+        # The fourth may have been under way when it ended.
+        assert len(emulator.requests) <= 61
+
+
 def test_what_on_progress_raises_at_a_retry_ends_it_too(tmp_path: Path) -> None:
     def on_progress(progress: streamlic.Progress) -> None:
         if progress.retry:
