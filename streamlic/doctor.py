@@ -24,7 +24,7 @@ from streamlic.errors import (
 )
 from streamlic.job_options import JobOptions
 from streamlic.machine import MemoryLimit, processors
-from streamlic.store import LocalStore
+from streamlic.store import PROBE_PREFIX, LocalStore
 
 _LITTLE_SPACE_BYTES = 1 << 30
 
@@ -107,7 +107,7 @@ def check_dest(dest: str) -> Check:
         LocalStore(dest).refuse_foreign()
         there = next(one for one in [Path(dest).absolute(), *Path(dest).absolute().parents]
                      if one.exists())  # fmt: skip
-        with tempfile.TemporaryDirectory(prefix=".streamlic-doctor-", dir=there) as probe:
+        with tempfile.TemporaryDirectory(prefix=PROBE_PREFIX, dir=there) as probe:
             _write_as_a_run_does(LocalStore(probe))
         free_bytes = shutil.disk_usage(there).free
     except DatasetConflict as error:

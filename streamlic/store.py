@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -22,8 +23,11 @@ import filelock
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 
 LOG_DIRECTORY = "_streamlic"
+PROBE_PREFIX = ".streamlic-doctor-"
+"""What the names of directories begin with in which it is tried whether DEST can be written."""
 _LOCK = f"{LOG_DIRECTORY}/lock"
 _OWNER = f"{LOG_DIRECTORY}/lock-owner"
+_WRITER = re.compile(r"process (?P<process>[0-9]+) on (?P<host>.*)", re.DOTALL)
 
 
 class LocalStore:
@@ -50,13 +54,17 @@ class LocalStore:
             return self.path(name).exists()
 
     def names(self, directory: str = "") -> list[str]:
-        """Return the names in a directory, sorted; none where it does not exist."""
+        """Return the names in a directory, sorted; none where it does not exist.
+
+        Probes, which a process that was killed may have left, are nobody's.
+        """
         path = self.path(directory) if directory else self.root
         with _translated(path):
             try:
-                return sorted(entry.name for entry in path.iterdir())
+                names = sorted(entry.name for entry in path.iterdir())
             except FileNotFoundError:
                 return []
+        return [name for name in names if not name.startswith(PROBE_PREFIX)]
 
     def read(self, name: str) -> bytes:
         """Return a file's content."""
@@ -151,6 +159,26 @@ class LocalStore:
                 f"{self.root} is no dataset of streamlic and holds files already, such as "
                 f"{others[0]!r}: choose an empty or new DEST"
             )
+
+    def writer(self) -> str:
+        """Return who seems to hold the writer's lock, empty if nobody does.
+
+        A hint, for the lock itself cannot be looked at without being in a writer's way: a process
+        that was killed is known to be gone on its own machine only.
+        """
+        try:
+            owner = self.read(_OWNER).decode(errors="replace")[:200]
+        except StoreError:
+            return ""
+        match = _WRITER.fullmatch(owner)
+        if match and match["host"] == socket.gethostname():
+            try:
+                os.kill(int(match["process"]), 0)
+            except ProcessLookupError:
+                return ""
+            except (OSError, OverflowError):
+                pass  # It is somebody else's.
+        return owner
 
     @contextmanager
     def lock(self) -> Iterator[None]:

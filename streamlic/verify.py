@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,11 +10,13 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamlic.commits import Run, is_removed, load_run, run_ids
+from streamlic.commits import PART_PREFIX, Run, is_removed, load_run, run_ids
+from streamlic.dataset import PartFile
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.store import LOG_DIRECTORY, LocalStore
 
 _TIDY = "the next export into this DEST, of whatever mode, completes it first"
+_WRITERS_STEP_SECONDS = 0.5
 
 
 @dataclass
@@ -49,33 +52,54 @@ def promised_bytes(store: LocalStore) -> int:
 def verify_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> VerifyReport:
     """Read the whole dataset and compare it with its commit log. Nothing is written.
 
-    ``on_bytes`` is told of each file that is done.
+    ``on_bytes`` is told of each file that is done. A writer may be at work meanwhile: what it is in
+    the midst of is noted, and no problem.
     """
     report = VerifyReport()
+    names = store.names()  # Before the log is read: what is in place then is promised by then.
     if not store.names(LOG_DIRECTORY):
         report.problems.append(f"{store.root} is no dataset of streamlic: it has no commit log")
         return report
     seen: set[str] = set()
     for run_id in run_ids(store):
-        try:
-            run = load_run(store, run_id)
-        except (IntegrityError, StoreError) as error:
-            report.problems.append(str(error))
-            continue
+        run = _loaded(store, run_id, report)
         if run:
             report.runs += 1
             seen.update(file.name for file in run.files if run.is_published)
             _verify_run(store, run, report, on_bytes)
         elif is_removed(store, run_id):
-            report.problems.append(f"run {run_id} is half removed: {_TIDY}")
-    if not report.runs and not report.problems:
+            _note_unfinished(store, report, f"run {run_id} is half removed")
+            seen.update(name for name in names if name.startswith(f"{PART_PREFIX}{run_id}-"))
+    if not (report.runs or report.problems or report.notes):
         report.problems.append(f"{store.root} is no dataset of streamlic: it has no run")
     report.problems.extend(
         f"{name}: no commit record speaks of it"
-        for name in store.names()
-        if name != LOG_DIRECTORY and name not in seen
+        for name in names
+        if name != LOG_DIRECTORY and name not in seen and store.exists(name)
     )
     return report
+
+
+def _loaded(store: LocalStore, run_id: str, report: VerifyReport) -> Run | None:
+    """Return a run, if it is one; read twice where a writer may have been in the midst of it."""
+    for is_last in (not store.writer(), True):
+        try:
+            return load_run(store, run_id)
+        except (IntegrityError, StoreError) as error:
+            if is_last:
+                report.problems.append(str(error))
+                break
+            time.sleep(_WRITERS_STEP_SECONDS)
+    return None
+
+
+def _note_unfinished(store: LocalStore, report: VerifyReport, what: str) -> None:
+    """Note what a writer is in the midst of; without one it is a problem."""
+    writer = store.writer()
+    if writer:
+        report.notes.append(f"{what}: a writer is at work ({writer})")
+    else:
+        report.problems.append(f"{what}: {_TIDY}")
 
 
 def _verify_run(
@@ -85,17 +109,16 @@ def _verify_run(
         report.notes.append(
             f"run {run.id} is unfinished, with {run.rows} rows: run the same export again"
         )
-    elif store.exists(run.staging):
-        report.problems.append(f"run {run.id} was cut short while it was published: {_TIDY}")
+    hidden = [file for file in run.files if not store.exists(file.name)]
+    is_hidden = run.is_published and any(store.exists(_staged(run, file)) for file in hidden)
+    if is_hidden or (run.is_complete and store.exists(run.staging)):
+        what = f"run {run.id} was cut short while it was published"
+        if is_hidden:
+            what += ", and readers do not see all of its rows"
+        _note_unfinished(store, report, what)
     for file in run.files:
-        name = file.name
-        if not store.exists(name) and store.exists(f"{run.staging}/{name}"):
-            name = f"{run.staging}/{name}"
-        try:
-            problem = _problem_of(store, name, file.rows, file.bytes, file.sha256)
-        except StoreError as error:
-            problem = str(error)
-        if problem:
+        problem = _problem_of(store, run, file)
+        if problem and load_run(store, run.id):  # It may have been replaced meanwhile.
             report.problems.append(f"{file.name}: {problem}")
         report.files += 1
         report.rows += file.rows
@@ -104,15 +127,29 @@ def _verify_run(
             on_bytes(file.bytes)
 
 
-def _problem_of(store: LocalStore, name: str, rows: int, size: int, sha256: str) -> str | None:
-    if not store.exists(name):
-        return "missing"
-    if store.size(name) != size:
-        return f"expected {size} bytes, got {store.size(name)}"
-    if store.sha256(name) != sha256:
+def _staged(run: Run, file: PartFile) -> str:
+    return f"{run.staging}/{file.name}"
+
+
+def _problem_of(store: LocalStore, run: Run, file: PartFile) -> str | None:
+    """Say what is wrong with a promised file, in its place or on the way there."""
+    for name in (file.name, _staged(run, file), file.name):  # It may be moved meanwhile.
+        if store.exists(name):
+            try:
+                return _problem_at(store, name, file)
+            except StoreError as error:
+                if store.exists(name):
+                    return str(error)
+    return "missing"
+
+
+def _problem_at(store: LocalStore, name: str, file: PartFile) -> str | None:
+    if store.size(name) != file.bytes:
+        return f"expected {file.bytes} bytes, got {store.size(name)}"
+    if store.sha256(name) != file.sha256:
         return "its content was altered: the SHA-256 differs"
     try:
         in_footer = pq.read_metadata(store.path(name)).num_rows
     except (OSError, pa.ArrowException) as error:
         return f"no readable Parquet: {error}"
-    return None if in_footer == rows else f"expected {rows} rows, got {in_footer}"
+    return None if in_footer == file.rows else f"expected {file.rows} rows, got {in_footer}"

@@ -207,6 +207,17 @@ async def test_a_destination_that_holds_other_files_is_refused_as_export_does(
     assert files_of(tmp_path) == {"other.txt"}
 
 
+async def test_what_a_doctor_left_that_was_killed_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / ".streamlic-doctor-x1y2").mkdir()
+    (tmp_path / ".streamlic-doctor-x1y2" / "probe").write_text("streamlic doctor")
+    async with running_emulator(EmulatorConfig(records=20)) as emulator:
+        for _ in range(2):
+            args = export_args(tmp_path, emulator.url, "--mode", "overwrite")
+            ended = await run_cli(*args)
+            assert ended.code == 0, ended.err
+    assert (await run_cli("verify", str(tmp_path))).code == 0
+
+
 async def test_a_dataset_is_left_as_it_is(tmp_path: Path) -> None:
     async with running_emulator(EMULATED) as emulator:
         assert (await run_cli(*export_args(tmp_path, emulator.url))).code == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,15 @@ from streamlic.runs import open_run
 from streamlic.store import LocalStore
 from streamlic.verify import verify_dataset
 from tests.batches import expected_ids, land, open_writer
+
+ROOT = Path(__file__).parent.parent
+WRITING = """
+import sys
+from pathlib import Path
+from tests.batches import land
+for number in range(10_000):
+    land(Path(sys.argv[1]), str(number), mode="append" if number % 5 else "overwrite")
+"""
 
 
 def problems(dest: Path) -> list[str]:
@@ -127,6 +138,12 @@ def cut_short_before_the_move(dest: Path, monkeypatch: pytest.MonkeyPatch) -> No
         land(dest, "new")
 
 
+def cut_short_before_the_end(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "publish", lambda *_: None)
+        land(dest, "new", pages=2)
+
+
 def cut_short_in_a_removal(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = land(dest, "new")
     run.store.write_exclusive(f"{run.directory}/removed.json", b"{}\n")
@@ -136,6 +153,7 @@ def cut_short_in_a_removal(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("begin", "says"),
     [
         (cut_short_before_the_move, "was cut short while it was published"),
+        (cut_short_before_the_end, "readers do not see all of its rows"),
         (cut_short_in_a_removal, "is half removed"),
     ],
 )
@@ -147,6 +165,22 @@ def test_what_a_reader_does_not_see_as_promised_is_a_problem(
 ) -> None:
     begin(tmp_path, monkeypatch)
     assert says in problems(tmp_path)[0]
+    with LocalStore(tmp_path).lock():  # By who writes it just now, for all that is known.
+        report = verify_dataset(LocalStore(tmp_path))
+    assert report.is_sound
+    assert any(says in note and "a writer is at work" in note for note in report.notes)
+
+
+def test_a_dataset_that_is_written_meanwhile_is_sound(tmp_path: Path) -> None:
+    land(tmp_path, "first")
+    writer = subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path)], cwd=ROOT)
+    try:
+        reports = [verify_dataset(LocalStore(tmp_path)) for _ in range(300)]
+    finally:
+        writer.kill()
+        writer.wait()
+    assert {problem for report in reports for problem in report.problems} == set()
+    assert len({report.rows for report in reports}) > 1
 
 
 def test_a_broken_chain_is_a_problem_and_other_runs_are_read_on(run: Run) -> None:
