@@ -36,7 +36,8 @@ def run_to_end(work: Coroutine[Any, Any, T], *, when_stopped: str) -> T:
         if thread.ident is not None:
             thread.join()
     if interrupt:
-        interrupt.add_note(when_stopped)
+        is_done = running.result.exception() is None
+        interrupt.add_note("it came too late: all was done" if is_done else when_stopped)
         raise interrupt
     return running.result.result()
 

@@ -103,6 +103,7 @@ def export(dest: str, **given: Any) -> None:
         show(failed.summary, dest, given, command_again())
         log.go_on = None
         raise
+    log.go_on = None  # What may fail from here on is not the run.
     finish(summary, dest, given)
 
 

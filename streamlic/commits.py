@@ -75,6 +75,8 @@ class Run:
     points: dict[str | None, ResumePoint] = field(default_factory=dict)
     last_sha256: str = ""
     is_resumed: bool = False
+    is_cut_short: bool = False
+    """Whether it was complete, and its process did not get so far as to say so."""
 
     @property
     def directory(self) -> str:

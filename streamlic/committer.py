@@ -3,7 +3,8 @@
 Rules:
 1. An account's resume point moves on when the writer has its whole page; then, and only then.
 2. A commit covers whole pages only, of however many accounts. It follows when they fill a part
-   file, or ``commit_seconds``, or the end. Pages in progress wait for the next.
+   file, or ``commit_seconds``, or the end. Pages in progress wait for the next. Where it is known
+   that there is one page, the only commit is that of the end.
 3. One thread at a time calls; what failed leaves the writer in doubt, and nothing is to follow but
    ``close`` without keeping the pages.
 """
@@ -25,9 +26,12 @@ from streamlic.job_options import JobOptions
 class Committer:
     """Takes one run's pages, writes them, and commits what is due."""
 
-    def __init__(self, run: Run, options: JobOptions, *, large_pages: int = 1) -> None:
+    def __init__(
+        self, run: Run, options: JobOptions, *, large_pages: int = 1, commits_early: bool = True
+    ) -> None:
         self._run = run
         self._commit_seconds = options.commit_seconds
+        self._commits_early = commits_early
         self._moved: dict[str | None, ResumePoint] = {}
         self._committed_at = time.monotonic()
         self._writer = DatasetWriter(
@@ -69,8 +73,9 @@ class Committer:
         self.commit_if_due()
 
     def complete(self) -> None:
-        """Promise what is whole, and that the run is complete."""
-        self._commit(is_complete=True)
+        """Promise what is whole, and that the run is complete, if that was not promised before."""
+        if not self._run.is_complete:
+            self._commit(is_complete=True)
 
     def close(self, *, keeps_pages: bool) -> None:
         """End; ``keeps_pages`` commits the pages that are whole."""
@@ -96,6 +101,8 @@ class Committer:
 
     def commit_if_due(self) -> None:
         """Commit what is whole, if it fills a part file or has waited long enough."""
+        if not self._commits_early:
+            return
         waited = time.monotonic() - self._committed_at
         if self._writer.is_full or waited >= self._commit_seconds:
             self._commit()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import select
 import stat
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from streamlic.decoder import Envelope
 from streamlic.job import Job
@@ -51,12 +52,12 @@ async def convert_async(
     with store.lock():
         run = open_run(
             store,
-            request={"source": name, **options.identity()},
+            request={"source": name, **_identity_of(source), **options.identity()},
             accounts=[account],
             mode=options.mode,
             restart=options.restart,
         )
-        job = Job(run, options, on_progress)
+        job = Job(run, options, on_progress, is_one_page=True)
         job.told(pages_under_way=1, bytes_in_all=_size_of(source))
         try:
             if not job.run.point(account).is_done:
@@ -69,11 +70,24 @@ async def convert_async(
 
 def _size_of(source: BinaryIO) -> int | None:
     """Return a file's size; a pipe has none."""
+    status = _status_of(source)
+    return status.st_size if status else None
+
+
+def _identity_of(source: BinaryIO) -> dict[str, Any]:
+    """Return what tells a file from another of its name; what comes from a pipe is always new."""
+    status = _status_of(source)
+    if status is None:
+        return {"source_id": secrets.token_hex(8)}
+    return {"source_bytes": status.st_size, "source_modified_ns": status.st_mtime_ns}
+
+
+def _status_of(source: BinaryIO) -> os.stat_result | None:
     try:
         status = os.fstat(source.fileno())
-    except OSError:  # Nor has what is no file of the system's.
+    except OSError:  # It is no file of the system's.
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 async def _chunks_of(source: BinaryIO) -> AsyncGenerator[bytes, None]:

@@ -59,7 +59,14 @@ _TICK_SECONDS = 1.0
 class Job:
     """One run on its way: the pipeline to its commits, and the progress."""
 
-    def __init__(self, run: Run, options: JobOptions, on_progress: OnProgress | None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        options: JobOptions,
+        on_progress: OnProgress | None,
+        *,
+        is_one_page: bool = False,
+    ) -> None:
         self.run = run
         self.options = options
         self.progress = Progress(resumed_rows=run.rows, accounts=len(run.accounts))
@@ -69,7 +76,9 @@ class Job:
         self._on_progress = on_progress
         accounts = len(run.accounts)
         large_pages = options.large_pages_at_once(accounts)
-        self._committer = Committer(run, options, large_pages=large_pages)
+        self._committer = Committer(
+            run, options, large_pages=large_pages, commits_early=not is_one_page
+        )
         self._pipeline = Pipeline(
             self._committer,
             chunk_bytes=options.chunk_queue_bytes // large_pages,
@@ -77,6 +86,11 @@ class Job:
             whole_bytes=options.whole_bytes(accounts),
             streams=large_pages,
         )
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What failed where pages are written, if anything did."""
+        return self._pipeline.failure
 
     def told(self, **changes: Any) -> None:
         """Tell who watches."""
@@ -111,8 +125,12 @@ class Job:
         await self._pipeline.encode(self._committer.commit_if_due)
 
     async def complete(self) -> None:
-        """Promise all pages, and that there are no more."""
-        await self._pipeline.encode(self._committer.complete)
+        """Promise all pages, and that there are no more. To be cancelled then comes too late."""
+        promised = asyncio.ensure_future(self._pipeline.encode(self._committer.complete))
+        while not promised.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(promised)
+        promised.result()
         self.told()
 
     def close(self, *, keeps_pages: bool) -> None:
@@ -201,6 +219,8 @@ async def export_async(
         bytes_received=connection.bytes_received,
         failed=export.failed,
     )
+    if job.failure:  # Pages are lost that were whole: that is worse news than whatever ended it.
+        raise job.failure
     if export.is_stopped:
         raise Cancelled(summary)
     if export.failed:
@@ -257,7 +277,7 @@ class _Export:
         left = listings_of(
             (known.get(account) or replace(requests[0], account=account), point)
             for account, point in points.items()
-            if not point.is_done
+            if not (point.is_done or self._job.run.is_complete)
         )
         self._done_before = len(points) - len(left)
         self._tell(None)
@@ -280,8 +300,11 @@ class _Export:
             except Exception as error:  # noqa: BLE001  # it is raised by the dispatch
                 self._dispatch.stop(error)
                 return
-            with suppress(Exception):  # Whatever it is, the next page is told of it.
+            try:
                 await self._job.commit_if_due()
+            except Exception as error:  # noqa: BLE001  # likewise
+                self._dispatch.stop(error)
+                return
 
     async def _read_page(self, listing: Listing, turn: Turn) -> bool:
         params, guards = listing.request, self._job.options.guards

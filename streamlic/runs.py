@@ -37,6 +37,8 @@ def open_run(
 ) -> Run:
     """Recover the destination, then go on with its unfinished run or begin one.
 
+    A run that was complete when its process ended, before it could say so, is given once more to
+    who asks for the same: to begin another would add all its rows again.
     The caller holds ``store.lock()``. ``restart`` discards an unfinished run with all its rows; one
     of another request that has come to nothing yet is discarded without being told.
     ``keeps_accounts`` goes on with an unfinished run's own accounts, whichever are given.
@@ -50,6 +52,11 @@ def open_run(
     runs = recover(store, leaves_unfinished=restart)
     unfinished = [run for run in runs if not run.is_complete]
     finished = [run for run in runs if run.is_complete]
+    for run in finished:
+        wanted = run.accounts if keeps_accounts else accounts
+        if run.is_cut_short and not restart and not _differences(run, request, wanted, mode):
+            run.is_resumed = True
+            return run
     if unfinished and not restart:
         run = unfinished[0]
         wanted = run.accounts if keeps_accounts else accounts
@@ -114,10 +121,15 @@ def recover(store: LocalStore, *, leaves_unfinished: bool = False) -> list[Run]:
     """
     for run_id in run_ids(store):
         _tidy(store, run_id)
-    for run in load_runs(store):
+    runs = load_runs(store)
+    cut_short = {run.id for run in runs if run.is_complete and store.exists(run.staging)}
+    for run in runs:
         if run.is_complete or not leaves_unfinished:
             run.recover()
-    return load_runs(store)
+    runs = load_runs(store)
+    for run in runs:
+        run.is_cut_short = run.id in cut_short
+    return runs
 
 
 def _tidy(store: LocalStore, run_id: str) -> None:

@@ -132,7 +132,8 @@ def land(
                     return run
                 _land_page(run, writer, account, tag)
                 pages = pages - 1 if pages is not None else None
-        run.commit(writer.finish(with_empty=not run.files), {}, is_complete=True)
+        if not run.is_complete:
+            run.commit(writer.finish(with_empty=not run.files), {}, is_complete=True)
     return run
 
 

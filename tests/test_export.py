@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from aiohttp import web
 
 import streamlic
 from streamlic.client import Connection
+from streamlic.commits import Run
 from streamlic.dataset import DatasetWriter
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.emulator.records import license_json
@@ -443,7 +446,10 @@ async def test_an_interrupted_run_keeps_its_pages_and_goes_on(
 async def test_a_disk_that_failed_promises_nothing_though_the_api_failed_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second page is still being written when the third is refused; then the disk fails."""
+    """The second page is still being written when the third is refused; then the disk fails.
+
+    That is what is told: whole pages are lost by it.
+    """
     write_whole, close = DatasetWriter.write_whole, Pipeline.close
     is_over, pages = threading.Event(), itertools.count(1)
 
@@ -460,7 +466,7 @@ async def test_a_disk_that_failed_promises_nothing_though_the_api_failed_first(
     monkeypatch.setattr(DatasetWriter, "write_whole", fails_late)
     monkeypatch.setattr(Pipeline, "close", closes)
     async with answering([page("a", "1"), page("b", "2"), (404, b"{}")]) as url:
-        with pytest.raises(streamlic.ApiError):
+        with pytest.raises(StoreError, match="no room"):
             await _exported(tmp_path, url)
     assert not list(tmp_path.glob("*.parquet"))
     monkeypatch.undo()
@@ -470,9 +476,114 @@ async def test_a_disk_that_failed_promises_nothing_though_the_api_failed_first(
     assert [row["id"] for row in landed(tmp_path)] == ["a", "b", "c"]
 
 
-async def _exported(dest: Path, url: str) -> streamlic.Summary:
+async def test_a_disk_that_fails_while_no_page_ends_is_told_of_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise StoreError("no room")
+
+    monkeypatch.setattr(Run, "commit", fails)
+    config = EmulatorConfig(records=1000, page_size=100)
+    async with running_emulator(config, faults=(parse_fault("stall=600:1000@4-99"),)) as emulator:
+        with pytest.raises(StoreError, match="no room"):
+            await asyncio.wait_for(_exported(tmp_path, emulator.url, commit_seconds=1), 30)
+        assert len(emulator.requests) == 4
+
+
+# Both make the last steps of a run take their time, or their end.
+SLOW_DISK = """
+import os, time
+sync = os.fsync
+def fsync(descriptor):
+    time.sleep(0.1)
+    sync(descriptor)
+os.fsync = fsync
+"""
+KILLED_AT_THE_END = """
+import os, signal
+from streamlic.store import LocalStore
+def delete_tree(store, name):
+    os.kill(os.getpid(), signal.SIGKILL)
+LocalStore.delete_tree = delete_tree
+"""
+FAILED_AT_THE_END = """
+from streamlic.errors import StoreError
+from streamlic.store import LocalStore
+def delete_tree(store, name):
+    raise StoreError("the disk is gone")
+LocalStore.delete_tree = delete_tree
+"""
+
+
+async def start_with(patch: str, *args: str, **given: Any) -> asyncio.subprocess.Process:
+    """Start streamlic in a process in which something goes otherwise."""
+    script = patch + "from streamlic.cli import main\nmain()"
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script, *args),
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "TRUTO_API_TOKEN": TOKEN},
+        **given,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_while_the_end_is_promised_comes_too_late(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """What says that the same command goes on would add all rows once more."""
+    async with running_emulator(EmulatorConfig(records=200)) as emulator:
+        args = export_args(tmp_path, emulator.url, "--mode", "append")
+        process = await start_with(SLOW_DISK, *args, stdout=asyncio.subprocess.PIPE)
+        for _ in range(3000):
+            if list(tmp_path.glob("_streamlic/*/staging/part-*")):
+                break
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        process.send_signal(number)
+        out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert json.loads(out)["complete"] is True
+    check_landed(tmp_path, 200)
+
+
+@pytest.mark.parametrize("mode", ["append", "error", "overwrite"])
+@pytest.mark.parametrize("patch", [KILLED_AT_THE_END, FAILED_AT_THE_END], ids=["killed", "failed"])
+async def test_a_run_that_could_not_say_that_it_was_complete_is_not_run_twice(
+    tmp_path: Path, patch: str, mode: str
+) -> None:
+    async with running_emulator(EmulatorConfig(records=200)) as emulator:
+        args = export_args(tmp_path, emulator.url, "--mode", mode)
+        process = await start_with(patch, *args, stdout=asyncio.subprocess.DEVNULL)
+        await process.communicate()
+        assert process.returncode in (-signal.SIGKILL, 1)
+        asked_before = len(emulator.requests)
+        ended = await run_cli(*args)
+        assert ended.summary["complete"] is ended.summary["resumed"] is True
+        assert len(emulator.requests) == asked_before
+        check_landed(tmp_path, 200)
+        assert (await run_cli("verify", str(tmp_path))).code == 0
+        more = await run_cli(*args)  # It was told now: this is another run.
+    assert more.code == (2 if mode == "error" else 0)
+    assert len(landed(tmp_path)) == (400 if mode == "append" else 200)
+
+
+async def test_output_that_fails_is_no_reason_to_go_on(tmp_path: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    async with running_emulator(EmulatorConfig(records=20)) as emulator:
+        args = [one for one in export_args(tmp_path, emulator.url) if one != "--quiet"]
+        process = await start_with("", *args, stdout=full)
+        _, err = await process.communicate()
+    os.close(full)
+    assert process.returncode == 1
+    assert b"No space left" in err
+    assert b"to go on" not in err
+    check_landed(tmp_path, 20)
+
+
+async def _exported(dest: Path, url: str, **given: Any) -> streamlic.Summary:
     connection = Connection(streamlic.TokenSource.from_value(TOKEN), base_url=url, rate_limit=None)
-    return await export_async(str(dest), [streamlic.LicensesRequest(account=ACCOUNT)], connection)
+    request = streamlic.LicensesRequest(account=ACCOUNT)
+    return await export_async(str(dest), [request], connection, streamlic.JobOptions(**given))
 
 
 async def test_a_second_writer_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 import streamlic
 from streamlic.emulator import EmulatorConfig
-from tests.cli import ACCOUNT, TOKEN, run_cli
+from tests.cli import ACCOUNT, TOKEN, landed, run_cli
 from tests.served import served
 
 COMMAND = [sys.executable, "-m", "streamlic"]
@@ -42,6 +42,34 @@ def test_a_pipe_that_never_blocks_is_read_to_its_end(tmp_path: Path) -> None:
         os.close(writer)
         out, _ = process.communicate()
     assert (process.returncode, json.loads(out)["rows"]) == (0, 2)
+
+
+KILLED_BEFORE_THE_END = """
+import os, signal
+from streamlic.commits import Run
+commit = Run.commit
+def kills(run, files, points, *, is_complete):
+    if is_complete:
+        os.kill(os.getpid(), signal.SIGKILL)
+    commit(run, files, points, is_complete=is_complete)
+Run.commit = kills
+from streamlic.cli import main
+main()
+"""
+
+
+def test_another_body_from_a_pipe_is_not_taken_for_one_that_was_cut_short(tmp_path: Path) -> None:
+    """Nor is a file of the same name that has other bytes."""
+    args = ["convert", "--lines", "-", str(tmp_path), "--json", "--quiet", "--commit-seconds", "0"]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_BEFORE_THE_END, *args], input=line(1), check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    ended = subprocess.run(
+        [*COMMAND, *args], input=line(2) + line(3), check=True, capture_output=True
+    )
+    assert json.loads(ended.stdout)["rows"] == 2
+    assert [row["id"] for row in landed(tmp_path)] == ["l2", "l3"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
