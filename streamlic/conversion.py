@@ -14,6 +14,7 @@ from contextlib import aclosing, suppress
 from typing import Any, BinaryIO
 
 from streamlic.decoder import Envelope
+from streamlic.errors import StoreError
 from streamlic.job import Job
 from streamlic.job_options import JobOptions
 from streamlic.page_checks import check_count
@@ -42,7 +43,7 @@ async def convert_async(
 
     async def chunks() -> AsyncGenerator[bytes, None]:
         nonlocal received
-        async with aclosing(_chunks_of(source)) as all_chunks:
+        async with aclosing(_chunks_of(source, name)) as all_chunks:
             async for chunk in all_chunks:
                 received += len(chunk)
                 job.progress.bytes_received = received
@@ -90,7 +91,7 @@ def _status_of(source: BinaryIO) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-async def _chunks_of(source: BinaryIO) -> AsyncGenerator[bytes, None]:
+async def _chunks_of(source: BinaryIO, name: str) -> AsyncGenerator[bytes, None]:
     """Read ahead in a thread that nobody waits for: a terminal or a pipe may be silent for ever."""
     loop = asyncio.get_running_loop()
     arrived: asyncio.Queue[bytes | BaseException] = asyncio.Queue()
@@ -116,6 +117,8 @@ async def _chunks_of(source: BinaryIO) -> AsyncGenerator[bytes, None]:
     threading.Thread(target=read, name="streamlic-read", daemon=True).start()
     try:
         while chunk := await arrived.get():
+            if isinstance(chunk, OSError):
+                raise StoreError(f"{name} cannot be read on: {chunk.strerror}") from chunk
             if isinstance(chunk, BaseException):
                 raise chunk
             room.release()

@@ -36,6 +36,10 @@ class LocalStore:
     def __init__(self, root: Path | str) -> None:
         if not str(root):
             raise UsageError("expected a directory, got an empty name (DEST)")
+        if not _can_be_shown(str(root)):
+            raise UsageError(
+                f"expected a directory whose name is valid Unicode, got {str(root)!a} (DEST)"
+            )
         self.root = Path(root)
 
     def __repr__(self) -> str:
@@ -209,6 +213,14 @@ class LocalStore:
             with suppress(OSError):
                 self.path(_OWNER).unlink(missing_ok=True)
             lock.release()
+
+
+def _can_be_shown(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Bytes that are no UTF-8, which Arrow takes for no path.
+        return False
+    return "\0" not in name
 
 
 def _sync_directory(path: Path) -> None:

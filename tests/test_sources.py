@@ -72,6 +72,20 @@ def test_another_body_from_a_pipe_is_not_taken_for_one_that_was_cut_short(tmp_pa
     assert [row["id"] for row in landed(tmp_path)] == ["l2", "l3"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="it is Linux's")
+async def test_a_source_that_fails_while_it_is_read_is_one_clear_line(tmp_path: Path) -> None:
+    ended = await run_cli("convert", "/proc/self/mem", str(tmp_path / "out"))
+    assert ended.code == 1
+    assert "/proc/self/mem cannot be read on: Input/output error" in ended.err
+
+
+@pytest.mark.parametrize("name", ["d\udcff", "d\0"])
+def test_a_destination_that_has_no_name_in_unicode_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(streamlic.UsageError, match="DEST"):
+        streamlic.export(tmp_path / name, ACCOUNT, token=TOKEN)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_named_pipe_that_stays_silent_keeps_nobody_waiting(tmp_path: Path, number: int) -> None:
     pipe = tmp_path / "pipe"
