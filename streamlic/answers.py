@@ -132,11 +132,14 @@ def api_error(
 def one_line(value: Any, *, hide: str = "", most: int = _TEXT_CHARACTERS) -> str:
     """Return a server's text as one line of at most ``most`` characters, fit for any terminal.
 
-    ``hide`` is replaced by asterisks. Whatever cannot be printed is a blank: control characters,
-    those that turn the writing round, and surrogates, which no output could encode.
+    What is no text is shown as JSON. ``hide`` is replaced by asterisks, in JSON as it is escaped
+    there. Whatever cannot be printed is a blank: control characters, those that turn the writing
+    round, and surrogates, which no output could encode.
     """
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = text.replace(hide, "***") if hide else text
+    is_text = isinstance(value, str)
+    text = value if is_text else json.dumps(value, ensure_ascii=False)
+    hidden = hide if is_text else json.dumps(hide)[1:-1]
+    text = text.replace(hidden, "***") if hide else text
     text = "".join(one if one.isprintable() else " " for one in text[: 8 * most])
     text = re.sub(r"\s+", " ", text).strip()
     return text if len(text) <= most else text[: most - 3] + "..."

@@ -60,6 +60,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
 _READ_BUFFER_BYTES = 256 * 1024
 _MAX_LIST_BYTES = 64 << 20
+_EXCERPT_CHARACTERS = 80
 _HOPELESS = (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL)
 
 
@@ -212,6 +213,10 @@ class Connection:
         if not isinstance(value, dict):
             raise TransportError(f"{path}: expected an object, got {type(value).__name__}")
         return value
+
+    def excerpt(self, value: Any) -> str:
+        """Return a part of an answer for a message: short, one line, the token hidden."""
+        return one_line(value, hide=self._token, most=_EXCERPT_CHARACTERS)
 
     def _url(self, path: str, query: str) -> URL:
         url = self._base.with_path(self._base.path.rstrip("/") + path)

@@ -6,6 +6,7 @@ Source: ``GET /integrated-account``, whose ``tenant_id`` and ``integration.name`
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from urllib.parse import quote
 
 from streamlic.answers import one_line
 from streamlic.client import Connection
+from streamlic.decoder.strict import text_of
 from streamlic.errors import PageMismatch
 from streamlic.page_checks import Cursors
 
@@ -58,21 +60,39 @@ async def integrated_accounts(
         if not isinstance(result, list):
             raise PageMismatch(f"{PATH}: expected result to be a list, got {type(result).__name__}")
         for one in result:
-            yield _account(one)
-        following = body.get("next_cursor") or None
+            account = _account(one)
+            if account is None:
+                got = connection.excerpt(one)
+                raise PageMismatch(f"{PATH}: expected an account with an id, got {got}")
+            yield account
+        following = _cursor(body)
         cursors.check(cursor, following)
         if following is None:
             return
-        cursor = str(following)
+        cursor = following
 
 
-def _account(given: Any) -> IntegratedAccount:
-    if not isinstance(given, dict) or not isinstance(given.get("id"), str):
-        raise PageMismatch(f"{PATH}: expected an account with an id, got {str(given)[:80]!r}")
+def _cursor(body: dict[str, Any]) -> str | None:
+    """Return the next page's cursor, None for null, an absent and an empty one: the list has ended.
+
+    Its unpaired surrogates are U+FFFD, as the decoders make them: no URL could hold them.
+    """
+    cursor = body.get("next_cursor")
+    if cursor is not None and not isinstance(cursor, str):
+        raise PageMismatch(
+            f"{PATH}: expected next_cursor to be a string or null, got {type(cursor).__name__}"
+        )
+    return text_of(json.dumps(cursor).encode()) if cursor else None
+
+
+def _account(given: Any) -> IntegratedAccount | None:
+    """Return what is listed as an account; None for what has no id."""
+    if not isinstance(given, dict) or not (id_ := _text(given.get("id"))):
+        return None
     own = given.get("integration")
     name = own.get("name") if isinstance(own, dict) else own
     return IntegratedAccount(
-        id=given["id"],
+        id=id_,
         tenant_id=_text(given.get("tenant_id")),
         integration=_text(name) or _text(given.get("environment_integration_id")),
         status=_text(given.get("status")),

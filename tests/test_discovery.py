@@ -13,6 +13,7 @@ from streamlic.discovery import integrated_accounts
 from streamlic.emulator import EmulatorConfig, emulated_accounts, running_emulator
 from streamlic.errors import PageMismatch, StreamlicError, TransportError
 from tests.cli import TOKEN, asked, export_args, run_cli, start_cli
+from tests.raw_server import TOKEN as RAW_TOKEN
 from tests.raw_server import connection, server, whole
 
 ACCOUNTS = emulated_accounts(230, records=3, unwell_share=0.2)
@@ -107,8 +108,15 @@ async def test_no_account_at_all_is_wrong_use(tmp_path: Path) -> None:
     ("body", "error", "says"),
     [
         (b'{"result":{}}', PageMismatch, "expected result to be a list, got dict"),
-        (b'{"result":[5]}', PageMismatch, "expected an account with an id"),
+        (b'{"result":[5]}', PageMismatch, "expected an account with an id, got 5$"),
+        (b'{"result":[{"id":"\\u001b"}]}', PageMismatch, "expected an account with an id"),
         (b'{"result":[],"next_cursor":"1"}', PageMismatch, "for the second time"),
+        (b'{"result":[],"next_cursor":"\\ud800"}', PageMismatch, "for the second time"),
+        (b'{"result":[],"next_cursor":5}', PageMismatch, "to be a string or null, got int"),
+        (b'{"result":[],"next_cursor":true}', PageMismatch, "to be a string or null, got bool"),
+        (b'{"result":[],"next_cursor":0}', PageMismatch, "to be a string or null, got int"),
+        (b'{"result":[],"next_cursor":["a"]}', PageMismatch, "to be a string or null, got list"),
+        (b'{"result":[],"next_cursor":{}}', PageMismatch, "to be a string or null, got dict"),
         (b"[]", TransportError, "expected an object, got list"),
         (b'{"result":[', TransportError, "expected JSON"),
     ],
@@ -116,17 +124,39 @@ async def test_no_account_at_all_is_wrong_use(tmp_path: Path) -> None:
 async def test_a_list_that_is_none_is_an_error(
     body: bytes, error: type[StreamlicError], says: str
 ) -> None:
-    async with server(whole(body)) as (url, _), connection(url) as asking:
+    """It comes at each attempt, and then the list ends: whatever goes on for ever is seen."""
+    several = [whole(body)] * 6
+    async with server(*several, whole(b'{"result":[]}')) as (url, _), connection(url) as asking:
         with pytest.raises(error, match=says):
             _ = [one async for one in integrated_accounts(asking)]
+
+
+async def test_a_cursor_with_an_unpaired_surrogate_is_asked_for_as_the_decoders_would() -> None:
+    first = b'{"result":[],"next_cursor":"a\\ud800\\ud83d\\ude00"}'
+    async with server(whole(first), whole(b'{"result":[]}')) as (url, asked):
+        async with connection(url) as asking:
+            assert [one async for one in integrated_accounts(asking)] == []
+    assert b"next_cursor=a%EF%BF%BD%F0%9F%98%80 " in asked[1]
+
+
+async def test_what_is_quoted_of_a_list_does_not_show_the_token() -> None:
+    """Its JSON is quoted, where the token is escaped."""
+    body = json.dumps({"result": [{"token": RAW_TOKEN}]}).encode()
+    async with server(whole(body)) as (url, _), connection(url) as asking:
+        with pytest.raises(PageMismatch, match="expected an account with an id") as caught:
+            _ = [one async for one in integrated_accounts(asking)]
+    assert str(caught.value).endswith('got {"token": "***"}')
 
 
 async def test_a_live_list_may_name_an_account_twice_and_hold_any_text() -> None:
     one = next(iter(ACCOUNTS.values())).listed()
     odd = {**one, "tenant_id": "\ud800\x1b[31m", "id": "0" + str(one["id"])[1:]}
-    body = json.dumps({"result": [one, one, odd], "next_cursor": None}).encode()
+    without = {**one, "id": "a\ud800\x1b[31m\nb"}
+    body = json.dumps({"result": [one, one, odd, without], "next_cursor": None}).encode()
     async with server(whole(body, b"Content-Type: application/json")) as (url, _):
         ended = await run_cli("accounts", "--base-url", url)
+        as_json = await run_cli("accounts", "--json", "--base-url", url)
     assert ended.code == 0, ended.err
-    assert len(ended.out.splitlines()) == 2
+    assert len(ended.out.splitlines()) == 3
     assert "\x1b" not in ended.out
+    assert json.loads(as_json.out)["accounts"][2]["id"] == "a [31m b"
