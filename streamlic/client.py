@@ -45,6 +45,7 @@ from streamlic.errors import (
 )
 from streamlic.pacing import (
     ACCOUNT_RATE_LIMIT,
+    Failures,
     Pacing,
     ProgressWatch,
     RateLimit,
@@ -159,10 +160,11 @@ class Connection:
         as it is.
         """
         waits: list[float] = []
+        failures = Failures()
 
         def is_worth_it(state: tenacity.RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
-            wait = self.policy.wait_seconds(error, state.attempt_number) if error else None
+            wait = self.policy.wait_seconds(error, failures.number(error)) if error else None
             waits[:] = [] if wait is None else [wait]
             return wait is not None
 

@@ -278,6 +278,7 @@ class RetryPolicy:
     def wait_seconds(self, error: BaseException, attempt: int) -> float | None:
         """Return the seconds before the next attempt after the ``attempt``-th, None to give up.
 
+        ``attempt`` is a failure's number as ``Failures`` counts it.
         The wait that the server named, or exponential backoff, plus jitter. A body that is no
         JSON, or contradicts itself, is fetched a second time only: a proxy may have spoilt it.
         """
@@ -289,6 +290,27 @@ class RetryPolicy:
         jitter = random.uniform(0, backoff / 2)  # noqa: S311  (it spreads load, and guards nothing)
         named = error.retry_after_seconds if isinstance(error, ApiError) else None
         return backoff / 2 + jitter if named is None else named + jitter
+
+
+class Failures:
+    """Counts the failures at one page, and apart from them its spoilt bodies.
+
+    Other failures before it are no reason to believe a body that is no JSON sooner.
+    """
+
+    __slots__ = ("_all", "_spoilt")
+
+    def __init__(self) -> None:
+        self._all = 0
+        self._spoilt = 0
+
+    def number(self, error: BaseException) -> int:
+        """Count a failure; return which it is of all, or which spoilt body if it is one."""
+        self._all += 1
+        if not _may_be_spoilt(error):
+            return self._all
+        self._spoilt += 1
+        return self._spoilt
 
 
 def retry_cause(error: BaseException) -> Cause:

@@ -12,9 +12,11 @@ import pytest
 import streamlic
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from tests.cli import ACCOUNT, TOKEN
-from tests.raw_server import server
+from tests.raw_server import BODY, server, whole
 from tests.served import WAIT_SECONDS, Endless
 
+BAD_GATEWAY = whole(b"{}", status=b"502 Bad Gateway")
+NO_JSON = whole(b'{"result":[}')
 AT_ONCE = streamlic.RetryPolicy(backoff_seconds=0)
 
 
@@ -92,6 +94,29 @@ async def test_no_row_is_yielded_twice(fault: str, more: dict[str, Any], is_whol
     assert (len(ids) == records) is is_whole
     assert (raised is None) is is_whole
     assert len(emulator.requests) == (5 if is_whole else 1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "passes"),
+    [
+        ([BAD_GATEWAY, NO_JSON], True),
+        ([NO_JSON, BAD_GATEWAY], True),
+        ([BAD_GATEWAY] * 4 + [NO_JSON], True),
+        ([NO_JSON, BAD_GATEWAY, NO_JSON], False),
+        ([NO_JSON, NO_JSON], False),
+    ],
+)
+async def test_a_body_that_is_no_json_is_fetched_again_once_whatever_else_failed(
+    answers: list[bytes], *, passes: bool
+) -> None:
+    async with server(*answers, whole(BODY)) as (url, asked), client(url) as asking:
+        if passes:
+            batches = [batch async for batch in asking.licenses(ACCOUNT)]
+            assert sum(batch.num_rows for batch in batches) == 2
+        else:
+            with pytest.raises(streamlic.DecodeError):
+                await anext(asking.licenses(ACCOUNT))
+        assert len(asked) == len(answers) + passes
 
 
 async def test_a_client_that_was_left_or_not_entered_says_so() -> None:
