@@ -98,18 +98,19 @@ def checked_base_url(text: str, *, allow_http: bool) -> URL:
     """
     try:
         base = URL(text)
-        port = base.port
-    except ValueError:
-        base, port = URL(), None
-    if base.scheme not in ("http", "https") or not base.host or port == 0:
+        host, port = base.host, base.port
+        _check_names(text, base.raw_host or "")
+    except ValueError:  # A UnicodeError is one.
+        base, host, port = URL(), None, None
+    if base.scheme not in ("http", "https") or not host or port == 0:
         raise UsageError(
             f"expected a URL such as {DEFAULT_BASE_URL}, got {text[:80]!r} (--base-url)"
         )
     if base.user or base.password or base.query_string or base.fragment:
         raise UsageError("the base URL must have no user, query or fragment (--base-url)")
-    if base.scheme == "http" and not allow_http and not _is_loopback(base.host):
+    if base.scheme == "http" and not allow_http and not _is_loopback(host):
         raise UsageError(
-            f"the token would go to {base.host} unencrypted: use https, or say --allow-http"
+            f"the token would go to {host} unencrypted: use https, or say --allow-http"
         )
     return base
 
@@ -126,6 +127,15 @@ def redirect_target(url: URL, location: str) -> URL | None:
     except ValueError:
         return None
     return target if is_same and target.user is None and target.password is None else None
+
+
+def _check_names(text: str, host: str) -> None:
+    """Raise UnicodeError for text that no URL can hold, and for a host that nobody could look up.
+
+    Its labels have 1 to 63 letters (RFC 1035, 2.3.4), and the system is asked for it as IDNA.
+    """
+    text.encode()
+    host.encode("idna")
 
 
 def _is_loopback(host: str) -> bool:

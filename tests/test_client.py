@@ -209,6 +209,11 @@ async def test_nobody_listening_is_a_transport_error() -> None:
                 pass
 
 
+@pytest.mark.parametrize("host", ["a.b.", "exämple.com", "a" * 63 + ".com", "[2001:db8::1]", "a_b"])
+def test_hosts_of_all_kinds_are_taken(host: str) -> None:
+    connection(f"https://{host}")
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1", "http://[::1]:80", "http://localhost:1"])
 def test_plain_http_is_for_loopback(url: str) -> None:
     connection(url)
@@ -216,7 +221,21 @@ def test_plain_http_is_for_loopback(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://example.com", "ftp://127.0.0.1", "https://", "", "https://h?x", "http://127.0.0.1:0"],
+    [
+        "http://example.com",
+        "ftp://127.0.0.1",
+        "https://",
+        "",
+        "https://h?x",
+        "http://127.0.0.1:0",
+        "https://a..b",
+        "https://.example.com",
+        f"https://{'a' * 64}.example.com",
+        "https://ä..b",
+        "https://a\udcff.b",
+        "https://a.b/\udcff",
+        "https://xn--a.b",
+    ],
 )
 def test_other_base_urls_are_refused(url: str) -> None:
     with pytest.raises(UsageError, match=r"--base-url|--allow-http"):

@@ -14,6 +14,7 @@ from yarl import URL
 
 from streamlic.emulator import EmulatorConfig, license_json, license_record, running_emulator
 from streamlic.emulator.records import CYCLE, Shape, blocks
+from tests.cli import run_cli
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 PATH = "/unified/user-directory/licenses"
@@ -166,3 +167,10 @@ async def test_only_stream_is_sent_without_a_length() -> None:
         for form in ("unified", "normalized", "raw", "stream"):
             _, _, headers = await ask(OF_ACCOUNT, ("truto_response_format", form))
             assert ("Content-Length" in headers) == (form != "stream")
+
+
+@pytest.mark.parametrize("host", ["a..b", "a\udcff.b"])
+async def test_a_host_that_no_name_server_takes_is_refused(host: str) -> None:
+    ended = await run_cli("emulate", "--host", host)
+    assert ended.code == 2
+    assert "--host" in ended.err

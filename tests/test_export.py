@@ -322,6 +322,7 @@ WRONG_USES: list[tuple[list[str], str]] = [
     (["--max-record-bytes", "1"], "max_record_bytes"),
     (["--base-url", "http://example.com"], "--allow-http"),
     (["--base-url", "nonsense"], "--base-url"),
+    (["--base-url", "https://a..b"], "--base-url"),
     (["--base-url", "https://user:pass@example.com"], "--base-url"),
     (["--token-file", "/nonexistent"], "--token-file"),
     (["--nonsense"], "--nonsense"),

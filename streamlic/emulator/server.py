@@ -49,6 +49,10 @@ class Listener:
             raise UsageError(
                 f"cannot listen on {self._host}:{self._port}: {error.strerror} (--port)"
             ) from error
+        except UnicodeError as error:
+            raise UsageError(
+                f"cannot listen on {self._host[:80]!r}: no host can have this name (--host)"
+            ) from error
         host, self._port = self._runner.addresses[0][:2]
         return f"http://{host}:{self._port}"
 
