@@ -17,6 +17,7 @@ from streamlic.client import Connection
 from streamlic.decoder.strict import text_of
 from streamlic.errors import PageMismatch
 from streamlic.page_checks import Cursors
+from streamlic.request import check_text
 
 PATH = "/integrated-account"
 _LIMIT = 100
@@ -44,7 +45,12 @@ class IntegratedAccount:
 async def integrated_accounts(
     connection: Connection, *, integration: str | None = None, tenant: str | None = None
 ) -> AsyncIterator[IntegratedAccount]:
-    """Yield the environment's accounts; raises what asking for a page raises."""
+    """Yield the environment's accounts; raises what asking for a page raises.
+
+    UsageError for a filter that is no valid Unicode.
+    """
+    check_text(integration or "", "--integration")
+    check_text(tenant or "", "--tenant")
     filters = [("integration.name", integration), ("tenant_id", tenant), ("limit", str(_LIMIT))]
     cursors = Cursors()
     cursor: str | None = None

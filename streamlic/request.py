@@ -106,6 +106,10 @@ class LicensesRequest:
                 raise UsageError("a raw response cannot be keyed (--key-by, --response-format)")
         for name, _ in self.query:
             _check_further_parameter(name)
+        for name, value in self.query_items():
+            option = _OWN_PARAMETERS.get(name.partition("[")[0], "--query")
+            check_text(name, option)
+            check_text(value, option)
 
     def query_items(self) -> list[tuple[str, str]]:
         """Return the query as (name, value) pairs, decoded, in the order in which they are sent."""
@@ -215,6 +219,17 @@ def check_requests(requests: Iterable[LicensesRequest]) -> None:
         accounts.add(request.account)
     if not accounts:
         raise UsageError("expected at least one account (--account)")
+
+
+def check_text(text: str, option: str) -> None:
+    """Raise UsageError, naming ``option``, for text with unpaired surrogates: no URL can hold it.
+
+    Python makes them of the bytes of an argument that are no UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"expected valid Unicode, got {_shown(text)} ({option})") from error
 
 
 def parse_remote_query(assignments: Iterable[str]) -> dict[str, Any]:

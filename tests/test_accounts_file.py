@@ -99,6 +99,13 @@ def test_json_lines_have_options_of_each_account() -> None:
         (f'{{"account":"{A}","limit":true}}', "line 1: limit: got 'True'"),
         (f'{{"account":"{A}","query":{{"a":1}}}}', "line 1: query: got"),
         (f'{{"account":"{A}","exclude_fields":[1]}}', "line 1: exclude_fields: got"),
+        (f'{{"account":"{A}","query":{{"a":"\\ud800"}}}}', "line 1: expected valid Unicode"),
+        (
+            f'{{"account":"{A}","remote_query":{{"\\ud800":1}}}}',
+            "(--remote-query) (--accounts-file)",
+        ),
+        (f"account,organization_id\n{A},\udcff\n", "line 2: expected valid Unicode, got '\\udcff'"),
+        (f"{A}\n{A[:-1]}\udcff\n", "line 2: the account must be a UUID"),
         (f'{{"account":"{A}"}}\n[1]', "line 2: expected a JSON object"),
         (f'{{"account":"{A}"}}\n{{', "line 2: no JSON"),
         ("{" + '"a":[' * 5000, "line 1: no JSON"),

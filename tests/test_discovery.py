@@ -104,6 +104,17 @@ async def test_no_account_at_all_is_wrong_use(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["--tenant", "--integration"])
+async def test_a_filter_that_is_no_valid_unicode_is_wrong_use(tmp_path: Path, option: str) -> None:
+    nowhere = "http://127.0.0.1:9"
+    ended = await run_cli("accounts", "--base-url", nowhere, option, "a\udcff")
+    exported = await run_cli(*all_args(tmp_path / "out", nowhere, option, "a\udcff"))
+    for one in (ended, exported):
+        assert one.code == 2
+        assert f"expected valid Unicode, got 'a\\udcff' ({option})" in one.err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("body", "error", "says"),
     [

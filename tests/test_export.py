@@ -325,6 +325,10 @@ WRONG_USES: list[tuple[list[str], str]] = [
     (["--base-url", "https://a..b"], "--base-url"),
     (["--base-url", "https://user:pass@example.com"], "--base-url"),
     (["--token-file", "/nonexistent"], "--token-file"),
+    (["--organization-id", "a\udcff"], "--organization-id"),
+    (["--remote-query", "a=\udcff"], "--remote-query"),
+    (["--query", "a\udcff=1"], "--query"),
+    (["--exclude-field", "a\udcff"], "--exclude-field"),
     (["--nonsense"], "--nonsense"),
 ]
 

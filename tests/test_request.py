@@ -95,6 +95,14 @@ def test_values_are_encoded_by_their_type(value: Any, pairs: list[tuple[str, str
         ({"query": (("limit", "5"),)}, "limit has an option of its own: --limit"),
         ({"query": (("remote_query[a]", "5"),)}, "--remote-query"),
         ({"query": (("[x]", "5"),)}, "needs a name"),
+        ({"organization_id": "\udcff"}, r"valid Unicode, got '\\udcff' \(--organization-id\)"),
+        ({"key_by": "a\udcff"}, "--key-by"),
+        ({"exclude_fields": ("a\udcff",)}, "--exclude-field"),
+        ({"query": (("a", "\ud800"),)}, r"valid Unicode, got '\\ud800' \(--query\)"),
+        ({"query": (("a\ud800", "1"),)}, r"valid Unicode, got 'a\\ud800' \(--query\)"),
+        ({"remote_query": {"a": [{"b": "\udcff"}]}}, r"valid Unicode.*\(--remote-query\)"),
+        ({"remote_query": {"a": {"\udcff": 1}}}, r"valid Unicode.*\(--remote-query\)"),
+        ({"next_cursor": "\ud83d"}, r"valid Unicode.*\(the cursor that"),
     ],
 )
 def test_wrong_uses_are_refused_with_what_is_allowed(given: dict[str, Any], message: str) -> None:
