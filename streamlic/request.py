@@ -77,6 +77,7 @@ class LicensesRequest:
     next_cursor: str | None = None
 
     def __post_init__(self) -> None:
+        _check_shapes(self)
         if not _UUID.fullmatch(self.account.lower()):
             raise UsageError(
                 f"the account must be a UUID such as 62f44730-dd91-461e-bd6a-aedd9e0ad79d, "
@@ -289,6 +290,36 @@ def _bracketed(name: str) -> list[str] | None:
     return [match[1], *inner, *([""] if match[3] else [])]
 
 
+def _check_shapes(request: LicensesRequest) -> None:
+    """Raise UsageError for values that would be taken apart as something else than was meant.
+
+    A text is a sequence of texts, and a text of two characters could pass for a pair.
+    """
+    fields_, pairs = request.exclude_fields, request.query
+    if not (_is_listed(fields_) and all(isinstance(one, str) for one in fields_)):
+        raise UsageError(
+            f"exclude_fields must be a list or tuple of names, got {_shown(fields_)} "
+            "(--exclude-field)"
+        )
+    if not (_is_listed(pairs) and all(map(_is_pair, pairs))):
+        raise UsageError(
+            "query must be a list or tuple of (name, value) pairs of text, "
+            f"got {_shown(pairs)} (--query)"
+        )
+    if not isinstance(request.remote_query, Mapping):
+        raise UsageError(
+            f"remote_query must be a mapping, got {_shown(request.remote_query)} (--remote-query)"
+        )
+
+
+def _is_listed(value: object) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _is_pair(value: Any) -> bool:
+    return _is_listed(value) and len(value) == 2 and all(isinstance(one, str) for one in value)
+
+
 def _check_further_parameter(name: str) -> None:
     base = name.partition("[")[0]
     if not base:
@@ -311,6 +342,8 @@ def _one_of(what: str, value: str, allowed: Sequence[str], option: str) -> None:
         )
 
 
-def _shown(text: str) -> str:
+def _shown(value: object) -> str:
     """Quote what came, cut to a length that fits a message."""
-    return repr(text if len(text) <= 80 else text[:77] + "...")
+    text = value if isinstance(value, str) else repr(value)
+    text = text if len(text) <= 80 else text[:77] + "..."
+    return repr(text) if isinstance(value, str) else text

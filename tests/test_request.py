@@ -95,6 +95,17 @@ def test_values_are_encoded_by_their_type(value: Any, pairs: list[tuple[str, str
         ({"query": (("limit", "5"),)}, "limit has an option of its own: --limit"),
         ({"query": (("remote_query[a]", "5"),)}, "--remote-query"),
         ({"query": (("[x]", "5"),)}, "needs a name"),
+        ({"exclude_fields": "name"}, "a list or tuple of names, got 'name' .--exclude-field."),
+        ({"exclude_fields": b"name"}, "a list or tuple of names, got b'name'"),
+        ({"exclude_fields": (1,)}, r"a list or tuple of names, got \(1,\)"),
+        ({"exclude_fields": iter(["name"])}, "a list or tuple of names, got <list_iterator"),
+        ({"query": {"ab": "1"}}, "pairs of text, got {'ab': '1'} .--query."),
+        ({"query": "ab"}, "pairs of text, got 'ab'"),
+        ({"query": ("ab", "cd")}, r"pairs of text, got \('ab', 'cd'\)"),
+        ({"query": ({"ab": 1, "cd": 2},)}, r"pairs of text, got \({'ab': 1, 'cd': 2},\)"),
+        ({"query": (("a", 5),)}, r"pairs of text, got \(\('a', 5\),\)"),
+        ({"query": (("a", "x" * 200),) * 2 + ((),)}, r"got \(\('a', 'x+\.\.\. "),
+        ({"remote_query": "a=1"}, "must be a mapping, got 'a=1' .--remote-query."),
         ({"organization_id": "\udcff"}, r"valid Unicode, got '\\udcff' \(--organization-id\)"),
         ({"key_by": "a\udcff"}, "--key-by"),
         ({"exclude_fields": ("a\udcff",)}, "--exclude-field"),
@@ -108,6 +119,11 @@ def test_values_are_encoded_by_their_type(value: Any, pairs: list[tuple[str, str
 def test_wrong_uses_are_refused_with_what_is_allowed(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         request(**given)
+
+
+def test_lists_do_where_tuples_are_told() -> None:
+    asked = request(exclude_fields=["name"], query=[["a", "1"]])
+    assert asked.query_string().endswith("&truto_exclude_fields%5B%5D=name&a=1")
 
 
 @pytest.mark.parametrize("account", ["", "x", ACCOUNT[:-1], ACCOUNT + "0", "../" + ACCOUNT, "{}"])
