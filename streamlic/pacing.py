@@ -182,10 +182,14 @@ class Pacing:
             self._token.wait_until(now + seconds)
 
     def is_accounts_tier(self, headers: Mapping[str, str]) -> bool:
-        """Return whether a 429's headers show that the account's own tier is used up."""
+        """Return whether a 429's headers show that the account's own tier is used up.
+
+        Whatever this client keeps to, and whatever was agreed for an account: there are two tiers,
+        and a limit below the token's is not the token's.
+        """
         limit = _seconds(headers.get("ratelimit-limit", "").partition(";")[0])
         is_used_up = headers.get("ratelimit-remaining", "").strip() == "0"
-        return is_used_up and limit == self._account_limit.requests
+        return is_used_up and limit is not None and limit < TOKEN_RATE_LIMIT.requests
 
     def observe(self, account: str, headers: Mapping[str, str], now: float) -> None:
         """Respect ``ratelimit-remaining: 0``: wait for ``ratelimit-reset`` seconds."""

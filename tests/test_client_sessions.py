@@ -186,21 +186,26 @@ async def test_two_pages_may_meet_the_same_expiry(tmp_path: Path) -> None:
 VENDORS = (b'{"truto_is_remote_error":true}', list[bytes]())
 TOKENS = (b"{}", [b"RateLimit-Limit: 500;w=10", b"RateLimit-Remaining: 0"])
 ACCOUNTS = (b"{}", [b"RateLimit-Limit: 50;w=10", b"RateLimit-Remaining: 0"])
+AGREED = (b"{}", [b"RateLimit-Limit: 110;w=10", b"RateLimit-Remaining: 0"])
 UNKNOWN = (b"{}", list[bytes]())
 
 
 @pytest.mark.parametrize(
+    "own_limit", [ACCOUNT_RATE_LIMIT, RateLimit(40, 10), RateLimit(500, 10), None], ids=str
+)
+@pytest.mark.parametrize(
     ("said", "others_wait"),
-    [(VENDORS, False), (ACCOUNTS, False), (TOKENS, True), (UNKNOWN, True)],
-    ids=["vendor", "account", "token", "unknown"],
+    [(VENDORS, False), (ACCOUNTS, False), (AGREED, False), (TOKENS, True), (UNKNOWN, True)],
+    ids=["vendor", "account", "agreed", "token", "unknown"],
 )
 async def test_a_429_lets_all_wait_whom_it_concerns(
-    said: tuple[bytes, list[bytes]], others_wait: bool
+    said: tuple[bytes, list[bytes]], others_wait: bool, own_limit: RateLimit | None
 ) -> None:
+    """Whatever limit of its own the client keeps to."""
     body, headers = said
     refused = whole(body, b"Retry-After: 100", *headers, status=b"429 Too Many Requests")
     async with server(refused) as (url, _):
-        async with connection(url, rate_limit=ACCOUNT_RATE_LIMIT) as asking:
+        async with connection(url, rate_limit=own_limit) as asking:
             with pytest.raises(RateLimited):
                 async with asyncio.timeout(5):
                     await body_of(asking)

@@ -166,6 +166,7 @@ def test_a_429_tells_whose_tier_is_used_up() -> None:
     assert pacing.is_accounts_tier({**used_up, "ratelimit-limit": "50"})
     assert not pacing.is_accounts_tier({**used_up, "ratelimit-limit": "500;w=10"})
     assert not pacing.is_accounts_tier({**used_up, "ratelimit-remaining": "3"})
+    assert not pacing.is_accounts_tier({"ratelimit-remaining": "0"})
     assert not pacing.is_accounts_tier({})
 
 
