@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -366,7 +367,12 @@ def _translated(token: str) -> Iterator[None]:
         raise TransportError(
             _said(error, one_line(str(error), hide=token)),
             retryable=not isinstance(error, _HOPELESS),
-        ) from error
+        ) from (None if _shows(error, token) else error)
+
+
+def _shows(error: Exception, token: str) -> bool:
+    """Return whether the token stands in an error, or in what led to it, as tracebacks have it."""
+    return token in "".join(traceback.format_exception(error, limit=0))
 
 
 def _said(error: Exception, detail: str) -> str:

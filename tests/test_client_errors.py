@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
+import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,12 +185,22 @@ async def test_the_token_goes_nowhere_else_by_redirect(location: str) -> None:
         whole(TOKEN.encode(), b"Content-Type: text/html"),
         whole(TOKEN.encode(), b"Content-Encoding: " + TOKEN.encode()),
         b"HTTP/1.1 " + TOKEN.encode() + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + TOKEN.encode() + b" : x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + TOKEN.encode() + b"\r\n",
     ],
 )
 async def test_a_server_that_repeats_the_token_does_not_get_it_shown(answer: bytes) -> None:
+    """Nor in a traceback, which tells what led to the error too."""
     async with server(answer) as (url, _), connection(url) as asking:
         with pytest.raises(StreamlicError) as caught:
             await body_of(asking)
     assert TOKEN not in str(caught.value)
     assert TOKEN not in repr(caught.value)
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_what_led_to_an_error_is_told_where_it_does_not_show_the_token() -> None:
+    async with server(b"nonsense\r\n\r\n") as (url, _), connection(url) as asking:
+        with pytest.raises(StreamlicError) as caught:
+            await body_of(asking)
+    assert isinstance(caught.value.__cause__, aiohttp.ClientError)
