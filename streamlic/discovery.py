@@ -81,9 +81,11 @@ async def integrated_accounts(
 def _cursor(body: dict[str, Any]) -> str | None:
     """Return the next page's cursor, None for null, an absent and an empty one: the list has ended.
 
-    Its unpaired surrogates are U+FFFD, as the decoders make them: no URL could hold them.
+    As the decoders have it: an integer is taken as its digits, and unpaired surrogates are U+FFFD.
     """
     cursor = body.get("next_cursor")
+    if type(cursor) is int:
+        cursor = str(cursor)
     if cursor is not None and not isinstance(cursor, str):
         raise PageMismatch(
             f"{PATH}: expected next_cursor to be a string or null, got {type(cursor).__name__}"

@@ -19,7 +19,7 @@ from itertools import count
 from streamlic.client import Connection, Retry
 from streamlic.commits import ResumePoint
 from streamlic.errors import StreamlicError
-from streamlic.pacing import Turn, is_accounts_own, retry_cause
+from streamlic.pacing import Failures, Turn, is_accounts_own, retry_cause
 from streamlic.page_checks import Cursors, RecentCursors, Repeats
 from streamlic.request import LicensesRequest
 from streamlic.turns import Turns
@@ -41,6 +41,8 @@ class Listing:
     """All that came, in earlier processes too; and so the rows."""
     rows: int = 0
     attempt: int = 1
+    failures: Failures = field(default_factory=Failures)
+    """Those at its page; ``attempt`` is the number of the next try of it."""
     is_large: bool = False
     begun_at: float = 0.0
     waits_for: Cause = _NO_CAUSE
@@ -57,7 +59,7 @@ class Listing:
         self.request = following or self.request
         self.pages += 1
         self.rows += rows
-        self.attempt = 1
+        self.attempt, self.failures = 1, Failures()
         return following is not None
 
 
@@ -234,7 +236,7 @@ class Dispatch:
         if not isinstance(error, StreamlicError) or not is_accounts_own(error):
             self._fatal = self._fatal or error
             return
-        wait = self.connection.policy.wait_seconds(error, listing.attempt)
+        wait = self.connection.policy.wait_seconds(error, listing.failures.number(error))
         if wait is None:
             self.failed[listing.account] = _without_frames(error)
             self._end(listing)

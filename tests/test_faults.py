@@ -18,6 +18,7 @@ from streamlic.job_options import JobOptions
 from streamlic.pacing import RetryPolicy
 from tests.cli import ACCOUNT, TOKEN, check_landed, landed
 from tests.fault_list import TROUBLES, Once, Trouble, table
+from tests.raw_server import BODY, server, whole
 
 RECORDS = 250
 PAGE = 50
@@ -58,6 +59,21 @@ async def test_a_fault_that_passes_costs_no_row(
     assert (summary.retries > 0) is (trouble.once is Once.AGAIN)
     assert summary.resumed is (trouble.once is Once.FATAL)
     check_landed(tmp_path, RECORDS)
+
+
+@pytest.mark.parametrize("passes", [True, False])
+async def test_other_failures_do_not_use_up_the_second_chance_of_a_spoilt_body(
+    tmp_path: Path, *, passes: bool
+) -> None:
+    bad, spoilt = whole(b"{}", status=b"502 Bad Gateway"), whole(b'{"result":[}')
+    answers = [bad, spoilt] if passes else [spoilt, bad, spoilt]
+    async with server(*answers, whole(BODY)) as (url, asked):
+        if passes:
+            assert (await exported(tmp_path, url)).rows == 2
+        else:
+            with pytest.raises(streamlic.DecodeError):
+                await exported(tmp_path, url)
+    assert len(asked) == 3
 
 
 def backoff(trouble: Trouble) -> float:

@@ -113,13 +113,13 @@ async def test_signals_that_come_again_and_again_spoil_nothing(
 def test_a_signal_in_the_last_moment_of_one_step_keeps_the_next_from_beginning() -> None:
     script = """
 import os, signal
-from streamlic.cli import Interrupted, _run
+from streamlic.cli_running import Interrupted, run
 async def step():
     os.kill(os.getpid(), signal.SIGTERM)
     return 5
-assert _run(step()) == 5, "nothing follows: it is done"
+assert run(step()) == 5, "nothing follows: it is done"
 try:
-    _run(step(), says="interrupted", is_all=False)
+    run(step(), says="interrupted", is_all=False)
 except Interrupted as interrupted:
     print(interrupted.number, interrupted)
 """
