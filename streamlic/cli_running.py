@@ -10,12 +10,12 @@ import signal
 import sys
 from collections.abc import Coroutine
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from streamlic.cli_completion import COMPLETE_VARIABLE
+from streamlic.cli_streams import prepare_streams
 from streamlic.cli_watch import log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
 from streamlic.log_lines import Log
@@ -96,8 +96,7 @@ def _give_up_output() -> None:
 
 def run_command_line(cli: click.Group) -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
-    if sys.stderr is None:  # It was closed, and is no reason not to work.
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  (for as long as the process lives)
+    prepare_streams()
     log = Log()
     try:
         code = cli.main(

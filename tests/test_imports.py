@@ -66,6 +66,7 @@ ORDER = [
     "cli_settings",
     "cli_doctor",
     "cli_completion",
+    "cli_streams",
     "cli_running",
     "cli_emulator",
     "cli",

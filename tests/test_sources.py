@@ -173,6 +173,27 @@ async def test_closed_streams_are_no_traceback(tmp_path: Path) -> None:
     assert await process.wait() == 0
 
 
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ("verify {0}/missing", 5, "streamlic: 1 problem(s) found in {0}/missing"),
+        ("export {0}/out --account bad", 2, "streamlic: the account"),
+        ("convert {0}/body.json {0}/out --quiet", 0, ""),
+    ],
+)
+async def test_closed_output_changes_neither_code_nor_message(
+    tmp_path: Path, closed: str, arguments: str, code: int, says: str
+) -> None:
+    (tmp_path / "body.json").write_bytes(b'{"result":[{"id":"a"}]}')
+    shell = f"{sys.executable} -m streamlic {arguments.format(tmp_path)} {closed}"
+    process = await asyncio.create_subprocess_shell(shell, stderr=asyncio.subprocess.PIPE)
+    _, err = await process.communicate()
+    assert process.returncode == code
+    assert err.decode().startswith(says.format(tmp_path))
+    assert len(err.splitlines()) == bool(says)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
 def test_output_that_is_full_is_one_clear_line(tmp_path: Path) -> None:
     body = tmp_path / "body.json"
