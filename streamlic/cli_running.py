@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
-import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from streamlic.cli_completion import COMPLETE_VARIABLE
-from streamlic.cli_streams import prepare_streams
+from streamlic.cli_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli_watch import log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
 from streamlic.log_lines import Log
@@ -89,11 +87,6 @@ def show(summary: Summary, dest: str, given: dict[str, Any], go_on: str | None =
     click.echo(json.dumps(asdict(summary)) if given["as_json"] else as_text)
 
 
-def _give_up_output() -> None:
-    """Let what is left in standard output's buffer go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def run_command_line(cli: click.Group) -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
     prepare_streams()
@@ -119,13 +112,9 @@ def run_command_line(cli: click.Group) -> NoReturn:
     except Interrupted as interrupted:
         code = 128 + interrupted.number
         log.failure("Interrupted", str(interrupted), code)
-    except BrokenPipeError:
-        _give_up_output()
-        code = 1
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        _give_up_output()
-        log.failure("OutputFailed", f"standard output cannot be written: {error.strerror}", 1)
+    except OutputFailed as failed:
+        give_up_output()
+        if not failed.is_closed_pipe:  # Who read it has enough, and is told nothing.
+            log.failure("OutputFailed", str(failed), 1)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

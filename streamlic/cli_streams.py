@@ -2,21 +2,66 @@
 
 Rules:
 1. A stream that is closed is no reason not to work: what is written to it goes nowhere.
+2. Standard output that cannot be written is OutputFailed, so that no other file's error, and none
+   of ours, passes for it. What is left of the output is given up.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class OutputFailed(Exception):
+    """Standard output cannot be written, for the operating system's ``reason``.
+
+    It is no OSError: Click would end the process at once where one is a pipe that is closed.
+    """
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(f"standard output cannot be written: {reason.strerror}")
+        self.is_closed_pipe = isinstance(reason, BrokenPipeError)
 
 
 def prepare_streams() -> None:
     """Make the process's streams such as the rules say."""
     if sys.stdout is None:
         sys.stdout = _nowhere(1)
+    else:
+        sys.stdout = _told_apart(sys.stdout)
     if sys.stderr is None:
         sys.stderr = _nowhere(2)
+
+
+def give_up_output() -> None:
+    """Let what is left in standard output's buffer go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Output(io.FileIO):
+    """Standard output below its buffers, which let pass whatever is raised here."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write what can be written at once; OutputFailed if nothing can."""
+        try:
+            written = super().write(data)
+        except OSError as error:
+            raise OutputFailed(error) from error
+        if written is None:  # Of an output that does not block: it is full.
+            raise OutputFailed(BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)))
+        return written
+
+
+def _told_apart(output: TextIO) -> TextIO:
+    """Return the same output, whose failures are OutputFailed."""
+    raw = _Output(output.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=output.encoding, errors=output.errors)
 
 
 def _nowhere(number: int) -> TextIO:

@@ -194,17 +194,70 @@ async def test_closed_output_changes_neither_code_nor_message(
     assert len(err.splitlines()) == bool(says)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
-def test_output_that_is_full_is_one_clear_line(tmp_path: Path) -> None:
-    body = tmp_path / "body.json"
-    body.write_bytes(b'{"result":[{"id":"a"}]}')
-    with Path("/dev/full").open("wb") as full:
-        command = [*COMMAND, "convert", str(body), str(tmp_path / "out"), "--quiet"]
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+def _unwritable(how: str, folder: Path) -> int:
+    """Open an output that cannot be written, for one reason or another."""
+    if how == "for reading":
+        return os.open(os.devnull, os.O_RDONLY)
+    if how == "a full disk":
+        return os.open("/dev/full", os.O_WRONLY)
+    if how == "too large":
+        return os.open(folder / "output", os.O_WRONLY | os.O_CREAT)
+    reader, writer = os.pipe()
+    if how == "closed":
+        os.close(reader)
+        return writer
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"-" * 4096)
+    return writer
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("for reading", "Bad file descriptor"),
+        ("too large", "File too large"),
+        ("full and never blocks", "Resource temporarily unavailable"),
+        ("closed", None),
+        pytest.param(
+            "a full disk",
+            "No space left on device",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's"),
+        ),
+    ],
+)
+def test_output_that_cannot_be_written_is_one_clear_line(
+    tmp_path: Path, how: str, why: str | None
+) -> None:
+    """Or none, where who read it has enough."""
+    output = _unwritable(how, tmp_path)
+    limit = "ulimit -f 0; " if how == "too large" else ""
+    command = ["sh", "-c", f'{limit}exec "$@"', "sh", *COMMAND, "schema"]
+    ended = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(output)
     assert ended.returncode == 1
-    assert ended.stderr == (
-        "streamlic: standard output cannot be written: No space left on device\n"
-    )
+    assert ended.stderr == (f"streamlic: standard output cannot be written: {why}\n" if why else "")
+
+
+def test_another_files_error_does_not_pass_for_the_outputs() -> None:
+    script = """
+import click, errno
+from streamlic.cli_running import run_command_line
+
+@click.group()
+def cli(): pass
+
+@cli.command()
+def fail(): raise OSError(errno.ENOSPC, "of another file")
+
+run_command_line(cli)
+"""
+    command = [sys.executable, "-c", script, "fail"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "standard output" not in ended.stderr
+    assert "Traceback" in ended.stderr, "it is a mistake of ours"
 
 
 async def test_a_secret_in_the_url_is_not_shown(tmp_path: Path) -> None:
