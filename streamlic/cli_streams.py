@@ -4,6 +4,8 @@ Rules:
 1. A stream that is closed is no reason not to work: what is written to it goes nowhere.
 2. Standard output that cannot be written is OutputFailed, so that no other file's error, and none
    of ours, passes for it. What is left of the output is given up.
+3. What standard error does not take is dropped, and the command does its work. Its exit code is
+   what it would be if all had been told.
 """
 
 from __future__ import annotations
@@ -34,9 +36,11 @@ def prepare_streams() -> None:
     if sys.stdout is None:
         sys.stdout = _nowhere(1)
     else:
-        sys.stdout = _told_apart(sys.stdout)
+        sys.stdout = _through(_Output, sys.stdout)
     if sys.stderr is None:
         sys.stderr = _nowhere(2)
+    else:
+        sys.stderr = _through(_Errors, sys.stderr)
 
 
 def give_up_output() -> None:
@@ -58,10 +62,26 @@ class _Output(io.FileIO):
         return written
 
 
-def _told_apart(output: TextIO) -> TextIO:
-    """Return the same output, whose failures are OutputFailed."""
-    raw = _Output(output.fileno(), "w", closefd=False)
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=output.encoding, errors=output.errors)
+class _Errors(io.FileIO):
+    """Standard error below its buffers, in which nothing stays that was not written."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write what can be written at once; if nothing can, it is gone."""
+        try:
+            written = super().write(data)
+        except OSError:
+            written = None
+        return memoryview(data).nbytes if written is None else written
+
+
+def _through(kind: type[io.FileIO], stream: TextIO) -> TextIO:
+    """Return the same stream, written as its kind is."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(kind(stream.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=bool(stream.line_buffering),
+    )
 
 
 def _nowhere(number: int) -> TextIO:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +108,49 @@ async def test_an_interruption_is_an_event_and_says_how_to_go_on(tmp_path: Path)
     error = events(err.decode())[-1]
     assert (error["event"], error["kind"], error["exit_code"]) == ("error", "Interrupted", 143)
     assert "--restart" not in error["go_on"], "it would throw away what is kept"
+
+
+def _unwritable(how: str) -> int:
+    if how == "full":
+        return os.open("/dev/full", os.O_WRONLY)
+    if how == "for reading":
+        return os.open(os.devnull, os.O_RDONLY)
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "closed",
+        "for reading",
+        pytest.param(
+            "full",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="it is Linux's"),
+        ),
+    ],
+)
+async def test_an_error_output_that_takes_nothing_stops_nothing(
+    tmp_path: Path, how: str, log_format: str
+) -> None:
+    """What it ends with is what it would end with otherwise."""
+    errors = _unwritable(how)
+
+    async def ended(*args: str) -> tuple[int | None, bytes]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "streamlic", *args, "--log-format", log_format,
+            stdout=asyncio.subprocess.PIPE, stderr=errors,
+            env={**os.environ, "TRUTO_API_TOKEN": TOKEN},
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        return process.returncode, out
+
+    async with running_emulator(EmulatorConfig(records=30, page_size=10)) as emulator:
+        export = ["export", str(tmp_path / "out"), "--base-url", emulator.url, "--verbose"]
+        code, out = await ended(*export, "--account", ACCOUNT, "--json")
+        assert (code, json.loads(out)["rows"]) == (0, 30)
+        assert await ended(*export) == (2, b""), "refused by us"
+        assert await ended(*export, "--nosuch") == (2, b""), "refused by Click"
+    os.close(errors)
