@@ -16,6 +16,7 @@ else:
 
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
           "TIB": 1 << 40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
+_LIMIT = 1 << 63  # Bytes that 64 bits count.
 
 
 class Size(_ParamType):
@@ -26,11 +27,18 @@ class Size(_ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the bytes that the text means."""
         if isinstance(value, int):
-            return value
+            return self._bounded(value, param, ctx)
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())
         if match is None or match[2].upper() not in _UNITS:
             self.fail(f"expected a size such as 256MiB, got {value!r}", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].upper()])
+        return self._bounded(float(match[1]) * _UNITS[match[2].upper()], param, ctx)
+
+    def _bounded(
+        self, size: float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if size >= _LIMIT:  # A float of many digits is infinite, which no integer is.
+            self.fail("expected a size below 8388608TiB, got more", param, ctx)
+        return int(size)
 
 
 def license_fields(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:

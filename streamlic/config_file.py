@@ -192,6 +192,8 @@ def _single(option: click.Option, value: Any, folder: Path) -> Any:
         return kind.convert(taken, option, None)
     except click.BadParameter as error:
         raise _Unfit(error.message.rstrip(".")) from error
+    except OverflowError as error:  # An integer may be more than any float.
+        raise _Unfit("expected a number, got one of too many digits") from error
 
 
 def _one_of(value: Any, *kinds: type) -> Any:

@@ -155,6 +155,9 @@ async def test_restart_is_said_on_the_command_line_only(tmp_path: Path) -> None:
         'token-file = "~nosuchuser/x"',
         'token-file = "a\\u0000b"',
         "[export]\nlimit = " + "9" * 5000,
+        "memory = " + "9" * 400,
+        f'memory = "{"9" * 400}"',
+        "commit-seconds = " + "9" * 400,
     ],
 )
 async def test_values_that_no_option_takes_are_errors_of_use(tmp_path: Path, text: str) -> None:
@@ -163,6 +166,19 @@ async def test_values_that_no_option_takes_are_errors_of_use(tmp_path: Path, tex
     ended = await run_cli("--config", str(config), "export", str(tmp_path / "out"))
     assert ended.code == 2
     assert "c.toml" in ended.err
+
+
+@pytest.mark.parametrize("option", ["memory", "part-bytes", "max-body-bytes"])
+@pytest.mark.parametrize("digits", [19, 400])
+async def test_sizes_beyond_all_are_errors_of_use(tmp_path: Path, option: str, digits: int) -> None:
+    size, dest = "9" * digits, str(tmp_path / "out")
+    variable = f"STREAMLIC_EXPORT_{option.upper().replace('-', '_')}"
+    for ended in (
+        await run_cli("export", dest, f"--{option}", size),
+        await run_cli("export", dest, stdin=None, **{variable: size}),
+    ):
+        assert ended.code == 2
+        assert f"'--{option}': expected a size below 8388608TiB" in ended.err
 
 
 async def test_closed_streams_are_no_traceback(tmp_path: Path) -> None:
