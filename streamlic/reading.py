@@ -10,6 +10,8 @@ Rules:
 3. After an error, KeyboardInterrupt too, nothing more is read: Arrow may have had half a message.
 4. The thread ends with the listing, an error, ``close``, or when nobody holds the stream any more:
    neither Python nor what Arrow has handed it on to.
+5. Several threads may read: each batch goes to one of them, the end and an error to all. Arrow's
+   own reader is for one at a time, so they take turns; ``close`` waits for no turn.
 """
 
 from __future__ import annotations
@@ -116,6 +118,22 @@ class _Reader(pa.RecordBatchStreamReader):  # type: ignore[misc]  # pyarrow has 
     def __init__(self, stream: _Stream) -> None:
         super().__init__(stream)
         self._stream = stream
+        self._turn = threading.Lock()
+
+    def read_next_batch(self) -> pa.RecordBatch:
+        """Return the next batch; StopIteration at the end. Iterating comes here, too."""
+        with self._turn:
+            return super().read_next_batch()
+
+    def read_next_batch_with_custom_metadata(self) -> Any:
+        """Return the next batch, and metadata that it does not have."""
+        with self._turn:
+            return super().read_next_batch_with_custom_metadata()
+
+    def read_all(self) -> pa.Table:
+        """Return what was not read yet, as one table."""
+        with self._turn:
+            return super().read_all()
 
     def close(self) -> None:
         """Stop reading, end the thread and the connection, and wait for that."""

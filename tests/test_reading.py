@@ -162,6 +162,71 @@ def test_closing_wakes_who_waits_for_a_batch() -> None:
         assert "closed" in str(raised[0])
 
 
+def read_by_several(read_one: Callable[[], Any]) -> tuple[list[str], list[BaseException]]:
+    """Have several threads read; return what they read, and what was raised in them."""
+    rows: list[str] = []
+    raised: list[BaseException] = []
+
+    def go_on() -> None:
+        try:
+            while True:
+                rows.extend(read_one().column("id").to_pylist())
+        except StopIteration:
+            pass
+        except BaseException as error:  # noqa: BLE001  # it is looked at below
+            raised.append(error)
+
+    threads = [threading.Thread(target=go_on, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_SECONDS)
+    assert not any(thread.is_alive() for thread in threads), "each has come to the end"
+    return rows, raised
+
+
+@pytest.mark.parametrize("how", ["next", "read_next_batch", "custom metadata", "read_all"])
+def test_several_threads_read_every_row_once_and_all_come_to_the_end(how: str) -> None:
+    with served(EmulatorConfig(records=3000)) as emulator:
+        reader = read(emulator.url, limit=100)
+
+        def read_one() -> Any:
+            if how == "custom metadata":
+                return reader.read_next_batch_with_custom_metadata().batch
+            if how == "read_all" and (table := reader.read_all()).num_rows:
+                return table
+            return next(reader) if how == "next" else reader.read_next_batch()
+
+        rows, raised = read_by_several(read_one)
+    assert raised == []
+    assert sorted(rows) == sorted(ids(ACCOUNT, 3000))
+
+
+def test_an_error_is_raised_in_every_thread_that_reads() -> None:
+    with served(EmulatorConfig(records=1000), "vendor=401@3") as emulator:
+        reader = read(emulator.url, limit=250)
+        rows, raised = read_by_several(reader.read_next_batch)
+    assert sorted(rows) == sorted(ids(ACCOUNT, 500))
+    assert [type(error) for error in raised] == [streamlic.AccountNeedsReauth] * 4
+
+
+def test_closing_ends_all_who_wait() -> None:
+    """Whether it is their turn or not."""
+    with served(EmulatorConfig(records=1000), "stall=600:3000") as emulator:
+        reader = read(emulator.url)
+
+        def close() -> None:
+            until(lambda: len(emulator.requests) == 1)
+            reader.close()
+
+        closing = threading.Thread(target=close)
+        closing.start()
+        rows, raised = read_by_several(reader.read_next_batch)
+        closing.join()
+    assert rows == []
+    assert [type(error) for error in raised] == [streamlic.UsageError] * 4
+
+
 @pytest.mark.parametrize("fault", ["reset=3000@2", "cut-json=2000@2", "status=503@2"])
 def test_a_page_that_fails_is_asked_for_again_and_doubles_nothing(fault: str) -> None:
     with served(EmulatorConfig(records=1000), fault) as emulator:
