@@ -14,7 +14,7 @@ import click
 
 from streamlic.cli_completion import COMPLETE_VARIABLE
 from streamlic.cli_streams import OutputFailed, give_up_output, prepare_streams
-from streamlic.cli_watch import log_of_command
+from streamlic.cli_watch import asks_for_json, log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
 from streamlic.log_lines import Log
 
@@ -96,6 +96,8 @@ def run_command_line(cli: click.Group) -> NoReturn:
             prog_name="streamlic", complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=log
         )
     except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        log.is_json = log.is_json or asks_for_json(context, sys.argv[1:])
         if log.is_json:
             log.failure("UsageError", error.format_message(), 2)
         else:

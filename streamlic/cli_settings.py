@@ -88,6 +88,9 @@ class SettingsCommand(click.Command):
                     f"{error.message} (from {origin})", ctx=error.ctx, param=error.param
                 ) from error
             raise
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # Click does not say where a value is missing.
+            raise
         if wrong_file:
             raise wrong_file
         self._displace(ctx)

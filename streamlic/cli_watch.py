@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from streamlic.log_lines import Log
 if TYPE_CHECKING:
     from streamlic.summary import OnProgress
 
+LOG_FORMAT = "--log-format"
 _DUMB = ("", "dumb", "unknown")
 
 
@@ -28,6 +30,24 @@ def choose_format(context: click.Context, _: click.Parameter, value: str) -> str
     """Take --log-format, before anything could be told."""
     context.ensure_object(Log).is_json = value == "json"
     return value
+
+
+def asks_for_json(context: click.Context | None, arguments: list[str]) -> bool:
+    """Whether JSON is asked for, where parsing ended before --log-format was known."""
+    own = context.command.params if context else []
+    option = next((one for one in own if LOG_FORMAT in one.opts), None)
+    if context is None or option is None:
+        return False
+    last = [text for name, text in _named(arguments) if name == LOG_FORMAT][-1:]
+    value, _ = option.consume_value(context, {option.name: last[0]} if last else {})
+    return bool(value == "json")
+
+
+def _named(arguments: list[str]) -> Iterator[tuple[str, str]]:
+    """Give what may be an option and its value."""
+    for text, following in pairwise([*arguments, ""]):
+        name, is_whole, value = text.partition("=")
+        yield name, value if is_whole else following
 
 
 def is_live() -> bool:

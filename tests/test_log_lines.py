@@ -77,6 +77,39 @@ async def test_wrong_use_is_an_event_too(tmp_path: Path, wrong: list[str]) -> No
     assert ended.code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "is_json"),
+    [
+        (["--log-format", "json", "--nosuch"], True),
+        (["--nosuch", "--log-format=json"], True),
+        (["--log-format", "json", "--account"], True),
+        (["--log-format", "text", "--nosuch"], False),
+        (["--log-format", "json", "--nosuch", "--log-format", "text"], False),
+        (["--nosuch"], False),
+    ],
+)
+@pytest.mark.parametrize("asked", ["on the command line", "by a variable", "by a file"])
+async def test_an_error_that_ends_parsing_is_told_in_the_format_asked_for(
+    tmp_path: Path, arguments: list[str], is_json: bool, asked: str
+) -> None:
+    """By the nearest that says so."""
+    before, env = [], {}
+    if asked == "by a variable":
+        env["STREAMLIC_LOG_FORMAT"] = "json"
+    if asked == "by a file":
+        (tmp_path / "c.toml").write_text('log-format = "json"')
+        before = ["--config", str(tmp_path / "c.toml")]
+    if asked != "on the command line":
+        is_json |= "text" not in arguments
+    ended = await run_cli(*before, "export", str(tmp_path / "out"), *arguments, stdin=None, **env)
+    assert ended.code == 2
+    if is_json:
+        [error] = events(ended.err)
+        assert (error["event"], error["kind"], error["exit_code"]) == ("error", "UsageError", 2)
+    else:
+        assert "Error: No such option" in ended.err
+
+
 async def test_warnings_are_events(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(TOKEN)
