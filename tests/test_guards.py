@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 
@@ -127,6 +128,33 @@ except Interrupted as interrupted:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"{signal.SIGTERM:d} interrupted\n"
+
+
+@pytest.mark.parametrize(("is_ignored", "code"), [(False, 130), (True, 0)])
+def test_an_interrupt_while_modules_are_loaded_is_no_traceback(is_ignored: bool, code: int) -> None:
+    """Nor is it one where it was ignored before: there it is none at all."""
+    script = f"""
+import os, runpy, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "streamlic.cli_running":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+if {is_ignored}:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.argv = ["streamlic", "schema"]
+runpy.run_module("streamlic", run_name="__main__")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (code, "")
+
+
+def test_the_command_begins_where_the_module_does() -> None:
+    """So that the rule above holds for it, too."""
+    known = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    assert known["project"]["scripts"] == {"streamlic": "streamlic.__main__:main"}
 
 
 async def test_an_interrupted_demo_does_not_promise_to_go_on(tmp_path: Path) -> None:
