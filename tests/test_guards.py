@@ -86,6 +86,18 @@ async def test_a_token_file_that_others_can_read_is_warned_of(
     assert TOKEN not in ended.err
 
 
+@pytest.mark.parametrize("name", ["directory", os.devnull])
+async def test_what_is_no_file_is_not_to_be_given_another_mode(tmp_path: Path, name: str) -> None:
+    token = tmp_path / name
+    if name == "directory":
+        token.mkdir(mode=0o755)
+    args = export_args(tmp_path / "out", "http://127.0.0.1:9", "--token-file", str(token))
+    ended = await run_cli(*args, TRUTO_API_TOKEN="")
+    assert ended.code == 2
+    assert "chmod" not in ended.err
+    assert str(token) in ended.err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_signals_that_come_again_and_again_spoil_nothing(
     tmp_path: Path, number: signal.Signals
