@@ -6,6 +6,7 @@ Rules:
    of ours, passes for it. What is left of the output is given up.
 3. What standard error does not take is dropped, and the command does its work. Its exit code is
    what it would be if all had been told.
+4. A stream that somebody has put in the place of the process's own is left as it is.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ class _Errors(io.FileIO):
 
 
 def _through(kind: type[io.FileIO], stream: TextIO) -> TextIO:
-    """Return the same stream, written as its kind is."""
+    """Return the same stream, written as its kind is; as it is if it is not the process's own."""
+    if stream not in (sys.__stdout__, sys.__stderr__):
+        return stream
     return io.TextIOWrapper(
         io.BufferedWriter(kind(stream.fileno(), "w", closefd=False)),
         encoding=stream.encoding,

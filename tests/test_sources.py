@@ -276,6 +276,22 @@ run_command_line(cli)
     assert "Traceback" in ended.stderr, "it is a mistake of ours"
 
 
+def test_a_stream_that_was_put_in_place_of_the_output_gets_it() -> None:
+    """It need not be a file at all."""
+    script = """
+import io, sys
+from streamlic.cli import main
+sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+try:
+    main()
+except SystemExit:
+    sys.__stdout__.write(sys.stdout.getvalue().upper())
+"""
+    command = [sys.executable, "-c", script, "--version"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout == f"STREAMLIC, VERSION {streamlic.__version__}\n".upper()
+
+
 async def test_a_secret_in_the_url_is_not_shown(tmp_path: Path) -> None:
     url = f"http://user:{TOKEN}@127.0.0.1:9"
     ended = await run_cli("doctor", str(tmp_path), "--json", "--base-url", url)
