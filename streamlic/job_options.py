@@ -22,6 +22,7 @@ _MOST_LARGE = 8
 _COMFORTABLE_BYTES = 116 * _MIB
 _MOST_PAGES = TOKEN_RATE_LIMIT.requests
 _WHOLE_BYTES = 128 * 1024
+_MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
 _READ_BUFFER_BYTES = 256 * 1024
 
 
@@ -127,7 +128,7 @@ class JobOptions:
             rows_at=self.rows_at,
             is_lines=is_lines if self.is_lines is None else self.is_lines,
             is_strict=self.is_strict,
-            batch_bytes=self.memory_bytes // 128,
+            batch_bytes=min(self.memory_bytes // 128, _MOST_BATCH_BYTES),
             max_record_bytes=self.max_record_bytes,
             max_depth=self.max_depth,
         )

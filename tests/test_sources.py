@@ -296,3 +296,9 @@ async def test_a_secret_in_the_url_is_not_shown(tmp_path: Path) -> None:
     url = f"http://user:{TOKEN}@127.0.0.1:9"
     ended = await run_cli("doctor", str(tmp_path), "--json", "--base-url", url)
     assert "127.0.0.1:9" in ended.out
+
+
+async def test_a_body_is_converted_with_as_much_memory_as_one_likes(tmp_path: Path) -> None:
+    args = ["--lines", "-", str(tmp_path), "--json", "--quiet", "--memory", "1TiB"]
+    ended = await run_cli("convert", *args, stdin=line(1))
+    assert (ended.code, ended.summary["rows"]) == (0, 1)
