@@ -40,9 +40,8 @@ class Listing:
     pages: int = 0
     """All that came, in earlier processes too; and so the rows."""
     rows: int = 0
-    attempt: int = 1
     failures: Failures = field(default_factory=Failures)
-    """Those at its page; ``attempt`` is the number of the next try of it."""
+    """Those at the page that is asked for next."""
     is_large: bool = False
     begun_at: float = 0.0
     waits_for: Cause = _NO_CAUSE
@@ -59,7 +58,7 @@ class Listing:
         self.request = following or self.request
         self.pages += 1
         self.rows += rows
-        self.attempt, self.failures = 1, Failures()
+        self.failures = Failures()
         return following is not None
 
 
@@ -243,8 +242,7 @@ class Dispatch:
             self._tell(None)
             return
         self.connection.retries += 1
-        retry = Retry(error, listing.attempt, wait, listing.account)
-        listing.attempt += 1
+        retry = Retry(error, listing.failures.total, wait, listing.account)
         self._put_off(listing, time.monotonic() + wait, retry_cause(error))
         self._tell(retry)
 

@@ -297,22 +297,22 @@ class RetryPolicy:
 
 
 class Failures:
-    """Counts the failures at one page, and apart from them its spoilt bodies.
+    """Counts the failures at one page, ``total``, and apart from them its spoilt bodies.
 
     Other failures before it are no reason to believe a body that is no JSON sooner.
     """
 
-    __slots__ = ("_all", "_spoilt")
+    __slots__ = ("_spoilt", "total")
 
     def __init__(self) -> None:
-        self._all = 0
+        self.total = 0
         self._spoilt = 0
 
     def number(self, error: BaseException) -> int:
         """Count a failure; return which it is of all, or which spoilt body if it is one."""
-        self._all += 1
+        self.total += 1
         if not _may_be_spoilt(error):
-            return self._all
+            return self.total
         self._spoilt += 1
         return self._spoilt
 
