@@ -52,15 +52,17 @@ def open_run(
     runs = recover(store, leaves_unfinished=restart)
     unfinished = [run for run in runs if not run.is_complete]
     finished = [run for run in runs if run.is_complete]
+
+    def differences_of(run: Run) -> list[str]:
+        return _differences(run, request, run.accounts if keeps_accounts else accounts, mode)
+
     for run in finished:
-        wanted = run.accounts if keeps_accounts else accounts
-        if run.is_cut_short and not restart and not _differences(run, request, wanted, mode):
+        if run.is_cut_short and not restart and not differences_of(run):
             run.is_resumed = True
             return run
     if unfinished and not restart:
         run = unfinished[0]
-        wanted = run.accounts if keeps_accounts else accounts
-        differences = _differences(run, request, wanted, mode)
+        differences = differences_of(run)
         restart = bool(differences) and _is_empty(run)
         if differences and not restart:
             raise DatasetConflict(

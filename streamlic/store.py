@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 import filelock
 
 from streamlic.errors import DatasetConflict, StoreError, UsageError
+from streamlic.request import check_text
 
 LOG_DIRECTORY = "_streamlic"
 PROBE_PREFIX = ".streamlic-doctor-"
@@ -36,10 +37,9 @@ class LocalStore:
     def __init__(self, root: Path | str) -> None:
         if not str(root):
             raise UsageError("expected a directory, got an empty name (DEST)")
-        if not _can_be_shown(str(root)):
-            raise UsageError(
-                f"expected a directory whose name is valid Unicode, got {str(root)!a} (DEST)"
-            )
+        if "\0" in str(root):
+            raise UsageError(f"expected a directory, got {str(root)!r} (DEST)")
+        check_text(str(root), "DEST")  # Arrow takes no other for a path.
         self.root = Path(root)
 
     def __repr__(self) -> str:
@@ -213,14 +213,6 @@ class LocalStore:
             with suppress(OSError):
                 self.path(_OWNER).unlink(missing_ok=True)
             lock.release()
-
-
-def _can_be_shown(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # Bytes that are no UTF-8, which Arrow takes for no path.
-        return False
-    return "\0" not in name
 
 
 def _sync_directory(path: Path) -> None:
