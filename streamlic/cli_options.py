@@ -134,8 +134,7 @@ def connection_named(given: dict[str, Any]) -> Connection:
     from streamlic.credentials import readable_by_others
 
     token = given["token_file"]
-    # A directory or a device holds no token, and its mode is not to be changed.
-    if token and (mode := readable_by_others(token)) and Path(token).is_file():
+    if token and (mode := readable_by_others(token)):
         log_of_command().warning(
             f"others can read the token file {token} (mode {mode:04o}): chmod 600 {token}"
         )

@@ -73,10 +73,12 @@ def base_url_from_environment() -> str:
 def readable_by_others(path: Path | str) -> int | None:
     """Return a file's mode where others than its owner may read it; None where not, or no file."""
     try:
-        mode = stat.S_IMODE(Path(path).stat().st_mode)
+        mode = Path(path).stat().st_mode
     except OSError:  # Whoever reads it will say so.
         return None
-    return mode if mode & (stat.S_IRGRP | stat.S_IROTH) else None
+    if not stat.S_ISREG(mode):  # A directory or a device holds no token.
+        return None
+    return stat.S_IMODE(mode) if mode & (stat.S_IRGRP | stat.S_IROTH) else None
 
 
 def trusted(ca_file: Path | str) -> ssl.SSLContext:
