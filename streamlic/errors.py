@@ -120,6 +120,27 @@ class LimitExceeded(DecodeError):
     """The body goes beyond ``max_record_bytes`` or ``max_depth``."""
 
 
+class NotAListing(DecodeError):
+    """The body is no list of records: no object or array, or an object without rows.
+
+    Something between the client and the API may have answered, so a retry can help.
+    """
+
+
+class ReportedFailure(DecodeError):
+    """The body is complete and says that the listing failed, in its envelope or in a record.
+
+    ``members`` holds what it says, by the names of Truto's error envelope: ``statusCode``,
+    ``error``, ``message``, ``truto_is_remote_error`` and the like. No row of the body counts.
+    """
+
+    def __init__(
+        self, reason: str, *, position: int, path: str = "", members: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(reason, position=position, path=path)
+        self.members = members or {}
+
+
 class RescueError(DecodeError):
     """A value does not fit its column, or has none, and rescuing it was forbidden (``strict``)."""
 
