@@ -7,14 +7,43 @@ token.
 
 from __future__ import annotations
 
+import copyreg
+import pickle
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 
 class StreamlicError(Exception):
-    """The base of every error that streamlic raises on purpose."""
+    """The base of every error that streamlic raises on purpose.
+
+    Each pickles and copies with all its attributes, so that a worker process can hand it to its
+    parent. An attribute that does not pickle, such as a lock, arrives as its ``repr``.
+    """
 
     exit_code = 1
+
+    def __copy__(self) -> Self:
+        """Return an error with the very attributes of this one."""
+        copied = type(self).__new__(type(self), *self.args)
+        vars(copied).update(vars(self))
+        return copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make this error again: without ``__init__``, which takes other arguments.
+
+        Where an unpickler fails, ``multiprocessing.Pool`` waits for its result for ever.
+        """
+        state = {name: _portable(value) for name, value in vars(self).items()}
+        return copyreg.__newobj__, (type(self), *map(_portable, self.args)), state  # type: ignore[attr-defined]
+
+
+def _portable(value: object) -> object:
+    """Return the value, or its ``repr`` where it cannot leave this process."""
+    try:
+        pickle.loads(pickle.dumps(value))  # noqa: S301  (what was pickled right here)
+    except Exception:  # noqa: BLE001  (a foreign object raises what it likes)
+        return repr(value)
+    return value
 
 
 # The caller's fault
