@@ -64,7 +64,7 @@ class _Emulate(SettingsCommand):
 def emulate(host: str, port: int, count: int | None, faults: tuple[str, ...], **given: Any) -> None:
     """Run a Truto API on this machine, for demos, tests and benchmarks.
 
-    Its first line of output is its URL. It ends at SIGINT or SIGTERM.
+    Its first line of output is its URL. It ends at SIGINT, SIGTERM or SIGHUP.
     """
     from streamlic.emulator import EmulatorConfig, emulated_accounts, parse_fault, serve
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -17,6 +17,7 @@ from streamlic.cli_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli_watch import asks_for_json, log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
 from streamlic.log_lines import Log
+from streamlic.signals import heeded
 
 if TYPE_CHECKING:
     from streamlic.summary import Summary
@@ -25,15 +26,22 @@ T = TypeVar("T")
 
 EXIT_PARTIAL = 3
 _GOES_ON = "interrupted; what is committed is kept: run the same command again to go on"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(Exception):
-    """A signal ended the command; ``says`` is what its user is told."""
+class Interrupted(SystemExit):
+    """A signal ended the command; ``says`` is what its user reads.
+
+    Of all exceptions event loops let only this kind pass, and KeyboardInterrupt, for which Click
+    has words of its own.
+    """
 
     def __init__(self, number: int, says: str) -> None:
-        super().__init__(says)
+        super().__init__(128 + number)
         self.number = number
+        self._says = says
+
+    def __str__(self) -> str:
+        return self._says
 
 
 def run(job: Coroutine[Any, Any, T], *, says: str = _GOES_ON, is_all: bool = True) -> T:
@@ -43,21 +51,24 @@ def run(job: Coroutine[Any, Any, T], *, says: str = _GOES_ON, is_all: bool = Tru
     A signal that comes too late to cancel it counts all the same, unless the job ``is_all``.
     """
     caught: list[int] = []
+    cancel: list[Callable[[], object]] = []
+
+    def stop(number: int, _: object) -> None:
+        if not caught:
+            caught.append(number)
+            for one in cancel:
+                one()
 
     async def until_signal() -> T:
         task = asyncio.ensure_future(job)
         loop = asyncio.get_running_loop()
-
-        def stop(number: int, _: object) -> None:
-            if not caught:
-                caught.append(number)
-                loop.call_soon_threadsafe(task.cancel)
-
-        # Not the loop's own handlers: those end with the loop, some time before the process.
-        before.update((number, signal.signal(number, stop)) for number in _SIGNALS)
+        cancel.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        if caught:  # Before there was a task.
+            task.cancel()
         return await task
 
-    before: dict[int, Any] = {}
+    # Not the loop's own handlers: those end with the loop, some time before the process.
+    before = {number: signal.signal(number, stop) for number in heeded()}
     try:
         result = asyncio.run(until_signal())
     except asyncio.CancelledError:
@@ -68,6 +79,13 @@ def run(job: Coroutine[Any, Any, T], *, says: str = _GOES_ON, is_all: bool = Tru
     if caught and not is_all:
         raise Interrupted(caught[0], says)
     return result
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    """End what is under way where no job is; once, so that it can be left in order."""
+    for one in heeded():
+        signal.signal(one, signal.SIG_IGN)
+    raise Interrupted(number, "interrupted")
 
 
 def finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:
@@ -91,6 +109,8 @@ def run_command_line(cli: click.Group) -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
     prepare_streams()
     log = Log()
+    for number in heeded():
+        signal.signal(number, _interrupt)
     try:
         code = cli.main(
             prog_name="streamlic", complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=log
@@ -103,8 +123,6 @@ def run_command_line(cli: click.Group) -> NoReturn:
         else:
             error.show()
         code = 2
-    except click.exceptions.Abort:
-        code = 128 + signal.SIGINT
     except StreamlicError as error:
         sys.stdout.flush()
         if isinstance(error, UsageError | IntegrityError):
@@ -119,4 +137,7 @@ def run_command_line(cli: click.Group) -> NoReturn:
         if not failed.is_closed_pipe:  # Who read it has enough, and is told nothing.
             log.failure("OutputFailed", str(failed), 1)
         code = 1
+    for number in heeded():  # What is left is Python's own, which no exception may disturb.
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_DFL)
     sys.exit(code if isinstance(code, int) else 0)

@@ -29,7 +29,7 @@ RUNNING = [page for page in PAGES if any(b.language in RUN for b in blocks_of(pa
 MANIFESTS = sorted((ROOT / "deploy").rglob("*.yaml"))
 LOOKED_AT = {"console", "py", "text", "yaml"}
 RETRYABLE = {1}
-INTERRUPTED = {130, 143}
+INTERRUPTED = {129, 130, 143}
 
 
 def named(path: Path) -> str:

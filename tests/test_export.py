@@ -428,7 +428,9 @@ async def test_a_failed_run_is_gone_on_with(tmp_path: Path) -> None:
     assert [row["id"] for row in landed(tmp_path)] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 async def test_an_interrupted_run_keeps_its_pages_and_goes_on(
     tmp_path: Path, number: int, code: int
 ) -> None:

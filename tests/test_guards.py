@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import tomllib
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -98,7 +100,7 @@ async def test_what_is_no_file_is_not_to_be_given_another_mode(tmp_path: Path, n
     assert str(token) in ended.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_signals_that_come_again_and_again_spoil_nothing(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -142,25 +144,93 @@ except Interrupted as interrupted:
     assert done.stdout == f"{signal.SIGTERM:d} interrupted\n"
 
 
-@pytest.mark.parametrize(("is_ignored", "code"), [(False, 130), (True, 0)])
-def test_an_interrupt_while_modules_are_loaded_is_no_traceback(is_ignored: bool, code: int) -> None:
-    """Nor is it one where it was ignored before: there it is none at all."""
-    script = f"""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+KILLED_AT = """
 import os, runpy, signal, sys
 class Finder:
     def find_spec(self, name, *_):
-        if name == "streamlic.cli_running":
-            os.kill(os.getpid(), signal.SIGINT)
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
 sys.meta_path.insert(0, Finder())
 if {is_ignored}:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-sys.argv = ["streamlic", "schema"]
+    signal.signal({number}, signal.SIG_IGN)
+sys.argv = ["streamlic", *{arguments}]
 runpy.run_module("streamlic", run_name="__main__")
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+
+
+def killed_at(
+    module: str,
+    number: int,
+    *arguments: str,
+    is_ignored: bool = False,
+    env: dict[str, str] | None = None,
+) -> tuple[int, str]:
+    """Run a command that is sent a signal when it loads a module; return code and errors."""
+    script = KILLED_AT.format(
+        module=module, number=int(number), is_ignored=is_ignored, arguments=list(arguments)
     )
-    assert (ended.returncode, ended.stderr) == (code, "")
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False,
+        env={**os.environ, **(env or {})},
+    )  # fmt: skip
+    return ended.returncode, ended.stderr
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        ("streamlic.cli_running", "streamlic: interrupted while it was starting\n"),
+        ("streamlic.dataset", "streamlic: interrupted\n"),
+    ],
+    ids=["before the command runs", "in a command without a job"],
+)
+def test_a_signal_ends_every_command_with_its_code_and_a_line(
+    module: str, says: str, number: signal.Signals
+) -> None:
+    """It has a handler at all times: without one, the kernel spares process 1 of a container."""
+    assert killed_at(module, number, "schema") == (128 + number, says)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("module", ["streamlic.cli_running", "streamlic.dataset"])
+def test_a_signal_that_was_ignored_before_stays_so(module: str, number: signal.Signals) -> None:
+    """As ``nohup`` and a shell's ``command &`` have it."""
+    assert killed_at(module, number, "schema", is_ignored=True) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [(["--log-format", "json"], {}), (["--log-format=json"], {}),
+     ([], {"STREAMLIC_EXPORT_LOG_FORMAT": "json"})],
+)  # fmt: skip
+def test_a_signal_before_the_command_runs_is_an_event_where_json_is_asked_for(
+    arguments: list[str], env: dict[str, str]
+) -> None:
+    code, err = killed_at("streamlic.cli_running", signal.SIGTERM, "export", *arguments, env=env)
+    event = json.loads(err)
+    assert code == event["exit_code"] == 143
+    assert (event["event"], event["level"], event["kind"]) == ("error", "error", "Interrupted")
+    assert datetime.fromisoformat(event["time"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+async def test_an_export_does_not_heed_what_was_ignored_before(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    config = EmulatorConfig(records=300, page_size=50)
+    async with running_emulator(config, faults=(parse_fault("stall=0.3:3000@3"),)) as emulator:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "streamlic", *export_args(tmp_path, emulator.url),
+            env={**os.environ, "TRUTO_API_TOKEN": TOKEN}, stdout=asyncio.subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(number, signal.SIG_IGN),
+        )  # fmt: skip
+        await asked(emulator, 3)
+        process.send_signal(number)
+        await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 0
+    check_landed(tmp_path, 300)
 
 
 def test_the_command_begins_where_the_module_does() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +22,7 @@ from streamlic.emulator.answers import (
 from streamlic.emulator.faults import Fault, FaultPlan, faulty_answer
 from streamlic.emulator.sending import cut_off, send
 from streamlic.errors import UsageError
+from streamlic.signals import heeded
 
 _WINDOW_SECONDS = 10.0
 _TOKEN_REQUESTS = 500
@@ -165,10 +165,10 @@ async def serve(
     port: int,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM; ``on_ready`` is told the URL."""
+    """Serve until SIGINT, SIGTERM or SIGHUP; ``on_ready`` is told the URL."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in heeded():
         loop.add_signal_handler(number, stop.set)
     async with running_emulator(config, faults=faults, host=host, port=port) as emulator:
         on_ready(emulator.url)

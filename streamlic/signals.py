@@ -1,0 +1,60 @@
+"""Which signals end a process in order, and what they do while it is still being loaded.
+
+Imports nothing that takes time: process 1 of a container, which the kernel protects from signals
+that it has no handler for, has one from here on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+
+_LOG_FORMATS = (
+    "STREAMLIC_LOG_FORMAT",
+    "STREAMLIC_EXPORT_LOG_FORMAT",
+    "STREAMLIC_CONVERT_LOG_FORMAT",
+)
+
+
+def heeded() -> list[signal.Signals]:
+    """Return the signals that end the work: SIGTERM, and SIGINT and SIGHUP unless ignored.
+
+    Who started the process may have them ignored: ``nohup`` does so with SIGHUP, and a shell that
+    is not interactive with SIGINT, for ``command &``.
+    """
+    others = (signal.SIGINT, signal.SIGHUP)
+    kept = [one for one in others if signal.getsignal(one) is not signal.SIG_IGN]
+    return [signal.SIGTERM, *kept]
+
+
+def end_at_once() -> None:
+    """From now on let a signal end the process with 128 and its number, and one line.
+
+    Nothing is under way yet, and modules that are being loaded do not expect an exception.
+    """
+    for number in heeded():
+        signal.signal(number, _end)
+
+
+def _end(number: int, _: object) -> None:
+    text = "interrupted while it was starting"
+    line = f"streamlic: {text}"
+    if _asks_for_json():
+        now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+        line = (
+            f'{{"event": "error", "time": "{now}", "level": "error", "kind": "Interrupted", '
+            f'"message": "{text}", "exit_code": {128 + number}}}'
+        )
+    with suppress(OSError):  # Nobody may be there to read it.
+        os.write(2, f"{line}\n".encode())
+    os._exit(128 + number)
+
+
+def _asks_for_json() -> bool:
+    """Whether the command line or a variable asks for JSON; no file has been read yet."""
+    words = " ".join(sys.argv).replace("=", " ")
+    variables = (os.environ.get(name) for name in _LOG_FORMATS)
+    return "--log-format json" in words or "json" in variables
