@@ -17,7 +17,6 @@ from streamlic.decoder import NO_FAST, engine_named, why_not_fast
 from streamlic.discovery import PATH
 from streamlic.errors import (
     AuthenticationError,
-    DatasetConflict,
     StreamlicError,
     TransportError,
     UsageError,
@@ -110,7 +109,7 @@ def check_dest(dest: str) -> Check:
         with tempfile.TemporaryDirectory(prefix=PROBE_PREFIX, dir=there) as probe:
             _write_as_a_run_does(LocalStore(probe))
         free_bytes = shutil.disk_usage(there).free
-    except DatasetConflict as error:
+    except UsageError as error:  # It says what to do.
         return _failed("dest", error, None, facts)
     except StreamlicError as error:
         return _failed("dest", error, "choose another DEST, or let this user write there", facts)

@@ -5,10 +5,14 @@ Rules:
 2. What an operation reports as done has reached the disk: files and directories are fsynced.
 3. A file appears whole under its name, or not at all, and never in the place of another.
 4. An OSError becomes a StoreError that names the path.
+5. A file system without hard links, or without the kernel's file locks, is refused with UsageError:
+   nothing else that every system has keeps rule 3, or keeps a second writer out.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -18,8 +22,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-import filelock
-
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.request import check_text
 
@@ -28,6 +30,17 @@ PROBE_PREFIX = ".streamlic-doctor-"
 """What the names of directories begin with in which it is tried whether DEST can be written."""
 _LOCK = f"{LOG_DIRECTORY}/lock"
 _OWNER = f"{LOG_DIRECTORY}/lock-owner"
+_NO_HARD_LINKS = frozenset(
+    {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
+)
+"""By what a file system says that it has no hard links: FAT, SMB, and some below FUSE."""
+_LOCKED = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL})
+"""By what a file system says that it has no locks: Lustre without ``flock``, NFS without lockd."""
+_NOT_THE_DISKS = {
+    errno.EMFILE: "let this process open more files: ulimit -n",
+    errno.ENFILE: "the system has too many files open",
+}
 _WRITER = re.compile(r"process (?P<process>[0-9]+) on (?P<host>.*)", re.DOTALL)
 
 
@@ -109,7 +122,7 @@ class LocalStore:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-                os.link(begun, path)
+                self._link(begun, path)
             finally:
                 begun.unlink(missing_ok=True)
             _sync_directory(path.parent)
@@ -131,7 +144,7 @@ class LocalStore:
         old, new = self.path(source), self.path(target)
         with _translated(new):
             try:
-                os.link(old, new)
+                self._link(old, new)
             except FileExistsError:
                 if new.is_symlink() or not new.samefile(old):
                     raise
@@ -192,27 +205,54 @@ class LocalStore:
         """
         self.refuse_foreign()
         self.make_directory(LOG_DIRECTORY)
-        lock = filelock.FileLock(self.path(_LOCK), blocking=False)
         with _translated(self.path(_LOCK)):
-            try:
-                lock.acquire()
-            except filelock.Timeout:
-                owner = ""
-                with suppress(StoreError):
-                    owner = self.read(_OWNER).decode(errors="replace")[:200]
-                raise DatasetConflict(
-                    f"another writer is at work in {self.root}"
-                    + (f" ({owner})" if owner else "")
-                    + ": wait for it, or choose another DEST"
-                ) from None
+            descriptor = os.open(self.path(_LOCK), os.O_RDWR | os.O_CREAT, 0o644)
         try:
+            self._take_lock(descriptor)
             with suppress(OSError):
                 self.path(_OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
-            yield
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    self.path(_OWNER).unlink(missing_ok=True)
         finally:
-            with suppress(OSError):
-                self.path(_OWNER).unlink(missing_ok=True)
-            lock.release()
+            os.close(descriptor)
+
+    def _take_lock(self, descriptor: int) -> None:
+        with _translated(self.path(_LOCK)):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in _LOCKED:
+                    owner = ""
+                    with suppress(StoreError):
+                        owner = self.read(_OWNER).decode(errors="replace")[:200]
+                    raise DatasetConflict(
+                        f"another writer is at work in {self.root}"
+                        + (f" ({owner})" if owner else "")
+                        + ": wait for it, or choose another DEST"
+                    ) from None
+                if error.errno not in _NO_LOCKS:
+                    raise
+                raise UsageError(
+                    f"the file system of {self.root} has no file locks (flock: {error.strerror}), "
+                    "so that nothing would keep a second writer out: choose a DEST on another "
+                    "file system, or mount this one with locks"
+                ) from error
+
+    def _link(self, old: Path, new: Path) -> None:
+        """Give a file a second name; FileExistsError where something has that name."""
+        try:
+            os.link(old, new)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS or old.stat().st_uid != os.geteuid():
+                raise  # Linux lets nobody link files of others, unless they may write them.
+            raise UsageError(
+                f"the file system of {self.root} has no hard links ({error.strerror}), without "
+                "which a file could take another's place: choose a DEST on another file system, "
+                "such as a local disk, and copy the finished dataset from there"
+            ) from error
 
 
 def _sync_directory(path: Path) -> None:
@@ -231,4 +271,5 @@ def _translated(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: something of that name is there already") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StoreError(f"{path}: {reason} (is DEST writable, and has the disk room?)") from error
+        advice = _NOT_THE_DISKS.get(error.errno or 0, "is DEST writable, and has the disk room?")
+        raise StoreError(f"{path}: {reason} ({advice})") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import stat
@@ -12,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from streamlic.errors import DatasetConflict, StoreError
+from streamlic.doctor import check_dest
+from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.store import LocalStore
 
 HOLDER = """
@@ -189,6 +192,78 @@ def test_the_lock_refuses_a_writer_of_another_process_and_ends_when_that_is_kill
         holder.wait()
     with store.lock():
         pass
+
+
+def failing(number: int) -> Any:
+    """Return a call of the system that fails, as a file system without it has it."""
+
+    def fail(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def names_of(*numbers: int) -> list[Any]:
+    return [pytest.param(one, id=errno.errorcode[one]) for one in numbers]
+
+
+@pytest.mark.parametrize(
+    "number", names_of(errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+)
+def test_a_file_system_without_hard_links_is_refused_as_what_it_is(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """SMB, FAT, and some below FUSE: no other call keeps a file from replacing another."""
+    store.make_directory()
+    monkeypatch.setattr(os, "link", failing(number))
+    says = rf"{store.root} has no hard links \({os.strerror(number)}\).* choose a DEST on another"
+    with pytest.raises(UsageError, match=says):
+        store.write_exclusive("1.json", b"one")
+    assert store.names() == []
+    store.path("staged").write_bytes(b"rows")
+    with pytest.raises(UsageError, match=says):
+        store.move("staged", "part")
+    assert store.names() == ["staged"]
+    store.delete("staged")
+    check = check_dest(str(store.root))
+    assert (check.state, check.exit_code) == ("failed", 2)
+    assert "has no hard links" in check.found
+
+
+def test_a_file_of_another_user_that_may_not_be_linked_is_no_lack_of_hard_links(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux's protected_hardlinks, where a run is resumed by another user than began it."""
+    store.write_exclusive("staged", b"rows")
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(StoreError, match="part: Operation not permitted"):
+        store.move("staged", "part")
+
+
+@pytest.mark.parametrize("number", names_of(errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK))
+@pytest.mark.filterwarnings("error")
+def test_a_file_system_without_locks_is_refused_as_what_it_is(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Nothing softer is taken for a lock: what is killed would leave it held for ever."""
+    monkeypatch.setattr(fcntl, "flock", failing(number))
+    says = rf"{store.root} has no file locks \(flock: {os.strerror(number)}\).* choose a DEST"
+    with pytest.raises(UsageError, match=says), store.lock():
+        pass
+    assert store.names("_streamlic") == ["lock"]
+    check = check_dest(str(store.root))
+    assert (check.state, check.exit_code) == ("failed", 2)
+    assert "has no file locks" in check.found
+
+
+def test_too_many_open_files_are_not_the_disks_fault(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.make_directory()
+    monkeypatch.setattr(os, "open", failing(errno.EMFILE))
+    with pytest.raises(StoreError, match=r"Too many open files \(.*ulimit -n\)"):
+        store.make_directory("a")
 
 
 def test_a_directory_of_other_files_is_refused_untouched(store: LocalStore) -> None:
