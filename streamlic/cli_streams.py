@@ -6,11 +6,13 @@ Rules:
    of ours, passes for it. What is left of the output is given up.
 3. What standard error does not take is dropped, and the command does its work. Its exit code is
    what it would be if all had been told.
-4. A stream that somebody has put in the place of the process's own is left as it is.
+4. What a stream's encoding has no characters for is written as escapes (``\\u043a``).
+5. A stream that somebody has put in the place of the process's own is left as it is.
 """
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -82,9 +84,19 @@ def _through(kind: type[io.FileIO], stream: TextIO) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(kind(stream.fileno(), "w", closefd=False)),
         encoding=stream.encoding,
-        errors=stream.errors,
+        errors=_errors_of(stream),
         line_buffering=bool(stream.line_buffering),
     )
+
+
+def _errors_of(stream: TextIO) -> str:
+    """Return what to do with characters that cannot be encoded: never to fail.
+
+    UTF-8 with ``surrogateescape``, as Python has it in the C locale, gives file names as they are.
+    """
+    if stream.errors == "surrogateescape" and codecs.lookup(stream.encoding).name == "utf-8":
+        return "surrogateescape"
+    return "backslashreplace"
 
 
 def _nowhere(number: int) -> TextIO:

@@ -276,6 +276,41 @@ run_command_line(cli)
     assert "Traceback" in ended.stderr, "it is a mistake of ours"
 
 
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"PYTHONIOENCODING": "iso-8859-1"}, b"caf\xe9 \\u043a \\udcff\n"),
+        ({"PYTHONIOENCODING": "koi8-r:surrogateescape"}, b"caf\\xe9 \xcb \\udcff\n"),
+        ({"PYTHONIOENCODING": "ascii"}, b"caf\xc3\xa9 \xd0\xba ?\n"),  # Click writes UTF-8 there.
+        ({"PYTHONIOENCODING": "utf-8"}, b"caf\xc3\xa9 \xd0\xba \\udcff\n"),
+        ({"LC_ALL": "C", "PYTHONIOENCODING": ""}, b"caf\xc3\xa9 \xd0\xba \xff\n"),
+    ],
+)
+def test_what_an_encoding_has_no_characters_for_is_written_as_escapes(
+    env: dict[str, str], expected: bytes
+) -> None:
+    """A run that is complete does not fail at the words for it."""
+    script = r"""
+import click
+from streamlic.cli_running import run_command_line
+
+@click.group()
+def cli(): pass
+
+@cli.command()
+def say():
+    for to_errors in (False, True):
+        click.echo("caf\xe9 \u043a \udcff", err=to_errors)
+
+run_command_line(cli)
+"""
+    command = [sys.executable, "-c", script, "say"]
+    ended = subprocess.run(command, capture_output=True, check=False, env={**os.environ, **env})
+    assert (ended.returncode, ended.stdout) == (0, expected)
+    beginning, _, _ = expected.rpartition(b" ")  # What follows is Python's own choice there.
+    assert ended.stderr.startswith(beginning)
+
+
 def test_a_stream_that_was_put_in_place_of_the_output_gets_it() -> None:
     """It need not be a file at all."""
     script = """
