@@ -95,6 +95,7 @@ def export(dest: str, **given: Any) -> None:
         # Its limits know of them.
         requests = run(requests_of_all(given, connection), says="interrupted", is_all=False)
     log = log_of_command()
+    log.account = requests[0].account if len(requests) == 1 else None
     log.go_on = None if given["quiet"] else command_again()
     try:
         with watching(f"export to {dest}", given) as watch:
@@ -144,7 +145,7 @@ def convert(source: str, dest: str, account: str | None, **given: Any) -> None:
     from streamlic.conversion import convert_async
 
     if account is not None:
-        account = LicensesRequest(account=account).account
+        account = log_of_command().account = LicensesRequest(account=account).account
     if given["is_lines"] is None:
         given["is_lines"] = Path(source).suffix in (".ndjson", ".jsonl")
     options = _job(given, is_raw=given["is_raw"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import json
 import os
 import sys
@@ -19,13 +18,17 @@ from streamlic.cli_options import (
     options,
     token_named,
 )
-from streamlic.cli_settings import CONFIG_VARIABLE, SettingsCommand, config_path
-from streamlic.option_names import PREFIX, OptionNames
-
-_OTHER_VARIABLES = {CONFIG_VARIABLE, "STREAMLIC_NO_FAST"}
+from streamlic.cli_settings import SettingsCommand, config_path, variables_not_read
+from streamlic.option_names import PREFIX
 
 
-@click.command(cls=SettingsCommand)
+class _Doctor(SettingsCommand):
+    """Tells of variables in a check of its own."""
+
+    warns_of_variables = False
+
+
+@click.command(cls=_Doctor)
 @click.argument("dest", type=click.Path(), required=False)
 @options(
     *connection_options,
@@ -78,24 +81,17 @@ async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
 
 def _settings(ctx: click.Context) -> Check:
     """Look where options come from, and for variables that none is read from."""
-    path, group = config_path(ctx), ctx.find_root().command
-    known = set(_OTHER_VARIABLES)
-    if isinstance(group, click.Group):
-        known |= OptionNames(group.commands).variables()
+    path, unknown = config_path(ctx), variables_not_read(ctx)
     given = sorted(name for name in os.environ if name.startswith(f"{PREFIX}_"))
-    unknown = [name for name in given if name not in known]
-    facts = {"file": path and str(path), "variables": given, "unknown_variables": unknown}
+    facts = {"file": path and str(path), "variables": given, "unknown_variables": list(unknown)}
     found = f"{f'file {path}' if path else 'no file'}; {', '.join(given) or 'no variables'}"
     if unknown:
-        endings = {name.removeprefix(f"{PREFIX}_"): name for name in sorted(known)}
-        meant = difflib.get_close_matches(unknown[0].removeprefix(f"{PREFIX}_"), endings, 1)
+        meant = ", ".join(nearest for nearest in unknown.values() if nearest)
         return Check(
             name="settings",
             state="warning",
             found=f"{found}; no option is read from {', '.join(unknown)}",
-            advice=f"did you mean {endings[meant[0]]}?"
-            if meant
-            else "unset what is not meant for options",
+            advice=f"did you mean {meant}?" if meant else "unset what is not meant for options",
             facts=facts,
         )
     return Check(name="settings", state="ok", found=found, facts=facts)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from streamlic.accounts_file import read_accounts
 from streamlic.cli_types import Size, license_fields
@@ -148,12 +149,23 @@ def connection_of(given: dict[str, Any], timeouts: Timeouts | None = None) -> Co
 
     return Connection(
         token_named(given),
-        base_url=given["base_url"],
+        base_url=_base_url_of(given),
         allow_http=given["allow_http"],
         ca_file=given["ca_file"],
         rate_limit=parse_rate_limit(given["rate_limit"]),
         timeouts=timeouts,
     )
+
+
+def _base_url_of(given: dict[str, Any]) -> str:
+    """Return where the API is. To Click an empty variable is none, and would lead to production."""
+    from streamlic.credentials import base_url_from_environment
+
+    context = click.get_current_context()
+    if context.get_parameter_source("base_url") is not ParameterSource.DEFAULT:
+        return str(given["base_url"])
+    [option] = (one for one in context.command.params if one.name == "base_url")
+    return base_url_from_environment(option.envvar or ())
 
 
 def token_named(given: dict[str, Any]) -> TokenSource:

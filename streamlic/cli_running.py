@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -109,6 +110,7 @@ def run_command_line(cli: click.Group) -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
     prepare_streams()
     log = Log()
+    log.take_over()
     for number in heeded():
         signal.signal(number, _interrupt)
     try:
@@ -136,6 +138,12 @@ def run_command_line(cli: click.Group) -> NoReturn:
         give_up_output()
         if not failed.is_closed_pipe:  # Who read it has enough, and is told nothing.
             log.failure("OutputFailed", str(failed), 1)
+        code = 1
+    except Exception as error:
+        if not log.is_json:
+            raise
+        log.event("error", kind=type(error).__name__, message=str(error), exit_code=1,
+                  traceback=traceback.format_exc())  # fmt: skip
         code = 1
     for number in heeded():  # What is left is Python's own, which no exception may disturb.
         if signal.getsignal(number) is _interrupt:

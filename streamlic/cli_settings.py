@@ -18,9 +18,17 @@ from click.core import ParameterSource
 from streamlic.config_file import DEFAULT_FILE, Setting, read_config
 from streamlic.credentials import TOKEN_VARIABLE
 from streamlic.errors import UsageError
-from streamlic.option_names import key_of, options_of, variable_of
+from streamlic.log_lines import Log
+from streamlic.option_names import (
+    OptionNames,
+    key_of,
+    options_of,
+    unknown_variables,
+    variable_of,
+)
 
 CONFIG_VARIABLE = variable_of("", "config")
+_OTHER_VARIABLES = {CONFIG_VARIABLE, "STREAMLIC_NO_FAST"}
 _NEAREST_FIRST = (
     ParameterSource.COMMANDLINE,
     ParameterSource.ENVIRONMENT,
@@ -63,8 +71,19 @@ def config_path(ctx: click.Context) -> Path | None:
     return found if found.exists() else None
 
 
+def variables_not_read(ctx: click.Context) -> dict[str, str | None]:
+    """Return the variables that no option is read from, each with the nearest that one is."""
+    group, known = ctx.find_root().command, set(_OTHER_VARIABLES)
+    if isinstance(group, click.Group):
+        known |= OptionNames(group.commands).variables()
+    return unknown_variables(os.environ, known)
+
+
 class SettingsCommand(click.Command):
     """A command whose options may come from the environment and from a file."""
+
+    warns_of_variables = True
+    """Whether it tells which variables nothing reads, before it begins."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take options from everywhere. A file that is wrong is told after --help was answered."""
@@ -98,6 +117,10 @@ class SettingsCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of use says where the options that it names came from."""
+        if self.warns_of_variables:
+            for name, nearest in variables_not_read(ctx).items():
+                meant = f": did you mean {nearest}?" if nearest else ""
+                ctx.ensure_object(Log).warning(f"no option is read from {name}{meant}")
         try:
             return super().invoke(ctx)
         except UsageError as error:

@@ -6,7 +6,7 @@ Rules:
    of ours, passes for it. What is left of the output is given up.
 3. What standard error does not take is dropped, and the command does its work. Its exit code is
    what it would be if all had been told.
-4. What a stream's encoding has no characters for is written as escapes (``\\u043a``).
+4. What a stream's encoding has no characters for is written as escapes.
 5. A stream that somebody has put in the place of the process's own is left as it is.
 """
 

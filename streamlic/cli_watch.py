@@ -15,7 +15,7 @@ import click
 from streamlic.log_lines import Log
 
 if TYPE_CHECKING:
-    from streamlic.summary import OnProgress
+    from streamlic.summary import OnProgress, Progress
 
 LOG_FORMAT = "--log-format"
 _DUMB = ("", "dumb", "unknown")
@@ -60,7 +60,11 @@ def watching(title: str, given: dict[str, Any]) -> Iterator[OnProgress | None]:
     """Give what takes the states of a job."""
     log = log_of_command()
     if given["quiet"]:
-        yield None
+
+        def note_run(progress: Progress) -> None:
+            log.run = progress.run
+
+        yield note_run if log.is_json else None
     elif is_live() and not log.is_json:
         from streamlic.display import LiveDisplay
 

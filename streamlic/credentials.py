@@ -6,7 +6,7 @@ import ipaddress
 import os
 import ssl
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from yarl import URL
@@ -65,9 +65,18 @@ class TokenSource:
         return cls(lambda: token, "the value given")
 
 
-def base_url_from_environment() -> str:
-    """Return TRUTO_API_BASE_URL, or Truto's own where it is not set or empty."""
-    return os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL
+def base_url_from_environment(variables: Iterable[str] = (BASE_URL_VARIABLE,)) -> str:
+    """Return the first of the variables that is set, or Truto's own URL where none is.
+
+    Raises UsageError for one that is empty: somebody forgot to fill it, and it must not stand for
+    production.
+    """
+    for name in variables:
+        if name in os.environ:
+            if os.environ[name]:
+                return os.environ[name]
+            raise UsageError(f"{name} is empty: unset it, or give the API's URL (--base-url)")
+    return DEFAULT_BASE_URL
 
 
 def readable_by_others(path: Path | str) -> int | None:

@@ -69,7 +69,7 @@ class Job:
     ) -> None:
         self.run = run
         self.options = options
-        self.progress = Progress(resumed_rows=run.rows, accounts=len(run.accounts))
+        self.progress = Progress(run=run.id, resumed_rows=run.rows, accounts=len(run.accounts))
         self.engine = engine_named(options.engine)
         self.is_watchers_fault = False
         """Whether it was ``on_progress`` that failed, which says nothing of the pages."""

@@ -1,14 +1,18 @@
 """What goes to standard error, line by line: for people as text, for machines as JSON.
 
 Rules:
-1. An event is one line. As JSON it is one object: ``event``, ``time`` (ISO 8601, UTC), and fields.
+1. An event is one line. As JSON it is one object: ``event``, ``time`` (ISO 8601, UTC), ``level``,
+   ``run`` and ``account`` where there is one, and fields.
 2. An event that is told in no words, or in none that a person needs, has no line of text.
+3. Nothing else is written: Python's warnings, and what libraries log, are events too.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import warnings
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from streamlic.summary import Summary
 
 FORMATS = ("text", "json")
+_LEVELS = {"retry": "warning", "skipped": "warning", "warning": "warning", "error": "error"}
 
 
 @dataclass
@@ -26,13 +31,19 @@ class Log:
     stream: TextIO | None = None
     is_json: bool = False
     go_on: str | None = None
+    run: str | None = None
+    """The run's id, once there is one."""
+    account: str | None = None
+    """The account, where the command has one only."""
 
     def event(self, name: str, text: str | None = None, **fields: Any) -> None:
         """Write an event; None fields are left out."""
         if self.is_json:
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            fields = {"run": self.run, "account": self.account, **fields}
             known = {key: value for key, value in fields.items() if value is not None}
-            text = json.dumps({"event": name, "time": now, **known})
+            level = _LEVELS.get(name, "info")
+            text = json.dumps({"event": name, "time": now, "level": level, **known})
         if text is not None:
             # Looked up now: a live display puts itself in its place while it is there.
             print(text, file=self.stream or sys.stderr, flush=True)
@@ -40,6 +51,15 @@ class Log:
     def warning(self, message: str) -> None:
         """Warn of something that stops nothing."""
         self.event("warning", f"streamlic: warning: {message}", message=message)
+
+    def take_over(self) -> None:
+        """Take Python's warnings, and what libraries log without a handler of the caller's."""
+
+        def warn(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+            self.warning(f"{category.__name__}: {message}")
+
+        warnings.showwarning = warn
+        logging.lastResort = _AsWarnings(self)
 
     def failure(self, kind: str, message: str, exit_code: int) -> None:
         """Tell why the command ends, and how to go on if that is known."""
@@ -54,3 +74,17 @@ class Log:
         accounts = fields.pop("accounts")
         failed = [one for one in accounts if one["error"]]
         self.event("summary", **fields, accounts=len(accounts), accounts_failed=failed)
+
+
+class _AsWarnings(logging.Handler):
+    """Hands on what libraries log from ``WARNING`` up."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell a record as a warning."""
+        error = record.exc_info[1] if record.exc_info else None
+        reason = f" ({type(error).__name__}: {error})" if error else ""
+        self._log.warning(f"{record.name}: {record.getMessage()}{reason}")

@@ -12,7 +12,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
 
 import click
 
@@ -37,6 +38,18 @@ def options_of(command: click.Command) -> dict[str, click.Option]:
 def variable_of(level: str, key: str) -> str:
     """Return the variable that holds an option of a command, or of all where ``level`` is ""."""
     return "_".join([PREFIX, *filter(None, [level]), key]).upper().replace("-", "_")
+
+
+def unknown_variables(given: Iterable[str], known: Iterable[str]) -> dict[str, str | None]:
+    """Return those of ``given`` that begin as ours do and are not known, each with the nearest."""
+    endings = {name.removeprefix(f"{PREFIX}_"): name for name in sorted(known)}
+    ours = sorted(
+        name.removeprefix(f"{PREFIX}_") for name in given if name.startswith(f"{PREFIX}_")
+    )
+    unknown = [name for name in ours if name not in endings]
+    near = {name: difflib.get_close_matches(name, endings, 1) for name in unknown}
+    return {f"{PREFIX}_{name}": endings[found[0]] if found else None
+            for name, found in near.items()}  # fmt: skip
 
 
 class OptionNames:

@@ -35,6 +35,7 @@ class ProgressLines:
         now = time.monotonic()
         if self._written_at is None:
             self._written_at = now
+            self._log.run = progress.run
             self._log.event("start", accounts=progress.accounts,
                             accounts_done=progress.accounts_done,
                             resumed_rows=progress.resumed_rows)  # fmt: skip

@@ -140,6 +140,8 @@ class UnderWay:
 class Progress:
     """Where a job stands, for who watches it."""
 
+    run: str = ""
+    """The run's id."""
     account: str | None = None
     """The one whose page came last."""
     accounts: int = 1

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,78 @@ async def test_a_run_is_told_from_its_start_to_its_summary(tmp_path: Path) -> No
     assert (summary["rows"], summary["accounts"], summary["accounts_failed"]) == (30, 1, [])
     assert summary["complete"] is True
     assert ended.out.startswith("run "), "results still go to standard output"
+
+
+async def test_every_event_has_its_level_its_run_and_its_account(tmp_path: Path) -> None:
+    ended = await exported(tmp_path, "--verbose", fault="status=503@2")
+    told = events(ended.err)
+    assert {(one["event"], one["level"]) for one in told} == {
+        ("start", "info"), ("progress", "info"), ("retry", "warning"), ("summary", "info"),
+    }  # fmt: skip
+    assert {one["run"] for one in told} == {told[-1]["run"]}
+    assert {one["account"] for one in told} == {ACCOUNT}
+
+
+@pytest.mark.parametrize("quiet", [["--quiet"], []])
+async def test_an_error_has_its_run_and_its_account(tmp_path: Path, quiet: list[str]) -> None:
+    ended = await exported(tmp_path, *quiet, fault="status=404@2")
+    error = events(ended.err)[-1]
+    assert (error["event"], error["level"], error["account"]) == ("error", "error", ACCOUNT)
+    assert (tmp_path / "_streamlic" / error["run"]).is_dir()
+
+
+async def test_of_many_accounts_an_event_has_the_one_that_it_is_about(tmp_path: Path) -> None:
+    ended = await exported(tmp_path, "--account", OTHER_ACCOUNT, fault="status=503@1")
+    told = events(ended.err)
+    assert {one.get("account") for one in told if one["event"] != "retry"} == {None}
+    [retry] = [one for one in told if one["event"] == "retry"]
+    assert retry["account"] in (ACCOUNT, OTHER_ACCOUNT)
+
+
+async def test_an_error_of_use_has_no_run_yet(tmp_path: Path) -> None:
+    [error] = events((await exported(tmp_path, "--limit", "0")).err)
+    assert (error["level"], "run" in error) == ("error", False)
+
+
+STRAY = """
+import logging, sys, warnings
+import click
+from streamlic.cli_running import run_command_line
+from streamlic.cli_watch import log_of_command
+
+@click.group()
+def cli(): pass
+
+@cli.command()
+@click.argument("format")
+def stray(format):
+    log_of_command().is_json = format == "json"
+    warnings.warn("old", UserWarning)
+    logging.getLogger("asyncio").error("a task %s", "failed", exc_info=OSError("why"))
+    logging.getLogger("asyncio").info("nothing")
+    raise LookupError("a mistake of ours")
+
+run_command_line(cli)
+"""
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_python_and_libraries_say_is_said_in_the_same_way(log_format: str) -> None:
+    command = [sys.executable, "-c", STRAY, "stray", log_format]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = ["UserWarning: old", "asyncio: a task failed (OSError: why)"]
+    assert ended.returncode == 1
+    if log_format == "json":
+        *warned, error = events(ended.stderr)
+        assert [(one["level"], one["message"]) for one in warned] == [
+            ("warning", one) for one in said
+        ]
+        assert (error["kind"], error["message"]) == ("LookupError", "a mistake of ours")
+        assert error["traceback"].startswith("Traceback")
+    else:
+        lines = ended.stderr.splitlines()
+        assert lines[:3] == [*(f"streamlic: warning: {one}" for one in said),
+                             "Traceback (most recent call last):"]  # fmt: skip
 
 
 async def test_an_error_says_what_it_is_and_how_to_go_on(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import click
 import pytest
 from click.core import ParameterSource
 
+import streamlic
 from streamlic.cli import cli
 from streamlic.cli_settings import CONFIG_VARIABLE
 from streamlic.cli_types import Size
@@ -291,6 +292,47 @@ async def test_a_run_takes_all_that_the_file_says(tmp_path: Path) -> None:
         ("remote_query[filter][status][]", "trial"),
     }
     assert expected <= set(asked)
+
+
+async def test_a_variable_that_no_option_is_read_from_is_warned_of() -> None:
+    """And what is near it is named: whoever set it meant something."""
+    unknown = {"STREAMLIC_RATELIMIT": "none", "STREAMLIC_": "", "STREAMLIC_XYZ": "1"}
+    known = {"STREAMLIC_NO_FAST": "", "STREAMLIC_CONFIG": "/dev/null", "STREAMLIC_JSON": "0"}
+    nearest = "STREAMLIC_RATE_LIMIT"
+    ended = await run_cli("schema", stdin=None, **known, **unknown)
+    assert ended.code == 0
+    assert ended.err.splitlines() == [
+        "streamlic: warning: no option is read from STREAMLIC_",
+        f"streamlic: warning: no option is read from STREAMLIC_RATELIMIT: did you mean {nearest}?",
+        "streamlic: warning: no option is read from STREAMLIC_XYZ",
+    ]
+    doctor = await run_cli("doctor", "--offline", stdin=None, **unknown)
+    assert doctor.err == "", "a check tells of them"
+    assert f"did you mean {nearest}?" in doctor.out
+
+
+@pytest.mark.parametrize("name", ["TRUTO_API_BASE_URL", "STREAMLIC_BASE_URL"])
+async def test_an_empty_base_url_does_not_stand_for_production(name: str) -> None:
+    for command in (["export", "out", "--account", ACCOUNT], ["accounts"], ["doctor"]):
+        ended = await run_cli(*command, stdin=None, **{name: ""})
+        assert ended.code == 2
+        assert f"{name} is empty: unset it, or give the API's URL (--base-url)" in (
+            ended.out + ended.err
+        )
+    assert not Path("out").exists()
+    given = ["--base-url", "http://127.0.0.1:9", "--limit", "0"]
+    ended = await run_cli("export", "out", *given, stdin=None, **{name: ""})
+    assert "is empty" not in ended.err
+
+
+def test_nor_does_it_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUTO_API_BASE_URL", "")
+    with pytest.raises(UsageError, match="TRUTO_API_BASE_URL is empty"):
+        streamlic.export("out", ACCOUNT, token=TOKEN)
+    with pytest.raises(UsageError, match="TRUTO_API_BASE_URL is empty"):
+        streamlic.Client(TOKEN)
+    monkeypatch.delenv("TRUTO_API_BASE_URL")
+    streamlic.Client(TOKEN)
 
 
 async def test_the_file_in_this_directory_is_taken_without_being_named(tmp_path: Path) -> None:
