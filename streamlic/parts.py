@@ -5,6 +5,8 @@ Rules:
    on the way: one of a single row takes kilobytes beside it, which ``nbytes`` does not count.
 2. A file counts only when it was closed: one that an exception left behind is a valid Parquet file
    all the same, and must not be believed.
+3. The footer says that timestamps count in the proleptic Gregorian calendar, as Arrow's do. Spark 3
+   refuses a column that holds a time before 1900 where nothing says so.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from streamlic.store import LocalStore
 
 _LONG_TEXTS = frozenset({"description"})
 _UNIQUE = frozenset({"id"})
+# Spark knows by the version of its writer which calendar a file has: the new one from 3.1 on
+# (``DataSourceUtils.getRebaseSpec``). Parquet itself has no key for calendars.
+_CALENDAR = {"org.apache.spark.version": "3.1.0"}
 _SMALL_BYTES = 64 << 10
 _MANY_SMALL = 64
 
@@ -86,6 +91,7 @@ class Part:
             return
         self._write_row_group()
         with _translated(self._store.path(self.name)):
+            self._writer.add_key_value_metadata(_CALENDAR)
             self._writer.close()
             self._sink.close()
         self._writer = None
