@@ -2,28 +2,57 @@
 
 Rules:
 1. The first line that is no comment tells the kind: ``{`` begins JSON lines; a header that names an
-   account column begins CSV; anything else is one id a line.
-2. What a line leaves out, or leaves empty, is as the command says for all.
+   account column, with commas, semicolons or tabs, begins CSV; anything else is one id a line.
+2. What a line leaves out, or leaves empty, is as the command says for all. Columns that only
+   describe an account, as ``streamlic accounts`` writes them, are ignored.
 3. Every bad line is told with its number before anything is asked.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from streamlic.errors import UsageError
+from streamlic.file_kinds import decoded
 from streamlic.request import LicensesRequest, parse_remote_query, split_assignment
 
-_ACCOUNT_NAMES = ("account", "integrated_account_id", "id")
+CSV_COLUMNS = ("account", "integration", "tenant_id")
+"""What ``streamlic accounts --csv`` writes of each account that can be read."""
+
+_ACCOUNT_NAMES = ("account", "integrated_account_id", "account_id", "id")
 _TEXTS = ("product", "organization_id", "key_by")
 _FLAGS = ("ignore_limit", "ignore_remote_data")
 _OPTIONS = (*_TEXTS, *_FLAGS, "limit", "exclude_fields", "remote_query", "query")
+_DESCRIPTIONS = frozenset(
+    {"integration", "tenant", "tenant_id", "name", "status", "is_blocked", "readable"}
+)
+_SEPARATORS = ",;\t"
+_TRUE = frozenset({"true", "yes", "1"})
+_FALSE = frozenset({"false", "no", "0"})
 _SHOWN_PROBLEMS = 5
+_MOST_BYTES = 256 << 20
+
+
+def read_file(file: BinaryIO, shared: LicensesRequest, where: str) -> list[LicensesRequest]:
+    """Return the requests that a file names, as ``read_accounts`` does.
+
+    UTF-8, or UTF-16 and UTF-32 with a byte-order mark. UsageError for anything else, which says
+    what it looks like, and for more than 256 MiB.
+    """
+    data = file.read(_MOST_BYTES + 1)
+    try:
+        if len(data) > _MOST_BYTES:
+            raise UsageError(f"more than {_MOST_BYTES >> 20} MiB is no list of accounts")
+        text = decoded(data)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error} (--accounts-file)") from error
+    return read_accounts(io.StringIO(text, newline=None), shared, where)
 
 
 def read_accounts(
@@ -41,7 +70,7 @@ def read_accounts(
         try:
             request = _request(given, shared)
         except UsageError as error:
-            problems.append(f"line {number}: {error}")
+            problems.append(f"line {number}: {_without_option(str(error))}")
             continue
         if request.account in first_at:
             problems.append(
@@ -59,22 +88,33 @@ def read_accounts(
     return requests
 
 
+def _without_option(message: str) -> str:
+    """Cut off the option that a message ends with: here a column is meant, and no option."""
+    return re.sub(r" \(--[a-z-]+\)$", "", message)
+
+
 def _records(lines: Iterable[str], where: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Yield each line's number with its object, or with what is wrong with it."""
-    numbered = ((number, line.strip("\ufeff \t\r\n")) for number, line in enumerate(lines, start=1))
-    told = ((number, line) for number, line in numbered if line and not line.startswith("#"))
+    numbered = ((number, line.strip("\ufeff \r\n")) for number, line in enumerate(lines, start=1))
+    told = ((number, line) for number, line in numbered
+            if line.strip(_SEPARATORS + '" ') and not line.lstrip().startswith("#"))  # fmt: skip
     first = next(told, None)
     if first is None:
         return
     number, line = first
-    if line.startswith("{"):
+    if line.lstrip().startswith("{"):
         yield number, _object(line)
         yield from ((number, _object(line)) for number, line in told)
         return
-    header = [name.strip().lower() for name in _cells(line)]
+    separator, header = _header(line)
     if any(name in _ACCOUNT_NAMES for name in header):
         _check_header(header, where, number)
-        yield from ((number, _row(header, line)) for number, line in told)
+        yield from ((number, _row(header, line, separator)) for number, line in told)
+    elif len([*filter(None, header)]) > 1:
+        raise UsageError(
+            f"{where}: line {number}: lines of several cells need a header that names account, got "
+            f"{line[:80]!r} (--accounts-file)"
+        )
     else:
         yield number, {"account": line}
         yield from ((number, {"account": line}) for number, line in told)
@@ -88,26 +128,49 @@ def _object(line: str) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else "expected a JSON object"
 
 
-def _cells(line: str) -> list[str]:
+def _header(line: str) -> tuple[str, list[str]]:
+    """Return what separates a header's cells, and the names in them.
+
+    It is the separator by which a cell is an account's column, or else by which there are most
+    cells.
+    """
+
+    def rank(found: tuple[str, list[str]]) -> tuple[bool, int]:
+        return any(name in _ACCOUNT_NAMES for name in found[1]), len(found[1])
+
+    read = ((one, [_name(cell) for cell in _cells(line, one)]) for one in _SEPARATORS)
+    return max(read, key=rank)
+
+
+def _name(cell: str) -> str:
+    """Return a column's name as options have it: ``Account ID`` is ``account_id``."""
+    return re.sub(r"[\s-]+", "_", cell.strip().lower())
+
+
+def _cells(line: str, separator: str) -> list[str]:
     """Return a line's cells, none where it is no CSV."""
     try:
-        return next(csv.reader([line]))
+        return next(csv.reader([line], delimiter=separator))
     except csv.Error:
         return []
 
 
-def _row(header: list[str], line: str) -> dict[str, Any] | str:
-    cells = _cells(line)
+def _row(header: list[str], line: str, separator: str) -> dict[str, Any] | str:
+    cells = _cells(line, separator)
     if not cells:
         return "expected CSV, got a line that is none"
     if len(cells) != len(header):
         return f"expected {len(header)} cells, got {len(cells)}"
-    return dict(zip(header, cells, strict=True))
+    if any(cell and not name for name, cell in zip(header, cells, strict=True)):
+        return "a cell is in a column without a name"
+    return {name: cell for name, cell in zip(header, cells, strict=True) if name}
 
 
 def _check_header(header: list[str], where: str, number: int) -> None:
-    unknown = [name for name in header if name not in (*_ACCOUNT_NAMES, *_OPTIONS)]
-    if unknown or len(set(header)) != len(header):
+    named = [name for name in header if name]  # A spreadsheet may write empty columns at the end.
+    known = {*_ACCOUNT_NAMES, *_OPTIONS, *_DESCRIPTIONS}
+    unknown = [name for name in named if name not in known]
+    if unknown or len(set(named)) != len(named):
         raise UsageError(
             f"{where}: line {number}: expected a header of account, {', '.join(_OPTIONS)}, each "
             f"once, got {', '.join(header)[:200]} (--accounts-file)"
@@ -117,7 +180,13 @@ def _check_header(header: list[str], where: str, number: int) -> None:
 def _request(given: Mapping[str, Any] | str, shared: LicensesRequest) -> LicensesRequest:
     if isinstance(given, str):
         raise UsageError(given)
-    named = {name: value for name, value in given.items() if value not in (None, "")}
+    named = {
+        name: value
+        for name, value in given.items()
+        if name not in _DESCRIPTIONS
+        and value is not None
+        and (not isinstance(value, str) or value.strip())
+    }
     accounts = [str(named.pop(name)) for name in _ACCOUNT_NAMES if name in named]
     if len(accounts) != 1:
         raise UsageError("expected one account (account)")
@@ -127,25 +196,42 @@ def _request(given: Mapping[str, Any] | str, shared: LicensesRequest) -> License
 
 def _value(name: str, value: Any) -> Any:
     """Return an option's value, read from a cell's text or as JSON has it."""
-    if name in _TEXTS and isinstance(value, str):
-        return value.strip()
-    if name in _FLAGS and (isinstance(value, bool) or value in ("true", "false")):
-        return value in (True, "true")
-    if name == "limit" and _is_whole(value):
+    if name in _TEXTS:
+        return _text(name, value).strip()
+    if name in _FLAGS:
+        return _flag(name, value)
+    if name == "limit":
+        if not _is_whole(value):
+            raise _unfit(name, "a whole number", value)
         return int(value)
     if name == "exclude_fields":
         fields = value.split() if isinstance(value, str) else value
-        if isinstance(fields, list) and all(isinstance(one, str) for one in fields):
-            return tuple(fields)
+        if not (isinstance(fields, list) and all(isinstance(one, str) for one in fields)):
+            raise _unfit(name, "names of fields", value)
+        return tuple(fields)
     if name == "remote_query":
-        return dict(value) if isinstance(value, dict) else parse_remote_query(_split(name, value))
+        if isinstance(value, dict):
+            return value
+        return parse_remote_query(_text(name, value).split("&"))
     if name == "query":
         if isinstance(value, dict) and all(isinstance(one, str) for one in value.values()):
             return tuple(value.items())
-        return tuple(split_assignment(one, "query") for one in _split(name, value))
-    if name not in _OPTIONS:
-        raise UsageError(f"unknown option {name[:60]!r}: expected {', '.join(_OPTIONS)}")
-    raise UsageError(f"{name}: got {str(value)[:60]!r}")
+        return tuple(split_assignment(one, "query") for one in _text(name, value).split("&"))
+    raise UsageError(f"unknown option {name[:60]!r}: expected {', '.join(_OPTIONS)}")
+
+
+def _flag(name: str, value: Any) -> bool:
+    """Return what a spreadsheet's TRUE, a person's yes or JSON's true says."""
+    said = str(value).strip().lower() if isinstance(value, str | bool) else ""
+    if said not in _TRUE | _FALSE:
+        raise _unfit(name, "true or false", value)
+    return said in _TRUE
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _unfit(name, "a text", value)
+    return value
 
 
 def _is_whole(value: Any) -> bool:
@@ -154,7 +240,5 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _split(name: str, value: Any) -> list[str]:
-    if not isinstance(value, str):
-        raise UsageError(f"{name}: got {str(value)[:60]!r}")
-    return value.split("&")
+def _unfit(name: str, expected: str, value: Any) -> UsageError:
+    return UsageError(f"{name}: expected {expected}, got {str(value)[:60]!r}")

@@ -6,6 +6,7 @@ command needs them, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 import click
 
 from streamlic._version import __version__
+from streamlic.accounts_file import CSV_COLUMNS
+from streamlic.amounts import counted
 from streamlic.cli_completion import completion
 from streamlic.cli_doctor import doctor
 from streamlic.cli_emulator import demo, emulate
@@ -27,6 +30,7 @@ from streamlic.cli_options import (
     guard_options,
     job_options,
     options,
+    readable_of,
     request_options,
     requests_named,
     requests_of_all,
@@ -113,19 +117,30 @@ def export(dest: str, **given: Any) -> None:
     *account_filters,
     *connection_options,
     click.option("--json", "as_json", is_flag=True, help="Print the accounts as one JSON object."),
-)
+    click.option("--csv", "as_csv", is_flag=True,
+                 help="Print those that can be read as CSV, as --accounts-file reads it."),
+)  # fmt: skip
 def accounts(**given: Any) -> None:
     """List the integrated accounts of the token's environment, and which cannot be read now."""
-    found = run(accounts_found(given, connection_named(given)), says="interrupted")
+    if given["as_json"] and given["as_csv"]:
+        raise UsageError("--csv goes without --json")
+    found, none = run(accounts_found(given, connection_named(given)), says="interrupted")
+    if none:
+        log_of_command().warning(none)
     if given["as_json"]:
         shown = [{**asdict(one), "readable": one.why_not is None} for one in found]
         click.echo(json.dumps({"accounts": shown}))
-        return
-    for one in found:
-        facts = f"{one.integration or '-':20} {one.tenant_id or '-':20}"
-        click.echo(f"{one.id:36}  {facts} {one.why_not or 'active'}")
-    unreadable = sum(one.why_not is not None for one in found)
-    click.echo(f"{len(found):,} account(s), {unreadable:,} of which cannot be read now", err=True)
+    elif given["as_csv"]:
+        lines = csv.writer(sys.stdout, lineterminator="\n")
+        lines.writerow(CSV_COLUMNS)
+        lines.writerows((one.id, one.integration, one.tenant_id) for one in readable_of(found))
+    else:
+        for one in found:
+            facts = f"{one.integration or '-':20} {one.tenant_id or '-':20}"
+            click.echo(f"{one.id:36}  {facts} {one.why_not or 'active'}")
+        unreadable = sum(one.why_not is not None for one in found)
+        told = f"{counted(len(found), 'account')}, {unreadable:,} of which cannot be read now"
+        click.echo(told, err=True)
 
 
 @cli.command()
@@ -176,7 +191,7 @@ def verify(dest: str, as_json: bool) -> None:
     shown = json.dumps({**asdict(report), "sound": report.is_sound})
     click.echo(shown if as_json else verify_text(report, dest))
     if not report.is_sound:
-        raise IntegrityError(f"{len(report.problems)} problem(s) found in {dest}")
+        raise IntegrityError(f"{counted(len(report.problems), 'problem')} found in {dest}")
 
 
 @cli.command()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from streamlic.accounts_file import read_accounts
+from streamlic.accounts_file import read_file
+from streamlic.amounts import counted
 from streamlic.cli_types import Size, license_fields
 from streamlic.cli_watch import choose_format, log_of_command
 from streamlic.errors import UsageError
@@ -187,9 +187,8 @@ def requests_named(given: dict[str, Any]) -> list[LicensesRequest]:
         raise UsageError("which accounts? Give --account, --accounts-file or --all-accounts")
     requests = [_of_account(shared, account) for account in given["accounts"]]
     if file:
-        with _opened_lines(file) as lines:
-            named = "standard input" if file == "-" else file
-            of_file = read_accounts(lines, shared, named)
+        named = "standard input" if file == "-" else file
+        of_file = _requests_of_file(file, named, shared)
         known = {request.account for request in requests}
         both = [request.account for request in of_file if request.account in known]
         if both:
@@ -198,33 +197,52 @@ def requests_named(given: dict[str, Any]) -> list[LicensesRequest]:
     return requests
 
 
-async def accounts_found(given: dict[str, Any], connection: Connection) -> list[IntegratedAccount]:
-    """Ask for the accounts that there are."""
+async def accounts_found(
+    given: dict[str, Any], connection: Connection
+) -> tuple[list[IntegratedAccount], str | None]:
+    """Ask for the accounts that there are; where the filters leave none, say which there are."""
+    from streamlic.discovery import why_none
+
+    filters = {"integration": given["integration"], "tenant": given["tenant"]}
+    async with connection:
+        found = await _listed(connection, filters)
+        if found or not any(filters.values()):
+            return found, None
+        return [], why_none(await _listed(connection, {}), **filters)
+
+
+async def _listed(
+    connection: Connection, filters: dict[str, str | None]
+) -> list[IntegratedAccount]:
     from streamlic.discovery import integrated_accounts
 
-    async with connection:
-        listed = integrated_accounts(
-            connection, integration=given["integration"], tenant=given["tenant"]
-        )
-        # A live list may name one twice, as accounts come and go between its pages.
-        return list({one.id: one async for one in listed}.values())
+    # A live list may name one twice, as accounts come and go between its pages.
+    return list({one.id: one async for one in integrated_accounts(connection, **filters)}.values())
 
 
 async def requests_of_all(given: dict[str, Any], connection: Connection) -> list[LicensesRequest]:
     """Return the requests of all accounts that can be read; say which cannot, and why."""
-    found = await accounts_found(given, connection)
+    found, none = await accounts_found(given, connection)
+    if none:
+        raise UsageError(none)
+    readable = readable_of(found)
+    if not readable:
+        raise UsageError(f"none of {counted(len(found), 'account')} can be read (--all-accounts)")
+    shared = _shared(given)
+    return [_of_account(shared, one.id) for one in readable]
+
+
+def readable_of(found: list[IntegratedAccount]) -> list[IntegratedAccount]:
+    """Return the accounts that can be read; say which cannot, and why."""
     reasons: dict[str, list[str]] = {}
     for one in found:
         if one.why_not:
             reasons.setdefault(one.why_not, []).append(one.id)
     for why, ids in sorted(reasons.items()):
-        text = f"skipped {len(ids):,} account(s) that are {why}: {_some(ids)}"
+        are = "is" if len(ids) == 1 else "are"
+        text = f"skipped {counted(len(ids), 'account')} that {are} {why}: {_some(ids)}"
         log_of_command().event("skipped", text, accounts=len(ids), why=why, some=ids[:_SOME])
-    shared = _shared(given)
-    requests = [_of_account(shared, one.id) for one in found if not one.why_not]
-    if not requests:
-        raise UsageError(f"none of {len(found)} account(s) can be read (--all-accounts)")
-    return requests
+    return [one for one in found if not one.why_not]
 
 
 def _shared(given: dict[str, Any]) -> LicensesRequest:
@@ -247,15 +265,13 @@ def _some(ids: list[str]) -> str:
     return ", ".join(ids[:_SOME]) + (", ..." if len(ids) > _SOME else "")
 
 
-@contextmanager
-def _opened_lines(name: str) -> Iterator[Iterable[str]]:
+def _requests_of_file(name: str, where: str, shared: LicensesRequest) -> list[LicensesRequest]:
     try:
-        if name == "-" and sys.stdin is None:
+        if name != "-":
+            with Path(name).open("rb") as file:
+                return read_file(file, shared, where)
+        if sys.stdin is None:
             raise UsageError("standard input is closed (--accounts-file)")
-        if name == "-":
-            yield sys.stdin
-        else:
-            with Path(name).open(encoding="utf-8") as file:
-                yield file
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{name} cannot be read: {error} (--accounts-file)") from error
+        return read_file(sys.stdin.buffer, shared, where)
+    except OSError as error:
+        raise UsageError(f"{where} cannot be read: {error.strerror} (--accounts-file)") from error

@@ -38,6 +38,7 @@ _ALTERNATIVES = (
     ("account", "accounts-file", "all-accounts"),
     ("limit", "ignore-limit"),
     ("quiet", "verbose"),
+    ("csv", "json"),
 )
 _FILTERS = ("integration", "tenant")  # Of all accounts.
 _FILE_SETTINGS = f"{__name__}.file_settings"

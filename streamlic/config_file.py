@@ -26,6 +26,7 @@ import click
 
 from streamlic.cli_types import Size
 from streamlic.errors import UsageError
+from streamlic.file_kinds import decoded
 from streamlic.option_names import Commands, OptionNames
 from streamlic.request import encode_parameter
 
@@ -148,11 +149,14 @@ class _Unfit(Exception):
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(decoded(path.read_bytes()))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror} (--config)") from error
-    except (ValueError, RecursionError) as error:  # A number of too many digits is one, too.
+    except (
+        UsageError,
+        ValueError,
+        RecursionError,
+    ) as error:  # A number of too many digits is one, too.
         raise UsageError(f"{path} is no TOML: {error} (--config)") from error
 
 

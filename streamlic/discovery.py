@@ -7,11 +7,13 @@ Source: ``GET /integrated-account``, whose ``tenant_id`` and ``integration.name`
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from streamlic.amounts import counted
 from streamlic.answers import one_line
 from streamlic.client import Connection
 from streamlic.decoder.strict import text_of
@@ -21,6 +23,7 @@ from streamlic.request import check_text
 
 PATH = "/integrated-account"
 _LIMIT = 100
+_SHOWN_INTEGRATIONS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,27 @@ async def integrated_accounts(
         if following is None:
             return
         cursor = following
+
+
+def why_none(
+    everything: Sequence[IntegratedAccount], integration: str | None, tenant: str | None
+) -> str:
+    """Say why no account of all that there are is of an integration and a tenant."""
+    chosen = [one for one in everything if integration in (None, one.integration)]
+    if integration and not chosen:
+        counts = Counter(one.integration or "-" for one in everything).most_common()
+        there_are = [f"{name} ({count:,})" for name, count in counts[:_SHOWN_INTEGRATIONS]]
+        if len(counts) > _SHOWN_INTEGRATIONS:
+            there_are.append(f"and {len(counts) - _SHOWN_INTEGRATIONS:,} more")
+        found = f"there are {', '.join(there_are)}" if there_are else "there is no account at all"
+        return f"no account is of the integration {integration!r} (--integration): {found}"
+    tenants = {one.tenant_id for one in chosen} - {None}
+    of = f" of the integration {integration!r}" if integration else ""
+    return (
+        f"no account{of} is of the tenant {tenant!r} (--tenant): of "
+        f"{counted(len(chosen), 'account')} there {'is' if len(tenants) == 1 else 'are'} "
+        f"{counted(len(tenants), 'tenant')}"
+    )
 
 
 def _cursor(body: dict[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
+from streamlic.amounts import counted
 from streamlic.commits import (
     PART_PREFIX,
     VERSION,
@@ -166,7 +167,8 @@ def _differences(
     ]:
         only = sorted(set(named) - set(others), key=str)
         if only:
-            differences.append(f"{len(only):,} account(s) are {what}, such as {only[0]}")
+            are = f"{counted(len(only), 'account')} {'is' if len(only) == 1 else 'are'}"
+            differences.append(f"{are} {what}, such as {only[0]}")
     return differences
 
 

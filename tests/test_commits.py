@@ -330,7 +330,7 @@ def test_tuples_and_lists_ask_for_the_same(tmp_path: Path) -> None:
         ({"request": {"tag": "new", "limit": 5}}, "limit was None, now is 5"),
         (
             {"accounts": ["c"]},
-            r"1 account\(s\) are new, such as c; 2 account\(s\) are gone, such as account-a",
+            "1 account is new, such as c; 2 accounts are gone, such as account-a",
         ),
         ({"mode": "append"}, "the mode was 'error', now is 'append'"),
     ],

@@ -19,7 +19,8 @@ SECRET = "abc-secret"
     ("toml", "says"),
     [
         ("\n[export\n", "no TOML: .*line 2"),
-        ("\xff", "no TOML: .*utf-8"),
+        ("\xff", "no TOML: line 1 is not UTF-8"),
+        ("a\0 = 1", "no TOML: there are NUL characters"),
         ("a = " + "[" * 100_000, "no TOML: "),
         ("mode = 1\nmode = 2\n", "no TOML: .*line 2"),
         ("[exprot]", r"\[exprot\]: unknown table \(did you mean export\?\): expected accounts, "),
@@ -102,6 +103,15 @@ async def test_a_file_that_was_found_does_not_say_where_the_token_goes(
     assert "(--config streamlic.toml)" in found.err
     assert found.err.count("\n") == 1
     assert (await run_cli("--config", "streamlic.toml", "schema")).code == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_taken(tmp_path: Path, encoding: str) -> None:
+    """Editors on Windows write one."""
+    path = tmp_path / "given.toml"
+    path.write_bytes('memory = "192MiB"\r\n# gr\u00fcn\r\n'.encode(encoding))
+    given = read_config(path, cli.commands, is_named=True)["export"]
+    assert given["memory"].value == 192 << 20
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "."])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.dataset as ds
 import pytest
 
-from streamlic.discovery import integrated_accounts
+from streamlic.discovery import IntegratedAccount, integrated_accounts, why_none
 from streamlic.emulator import EmulatorConfig, emulated_accounts, running_emulator
 from streamlic.errors import PageMismatch, StreamlicError, TransportError
 from tests.cli import TOKEN, asked, export_args, run_cli, start_cli
@@ -45,7 +48,7 @@ async def test_accounts_are_listed_to_the_last_page_and_filtered() -> None:
     chosen = [one.id for one in known if (one.integration, one.tenant_id) == ("slack", "tenant-2")]
     assert [line.split()[0] for line in text.out.splitlines()] == chosen
     assert chosen
-    assert f"{len(chosen)} account(s)" in text.err
+    assert f"{len(chosen)} account" in text.err
     assert refused.code == 4
 
 
@@ -66,8 +69,72 @@ async def test_all_accounts_that_can_be_read_are_exported_and_the_others_told(
     table = ds.dataset(tmp_path).to_table()
     assert table.num_rows == 3 * len(readable)
     assert set(table["integrated_account_id"].to_pylist()) == readable
-    assert "account(s) that are blocked" in ended.err
-    assert "account(s) that are needs_reauth" in ended.err
+    assert re.search(r"skipped (1 account that is|\d+ accounts that are) blocked: ", ended.err)
+    assert re.search(r"skipped (1 account that is|\d+ accounts that are) needs_reauth: ", ended.err)
+
+
+async def test_accounts_as_csv_are_what_an_export_reads(tmp_path: Path) -> None:
+    async with running_emulator(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
+        connection = ["--base-url", emulator.url]
+        listed = await run_cli("accounts", "--csv", "--tenant", "tenant-2", *connection)
+        args = all_args(tmp_path, emulator.url)
+        args[args.index("--all-accounts") :] = ["--accounts-file", "-"]
+        ended = await run_cli(*args, stdin=listed.out.encode())
+        both = await run_cli("accounts", "--csv", "--json", *connection)
+    of_tenant = [one for one in ACCOUNTS.values() if one.tenant_id == "tenant-2"]
+    readable = [one for one in of_tenant if one.status == "active" and not one.is_blocked]
+    assert 0 < len(readable) < len(of_tenant)
+    assert list(csv.reader(listed.out.splitlines())) == [
+        ["account", "integration", "tenant_id"],
+        *([one.id, one.integration, "tenant-2"] for one in readable),
+    ]
+    assert "skipped" in listed.err
+    assert (ended.code, ended.err) == (0, "")
+    assert {one["account"] for one in ended.summary["accounts"]} == {one.id for one in readable}
+    assert (both.code, both.err) == (2, "streamlic: --csv goes without --json\n")
+
+
+@pytest.mark.parametrize(
+    ("filters", "says"),
+    [
+        (
+            ["--integration", "slak"],
+            "no account is of the integration 'slak' (--integration): there are ",
+        ),
+        (["--tenant", "t"], "no account is of the tenant 't' (--tenant): of 230 accounts there "),
+        (
+            ["--integration", "slack", "--tenant", "t"],
+            "no account of the integration 'slack' is of the tenant 't' (--tenant): of ",
+        ),
+    ],
+)
+async def test_filters_that_leave_no_account_are_told_what_there_is(
+    tmp_path: Path, filters: list[str], says: str
+) -> None:
+    async with running_emulator(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
+        listed = await run_cli("accounts", "--json", "--base-url", emulator.url, *filters)
+        refused = await run_cli(*all_args(tmp_path / "out", emulator.url, *filters))
+    assert (listed.code, json.loads(listed.out)) == (0, {"accounts": []})
+    assert f"streamlic: warning: {says}" in listed.err
+    assert refused.code == 2
+    assert f"streamlic: {says}" in refused.err
+    counts = Counter(one.integration for one in ACCOUNTS.values())
+    if "slak" in filters:
+        for name, count in counts.items():
+            assert f"{name} ({count})" in refused.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_many_integrations_the_largest_are_told() -> None:
+    one = IntegratedAccount(
+        id="a", tenant_id=None, integration="most", status="active", is_blocked=False
+    )
+    others = [replace(one, integration=f"i{number}") for number in range(30)]
+    says = why_none([one, *others, one], "none", None)
+    assert "there are most (2), i0 (1), " in says
+    assert says.endswith("i18 (1), and 11 more")
+    assert why_none([], "none", None).endswith("there is no account at all")
+    assert why_none([one], None, "t").endswith("of 1 account there are 0 tenants")
 
 
 async def test_a_run_of_all_accounts_keeps_those_that_it_began_with(tmp_path: Path) -> None:
@@ -97,10 +164,12 @@ async def test_a_run_of_all_accounts_keeps_those_that_it_began_with(tmp_path: Pa
 
 
 async def test_no_account_at_all_is_wrong_use(tmp_path: Path) -> None:
-    async with running_emulator(EmulatorConfig(accounts=ACCOUNTS)) as emulator:
-        ended = await run_cli(*all_args(tmp_path / "out", emulator.url, "--tenant", "nobody"))
-    assert ended.code == 2
-    assert "none of 0 account(s)" in ended.err
+    one = replace(next(iter(ACCOUNTS.values())), is_blocked=True)
+    for accounts, says in [({}, "none of 0 accounts"), ({one.id: one}, "none of 1 account ")]:
+        async with running_emulator(EmulatorConfig(accounts=accounts)) as emulator:
+            ended = await run_cli(*all_args(tmp_path / "out", emulator.url))
+        assert ended.code == 2
+        assert says in ended.err
     assert not (tmp_path / "out").exists()
 
 

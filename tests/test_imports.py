@@ -14,6 +14,7 @@ ORDER = [
     "signals",
     "checks",
     "errors",
+    "file_kinds",
     "amounts",
     "waits",
     "schema",
