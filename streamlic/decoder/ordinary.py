@@ -134,8 +134,9 @@ def parsed(texts: bytes, *, use_float: bool = False) -> Iterator[Any]:
 
     With ``use_float`` it reads faster, but neither integers of more than 64 bits nor huge floats.
     """
+    # At once: of a string that ends in a later piece yajl reads all again with each piece.
     values: Iterator[Any] = yajl2_c.items(
-        BytesIO(texts), "", multiple_values=True, use_float=use_float
+        BytesIO(texts), "", multiple_values=True, use_float=use_float, buf_size=len(texts) + 1
     )
     return values
 

@@ -35,12 +35,19 @@ from streamlic.decoder.ordinary import MANY_DIGITS, has_many_digits, parsed
 from streamlic.decoder.records import UNREAD, Records
 from streamlic.decoder.rescue import locate, rescued_texts, why
 from streamlic.decoder.scalars import Place, Source
-from streamlic.decoder.strict import Malformed, PathStep, path_text, value_end
+from streamlic.decoder.strict import (
+    Malformed,
+    PathStep,
+    path_text,
+    value_end,
+    without_strings,
+)
 from streamlic.errors import DecodeError, RescueError, UsageError
 from streamlic.schema import JSON_RECORD, JSON_RESCUED, JSON_VALUE, HugeNumber, json_role
 
 _BLOCK_ROWS: Final = 768
 _BLOCK_BYTES: Final = 262_144
+_PIECE_BYTES: Final = 65_536
 
 
 class ReferenceDecoder:
@@ -196,7 +203,15 @@ class ReferenceDecoder:
         if not unread:
             return
         try:
-            deque(yajl2_c.basic_parse(BytesIO(_lines(unread)), multiple_values=True), maxlen=0)
+            lines = _lines(unread)
+            # Events take memory, so they come piece by piece. A string that spans many pieces is
+            # read again from its start with each of them: where there may be one, it is left out.
+            if max(map(len, unread)) > _PIECE_BYTES:
+                lines = without_strings(lines)
+            events = yajl2_c.basic_parse(
+                BytesIO(lines), multiple_values=True, buf_size=_PIECE_BYTES
+            )
+            deque(events, maxlen=0)
         except (JSONError, ValueError, DecimalException):
             for number in range(len(records)):
                 self._check(records, number)
