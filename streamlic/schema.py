@@ -210,8 +210,11 @@ def to_timestamp(value: Any) -> Any:
 
     ``T``, ``t`` or a space; seconds may be absent; a fraction of any length is truncated to
     microseconds; ``Z``, an offset (``+02``, ``+0200``, ``+02:00``) or none, which is UTC; a date
-    alone is midnight UTC. Years 1 to 9999, after the offset too. No leap second, no hour 24.
+    alone is midnight UTC. Years 1 to 9999, after the offset too. No leap second, no hour 24. An
+    empty text is null.
     """
+    if value == "":
+        return None
     match = _ISO_8601.fullmatch(value) if type(value) is str else None
     if match is None:
         return MISFIT

@@ -134,6 +134,8 @@ def fitted(key: str, value: Any, pointer: str, rescued: dict[str, Any]) -> Any:
         result = value if isinstance(value, bool) else None
     elif key in ("created_at", "updated_at"):
         result = moment(value)
+        if value == "":  # Null, and nothing is lost.
+            return None
     else:
         fields = ("id", "name", "status") if key == "products" else ("id", "name")
         result = structs(value, fields, pointer, rescued)

@@ -64,6 +64,28 @@ def test_a_field_named_like_the_column_of_rescues_is_rescued() -> None:
     assert table["lost"].to_pylist() == ['{"/lost":1}', None, '{"":5}']
 
 
+def test_an_empty_text_is_no_moment_and_no_misfit() -> None:
+    """Written as it may be, alone and beside others, of a key that repeats, and under strict."""
+    rows = [b'{"created_at":"","updated_at":"2024-01-01"}', b'{"created_at":""}', b"{}"]
+    repeated = (
+        b'{"id":"a","created_at":"2024-01-01","x":"\\n","created_at":"","created\\u005fat":""}'
+    )
+    for body in (b"[" + b",".join(rows) + b"]", b"[" + rows[1] + b"]"):
+        for cut in range(len(body)):
+            table, envelope = decode(body, [cut], is_strict=True)
+            assert table["created_at"].null_count == len(table)
+            assert envelope.rescued == 0
+    table, _ = decode(b"[" + b",".join([repeated, *rows, b'{"created_at":" "}]']))
+    assert table["_rescued"].to_pylist() == [
+        '{"/x":"\\n"}',
+        None,
+        None,
+        None,
+        '{"/created_at":" "}',
+    ]
+    assert table["created_at"].null_count == len(table)
+
+
 def test_remote_data_keeps_its_text() -> None:
     value = b'{ "n" : 1.10, "big":123456789012345678901234567890,"e":1E+2,"s":"\\u00e9\\/" }'
     table, _ = decode(b'{"result":[{"remote_data":' + value + b"}]}")

@@ -130,7 +130,7 @@ def test_timestamp_takes_iso_8601(text: str, same_as: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
+        " ",
         "2023-02-29",
         "2024-13-01",
         "2024-00-10",
@@ -156,6 +156,10 @@ def test_timestamp_takes_iso_8601(text: str, same_as: str) -> None:
 )
 def test_timestamp_refuses_what_is_no_date_time(text: str) -> None:
     assert to_timestamp(text) is MISFIT
+
+
+def test_timestamp_takes_an_empty_text_for_null() -> None:
+    assert to_timestamp("") is None
 
 
 @given(st.datetimes(timezones=st.timezones()))

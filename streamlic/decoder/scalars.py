@@ -199,11 +199,12 @@ class _TimestampColumn(ScalarColumn):
     def _without_others(
         self, values: Sequence[Any], source: Source
     ) -> tuple[pa.Array, list[Place]]:
-        """Build the column without the values that are no texts, or empty: none of them fits."""
+        """Build the column without the values that are no texts, and those that are empty."""
         texts = [value if type(value) is str and value else None for value in values]
         array, misfits = self.build(texts, source)
         pairs = enumerate(zip(values, texts, strict=True))
-        misfits += [(number, ()) for number, (value, text) in pairs if text is not value]
+        others = [number for number, (value, text) in pairs if text is not value and value != ""]
+        misfits += [(number, ()) for number in others]
         return array, misfits
 
 

@@ -202,7 +202,8 @@ class Walk {
       case Kind::Timestamp: {
         if (*token != '"') return false;
         const std::string text = text_of(token, size);
-        return to_timestamp(reinterpret_cast<const uint8_t*>(text.data()), text.size(), &whole);
+        return text.empty() ||
+               to_timestamp(reinterpret_cast<const uint8_t*>(text.data()), text.size(), &whole);
       }
       default:
         return false;

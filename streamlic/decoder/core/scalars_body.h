@@ -200,7 +200,7 @@ class Scalars : public Skipping {
     int64_t microseconds;
     if (likely(to_timestamp(text, size, &microseconds))) {
       column.put_int64(row, microseconds);
-    } else {
+    } else if (size) {  // An empty text is null.
       misfit_ = true;
     }
     return at;
