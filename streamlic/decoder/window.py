@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import codecs
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -30,14 +31,19 @@ if TYPE_CHECKING:
     from streamlic.decoder.options import DecoderOptions
 
 
+_SURROGATE_BEGUN = re.compile(rb"\xed[\xa0-\xbf]")
+
+
 def _sound_bytes(given: bytes) -> tuple[int, bool]:
     """Return how many bytes are whole characters, and whether what follows may become one."""
     if given.isascii():
         return len(given), True
     try:
-        return codecs.utf_8_decode(given, "strict", False)[1], True
+        sound = codecs.utf_8_decode(given, "strict", False)[1]
     except UnicodeDecodeError as error:
         return error.start, False
+    # Python waits for a third byte that could only make it a surrogate, which UTF-8 has not.
+    return sound, not _SURROGATE_BEGUN.match(given, sound)
 
 
 class Window(ABC):
