@@ -178,6 +178,8 @@ def _option(option: click.Option, ctx: click.Context) -> tuple[str, str, str]:
         metavar = option.make_metavar(ctx).strip("[]")
         spelled = f"{spelled[:-1]} {_NUMBER.sub('N', metavar)}`"
     default = option.to_info_dict()["default"] if option.show_default else None
+    if isinstance(option.show_default, str):  # The default follows from what is there.
+        default = option.show_default
     return (
         spelled.replace("|", "\\|"),
         (option.help or "").replace("|", "\\|"),

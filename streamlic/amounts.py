@@ -13,6 +13,13 @@ def bytes_text(size_bytes: float) -> str:
     return f"{size_bytes:,.0f} B"
 
 
+def memory_text(size_bytes: int) -> str:
+    """Return an amount of memory in binary units: ``192 MiB``."""
+    if size_bytes >= 1 << 30:
+        return f"{size_bytes / (1 << 30):,.1f} GiB"
+    return f"{size_bytes / (1 << 20):,.0f} MiB"
+
+
 def duration_text(seconds: float) -> str:
     """Return a duration in its two largest units: ``1 h 02 m``."""
     whole = max(int(seconds), 0)

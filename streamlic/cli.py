@@ -35,7 +35,7 @@ from streamlic.cli_options import (
     requests_named,
     requests_of_all,
 )
-from streamlic.cli_running import finish, run, run_command_line, show
+from streamlic.cli_running import finish, run, run_command_line, show, tell_memory
 from streamlic.cli_settings import EPILOG, SettingsGroup, config_option
 from streamlic.cli_watch import command_again, log_of_command, reading, watching
 from streamlic.errors import IntegrityError, UsageError
@@ -235,6 +235,7 @@ def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
     from streamlic.page_checks import Guards
 
     guards = ("max_pages", "max_records", "max_body_bytes")
+    tell_memory(given)
     names = ("rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
              "max_record_bytes", "max_depth", "mode", "restart", "is_strict")  # fmt: skip
     return JobOptions(

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from streamlic.checks import Check, check_versions, exit_code_of, report_of
 from streamlic.cli_options import (
@@ -76,7 +77,10 @@ async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
         checks.append(await check_api(given["base_url"], lambda: connection_of(given, timeouts)))
     if dest is not None:
         checks.append(check_dest(dest))
-    return [*checks, check_memory(given["memory_bytes"], memory_limit()), check_processors()]
+    source = click.get_current_context().get_parameter_source("memory_bytes")
+    is_default = source is ParameterSource.DEFAULT
+    memory = check_memory(given["memory_bytes"], memory_limit(), is_default=is_default)
+    return [*checks, memory, check_processors()]
 
 
 def _settings(ctx: click.Context) -> Check:

@@ -17,6 +17,7 @@ from streamlic.cli_types import Size, license_fields
 from streamlic.cli_watch import choose_format, log_of_command
 from streamlic.errors import UsageError
 from streamlic.log_lines import FORMATS
+from streamlic.machine import default_memory_bytes
 from streamlic.request import (
     PRODUCTS,
     RESPONSE_FORMATS,
@@ -49,7 +50,8 @@ def options(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
 machine_options = (
     click.option("--engine", type=click.Choice(["auto", "reference", "fast"]), default="auto",
                  show_default=True, help="What decodes; auto is the fastest installed."),
-    click.option("--memory", "memory_bytes", type=Size(), default="256MiB", show_default=True,
+    click.option("--memory", "memory_bytes", type=Size(), default=default_memory_bytes,
+                 show_default="256MiB, or 3/4 of the container's limit where that is less",
                  help="What the whole process aims to stay within; at least 128MiB."),
 )  # fmt: skip
 

@@ -12,12 +12,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from streamlic.amounts import memory_text
 from streamlic.cli_completion import COMPLETE_VARIABLE
 from streamlic.cli_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli_watch import asks_for_json, log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
 from streamlic.log_lines import Log
+from streamlic.machine import USUAL_MEMORY_BYTES, memory_limit
 from streamlic.signals import heeded
 
 if TYPE_CHECKING:
@@ -87,6 +90,28 @@ def _interrupt(number: int, _: object) -> NoReturn:
     for one in heeded():
         signal.signal(one, signal.SIG_IGN)
     raise Interrupted(number, "interrupted")
+
+
+def tell_memory(given: dict[str, Any]) -> None:
+    """Warn of an aim that the container cannot hold; say which aim its limit has led to."""
+    aim, limit = given["memory_bytes"], memory_limit()
+    source = click.get_current_context().get_parameter_source("memory_bytes")
+    is_derived = source is ParameterSource.DEFAULT and aim < USUAL_MEMORY_BYTES
+    allowed = f"{memory_text(limit.bytes)} ({limit.origin})"
+    if aim > limit.bytes:
+        whose = "the container" if limit.is_containers else "the machine"
+        log_of_command().warning(
+            f"--memory {memory_text(aim)} is more than {whose} has, {allowed}: the system may "
+            f"kill this process; give a smaller --memory, or {whose} more"
+        )
+    elif is_derived and not given["quiet"]:
+        log_of_command().event(
+            "memory",
+            f"--memory is {memory_text(aim)}, for the container has {allowed}",
+            memory_bytes=aim,
+            limit_bytes=limit.bytes,
+            limit=limit.origin,
+        )
 
 
 def finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:

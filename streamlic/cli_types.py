@@ -14,13 +14,21 @@ if TYPE_CHECKING:
 else:
     _ParamType = click.ParamType  # It cannot be subscripted before 8.4.
 
-_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
-          "TIB": 1 << 40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
+_POWERS = {"K": 1, "M": 2, "G": 3, "T": 4}
+_UNITS = {"": 1, "B": 1} | {
+    f"{letter}{ending}": base**power
+    for letter, power in _POWERS.items()
+    for ending, base in (("IB", 1024), ("I", 1024), ("B", 1000), ("", 1000))
+}
 _LIMIT = 1 << 63  # Bytes that 64 bits count.
 
 
 class Size(_ParamType):
-    """A number of bytes: 1048576, 256MiB, 1.5GB."""
+    """A number of bytes: 1048576, 256MiB, 1.5GB, or as Kubernetes has it: 256Mi, 2G.
+
+    Upper and lower case are alike. Only what has an ``i`` is binary, as the IEC and Kubernetes
+    have it; Docker's ``256m`` is a little more than the 256 MB that it is here.
+    """
 
     name = "size"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from streamlic.amounts import memory_text
 from streamlic.checks import INSTALL, Check
 from streamlic.client import Connection
 from streamlic.credentials import TOKEN_VARIABLE, TokenSource, readable_by_others
@@ -22,7 +23,7 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.job_options import JobOptions
-from streamlic.machine import MemoryLimit, processors
+from streamlic.machine import USUAL_MEMORY_BYTES, MemoryLimit, processors
 from streamlic.store import PROBE_PREFIX, LocalStore
 
 _LITTLE_SPACE_BYTES = 1 << 30
@@ -118,21 +119,23 @@ def check_dest(dest: str) -> Check:
         return Check(name="dest", state="failed", found=found, facts=facts, exit_code=1,
                      advice="choose another DEST, or let this user write there")  # fmt: skip
     facts["free_bytes"] = free_bytes
-    found = f"{dest} can be written, with {_size(free_bytes)} free"
+    found = f"{dest} can be written, with {memory_text(free_bytes)} free"
     if free_bytes < _LITTLE_SPACE_BYTES:
         return Check(name="dest", state="warning", found=found, facts=facts,
                      advice="a disk that is full ends a run; make room first")  # fmt: skip
     return Check(name="dest", state="ok", found=found, facts=facts)
 
 
-def check_memory(memory_bytes: int, limit: MemoryLimit) -> Check:
+def check_memory(memory_bytes: int, limit: MemoryLimit, *, is_default: bool = False) -> Check:
     """Look whether what a run aims to stay within is there."""
     facts = {"memory_bytes": memory_bytes, "limit_bytes": limit.bytes, "limit": limit.origin}
     try:
         JobOptions(memory_bytes=memory_bytes)
     except UsageError as error:
         return _failed("memory", error, None, facts)
-    found = f"--memory {_size(memory_bytes)} of {_size(limit.bytes)} ({limit.origin})"
+    found = f"--memory {memory_text(memory_bytes)} of {memory_text(limit.bytes)} ({limit.origin})"
+    if is_default and limit.is_containers and memory_bytes < USUAL_MEMORY_BYTES:
+        found += ", by default, as the container's limit is low"
     if memory_bytes > limit.bytes:
         advice = "give a smaller --memory" + (
             ", or the container more" if limit.is_containers else ""
@@ -159,9 +162,3 @@ def _write_as_a_run_does(store: LocalStore) -> None:
 def _failed(name: str, error: StreamlicError, advice: str | None, facts: dict[str, Any]) -> Check:
     return Check(name=name, state="failed", found=str(error), advice=advice, facts=facts,
                  exit_code=error.exit_code)  # fmt: skip
-
-
-def _size(number: int) -> str:
-    return (
-        f"{number / (1 << 30):,.1f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):,.0f} MiB"
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -10,12 +10,12 @@ import pyarrow as pa
 from streamlic.dataset import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
+from streamlic.machine import MIN_MEMORY_BYTES, default_memory_bytes
 from streamlic.pacing import TOKEN_RATE_LIMIT
 from streamlic.page_checks import Guards
 from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
 
 _MIB = 1 << 20
-MIN_MEMORY_BYTES = 128 * _MIB
 _PAGE_BYTES = 4 * _MIB
 _LARGE_PAGE_BYTES = 64 * _MIB
 _MOST_LARGE = 8
@@ -36,8 +36,9 @@ class JobOptions:
     ``concurrency`` is how many pages may be under way at once, each of another account; by default
     as many as memory allows. ``without_failed`` ends a run though accounts failed.
     ``guards`` bound what a server may send.
-    ``memory_bytes`` is the whole process's aim. Row groups, held pages, pages under way and the
-    queues between network, decoding and encoding take their shares of it.
+    ``memory_bytes`` is the whole process's aim: by default 256 MiB, or three quarters of the
+    container's limit where that is less, but at least 128 MiB. Row groups, held pages, pages under
+    way and the queues between network, decoding and encoding take their shares of it.
     """
 
     engine: str = "auto"
@@ -47,7 +48,7 @@ class JobOptions:
     is_strict: bool = False
     max_record_bytes: int = 64 * _MIB
     max_depth: int = 128
-    memory_bytes: int = 256 * _MIB
+    memory_bytes: int = field(default_factory=default_memory_bytes)
     part_bytes: int = 128 * _MIB
     commit_seconds: float = 300.0
     compression: str = "zstd"

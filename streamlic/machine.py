@@ -15,6 +15,10 @@ from pathlib import Path, PurePosixPath
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+MIN_MEMORY_BYTES = 128 << 20
+"""The least that a job can aim to stay within: Python with Arrow takes 85 MiB of it."""
+USUAL_MEMORY_BYTES = 256 << 20
+"""What a job aims to stay within where nothing else is said, and no container says less."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,16 @@ def memory_limit(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> Memo
         if limit is not None:
             limits.append(MemoryLimit(limit, str(file), is_containers=True))
     return min(limits, key=lambda limit: limit.bytes)
+
+
+def default_memory_bytes() -> int:
+    """Return what a job aims to stay within unless told: less than usual in a small container.
+
+    Three quarters of its limit, for the limit ends the process, and the aim may be overshot.
+    """
+    limit = memory_limit()
+    share = limit.bytes // 4 * 3 if limit.is_containers else USUAL_MEMORY_BYTES
+    return max(min(USUAL_MEMORY_BYTES, share), MIN_MEMORY_BYTES)
 
 
 def processors() -> tuple[int, int]:

@@ -17,10 +17,11 @@ import click
 import pytest
 import yaml
 
-from streamlic import errors
+from streamlic import errors, machine
 from streamlic.cli import cli
 from streamlic.cli_types import Size
 from streamlic.demo import DEMO_TOKEN, emulator_process
+from streamlic.machine import MemoryLimit
 from tests.examples import ROOT, RUN, Block, blocks_of, check_command, commands_in, run_page
 
 DOCS = ROOT / "docs"
@@ -108,11 +109,15 @@ def test_the_manifests_command_would_be_taken(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=named)
-def test_the_manifests_limit_leaves_room_above_the_aim(path: Path) -> None:
+def test_the_manifests_limit_leaves_room_above_the_aim(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     container = container_of(job_of(path))
-    [aim] = (a.partition("=")[2] for a in container["args"] if a.startswith("--memory="))
-    limit = container["resources"]["limits"]["memory"] + "B"
-    assert Size().convert(aim, None, None) * 4 <= Size().convert(limit, None, None) * 3
+    limit_bytes = Size().convert(container["resources"]["limits"]["memory"], None, None)
+    limit = MemoryLimit(limit_bytes, "memory.max", is_containers=True)
+    monkeypatch.setattr(machine, "memory_limit", lambda: limit)
+    assert not any(one.startswith("--memory") for one in container["args"])
+    assert machine.default_memory_bytes() * 4 <= limit_bytes * 3
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=named)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from streamlic.machine import memory_limit, processors
+from streamlic import machine
+from streamlic.job_options import JobOptions
+from streamlic.machine import MemoryLimit, default_memory_bytes, memory_limit, processors
 
 RAM = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 MIB = 1 << 20
@@ -80,6 +82,28 @@ def test_the_least_limit_counts(
 def test_without_control_groups_the_machines_memory_counts(tmp_path: Path) -> None:
     limit = memory_limit(tmp_path / "none", tmp_path / "neither")
     assert (limit.bytes, limit.is_containers) == (RAM, False)
+
+
+@pytest.mark.parametrize(
+    ("limit_mib", "is_containers", "aim_mib"),
+    [
+        (1024, True, 256),
+        (342, True, 256),
+        (256, True, 192),
+        (192, True, 144),
+        (128, True, 128),  # What works there: see the note on little memory.
+        (64, True, 128),  # It does not, and the run warns of it.
+        (192, False, 256),  # A machine that is small has swap, and no one limit.
+    ],
+)
+def test_the_aim_follows_the_containers_limit(
+    monkeypatch: pytest.MonkeyPatch, limit_mib: int, is_containers: bool, aim_mib: int
+) -> None:
+    limit = MemoryLimit(limit_mib * MIB, "memory.max", is_containers=is_containers)
+    monkeypatch.setattr(machine, "memory_limit", lambda: limit)
+    assert default_memory_bytes() == aim_mib * MIB
+    assert JobOptions().memory_bytes == aim_mib * MIB
+    assert JobOptions(memory_bytes=300 * MIB).memory_bytes == 300 * MIB
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties processes to processors")
