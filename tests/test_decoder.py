@@ -291,7 +291,7 @@ def test_raw_records_are_kept_whole() -> None:
     assert verdict[1:3] == (26, "value[1].a")
 
 
-def test_unpaired_surrogates_become_replacement_characters_everywhere() -> None:
+def test_unpaired_surrogates_become_replacement_characters_in_every_value() -> None:
     body = (
         rb'[{"id":"\ud800","name":"\ude00\ud83d","description":"\ud83d\ude00 \ud83d\u0041",'
         rb'"\ud800":1,"remote_data":{"\udc00":"\ud83d\ud83d\ude00 \\ud800"}}]'
@@ -302,8 +302,52 @@ def test_unpaired_surrogates_become_replacement_characters_everywhere() -> None:
         assert row["id"] == "\ufffd"
         assert row["name"] == "\ufffd\ufffd"
         assert row["description"] == "\U0001f600 \ufffdA"
-        assert json.loads(row["_rescued"]) == {"/\ufffd": 1}
-        assert json.loads(row["remote_data"]) == {"\ufffd": "\ufffd\U0001f600 \\ud800"}
+        assert json.loads(row["_rescued"]) == {"/\\d800": 1}
+        assert json.loads(row["remote_data"]) == {"\\dc00": "\ufffd\U0001f600 \\ud800"}
+
+
+KEYED = (
+    rb'{"\ud800":1,"\udbff x":2,"\uD800":3,"\uDC00\ud83d\ude00":"\udc00","\ufffd":4,'
+    rb'"\\\ud800":5,"a":["\ud800"]}'
+)
+KEPT = (
+    rb'{"\\d800":1,"\\dbff x":2,"\\d800":3,"\\dc00\ud83d\ude00":"\ufffd","\ufffd":4,'
+    rb'"\\\\d800":5,"a":["\ufffd"]}'
+)
+
+
+@pytest.mark.parametrize("records", [1, 2, 200])
+def test_keys_that_differ_in_unpaired_surrogates_stay_different(records: int) -> None:
+    """In rescues, in JSON columns and in raw records, alone and in a block of rows."""
+    record = b'{"id":"i","remote_data":%b,"z":%b,%b' % (KEYED, KEYED, KEYED[1:])
+    body = b"[" + b",".join([record] * records) + b"]"
+    want = {**{f"/{key}": value for key, value in json.loads(KEPT).items()}, "/z": json.loads(KEPT)}
+    for cuts in ([], [50], list(range(1, len(body)))):
+        table, envelope = decode(body, cuts)
+        check_rows(table.to_pylist(), parsed(body))
+        assert envelope.rescued == 8 * records - records
+        for row in table.slice(0, 2).to_pylist():
+            assert row["remote_data"].encode() == KEPT
+            assert json.loads(row["_rescued"]) == want
+        table, _ = decode(body, cuts, schema=RAW_SCHEMA)
+        whole = b'{"id":"i","remote_data":%b,"z":%b,%b' % (KEPT, KEPT, KEPT[1:])
+        assert set(table["record"].to_pylist()) == {whole.decode()}
+
+
+@pytest.mark.parametrize(
+    ("record", "path"),
+    [
+        (rb'{"a\ud800" 1}', r'result[0]["a\\d800"]'),
+        (rb'{"\udc00":{"\ud800":x}}', r'result[0]["\\dc00"]["\\d800"]'),
+        (rb'{"a":"\ud800","b\udc00":[1}', r'result[0]["b\\dc00"]'),
+    ],
+)
+def test_the_path_of_an_error_has_such_keys_too(record: bytes, path: str) -> None:
+    for body in (R + record + b"]}", R + b'{"id":"a"},' * 3 + record + b',{"id":"a"}]}'):
+        whole = outcome(body)
+        assert whole[2].replace("[3]", "[0]") == path
+        for cut in range(len(body)):
+            assert outcome(body, [cut]) == whole
 
 
 def test_of_a_repeated_key_the_last_counts() -> None:

@@ -7,10 +7,12 @@ The contract, for every engine:
    that of the first byte at which the body stops being the beginning of any valid one; for bytes
    that are no UTF-8, of the first byte of the ill-formed sequence; for a body that is cut, its
    length. The first error in the body counts. A decoder that failed stays failed.
-3. JSON is RFC 8259, strictly. An unpaired surrogate escape becomes U+FFFD. Of a repeated key of a
-   record the last counts; the rows may stand only once; rows that are an object are all kept.
+3. JSON is RFC 8259, strictly. An unpaired surrogate escape becomes U+FFFD, and in a record's key a
+   backslash and its digits, so that keys that differ stay different. Of a repeated key of a record
+   the last counts; the rows may stand only once; rows that are an object are all kept.
 4. Columns, rescues and JSON text follow the rules of ``streamlic.schema``: JSON columns and
-   rescued values keep their text as it came. Rescues stand in document order.
+   rescued values keep their text as it came. Rescues stand in document order. A record of which
+   more than ``max_rescued`` values do not fit is kept whole instead, which counts as one.
 5. A batch is full at ``batch_rows`` rows or ``batch_bytes`` bytes of records, so that batches, too,
    are the same however the body is cut and whichever engine reads it.
 

@@ -86,6 +86,7 @@ cdef extern from "core/options.h" namespace "streamlic" nogil:
         int64_t batch_bytes
         int64_t max_record_bytes
         int max_depth
+        int64_t max_rescued
 
 
 cdef extern from "core/decoder.h" namespace "streamlic" nogil:
@@ -148,6 +149,7 @@ cdef class FastDecoder:
         given.batch_bytes = options.batch_bytes
         given.max_record_bytes = options.max_record_bytes
         given.max_depth = options.max_depth
+        given.max_rescued = options.max_rescued
         self._schema = schema
         self._options = options
         self._decoder.reset(new Decoder(prepared.schema, given, level))
@@ -235,7 +237,8 @@ cdef class FastDecoder:
         if fault == Fault.Rescue:
             value = <bytes>verdict.value
             in_record = steps[len(steps) - self._steps_in_record(steps) :]
-            reason = why(self._schema, value, Rescued(in_record, 0, len(value)))
+            one = Rescued(in_record, 0, len(value))
+            reason = why(self._schema, value, one, self._options.max_rescued)
             return RescueError(f"{reason} (--strict)", **place)
         reason = verdict.reason.decode()
         if fault == Fault.TooDeep or fault == Fault.TooLong or fault == Fault.Capacity:

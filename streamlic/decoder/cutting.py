@@ -57,8 +57,8 @@ class RowWindow(Window):
             if end - index > limit:
                 break
             text = buffer[index:end]
-            if has_escapes:
-                text = mend_surrogates(text)
+            if has_escapes and mend_surrogates(text) != text:
+                break
             append(text, position + index, rows)
             rows += 1
             index = end + 1
@@ -91,18 +91,16 @@ class RowWindow(Window):
         """Append the record that begins at ``start``, and go behind it."""
         is_shallow = self._open_brackets < self._options.max_depth
         cut = self._pattern().match(self._buffer, start) if is_shallow else None
-        if cut and cut.end() - since <= self._options.max_record_bytes:
-            end = cut.end()
-        else:
-            end = self._value_end(start, step, since=since)
-        text = self._mended(start, end)
-        self.records.append(text, self._position + start, step)
+        text = mended = cut[0] if cut else b""
+        if cut and self._has_escapes:
+            mended = mend_surrogates(text)
+        # What is a key is certain in valid records only, so that one to be mended is judged first.
+        if not cut or mended != text or cut.end() - since > self._options.max_record_bytes:
+            text = self._buffer[start : self._value_end(start, step, since=since)]
+            mended = mend_surrogates(text) if self._has_escapes else text
+        self.records.append(mended, self._position + start, step)
         self.envelope.rows += 1
-        self._index = end
+        self._index = start + len(text)
 
     def _pattern(self) -> RecordPattern:
         return record_pattern(self._options.max_depth - self._open_brackets - 1)
-
-    def _mended(self, start: int, end: int) -> bytes:
-        text = self._buffer[start:end]
-        return mend_surrogates(text) if self._has_escapes else text

@@ -10,6 +10,8 @@ from streamlic.errors import UsageError
 _MIB = 1 << 20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 DEFAULT_ROWS_AT = "result"
+MAX_RESCUED = 10_000
+"""So many values of a record are rescued one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +21,9 @@ class DecoderOptions:
     ``rows_at`` is the dotted path to the rows in an envelope. ``is_lines`` says that the body is
     newline-delimited. A batch is full at ``batch_rows`` rows or ``batch_bytes`` bytes of JSON,
     whichever comes first. ``max_record_bytes`` bounds one record, or one other member of the
-    envelope; ``max_depth`` the brackets open at once, the envelope's included. ``is_strict``
-    makes the first value that does not fit an error.
+    envelope; ``max_depth`` the brackets open at once, the envelope's included. A record of which
+    more than ``max_rescued`` values do not fit is rescued whole, under the pointer ``""``.
+    ``is_strict`` makes the first value that does not fit an error.
     """
 
     rows_at: str = DEFAULT_ROWS_AT
@@ -30,6 +33,7 @@ class DecoderOptions:
     batch_bytes: int = 2 * _MIB
     max_record_bytes: int = 64 * _MIB
     max_depth: int = 128
+    max_rescued: int = MAX_RESCUED
 
     def __post_init__(self) -> None:
         # An argument of bytes that are no UTF-8 comes as lone surrogates: no key has any.
@@ -43,6 +47,7 @@ class DecoderOptions:
             ("batch_bytes", 1, 1 << 30),
             ("max_record_bytes", 2, 1 << 30),
             ("max_depth", 1, 512),
+            ("max_rescued", 1, 1 << 20),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -16,7 +16,7 @@ import gc
 import json
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal, DecimalException
 from io import BytesIO
@@ -33,7 +33,7 @@ from streamlic.decoder.members import member_texts
 from streamlic.decoder.options import DecoderOptions
 from streamlic.decoder.ordinary import MANY_DIGITS, has_many_digits, parsed
 from streamlic.decoder.records import UNREAD, Records
-from streamlic.decoder.rescue import locate, rescued_texts, why
+from streamlic.decoder.rescue import kept_whole, locate, rescued_texts, why
 from streamlic.decoder.scalars import Place, Source
 from streamlic.decoder.strict import (
     Malformed,
@@ -229,17 +229,19 @@ class ReferenceDecoder:
         by_row: dict[int, list[tuple[PathStep, ...]]] = {}
         for number, path in places:
             by_row.setdefault(number, []).append(path)
-        if self._options.is_strict and by_row:
-            self._refuse(records, min(by_row), by_row[min(by_row)])
-        self.envelope.rescued += len(places)
-        return pa.array(rescued_texts(records.texts, by_row), pa.string())
+        most = self._options.max_rescued
+        kept = {number: kept_whole(paths, most) for number, paths in by_row.items()}
+        if self._options.is_strict and kept:
+            self._refuse(records, min(kept), kept[min(kept)])
+        self.envelope.rescued += sum(map(len, kept.values()))
+        return pa.array(rescued_texts(records.texts, kept), pa.string())
 
-    def _refuse(self, records: Records, number: int, paths: list[tuple[PathStep, ...]]) -> None:
+    def _refuse(self, records: Records, number: int, paths: Sequence[tuple[PathStep, ...]]) -> None:
         text = records.texts[number]
         first = locate(text, paths)[0]
         position, step = records.place(number)
         raise RescueError(
-            f"{why(self._schema, text, first)} (--strict)",
+            f"{why(self._schema, text, first, self._options.max_rescued)} (--strict)",
             position=position + first.start,
             path=path_text((*self._framer.row_path(step), *first.path)),
         )

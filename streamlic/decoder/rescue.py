@@ -96,11 +96,21 @@ def pointer(path: Iterable[PathStep]) -> str:
     return "".join(["/" + str(step).replace("~", "~0").replace("/", "~1") for step in path])
 
 
-def why(schema: pa.Schema, text: bytes, one: Rescued) -> str:
-    """Say what was expected at the value's path, and what came."""
-    value = text[one.start : one.end].decode()
+def kept_whole(paths: Sequence[tuple[PathStep, ...]], most: int) -> Sequence[tuple[PathStep, ...]]:
+    """Return the paths of what is rescued: one to the record itself where these are too many."""
+    return paths if len(paths) <= most else [()]
+
+
+def why(schema: pa.Schema, text: bytes, one: Rescued, most: int) -> str:
+    """Say what was expected at the value's path, and what came; ``most`` values may not fit."""
+    # A character has four bytes at most: nothing behind is shown.
+    start = text[one.start : min(one.end, one.start + 4 * _SHOWN_CHARACTERS + 4)]
+    value = start.decode(errors="ignore")
     shown = value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 3] + "..."
-    return f"expected {_expected(schema, one.path)}, got {_KINDS.get(value[0], 'number')} {shown}"
+    expected = _expected(schema, one.path)
+    if not one.path and value[0] == "{":
+        expected = f"at most {most} values that do not fit"
+    return f"expected {expected}, got {_KINDS.get(value[0], 'number')} {shown}"
 
 
 def _expected(schema: pa.Schema, path: tuple[PathStep, ...]) -> str:

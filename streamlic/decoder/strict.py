@@ -56,6 +56,8 @@ _MAY_BE_UNPAIRED = re.compile(
     re.DOTALL,
 )
 
+_ANY_STRING_OR_KEY = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"([ \t\n\r]*+:)?', re.DOTALL)
+
 _VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END, _COLON, _COMMA_OR_END = range(6)
 _OPENS = {0x7B: _KEY_OR_END, 0x5B: _VALUE_OR_END}
 _CLOSES = {0x7D: _KEY_OR_END, 0x5D: _VALUE_OR_END}
@@ -140,7 +142,7 @@ def value_end(buffer: bytes, index: int, *, depth: int, at_end: bool = False) ->
                 if byte != 0x22:
                     raise Malformed(_EXPECTED[expected], index)
                 start, index = index, string_end(buffer, index)
-                path[-1] = text_of(buffer[start:index])
+                path[-1] = key_of(buffer[start:index])
                 expected = _COLON
             elif byte in _OPENS:
                 if len(closers) == depth:
@@ -276,15 +278,34 @@ def text_of(token: bytes) -> str:
     """Return the text that a valid JSON string token denotes, unpaired surrogates as U+FFFD."""
     if b"\\" not in token:
         return token[1:-1].decode()
-    text: str = json.loads(mend_surrogates(token))
+    text: str = json.loads(_ESCAPE.sub(_replaced, token))
     return text
 
 
+def key_of(token: bytes) -> str:
+    r"""Return the key that a valid JSON string token denotes, unpaired surrogates as ``\d800``."""
+    return text_of(_ESCAPE.sub(_kept, token)) if b"\\" in token else token[1:-1].decode()
+
+
 def mend_surrogates(text: bytes) -> bytes:
-    r"""Replace each unpaired surrogate escape by ``\ufffd``; the length stays the same."""
-    if not _MAY_BE_UNPAIRED.search(text):
-        return text
-    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], text)
+    r"""Replace each unpaired surrogate escape by ``\ufffd``, in a key by ``\\d800`` and the like.
+
+    So keys that differ stay different. The length stays the same. The text is valid, or a part of
+    a valid one that begins outside of a string.
+    """
+    return _ANY_STRING_OR_KEY.sub(_mended, text) if _MAY_BE_UNPAIRED.search(text) else text
+
+
+def _mended(string: re.Match[bytes]) -> bytes:
+    return _ESCAPE.sub(_kept if string[1] else _replaced, string[0])
+
+
+def _replaced(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape[1] else escape[0]
+
+
+def _kept(escape: re.Match[bytes]) -> bytes:
+    return b"\\\\" + escape[1][1:].lower() if escape[1] else escape[0]
 
 
 def path_text(path: tuple[PathStep, ...]) -> str:

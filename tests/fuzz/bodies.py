@@ -18,6 +18,7 @@ from streamlic.schema import (
     TIMESTAMP,
     json_field,
 )
+from tests.judge import SURROGATE
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 LONG_NAME = "a_name_that_is_longer_than_what_is_compared_at_once"
@@ -51,9 +52,10 @@ MOMENTS = [
 KEYS = [
     *LICENSE_SCHEMA.names,
     *("sku", "a/b~c", "", "x\u00e9", "\U0001f600", "id\0", "idx", LONG_NAME, 'q"uote'),
+    *("\ud800", "\udbff", "\udc00\ud83d", "\ufffd", "\\d800"),
     *("back\\slash", "n", "s", "l", "x", "t", "b", "q", "w", "deep", "y", "lost"),
 ]
-_NAMES = [key for key in KEYS if "\0" not in key]
+_NAMES = [key for key in KEYS if "\0" not in key and not SURROGATE.search(key)]
 _INNER = pa.struct([("w", pa.int64())])
 OTHER_SCHEMA = pa.schema(
     [
@@ -131,6 +133,7 @@ def case(rng: random.Random) -> Case:
         ("max_depth", 0.2, 1, 8),
         ("max_record_bytes", 0.15, 2, 400),
         ("is_strict", 0.15, True, 2),
+        ("max_rescued", 0.2, 1, 6),
     ):
         if rng.random() < chance:
             options[name] = rng.randrange(low, high)
@@ -207,7 +210,7 @@ class _Writer:
 
     def _string(self, text: str) -> str:
         chance = self._rng.random()
-        if chance < 0.6:
+        if chance < 0.6 and not SURROGATE.search(text):
             return json.dumps(text, ensure_ascii=False)
         if chance < 0.8:
             return json.dumps(text)

@@ -15,6 +15,7 @@ struct Options {
   int64_t batch_bytes = 2 << 20;
   int64_t max_record_bytes = 64 << 20;
   int max_depth = 128;
+  int64_t max_rescued = 10'000;
 };
 
 }  // namespace streamlic

@@ -37,6 +37,8 @@ struct Note {
 };
 
 struct Notes {
+  static constexpr size_t kFew = 64;  // and one; of more no more is noted
+
   std::vector<Note> notes;
   std::vector<Place> places;  // of one note after the other
   bool is_sure = true;        // Each is there once, and its keys have no escapes.

@@ -69,6 +69,7 @@ class Reader final : public Scalars {
   };
 
   void note(const Link* way, const uint8_t* value, const uint8_t* behind) {
+    if (unlikely(notes_.notes.size() > Notes::kFew)) return;
     const size_t before = notes_.places.size();
     for (const Link* link = way; link; link = link->up) notes_.places.push_back(link->place);
     std::reverse(notes_.places.begin() + static_cast<std::ptrdiff_t>(before), notes_.places.end());
@@ -172,10 +173,8 @@ class Reader final : public Scalars {
       at = string_slow(stop);
       if (unlikely(!at)) return nullptr;
       notes_.is_sure = false;
-      const size_t size = size_of(name, at) - 1;
-      scratch_.resize(size);
-      auto* const text = reinterpret_cast<uint8_t*>(scratch_.data());
-      *key = keys.find(text, unescape(name, size, text));
+      scratch_ = key_of(name - 1, size_of(name, at) + 1);
+      *key = keys.find(reinterpret_cast<const uint8_t*>(scratch_.data()), scratch_.size());
     }
     at = next(at);
     if (unlikely(at == end_)) return at_end();

@@ -69,18 +69,18 @@ size_t after_separator(Text text, size_t index) {
   return text[index] == ',' ? after_white_space(text, index + 1) : index;
 }
 
-// The members of an object in document order; of a repeated key the last one only.
-std::vector<Member> members_of(Text text, size_t index) {
-  std::vector<Member> all;
-  index = after_white_space(text, index + 1);
-  while (text[index] != '}') {
-    const size_t key_end = valid_string_end(text, index);
-    std::string key = text_of(text.data + index, key_end - index);
-    const size_t start = after_white_space(text, after_white_space(text, key_end) + 1);
-    const size_t end = valid_value_end(text, start);
-    all.push_back({std::move(key), start, end});
-    index = after_separator(text, end);
+// More values do not fit than are rescued one by one.
+struct TooMany {};
+
+const Field* field_named(const std::vector<Field>& fields, const std::string& key) {
+  for (const Field& field : fields) {
+    if (field.kind != Kind::Rescued && field.name == key) return &field;
   }
+  return nullptr;
+}
+
+// Of members in document order those with keys that are not repeated behind them.
+std::vector<Member> last_ones(std::vector<Member> all) {
   // Sorted, not hashed: whoever writes the body could choose keys that share a hash.
   std::vector<size_t> order(all.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -101,15 +101,38 @@ std::vector<Member> members_of(Text text, size_t index) {
   return kept;
 }
 
+// The members of an object in document order; of a repeated key the last one only. Throws TooMany where
+// more than `most` keys are none of the fields': before all are held at once, of which there may be
+// millions.
+std::vector<Member> members_of(Text text, size_t index, const std::vector<Field>& fields,
+                               int64_t most) {
+  const auto many = static_cast<size_t>(most) + fields.size();
+  std::vector<Member> all;
+  index = after_white_space(text, index + 1);
+  while (text[index] != '}') {
+    const size_t key_end = valid_string_end(text, index);
+    std::string key = text_of(text.data + index, key_end - index);
+    const size_t start = after_white_space(text, after_white_space(text, key_end) + 1);
+    const size_t end = valid_value_end(text, start);
+    all.push_back({std::move(key), start, end});
+    index = after_separator(text, end);
+    if (all.size() > 2 * many) {
+      all = last_ones(std::move(all));
+      if (all.size() > many) throw TooMany{};
+    }
+  }
+  return last_ones(std::move(all));
+}
+
 // What a column of text can hold; before that is built in vain, it is said.
 constexpr size_t kMostText = INT32_MAX;
 
 class Walk {
  public:
-  Walk(Text text, Rescues& found) : text_(text), found_(found) {}
+  Walk(Text text, Rescues& found, int64_t most) : text_(text), found_(found), most_(most) {}
 
   void object(size_t start, const std::vector<Field>& fields) {
-    for (const Member& member : members_of(text_, start)) {
+    for (const Member& member : members_of(text_, start, fields, most_)) {
       const size_t mark = pointer_.size();
       append_step(member.key);
       path_.emplace_back(member.key);
@@ -124,6 +147,7 @@ class Walk {
   }
 
   void keep(size_t start, size_t end) {
+    if (found_.count == most_) throw TooMany{};
     if (found_.count++ == 0) {
       found_.first_path = path_;
       found_.first_start = start;
@@ -139,13 +163,6 @@ class Walk {
   }
 
  private:
-  static const Field* field_named(const std::vector<Field>& fields, const std::string& key) {
-    for (const Field& field : fields) {
-      if (field.kind != Kind::Rescued && field.name == key) return &field;
-    }
-    return nullptr;
-  }
-
   void append_step(std::string_view key) {
     pointer_ += '/';
     std::string escaped;
@@ -212,12 +229,10 @@ class Walk {
 
   Text text_;
   Rescues& found_;
+  const int64_t most_;
   std::string pointer_;
   Path path_;
 };
-
-// Notes to be compared each with each.
-constexpr size_t kFewNotes = 64;
 
 bool is_same(const Place& one, const Place& other) {
   return one.size == other.size && one.index == other.index && !one.key == !other.key &&
@@ -263,7 +278,7 @@ uint8_t* put_step(uint8_t* out, const Place& place) {
 }  // namespace
 
 bool put_notes(const Notes& notes, Column& column, const Row& row) {
-  if (!notes.is_sure || notes.notes.size() > kFewNotes || has_repeats(notes)) return false;
+  if (!notes.is_sure || notes.notes.size() > Notes::kFew || has_repeats(notes)) return false;
   size_t room = 2;
   for (const Note& note : notes.notes) room += note.size + 4;
   for (const Place& place : notes.places) room += place.size * 2 + 21;
@@ -285,17 +300,29 @@ bool put_notes(const Notes& notes, Column& column, const Row& row) {
   return true;
 }
 
-Rescues rescue(Text record, const std::vector<Field>& schema) {
-  Rescues found;
-  found.json = "{";
-  Walk walk(record, found);
+Rescues rescue(Text record, const std::vector<Field>& schema, int64_t most) {
   if (record[0] == '{') {
-    walk.object(0, schema);
-  } else {
-    walk.keep(0, record.size);
+    try {
+      Rescues found;
+      found.json = "{";
+      Walk(record, found, most).object(0, schema);
+      found.json += '}';
+      return found;
+    } catch (const TooMany&) {
+    }
   }
-  found.json += '}';
-  return found;
+  Rescues whole;
+  whole.count = 1;
+  whole.is_whole = true;
+  whole.first_end = record.size;
+  return whole;
+}
+
+void put_whole(Text record, Column& column, const Row& row) {
+  uint8_t* out = column.add_text(row, record.size + 5);
+  out = put_bytes(out, "{\"\":", 4);
+  out = put_bytes(out, record.data, record.size);
+  *out = '}';
 }
 
 }  // namespace streamlic

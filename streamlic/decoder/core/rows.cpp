@@ -7,6 +7,13 @@
 
 namespace streamlic {
 
+namespace {
+
+// More of a value than any message shows of it.
+constexpr size_t kShownBytes = 1024;
+
+}  // namespace
+
 Rows::Rows(const Schema& schema, const Options& options, Simd simd, Window& window,
            Envelope& envelope)
     : fields_(schema.fields),
@@ -92,7 +99,9 @@ void Rows::end_row(size_t start, size_t end, const std::string* key) {
 
 void Rows::rescue_row(size_t start, size_t end, const std::string* key) {
   Column& column = batch_->columns[rescued_column_];
-  if (!options_.is_strict && put_notes(reader_->notes(), column, Row(batch_->rows))) {
+  const bool may_be_noted = !options_.is_strict && static_cast<int64_t>(reader_->notes().notes.size()) <=
+                                                       options_.max_rescued;
+  if (may_be_noted && put_notes(reader_->notes(), column, Row(batch_->rows))) {
     envelope_.rescued += static_cast<int64_t>(reader_->notes().notes.size());
     return;
   }
@@ -103,16 +112,20 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key) {
     mend_surrogates(mended.data(), mended.size());
     record.data = mended.data();
   }
-  const Rescues found = rescue(record, fields_);
+  const Rescues found = rescue(record, fields_, options_.max_rescued);
   if (!found.count) return;  // A later value of the same key did fit.
   if (options_.is_strict) {
     throw Malformed{"", start + found.first_start, joined({step(key)}, found.first_path),
                     Fault::Rescue,
                     std::string(reinterpret_cast<const char*>(record.data + found.first_start),
-                                found.first_end - found.first_start)};
+                                std::min(found.first_end - found.first_start, kShownBytes))};
   }
   envelope_.rescued += found.count;
-  column.put_text(Row(batch_->rows), found.json.data(), found.json.size());
+  if (found.is_whole) {
+    put_whole(record, column, Row(batch_->rows));
+  } else {
+    column.put_text(Row(batch_->rows), found.json.data(), found.json.size());
+  }
 }
 
 // The step from the rows to the one that is read.

@@ -171,7 +171,7 @@ size_t value_end(Text text, size_t index, int depth, bool at_end) {
         if (byte != '"') throw Malformed{expectation(expected), index, {}};
         const size_t start = index;
         index = string_end(text, start);
-        path.back() = Step(text_of(text.data + start, index - start));
+        path.back() = Step(key_of(text.data + start, index - start));
         expected = Expected::Colon;
       } else if (byte == '{' || byte == '[') {
         if (closers.size() == static_cast<size_t>(depth)) {

@@ -1,6 +1,9 @@
 #include "text.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <vector>
 
 namespace streamlic {
 
@@ -34,6 +37,38 @@ uint8_t* put_utf8(uint8_t* out, unsigned code) {
     *out++ = static_cast<uint8_t>(0x80 | (code & 0x3F));
   }
   return out;
+}
+
+uint8_t* find(uint8_t* text, uint8_t* end, char sought) {
+  return static_cast<uint8_t*>(std::memchr(text, sought, static_cast<size_t>(end - text)));
+}
+
+// The first escape of an unpaired surrogate; null if there is none.
+uint8_t* next_unpaired(uint8_t* text, uint8_t* end) {
+  while ((text = find(text, end, '\\'))) {
+    const unsigned unit = unit_at(text, end);
+    if (is_high(unit) && is_low(unit_at(text + 6, end))) {
+      text += 12;
+    } else if (is_high(unit) || is_low(unit)) {
+      return text;
+    } else {
+      text += std::min<std::ptrdiff_t>(unit ? 6 : 2, end - text);
+    }
+  }
+  return nullptr;
+}
+
+// Mends what is between the quotes, in a key so that it differs from any other.
+void mend_string(uint8_t* text, uint8_t* end, bool is_key) {
+  while ((text = next_unpaired(text, end))) {
+    if (is_key) {
+      text[1] = '\\';
+      for (int i = 2; i < 6; ++i) text[i] |= 0x20;  // small letters; digits stay digits
+    } else {
+      std::memcpy(text, "\\ufffd", 6);
+    }
+    text += 6;
+  }
 }
 
 }  // namespace
@@ -91,19 +126,24 @@ bool has_surrogate_escape(const uint8_t* text, size_t size) {
   return false;
 }
 
+std::string key_of(const uint8_t* token, size_t size) {
+  if (!has_surrogate_escape(token, size)) return text_of(token, size);
+  std::vector<uint8_t> mended(token, token + size);
+  mend_string(mended.data(), mended.data() + size, true);
+  return text_of(mended.data(), size);
+}
+
 void mend_surrogates(uint8_t* text, size_t size) {
   uint8_t* const end = text + size;
-  while (text < end &&
-         (text = static_cast<uint8_t*>(std::memchr(text, '\\', static_cast<size_t>(end - text))))) {
-    const unsigned unit = unit_at(text, end);
-    if (!unit) {
-      text += text + 1 < end && text[1] == 'u' ? 6 : 2;
-    } else if (is_high(unit) && is_low(unit_at(text + 6, end))) {
-      text += 12;
-    } else {
-      if (is_high(unit) || is_low(unit)) std::memcpy(text, "\\ufffd", 6);
-      text += 6;
+  if (!next_unpaired(text, end)) return;
+  while ((text = find(text, end, '"'))) {
+    uint8_t* const begin = text++;
+    while (*text != '"') text += *text == '\\' ? 2 : 1;
+    const uint8_t* behind = ++text;
+    while (behind < end && (*behind == ' ' || *behind == '\n' || *behind == '\r' || *behind == '\t')) {
+      ++behind;
     }
+    mend_string(begin, text, behind < end && *behind == ':');
   }
 }
 

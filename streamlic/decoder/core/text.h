@@ -56,7 +56,12 @@ void unescape_one(const uint8_t** text, const uint8_t* end, uint8_t** out);
 // What a JSON string token denotes, quotes included in the token.
 std::string text_of(const uint8_t* token, size_t size);
 
-// Replaces each unpaired surrogate escape by \ufffd, in place.
+// The key that a JSON string token denotes: of an unpaired surrogate escape all but the u is kept, as
+// text, so that keys that differ stay different.
+std::string key_of(const uint8_t* token, size_t size);
+
+// Replaces each unpaired surrogate escape by \ufffd, in a key by \\d800 and the like, in place. The text
+// is one or several valid JSON values.
 void mend_surrogates(uint8_t* text, size_t size);
 
 // Whether there may be something to mend.
