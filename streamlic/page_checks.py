@@ -26,11 +26,10 @@ def check_count(envelope: Envelope) -> None:
     A keyed result may hold fewer: of records with the same key the server keeps one.
     """
     count = envelope.result_count
-    if count is None or envelope.rows == count or (envelope.is_keyed and envelope.rows < count):
+    rows = envelope.rows if envelope.counted_rows is None else envelope.counted_rows
+    if count is None or rows == count or (envelope.is_keyed and rows < count):
         return
-    raise PageMismatch(
-        f"expected {count} rows, as the page's result_count says, got {envelope.rows}"
-    )
+    raise PageMismatch(f"expected {count} rows, as the page's result_count says, got {rows}")
 
 
 @dataclass(frozen=True, kw_only=True)

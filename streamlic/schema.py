@@ -67,8 +67,13 @@ LICENSE_SCHEMA: Final[pa.Schema] = pa.schema(
 )
 """What the decoder yields for licenses. Source: the response body on the endpoint's own page."""
 
-RAW_SCHEMA: Final[pa.Schema] = pa.schema([json_field("record", JSON_RECORD)])
-"""What the decoder yields for ``raw`` bodies: the vendor's records, whole."""
+RAW_SCHEMA: Final[pa.Schema] = pa.schema(
+    [pa.field("key", pa.string()), json_field("record", JSON_RECORD)]
+)
+"""What the decoder yields for ``raw`` bodies: the vendor's records, whole.
+
+``key`` is that of a record among records that are an object, null for those of an array.
+"""
 
 
 class _Misfit:
@@ -126,10 +131,21 @@ def check_schema(schema: pa.Schema) -> None:
             raise UsageError(f"column {field.name} has an unknown JSON role or is no string")
         if not field.nullable:
             raise UsageError(f"column {field.name} must be nullable")
-    if roles.count(JSON_RESCUED) != (0 if roles == [JSON_RECORD] else 1):
+    is_whole_record = JSON_RECORD in roles
+    if roles.count(JSON_RESCUED) != (0 if is_whole_record else 1):
         raise UsageError("the schema needs one column for what is rescued, or one whole record")
-    if JSON_RECORD in roles and roles != [JSON_RECORD]:
-        raise UsageError("a column for the whole record must be the only one")
+    if is_whole_record and not _is_whole_record(schema):
+        raise UsageError(
+            "beside a column for the whole record there may only be one of strings, for its key"
+        )
+
+
+def _is_whole_record(schema: pa.Schema) -> bool:
+    others = [field for field in schema if json_role(field) != JSON_RECORD]
+    return len(schema) - len(others) == 1 and (
+        not others
+        or (len(others) == 1 and json_role(others[0]) is None and others[0].type == pa.string())
+    )
 
 
 def _all_names(fields: Iterable[pa.Field]) -> Iterator[str]:

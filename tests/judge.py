@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -105,21 +105,98 @@ def outcome(body: bytes, cuts: list[int] | None = None, **options: Any) -> Any:
     return table.to_pylist(), lengths, envelope
 
 
-def expected_row(record: Any, most: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the row of a parsed record, and its rescues by pointer; numbers are int or Decimal."""
+class Judged(NamedTuple):
+    """What a valid body holds: its records, with their keys where they have any, and its cursor."""
+
+    records: list[Any]
+    keys: list[str] | None = None
+    next_cursor: str | None = None
+
+
+def judged(body: bytes, *, is_lines: bool = False) -> Judged | None:
+    """Return what a valid body of Truto's holds; None where it says that the listing failed."""
+    if is_lines:
+        records: list[Any] = []
+        cursor = None
+        for line in filter(str.strip, body.decode().split("\n")):
+            value = parsed(line)
+            if is_envelope_line(value):
+                if is_failed_envelope(value):
+                    return None
+                records += value.get("result") or []
+                cursor = value.get("next_cursor", cursor)
+            else:
+                records.append(value)
+        return None if any(map(is_report, records)) else Judged(records, None, cursor)
+    value = parsed(body)
+    if isinstance(value, list):
+        return None if any(map(is_report, value)) else Judged(value)
+    rows = value.get("result")
+    records = list(rows.values()) if isinstance(rows, dict) else rows or []
+    if is_failed_envelope(value) or any(map(is_report, records)):
+        return None
+    return Judged(records, list(rows) if isinstance(rows, dict) else None, value.get("next_cursor"))
+
+
+def at_least_400(status: Any) -> bool:
+    return is_number(status) and bool(status >= 400)
+
+
+def is_envelope_line(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    facts = {"result", "next_cursor", "prev_cursor", "result_count", "is_partial_response"}
+    signs = {"statusCode", "error", "errors", "success", "message", "truto_is_remote_error"}
+    is_known = bool(facts & value.keys()) and not value.keys() - facts - signs
+    return isinstance(value.get("result"), list) or is_known
+
+
+def is_failed_envelope(envelope: dict[str, Any]) -> bool:
+    status = envelope.get("statusCode")
+    return (
+        (at_least_400(status))
+        or bool(envelope.get("error") or envelope.get("errors"))
+        or envelope.get("truto_is_remote_error") is True
+        or envelope.get("success") is False
+    )
+
+
+def is_report(record: Any) -> bool:
+    if not isinstance(record, dict) or record.get("id") is not None:
+        return False
+    status = record.get("statusCode")
+    is_error = at_least_400(status) and bool(record.get("error"))
+    return is_error or record.get("truto_is_remote_error") is True
+
+
+def expected_row(
+    record: Any, most: int, key: str | None = None, key_by: str | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the row of a parsed record, and its rescues by pointer; numbers are int or Decimal.
+
+    ``key`` is that of a record among records that are an object.
+    """
     row: dict[str, Any] = dict.fromkeys(LICENSE_SCHEMA.names)
     del row["_rescued"]
     rescued: dict[str, Any] = {}
     if not isinstance(record, dict):
-        return row, {"": record}
-    for key, value in record.items():
-        if key not in row:
-            rescued["/" + escaped(key)] = value
-        elif key == "remote_data":
-            row[key] = value
+        if key_by in STRINGS:
+            row[key_by] = key
+        return row, {"" if key is None else "/" + escaped(key): record}
+    for name, value in record.items():
+        if name not in row:
+            rescued["/" + escaped(name)] = value
+        elif name == "remote_data":
+            row[name] = value
         elif value is not None:
-            row[key] = fitted(key, value, "/" + key, rescued)
-    return row, rescued if len(rescued) <= most else {"": record}
+            row[name] = fitted(name, value, "/" + name, rescued)
+    kept = rescued if len(rescued) <= most else {"": record}
+    if key is not None and key_by is not None and record.get(key_by) is None:
+        if key_by in STRINGS:
+            row[key_by] = key
+        else:
+            kept = {**kept, "/" + escaped(key_by): key}
+    return row, kept
 
 
 def fitted(key: str, value: Any, pointer: str, rescued: dict[str, Any]) -> Any:
@@ -222,12 +299,18 @@ def digits_of(surrogate: re.Match[str]) -> str:
 
 
 def check_rows(
-    rows: list[dict[str, Any]], records: list[Any], max_rescued: int = MAX_RESCUED
+    rows: list[dict[str, Any]],
+    records: list[Any],
+    max_rescued: int = MAX_RESCUED,
+    *,
+    keys: list[str] | None = None,
+    key_by: str | None = None,
 ) -> None:
     """Compare decoded rows with what the records, parsed by ``parsed``, must become."""
     assert len(rows) == len(records)
-    for row, record in zip(rows, records, strict=True):
-        want, rescued = expected_row(record, max_rescued)
+    all_keys: Sequence[str | None] = keys or [None] * len(rows)
+    for row, record, key in zip(rows, records, all_keys, strict=True):
+        want, rescued = expected_row(record, max_rescued, key, key_by)
         got = dict(row)
         got_rescued = got.pop("_rescued")
         for name in ("remote_data",):

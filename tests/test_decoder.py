@@ -12,7 +12,15 @@ import pyarrow as pa
 import pytest
 
 from streamlic.decoder import NO_FAST, engine_named, open_decoder, why_not_fast
-from streamlic.errors import DecodeError, LimitExceeded, RescueError, TruncatedBody, UsageError
+from streamlic.errors import (
+    DecodeError,
+    LimitExceeded,
+    NotAListing,
+    ReportedFailure,
+    RescueError,
+    TruncatedBody,
+    UsageError,
+)
 from streamlic.schema import JSON_RESCUED, JSON_VALUE, RAW_SCHEMA, json_field
 from tests.judge import check_rows, decode, outcome, parsed
 
@@ -125,15 +133,6 @@ def test_every_shape_gives_the_same_at_every_cut(shape: str) -> None:
     assert outcome(body, list(range(1, len(body))), **options) == whole
 
 
-def test_keyed_rows_are_all_kept() -> None:
-    body = b'{"result":{"a":{"id":"a"},"b":{"id":"b"},"a":{"id":"a2"}},"next_cursor":null}'
-    whole = outcome(body)
-    assert [row["id"] for row in whole[0]] == ["a", "b", "a2"]
-    assert whole[2].is_keyed
-    for cut in range(len(body)):
-        assert outcome(body, [cut]) == whole
-
-
 def test_batches_are_bounded_by_rows_and_by_bytes() -> None:
     records = [{"id": str(i)} for i in range(100)]
     body = body_of(records)
@@ -156,12 +155,18 @@ VERDICTS: list[tuple[bytes, type[DecodeError], int, str]] = [
     (b"", TruncatedBody, 0, ""),
     (b"   ", TruncatedBody, 3, ""),
     (b"\xef\xbb\xbf{}", DecodeError, 0, ""),
-    (b"\xef\xbb", DecodeError, 0, ""),
-    (b"null", DecodeError, 0, ""),
-    (b"<html>", DecodeError, 0, ""),
-    (b"{}", DecodeError, 1, ""),
-    (b'{"error":"x","message":"y"}', DecodeError, 26, ""),
-    (b'{"result":null}', DecodeError, 10, "result"),
+    (b"\xef\xbb", NotAListing, 0, ""),
+    (b"null", NotAListing, 0, ""),
+    (b"tru", NotAListing, 0, ""),
+    (b"<html>", NotAListing, 0, ""),
+    (b"{}", NotAListing, 1, ""),
+    (b'{"value":[{}]}', NotAListing, 13, ""),
+    (b'{"value":[{}]', TruncatedBody, 13, ""),
+    (b'{"error":"x","message":"y"}', ReportedFailure, 26, ""),
+    (b'{"result":{}}', DecodeError, 10, "result"),
+    (b'{"result":null,"result":[]}', DecodeError, 24, "result"),
+    (b'{"result":[],"result":null}', DecodeError, 22, "result"),
+    (b'{"result":nul]}', DecodeError, 13, "result"),
     (b'{"result":5}', DecodeError, 10, "result"),
     (b'{"result":[]', TruncatedBody, 12, ""),
     (b'{"result":[],}', DecodeError, 13, ""),
@@ -220,10 +225,6 @@ VERDICTS: list[tuple[bytes, type[DecodeError], int, str]] = [
     (R + b'{"id":bad},' + b'{"id":"\xff"}]}', DecodeError, 17, "result[0].id"),
     (R + b'{"a":[1},{"b":2]}]}', DecodeError, 18, "result[0].a"),
     (R + b'{"a b":{"":bad}}]}', DecodeError, 22, 'result[0]["a b"][""]'),
-    (b'{"result":{"k":{"id":x}}}', DecodeError, 21, "result.k.id"),
-    (b'{"result":{"k":{},}}', DecodeError, 18, "result"),
-    (b'{"result":{"k" {}}}', DecodeError, 15, "result.k"),
-    (b'{"result":{5:{}}}', DecodeError, 11, "result"),
     (b"[{},{]", DecodeError, 5, "[1]"),
 ]
 
@@ -237,6 +238,22 @@ def test_a_bad_body_is_refused_with_its_place_at_every_cut(
     for cut in range(len(body) + 1):
         assert outcome(body, [cut]) == whole
     assert outcome(body, list(range(1, len(body)))) == whole
+
+
+@pytest.mark.parametrize(
+    ("body", "position", "path"),
+    [
+        (b'{"result":{"k":{"id":x}}}', 21, "result.k.id"),
+        (b'{"result":{"k":{},}}', 18, "result"),
+        (b'{"result":{"k" {}}}', 15, "result.k"),
+        (b'{"result":{5:{}}}', 11, "result"),
+    ],
+)
+def test_a_bad_keyed_body_is_refused_with_its_place(body: bytes, position: int, path: str) -> None:
+    whole = outcome(body, key_by="id")
+    assert whole[:3] == ("DecodeError", position, path)
+    for cut in range(len(body) + 1):
+        assert outcome(body, [cut], key_by="id") == whole
 
 
 @pytest.mark.parametrize(
@@ -430,12 +447,12 @@ def test_depth_is_bounded_and_the_error_names_its_option() -> None:
     ],
 )
 def test_a_record_is_bounded_at_the_same_byte_however_it_is_cut(body: bytes) -> None:
-    whole = outcome(body, max_record_bytes=200)
+    whole = outcome(body, max_record_bytes=200, key_by="id")
     assert whole[0] == "LimitExceeded"
     assert "max_record_bytes" in whole[3]
     for step in (1, 7, 64):
         cuts = list(range(step, len(body), step))
-        assert outcome(body, cuts, max_record_bytes=200) == whole
+        assert outcome(body, cuts, max_record_bytes=200, key_by="id") == whole
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,20 @@ from libcpp.vector cimport vector
 
 import pyarrow as pa
 
-from streamlic.decoder.envelope import Envelope
+from streamlic.decoder.envelope import EnvelopeReader
 from streamlic.decoder.rescue import Rescued, why
-from streamlic.decoder.strict import path_text
-from streamlic.errors import DecodeError, LimitExceeded, RescueError, TruncatedBody, UsageError
+from streamlic.decoder.rules import BodyRules
+from streamlic.decoder.signs import Reported, report_of
+from streamlic.decoder.strict import Malformed, path_text
+from streamlic.decoder.window import decode_error
+from streamlic.errors import (
+    DecodeError,
+    LimitExceeded,
+    NotAListing,
+    RescueError,
+    TruncatedBody,
+    UsageError,
+)
 from streamlic.schema import (
     JSON_RECORD,
     JSON_RESCUED,
@@ -49,20 +59,29 @@ cdef extern from "core/strict.h" namespace "streamlic" nogil:
 
     cdef enum class Fault(uint8_t):
         # "None" and "Malformed" go by the default.
-        TooDeep, TooLong, Truncated, Rescue, Capacity, Memory
+        NoListing, TooDeep, TooLong, Truncated, Rescue, Capacity, Memory
 
 
 cdef extern from "core/envelope.h" namespace "streamlic" nogil:
+    cdef enum class RemarkKind "streamlic::Remark::Kind"(uint8_t):
+        Begin "streamlic::Remark::Kind::Begin"
+        Key "streamlic::Remark::Kind::Key"
+        Member "streamlic::Remark::Kind::Member"
+        End "streamlic::Remark::Kind::End"
+
+    cdef cppclass Remark:
+        RemarkKind kind
+        vector[Step] path
+        string text
+        int64_t position
+        int64_t rows
+        int64_t own_rows
+        cbool has_rows
+
     cdef cppclass CEnvelope "streamlic::Envelope":
-        optional[string] next_cursor
-        optional[string] prev_cursor
-        optional[string] next_link
-        optional[int64_t] result_count
-        cbool is_partial_response
         cbool is_keyed
         int64_t rows
         int64_t rescued
-        vector[string] keys
 
 
 cdef extern from "core/keys.h" namespace "streamlic" nogil:
@@ -82,6 +101,10 @@ cdef extern from "core/options.h" namespace "streamlic" nogil:
         vector[string] rows_path
         cbool is_lines
         cbool is_strict
+        optional[string] key_by
+        cbool takes_keyed
+        cbool has_envelope_lines
+        cbool has_reports
         int64_t batch_rows
         int64_t batch_bytes
         int64_t max_record_bytes
@@ -102,7 +125,8 @@ cdef extern from "core/decoder.h" namespace "streamlic" nogil:
         cbool feed(const uint8_t*, size_t) except +
         cbool close() except +
         Verdict verdict() except +
-        CEnvelope envelope() except +
+        const CEnvelope& envelope() except +
+        vector[Remark] take_remarks() except +
         vector[unique_ptr[Batch]] take_batches() except +
 
 
@@ -135,6 +159,8 @@ cdef class FastDecoder:
     cdef unique_ptr[Decoder] _decoder
     cdef object _schema
     cdef object _options
+    cdef object _said  # what the body says of itself
+    cdef cbool _is_enveloped
     cdef cbool _is_spent
     cdef cbool _is_at_work  # Without the interpreter's lock: nobody else may look.
 
@@ -145,6 +171,12 @@ cdef class FastDecoder:
         given.rows_path = [step.encode() for step in options.rows_at.split(".")]
         given.is_lines = options.is_lines
         given.is_strict = options.is_strict
+        if options.key_by is not None:
+            given.key_by = <string>options.key_by.encode()
+        rules = BodyRules.of(schema, options)
+        given.takes_keyed = rules.takes_keyed
+        given.has_envelope_lines = rules.has_envelope_lines
+        given.has_reports = rules.has_reports
         given.batch_rows = options.batch_rows
         given.batch_bytes = options.batch_bytes
         given.max_record_bytes = options.max_record_bytes
@@ -152,6 +184,7 @@ cdef class FastDecoder:
         given.max_rescued = options.max_rescued
         self._schema = schema
         self._options = options
+        self._said = EnvelopeReader(options, rules)
         self._decoder.reset(new Decoder(prepared.schema, given, level))
 
     @property
@@ -163,18 +196,11 @@ cdef class FastDecoder:
     def envelope(self):
         """What the body said of itself; complete once the decoder is closed."""
         self._check_free()
-        cdef CEnvelope said = self._decoder.get().envelope()
-        return Envelope(
-            next_cursor=_text(said.next_cursor),
-            prev_cursor=_text(said.prev_cursor),
-            result_count=said.result_count.value() if said.result_count.has_value() else None,
-            is_partial_response=said.is_partial_response,
-            rows=said.rows,
-            rescued=said.rescued,
-            keys=tuple([key.decode() for key in said.keys]),
-            next_link=_text(said.next_link),
-            is_keyed=said.is_keyed,
-        )
+        envelope = self._said.envelope
+        envelope.rows = self._decoder.get().envelope().rows
+        envelope.rescued = self._decoder.get().envelope().rescued
+        envelope.is_keyed = self._decoder.get().envelope().is_keyed
+        return envelope
 
     def feed(self, bytes chunk not None):
         """Take the next bytes; return the batches they filled, often none."""
@@ -211,12 +237,42 @@ cdef class FastDecoder:
         self._is_spent = self._is_at_work = True  # Spent, unless all goes well.
 
     cdef _batches(self, cbool is_good, cbool is_last):
+        self._take_remarks()
         if not is_good:
             raise self._error()
         cdef vector[unique_ptr[Batch]] full = self._decoder.get().take_batches()
         batches = [self._handed_over(move(full[i])) for i in range(full.size())]
         self._is_spent = is_last
         return batches
+
+    cdef _take_remarks(self):
+        """Take what was said; raise the DecodeError that it means. It comes before the verdict."""
+        cdef vector[Remark] remarks = self._decoder.get().take_remarks()
+        cdef size_t i
+        for i in range(remarks.size()):
+            path = tuple([_step(step) for step in remarks[i].path])
+            try:
+                self._take_remark(&remarks[i], path)
+            except Malformed as malformed:
+                raise decode_error(malformed, 0, ()) from None
+
+    cdef _take_remark(self, const Remark* remark, path):
+        position = remark.position
+        if remark.kind == RemarkKind.Begin:
+            self._said.begin()
+            self._is_enveloped = not self._options.is_lines
+        elif remark.kind == RemarkKind.Key:
+            self._said.key(path[0])
+        elif remark.kind == RemarkKind.Member:
+            self._said.member(path, <bytes>remark.text, position)
+        elif remark.kind == RemarkKind.End:
+            self._said.envelope.rows = remark.rows
+            self._said.end(position, rows=remark.own_rows, has_rows=remark.has_rows)
+        else:
+            members = report_of(<bytes>remark.text)
+            if members is not None:
+                in_envelope = tuple(self._options.rows_at.split(".")) if self._is_enveloped else ()
+                raise decode_error(Reported(members, position), 0, in_envelope + path)
 
     cdef _handed_over(self, unique_ptr[Batch] batch):
         cdef ArrowArray array
@@ -234,6 +290,8 @@ cdef class FastDecoder:
             return MemoryError("no memory for a batch of the body")
         steps = tuple([_step(step) for step in verdict.path])
         place = {"position": verdict.position, "path": path_text(steps)}
+        if fault == Fault.Rescue and not verdict.reason.empty():
+            return RescueError(f"{verdict.reason.decode()} (--strict)", **place)
         if fault == Fault.Rescue:
             value = <bytes>verdict.value
             in_record = steps[len(steps) - self._steps_in_record(steps) :]
@@ -241,6 +299,8 @@ cdef class FastDecoder:
             reason = why(self._schema, value, one, self._options.max_rescued)
             return RescueError(f"{reason} (--strict)", **place)
         reason = verdict.reason.decode()
+        if fault == Fault.NoListing:
+            return NotAListing(reason, **place)
         if fault == Fault.TooDeep or fault == Fault.TooLong or fault == Fault.Capacity:
             return LimitExceeded(reason, **place)
         if fault == Fault.Truncated:
@@ -249,9 +309,7 @@ cdef class FastDecoder:
 
     cdef _steps_in_record(self, steps):
         """Return how many steps lead from the record to the value: those behind the row's own."""
-        in_envelope = tuple(self._options.rows_at.split("."))
-        is_enveloped = steps[: len(in_envelope)] == in_envelope and len(steps) > len(in_envelope)
-        return len(steps) - 1 - (len(in_envelope) if is_enveloped else 0)
+        return len(steps) - 1 - (self._options.rows_at.count(".") + 1 if self._is_enveloped else 0)
 
 
 cdef class _Prepared:
@@ -268,10 +326,6 @@ cdef class _Prepared:
 
 
 _prepared = lru_cache(maxsize=16)(_Prepared)
-
-
-cdef _text(optional[string] text):
-    return text.value().decode() if text.has_value() else None
 
 
 cdef _step(Step step):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from streamlic.decoder.envelope import Envelope
+from streamlic.decoder.envelope import EnvelopeReader
 from streamlic.decoder.ordinary import ReadRows, RowCutter
 from streamlic.decoder.patterns import RecordPattern, record_pattern
 from streamlic.decoder.records import Records
@@ -14,6 +14,7 @@ from streamlic.decoder.window import Window
 
 if TYPE_CHECKING:
     from streamlic.decoder.options import DecoderOptions
+    from streamlic.decoder.rules import BodyRules
 
 _BLOCK_BYTES: Final = 1 << 17
 _MIN_BLOCK_BYTES: Final = 1 << 10  # Below, setting ijson up costs more than it gains.
@@ -26,11 +27,13 @@ class RowWindow(Window):
     ``on_block`` is called within a chunk, when they should be taken before there are more.
     """
 
-    def __init__(self, options: DecoderOptions, read: ReadRows) -> None:
+    def __init__(self, options: DecoderOptions, rules: BodyRules, read: ReadRows) -> None:
         super().__init__(options)
+        self._rules = rules
+        self._said = EnvelopeReader(options, rules)
         self.records = Records()
         self.on_block: Callable[[], None] | None = None
-        self.envelope = Envelope()
+        self.envelope = self._said.envelope
         self._cutter = RowCutter(read)
         self._has_escapes = False
         self._may_be_ordinary = False  # The rows of the buffer, as far as is known.
@@ -89,18 +92,25 @@ class RowWindow(Window):
 
     def _cut(self, start: int, step: PathStep, *, since: int) -> None:
         """Append the record that begins at ``start``, and go behind it."""
+        self._take(start, self._record_end(start, step, since=since), step)
+
+    def _record_end(self, start: int, step: PathStep, *, since: int) -> int:
+        """Return where the record ends that begins at ``start``."""
         is_shallow = self._open_brackets < self._options.max_depth
         cut = self._pattern().match(self._buffer, start) if is_shallow else None
-        text = mended = cut[0] if cut else b""
-        if cut and self._has_escapes:
-            mended = mend_surrogates(text)
         # What is a key is certain in valid records only, so that one to be mended is judged first.
-        if not cut or mended != text or cut.end() - since > self._options.max_record_bytes:
-            text = self._buffer[start : self._value_end(start, step, since=since)]
-            mended = mend_surrogates(text) if self._has_escapes else text
+        is_cut = cut is not None and cut.end() - since <= self._options.max_record_bytes
+        if cut and is_cut and not (self._has_escapes and mend_surrogates(cut[0]) != cut[0]):
+            return cut.end()
+        return self._value_end(start, step, since=since)
+
+    def _take(self, start: int, end: int, step: PathStep) -> None:
+        """Append the record between, and go behind it."""
+        text = self._buffer[start:end]
+        mended = mend_surrogates(text) if self._has_escapes else text
         self.records.append(mended, self._position + start, step)
         self.envelope.rows += 1
-        self._index = start + len(text)
+        self._index = end
 
     def _pattern(self) -> RecordPattern:
         return record_pattern(self._options.max_depth - self._open_brackets - 1)

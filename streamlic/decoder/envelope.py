@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from streamlic.decoder.signs import (
+    REPORT_MEMBERS,
+    NoListing,
+    Reported,
+    next_link,
+    reports_failure,
+    value_of,
+)
 from streamlic.decoder.strict import Malformed, mend_surrogates
 
+if TYPE_CHECKING:
+    from streamlic.decoder.options import DecoderOptions
+    from streamlic.decoder.rules import BodyRules
+
 _MAX_KEYS = 20
-_NEXT = re.compile(r"next", re.IGNORECASE)
 
 
 @dataclass(kw_only=True)
@@ -19,8 +29,9 @@ class Envelope:
     """What a body said of itself, and what was read from it.
 
     ``rows`` counts records and ``rescued`` the values that did not fit. ``keys`` are the first
-    keys of the envelope, at most 20. ``next_link`` is the name of a member, other than
-    ``next_cursor``, by which a vendor's own body names a further page; None where there is none.
+    keys of the envelope, at most 20. ``next_link`` is the dotted path to a member, other
+    than ``next_cursor``, by which a vendor's own body names a further page; None where there is
+    none. ``counted_rows`` are the rows that ``result_count`` is about; None where it is all.
     ``is_keyed`` says that the rows were an object, not an array (``truto_key_by``). ``ids_crc32``
     is a checksum of all ids, which no engine makes, but who listens to one.
     """
@@ -28,6 +39,7 @@ class Envelope:
     next_cursor: str | None = None
     prev_cursor: str | None = None
     result_count: int | None = None
+    counted_rows: int | None = None
     is_partial_response: bool = False
     rows: int = 0
     rescued: int = 0
@@ -36,28 +48,92 @@ class Envelope:
     is_keyed: bool = False
     ids_crc32: int = 0
 
-    def note_key(self, key: str) -> None:
-        """Remember that the envelope had this key, for the error that lists them."""
-        if len(self.keys) < _MAX_KEYS:
-            self.keys = (*self.keys, key[:60])
 
-    def note(self, key: str, text: bytes, index: int, *, is_trutos: bool) -> None:
-        """Take the member ``key`` whose valid JSON is ``text``; of a repeated key the last counts.
+class EnvelopeReader:
+    """Takes what an envelope says beside its rows, member by member, into ``envelope``.
 
-        Raises Malformed, at ``index``, for a value of the wrong type, unless the envelope is a
-        vendor's own (``is_trutos`` false), whose members may mean anything.
+    Each line of a newline-delimited body may be an envelope: their cursors follow each other, a
+    flag of any counts, and each ``result_count`` is checked.
+    """
+
+    def __init__(self, options: DecoderOptions, rules: BodyRules) -> None:
+        self.envelope = Envelope()
+        self._rows_at = options.rows_at
+        self._is_lines = options.is_lines
+        self._is_trutos = rules.is_trutos
+        self._said: dict[str, Any] = {}
+        self._before: tuple[int | None, int | None, bool] = (None, None, False)
+
+    def begin(self) -> None:
+        """Say that an envelope begins."""
+        envelope = self.envelope
+        self._said = {}
+        self._before = (
+            envelope.result_count,
+            envelope.counted_rows,
+            envelope.is_partial_response,
+        )
+        envelope.result_count, envelope.is_partial_response = None, False
+
+    def key(self, key: str) -> None:
+        """Take the key of a member whose value is read elsewhere."""
+        if len(self.envelope.keys) < _MAX_KEYS:
+            self.envelope.keys = (*self.envelope.keys, key[:60])
+
+    def member(self, path: tuple[str, ...], text: bytes, index: int) -> None:
+        """Take the member at ``path`` whose valid JSON is ``text``; of a repeated key the last.
+
+        ``text`` is empty where it is too long to be searched. Raises Malformed, at ``index``, for
+        a value of the wrong type, unless the envelope is a vendor's own, whose members may mean
+        anything.
         """
-        self.note_key(key)
-        if key in _FACTS:
-            value = _FACTS[key](json.loads(mend_surrogates(text), **_NUMBERS_AS_TEXT))
-            if value is not None:
-                setattr(self, key, value)
-            elif text == b"null":
-                setattr(self, key, getattr(Envelope, key))
-            elif is_trutos:
+        key = path[-1]
+        if len(path) == 1:
+            self.key(key)
+            if key in REPORT_MEMBERS:
+                self._said[key] = value_of(text)
+            if key in _READ and self._is_fact(key, text, index):
+                return
+        if not self._is_trutos and self.envelope.next_link is None:
+            self.envelope.next_link = next_link(path, text)
+
+    def end(self, index: int, *, rows: int, has_rows: bool) -> None:
+        """Say that the envelope ends, with the brace at ``index``, after ``rows`` rows of its own.
+
+        Raises Reported where it says that the listing failed, NoListing where it has no rows.
+        """
+        if reports_failure(self._said, is_trutos=self._is_trutos, has_rows=has_rows):
+            raise Reported(self._said, index)
+        if self._is_lines:
+            self._add_up(rows if has_rows else self.envelope.rows)
+        elif not has_rows:
+            keys = ", ".join(self.envelope.keys) or "none"
+            raise NoListing(
+                f"expected rows at {self._rows_at}, got an envelope with the keys: {keys}; "
+                "--rows-at names the path to the rows, --lines reads newline-delimited records,",
+                index,
+            )
+
+    def _is_fact(self, key: str, text: bytes, index: int) -> bool:
+        """Take a fact; return whether its value is one, or null."""
+        # A count or a flag that is too long to be searched is none.
+        given = json.loads(mend_surrogates(text), **_NUMBERS_AS_TEXT) if text else {}
+        value = _READ[key](given)
+        if value is None and text != b"null":
+            if self._is_trutos:
                 raise Malformed(f"expected {_EXPECTED[key]} or null", index, (key,))
-        elif not is_trutos and _NEXT.search(key) and text not in (b"null", b"false", b'""'):
-            self.next_link = key[:60]
+            return False
+        setattr(self.envelope, key, getattr(Envelope, key) if value is None else value)
+        return True
+
+    def _add_up(self, rows: int) -> None:
+        """Add a line's envelope to those before it. The first count that is wrong stays."""
+        envelope, (count, counted, was_partial) = self.envelope, self._before
+        envelope.is_partial_response |= was_partial
+        if envelope.result_count is None or count != counted:
+            envelope.result_count = count
+        else:
+            envelope.counted_rows = rows
 
 
 class _Integer(str):
@@ -85,7 +161,7 @@ def _flag(value: Any) -> bool | None:
 
 
 _NUMBERS_AS_TEXT: dict[str, Any] = {"parse_int": _Integer, "parse_float": _Fraction}
-_FACTS: dict[str, Callable[[Any], Any]] = {
+_READ: dict[str, Callable[[Any], Any]] = {
     "next_cursor": _cursor,
     "prev_cursor": _cursor,
     "result_count": _count,

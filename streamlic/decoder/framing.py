@@ -12,28 +12,34 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from streamlic.decoder.cutting import RowWindow
-from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
+from streamlic.decoder.options import DecoderOptions
 from streamlic.decoder.ordinary import ReadRows
+from streamlic.decoder.rules import BodyRules
+from streamlic.decoder.signs import SEARCHED_BYTES, NoListing, is_envelope, may_be_envelope
 from streamlic.decoder.strict import (
     Malformed,
     PathStep,
     TooDeep,
     Unfinished,
     after_white_space,
-    mend_surrogates,
+    key_of,
     string_end,
-    text_of,
+    value_end,
 )
+
+_CURSORS = (("next_cursor",), ("prev_cursor",))
 
 
 class Framer(RowWindow):
     """Cuts one body into records. Feed every chunk, take ``records`` after each, then close."""
 
-    def __init__(self, options: DecoderOptions, read: ReadRows = list) -> None:
-        super().__init__(options, read)
+    def __init__(self, options: DecoderOptions, rules: BodyRules, read: ReadRows = list) -> None:
+        super().__init__(options, rules, read)
         self._rows_path = tuple(options.rows_at.split("."))
         self._is_enveloped = False
         self._has_rows = False
+        self._rows_before = 0  # the envelope: only lines have any
+        self._is_first_line = True
         self._rows_closer = 0
         self._next_step: Callable[[], bool] = self._line if options.is_lines else self._top
 
@@ -55,12 +61,18 @@ class Framer(RowWindow):
             self._open_rows()
         elif byte == 0x7B:
             self._is_enveloped = True
-            self._open_envelope()
+            self._begin_envelope()
         elif self._may_be_byte_order_mark():
             return False
         else:
-            raise Malformed("expected an object or an array", self._index)
+            raise NoListing("expected an object or an array", self._index)
         return True
+
+    def _begin_envelope(self) -> None:
+        self._said.begin()
+        self._has_rows = False
+        self._rows_before = self.envelope.rows
+        self._open_envelope()
 
     def _open_envelope(self) -> None:
         self._open_bracket()
@@ -80,9 +92,12 @@ class Framer(RowWindow):
             end = self._value_end(value, key, since=start)
         except Unfinished as unfinished:
             return self._unfinished(start, unfinished)
-        if self._open_brackets == 1:
-            is_trutos = self._options.rows_at == DEFAULT_ROWS_AT
-            self.envelope.note(key, self._buffer[value:end], value, is_trutos=is_trutos)
+        path = (*self._rows_path[: len(self._path)], key)
+        text = self._buffer[value:end]
+        if path == self._rows_path and text == b"null":
+            self._has_rows = True
+        is_searched = len(text) <= SEARCHED_BYTES or path in _CURSORS
+        self._said.member(path, text if is_searched else b"", value)
         self._index = end
         self._next_step = self._after_member
         return True
@@ -93,15 +108,14 @@ class Framer(RowWindow):
             return False
         byte = self._buffer[value]
         is_last = len(self._path) + 1 == len(self._rows_path)
-        if is_last and byte not in b"{[":
-            raise Malformed("expected an array or an object of rows", value, (key,))
-        if is_last and self._has_rows:
-            raise Malformed("expected the rows once, got them a second time", value, (key,))
-        if byte != 0x7B and not is_last:
+        if is_last:
+            self._check_rows(byte, value, key)
+        if byte == 0x6E or (byte != 0x7B and not is_last):  # A null is an empty listing.
             return False
         if not self._path:
-            self.envelope.note_key(key)
-        self._path = (*self._path, key)
+            self._said.key(key)
+        if not self._options.is_lines:  # The rows of all lines are numbered as one list.
+            self._path = (*self._path, key)
         self._index = value
         if is_last:
             self._open_rows()
@@ -109,17 +123,26 @@ class Framer(RowWindow):
             self._open_envelope()
         return True
 
+    def _check_rows(self, byte: int, value: int, key: str) -> None:
+        if byte not in b"{[n":
+            raise Malformed("expected an array or an object of rows", value, (key,))
+        if self._has_rows:
+            raise Malformed("expected the rows once, got them a second time", value, (key,))
+        if byte == 0x7B and not self._rules.takes_keyed:
+            raise Malformed(
+                "expected an array of rows, got an object: one record, which is no listing, or "
+                "records by a field, which --key-by names,",
+                value,
+                (key,),
+            )
+
     def _after_member(self) -> bool:
         return self._separator(0x7D, self._end_envelope, self._member)
 
     def _end_envelope(self) -> bool:
-        if self._open_brackets == 1 and not self._has_rows:
-            keys = ", ".join(self.envelope.keys) or "none"
-            raise Malformed(
-                f"expected rows at {self._options.rows_at}, got an envelope with the keys: {keys}; "
-                "--rows-at names the path to the rows, --lines reads newline-delimited records,",
-                self._index,
-            )
+        if self._open_brackets == 1:
+            rows = self.envelope.rows - self._rows_before
+            self._said.end(self._index, rows=rows, has_rows=self._has_rows)
         return self._close_bracket()
 
     def _open_rows(self) -> None:
@@ -154,22 +177,70 @@ class Framer(RowWindow):
         return self._separator(self._rows_closer, self._close_bracket, self._row)
 
     def _line(self) -> bool:
-        if self._peek() is None:
+        byte = self._peek()
+        if byte is None:
             return False
         start = self._index
         if self._may_be_byte_order_mark():
             return False
+        is_object = byte == 0x7B and self._rules.has_envelope_lines
         try:
-            self._cut(start, self.envelope.rows, since=start)
+            if byte == 0x5B and self._is_first_line:
+                self._check_no_array(start)
+            if is_object and self._begins_with_rows(start):
+                self._begin_envelope()
+                return True
+            end = self._record_end(start, self.envelope.rows, since=start)
         except Unfinished as unfinished:
             return self._unfinished(start, unfinished)
+        if is_object and self._is_envelope(self._buffer[start:end]):
+            self._begin_envelope()
+            return True
+        self._take(start, end, self.envelope.rows)
         self._next_step = self._after_line
         return True
+
+    def _check_no_array(self, start: int) -> None:
+        """Raise Malformed where the body seems to be one array of records."""
+        if self._tokens_follow(start + 1, start, b"{") or self._tokens_follow(
+            start + 1, start, b"]"
+        ):
+            raise Malformed(
+                "expected newline-delimited records, got an array: --no-lines reads it", start
+            )
+
+    def _begins_with_rows(self, start: int) -> bool:
+        """Return whether the line is an envelope whose rows come first: it may be of any length."""
+        return self._tokens_follow(start + 1, start, b'"result"', b":", b"[")
+
+    def _tokens_follow(self, index: int, since: int, *tokens: bytes) -> bool:
+        """Return whether these tokens follow; Unfinished where more bytes have to say."""
+        for token in tokens:
+            index = after_white_space(self._buffer, index)
+            given = self._buffer[index : index + len(token)]
+            if given != token:
+                if token.startswith(given) and not self._is_last:
+                    raise Unfinished
+                return False
+            index += len(token)
+        self._check_bytes(since, index - 1)
+        return True
+
+    def _is_envelope(self, line: bytes) -> bool:
+        """Return whether a line that is cut is an envelope; one that is no JSON is none."""
+        if not may_be_envelope(line):
+            return False
+        try:
+            value_end(line, 0, depth=self._options.max_depth, at_end=True)
+        except Malformed:
+            return False
+        return is_envelope(line)
 
     def _after_line(self) -> bool:
         start = self._index
         byte = self._peek()
         if b"\n" in self._buffer[start : self._index] or (byte is None and self._at_end):
+            self._is_first_line = False
             self._next_step = self._line
             return True
         if byte is not None:
@@ -182,7 +253,6 @@ class Framer(RowWindow):
         return False
 
     # What the steps are made of.
-
     def _open_bracket(self) -> None:
         if self._open_brackets == self._options.max_depth:
             raise TooDeep("too many open brackets", self._index)
@@ -193,7 +263,8 @@ class Framer(RowWindow):
         self._open_brackets -= 1
         self._index += 1
         self._path = self._path[:-1]
-        self._next_step = self._after_member if self._open_brackets else self._after_body
+        after = self._after_line if self._options.is_lines else self._after_body
+        self._next_step = self._after_member if self._open_brackets else after
         return True
 
     def _separator(
@@ -217,7 +288,7 @@ class Framer(RowWindow):
             raise Malformed("expected a key in double quotes", start)
         try:
             end = string_end(self._buffer, start)
-            key = text_of(mend_surrogates(self._buffer[start:end]))
+            key = key_of(self._buffer[start:end])
             colon = after_white_space(self._buffer, end)
             if colon < len(self._buffer) and self._buffer[colon] != 0x3A:
                 raise Malformed("expected : after the key", colon, (key,))

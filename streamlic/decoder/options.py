@@ -19,15 +19,17 @@ class DecoderOptions:
     """How a body is read, and the bounds within which.
 
     ``rows_at`` is the dotted path to the rows in an envelope. ``is_lines`` says that the body is
-    newline-delimited. A batch is full at ``batch_rows`` rows or ``batch_bytes`` bytes of JSON,
-    whichever comes first. ``max_record_bytes`` bounds one record, or one other member of the
-    envelope; ``max_depth`` the brackets open at once, the envelope's included. A record of which
-    more than ``max_rescued`` values do not fit is rescued whole, under the pointer ``""``.
-    ``is_strict`` makes the first value that does not fit an error.
+    newline-delimited. ``key_by`` is the field by which rows that are an object are keyed; without
+    it such rows are an error, but where records are kept whole. A batch is full at ``batch_rows``
+    rows or ``batch_bytes`` bytes of JSON, whichever comes first. ``max_record_bytes`` bounds one
+    record, or one other member of the envelope; ``max_depth`` the brackets open at once, the
+    envelope's included. A record of which more than ``max_rescued`` values do not fit is rescued
+    whole, under the pointer ``""``. ``is_strict`` makes the first value that does not fit an error.
     """
 
     rows_at: str = DEFAULT_ROWS_AT
     is_lines: bool = False
+    key_by: str | None = None
     is_strict: bool = False
     batch_rows: int = 8192
     batch_bytes: int = 2 * _MIB
@@ -42,6 +44,8 @@ class DecoderOptions:
             raise UsageError(
                 f"expected a dotted path such as data.items, got {self.rows_at!r} (--rows-at)"
             )
+        if self.key_by is not None and (not self.key_by or _SURROGATE.search(self.key_by)):
+            raise UsageError(f"expected the name of a field, got {self.key_by!r} (--key-by)")
         for name, low, high in (
             ("batch_rows", 1, 1 << 20),
             ("batch_bytes", 1, 1 << 30),

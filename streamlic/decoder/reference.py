@@ -29,12 +29,15 @@ from ijson.common import JSONError
 from streamlic.decoder.columns import RecordColumns, Row
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.framing import Framer
+from streamlic.decoder.keyed import KeyedRows, KeyFill
 from streamlic.decoder.members import member_texts
 from streamlic.decoder.options import DecoderOptions
 from streamlic.decoder.ordinary import MANY_DIGITS, has_many_digits, parsed
 from streamlic.decoder.records import UNREAD, Records
 from streamlic.decoder.rescue import kept_whole, locate, rescued_texts, why
+from streamlic.decoder.rules import BodyRules
 from streamlic.decoder.scalars import Place, Source
+from streamlic.decoder.signs import Reported, may_be_report, report_of
 from streamlic.decoder.strict import (
     Malformed,
     PathStep,
@@ -42,6 +45,7 @@ from streamlic.decoder.strict import (
     value_end,
     without_strings,
 )
+from streamlic.decoder.window import decode_error
 from streamlic.errors import DecodeError, RescueError, UsageError
 from streamlic.schema import JSON_RECORD, JSON_RESCUED, JSON_VALUE, HugeNumber, json_role
 
@@ -67,7 +71,10 @@ class ReferenceDecoder:
         self._rescued_column = next((n for n in roles if roles[n] == JSON_RESCUED), None)
         self._is_whole_record = JSON_RECORD in roles.values()
         self._columns = RecordColumns(schema)
-        self._framer = Framer(options, list if self._is_whole_record else self._columns.read)
+        self._rules = BodyRules.of(schema, options)
+        read = list if self._is_whole_record else self._columns.read
+        self._framer = Framer(options, self._rules, read)
+        self._keyed = KeyedRows(schema, options.key_by) if options.key_by else None
         self._block = Records()
         self._filled: list[pa.RecordBatch] = []
         self._blocks: list[list[pa.Array]] = []
@@ -154,17 +161,55 @@ class ReferenceDecoder:
         self._batch_bytes += records.size
 
     def _arrays(self, records: Records) -> list[pa.Array]:
+        report = self._first_report(records) if self._rules.has_reports else None
+        if report is None:
+            return self._valid_arrays(records)
+        number, reported = report
+        if number:
+            self._valid_arrays(records.between(0, number))  # An error in one before comes first.
+        position, step = records.place(number)
+        raise decode_error(reported, position, self._framer.row_path(step))
+
+    def _first_report(self, records: Records) -> tuple[int, Reported] | None:
+        """Return the first record that reports a failure; what is no JSON reports nothing."""
+        if not may_be_report(b"\n".join(records.texts)):
+            return None
+        for number, text in enumerate(records.texts):
+            if may_be_report(text) and self._is_valid(text) and (members := report_of(text)):
+                return number, Reported(members, 0)
+        return None
+
+    def _is_valid(self, text: bytes) -> bool:
+        try:
+            value_end(text, 0, depth=self._options.max_depth, at_end=True)
+        except Malformed:
+            return False
+        return True
+
+    def _valid_arrays(self, records: Records) -> list[pa.Array]:
         if self._is_whole_record:
             self._check_all(records)
-            return [pa.array(map(_json_or_null, records.texts), pa.string())]
+            return [self._whole_column(field, records) for field in self._schema]
         rows, has_huge = self._parse(records)
-        columns, places = self._columns.build(rows, _source(records, has_huge=has_huge))
+        fill = self._filled_in(rows, records)
+        columns, places = self._columns.build(fill.rows, _source(records, has_huge=has_huge))
         for name in self._json_columns:
             texts = member_texts(name, records.texts, columns[name])
             columns[name] = pa.array([text and text.decode() for text in texts], pa.string())
         if self._rescued_column is not None:
-            columns[self._rescued_column] = self._rescue(records, places)
+            columns[self._rescued_column] = self._rescue(records, places, fill)
         return [columns[name] for name in self._schema.names]
+
+    def _filled_in(self, rows: list[Row], records: Records) -> KeyFill:
+        if self._keyed and records and isinstance(records.place(0)[1], str):
+            return self._keyed.fill(rows, records)
+        return KeyFill(rows, {}, {})
+
+    def _whole_column(self, field: pa.Field, records: Records) -> pa.Array:
+        if json_role(field) == JSON_RECORD:
+            return pa.array(map(_json_or_null, records.texts), pa.string())
+        steps = [records.place(number)[1] for number in range(len(records))]
+        return pa.array([one if isinstance(one, str) else None for one in steps], pa.string())
 
     def _parse(self, records: Records) -> tuple[list[Row], bool]:
         """Return the records' rows, and whether a HugeNumber may be in them.
@@ -191,8 +236,10 @@ class ReferenceDecoder:
                 self._check(records, number)
             except DecodeError:
                 if self._options.is_strict:  # A rescue in an earlier record comes first.
-                    _, places = self._columns.build(rows, _source(records, has_huge=True))
-                    self._rescue(records.between(0, number), places)
+                    earlier = records.between(0, number)
+                    fill = self._filled_in(rows, earlier)
+                    _, places = self._columns.build(fill.rows, _source(earlier, has_huge=True))
+                    self._rescue(earlier, places, fill)
                 raise
             rows += self._columns.read([_read_exactly(text.decode())])
         return rows
@@ -225,16 +272,31 @@ class ReferenceDecoder:
             path = self._framer.row_path(step)
             raise self._framer.error(malformed, position, path) from None
 
-    def _rescue(self, records: Records, places: list[Place]) -> Any:
+    def _rescue(self, records: Records, places: list[Place], fill: KeyFill) -> Any:
         by_row: dict[int, list[tuple[PathStep, ...]]] = {}
         for number, path in places:
             by_row.setdefault(number, []).append(path)
         most = self._options.max_rescued
         kept = {number: kept_whole(paths, most) for number, paths in by_row.items()}
-        if self._options.is_strict and kept:
-            self._refuse(records, min(kept), kept[min(kept)])
-        self.envelope.rescued += sum(map(len, kept.values()))
-        return pa.array(rescued_texts(records.texts, kept), pa.string())
+        if self._options.is_strict and (kept or fill.beside):
+            first = min([*kept, *fill.beside])
+            if first in fill.beside:
+                self._refuse_key(records, first)
+            self._refuse(records, first, kept[first])
+        self.envelope.rescued += sum(map(len, kept.values())) + len(fill.beside)
+        texts = rescued_texts(records.texts, kept)
+        if self._keyed:
+            self._keyed.rescued(texts, fill, records)
+        return pa.array(texts, pa.string())
+
+    def _refuse_key(self, records: Records, number: int) -> None:
+        position, step = records.place(number)
+        raise RescueError(
+            f"expected a record with {self._options.key_by}, or a column of strings for its key, "
+            "got neither (--strict)",
+            position=position,
+            path=path_text(self._framer.row_path(step)),
+        )
 
     def _refuse(self, records: Records, number: int, paths: Sequence[tuple[PathStep, ...]]) -> None:
         text = records.texts[number]

@@ -13,8 +13,9 @@ import codecs
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from streamlic.decoder.signs import NoListing, Reported
 from streamlic.decoder.strict import (
     Malformed,
     PathStep,
@@ -25,7 +26,13 @@ from streamlic.decoder.strict import (
     path_text,
     value_end,
 )
-from streamlic.errors import DecodeError, LimitExceeded, TruncatedBody
+from streamlic.errors import (
+    DecodeError,
+    LimitExceeded,
+    NotAListing,
+    ReportedFailure,
+    TruncatedBody,
+)
 
 if TYPE_CHECKING:
     from streamlic.decoder.options import DecoderOptions
@@ -44,6 +51,21 @@ def _sound_bytes(given: bytes) -> tuple[int, bool]:
         return error.start, False
     # Python waits for a third byte that could only make it a surrogate, which UTF-8 has not.
     return sound, not _SURROGATE_BEGUN.match(given, sound)
+
+
+def decode_error(malformed: Malformed, position: int, path: tuple[PathStep, ...]) -> DecodeError:
+    """Return the error to raise: its buffer began at ``position`` in the body, at ``path``."""
+    place: dict[str, Any] = {
+        "position": position + malformed.index,
+        "path": path_text(path + malformed.path),
+    }
+    if isinstance(malformed, Reported):
+        return ReportedFailure(malformed.reason, members=malformed.members, **place)
+    if isinstance(malformed, NoListing):
+        return NotAListing(malformed.reason, **place)
+    if isinstance(malformed, TooDeep | TooLong):
+        return LimitExceeded(malformed.reason, **place)
+    return DecodeError(malformed.reason, **place)
 
 
 class Window(ABC):
@@ -107,12 +129,11 @@ class Window(ABC):
 
     def error(self, malformed: Malformed, position: int, path: tuple[PathStep, ...]) -> DecodeError:
         """Say where in the body it is: its buffer began at ``position``, its path at ``path``."""
-        place = {"position": position + malformed.index, "path": path_text(path + malformed.path)}
-        kind = LimitExceeded if isinstance(malformed, TooDeep | TooLong) else DecodeError
-        reason = malformed.reason
         if isinstance(malformed, TooDeep):
-            reason = f"expected at most {self._options.max_depth} open brackets (max_depth)"
-        return kind(reason, **place)  # type: ignore[arg-type]
+            malformed.reason = (
+                f"expected at most {self._options.max_depth} open brackets (max_depth)"
+            )
+        return decode_error(malformed, position, path)
 
     @abstractmethod
     def _is_complete(self) -> bool:

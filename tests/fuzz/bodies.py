@@ -81,7 +81,21 @@ _ENDS = [
     *("", ',"next_cursor":"x\\ud800"', ',"next_cursor":5,"result_count":-3', ',"x":[{"y":"\\n"}]'),
     *(',"is_partial_response":true,"result_count":null', ',"result_count":12345678901234567890'),
     *(',"next":{"a":[]},"prev_cursor":1.5', ',"next_cursor":"a","next_cursor":null'),
+    *(',"error":""', ',"errors":[]', ',"statusCode":200,"success":true', ',"statusCode":502'),
+    *(',"error":"x"', ',"errors":[{"message":"\\u00e9"}]', ',"truto_is_remote_error":true'),
+    *(',"success":false,"message":"no"', ',"result":null', ',"statusCode":4e2,"error":null'),
 ]  # fmt: skip
+_REPORTS = [
+    *('"statusCode":500,"error":"x"', '"id":null,"error":"x","statusCode":4.5e2'),
+    *('"truto_is_remote_error":true', '"statusCode":500,"error":""', '"statusCode":200,"error":1'),
+    *('"id":[],"statusCode":500,"error":"x"', '"i\\u0064":"a","statusCode":500,"error":"x"'),
+    *('"status\\u0043ode":500,"error":"x"', '"x":{"statusCode":500,"error":"x"}'),
+    *('"truto_is_remote_error":true,"truto_is_remote_error":false', '"statusCode":"500"'),
+]
+_MORE = [
+    *("", "", ',"next":0,"paging":{"next":{"after":1}}', ',"links":[{"rel":"next","href":"u"}]'),
+    *(',"hasMore":true', ',"is_last":false', ',"next_date":"x","_links":{"next":{}}'),
+]
 _MEMBER_VALUE = re.compile(r'(?<=[:,\[])(?:"[^"\\]*"|-?[0-9][0-9.eE+-]*|true|false|null)(?=[,}\]])')
 _DAMAGE = [b"\\ud800", b"\\u00", b'"', b",", b"\xe2\x82\xac", b"[", b"{", b"}", b"]", b"1", b"null"]
 _BYTES = (
@@ -160,25 +174,49 @@ class _Writer:
         if records and rng.random() < 0.03:
             self._stretch(records)
         rows = "[" + self._gap() + (self._gap() + "," + self._gap()).join(records) + "]"
-        shape = rng.randrange(6)
+        shape = rng.randrange(7)
         if shape == 0:
             return rows.encode(), {}
         if shape == 1:
-            text = f'{{"a":1,"@odata.next":{self._value(1)},"data":{{"x":2,"items":{rows}}}}}'
+            more = rng.choice(_MORE)
+            text = f'{{"a":1,"@odata.next":{self._value(1)},"data":{{"x":2,"items":{rows}{more}}}}}'
             return text.encode(), {"rows_at": "data.items"}
         if shape == 2:
             keyed = ",".join(f"{self._string(rng.choice(KEYS))}:{one}" for one in records)
-            return f'{{"result":{{{keyed}}}}}'.encode(), {}
+            options = (
+                {"key_by": rng.choice([key for key in KEYS if key])} if rng.random() < 0.9 else {}
+            )
+            return f'{{"result":{{{keyed}}}}}'.encode(), options
         if shape == 3:
             lines = rng.choice(["\n", "\r\n", "\n\n "]).join(
-                one.replace("\n", " ") for one in records
+                self._line(one).replace("\n", " ") for one in records
             )
             return (lines + rng.choice(["", "\n"])).encode(), {"is_lines": True}
+        if shape == 4 and rng.random() < 0.3:
+            rows = rng.choice(["null", "null", "{}", "5"])
+        if rng.random() < 0.1:
+            return f"{{{rng.choice(_ENDS)[1:] or rng.choice(_REPORTS)}}}".encode(), {}
         start = f'{self._gap()}{{{self._gap()}"result"{self._gap()}:{self._gap()}'
         return f"{start}{rows}{self._gap()}{rng.choice(_ENDS)}}}".encode(), {}
 
+    def _line(self, record: str) -> str:
+        """Return a record, an envelope, or one of nothing but facts, as a line may be."""
+        rng = self._rng
+        chance, end = rng.random(), rng.choice(_ENDS)
+        if chance < 0.5:
+            return record
+        if chance < 0.7:
+            more = rng.choice(["", f",{self._record()}"])
+            return f'{{{self._gap()}"result"{self._gap()}:{self._gap()}[{record}{more}]{end}}}'
+        if chance < 0.85:
+            value = rng.choice([f"[{record}]", "[]", "null", record])
+            return f'{{{self._gap()}{end[1:] or rng.choice(_REPORTS)},"result":{value}}}'
+        return f"{{{end[1:]}}}"
+
     def _record(self) -> str:
         rng = self._rng
+        if rng.random() < 0.01:
+            return f"{{{rng.choice(_REPORTS)}}}"
         if rng.random() < 0.2:
             return license_json(7, ACCOUNT, rng.randrange(4000)).decode()
         return self._object(3) if rng.random() < 0.9 else self._value(2)

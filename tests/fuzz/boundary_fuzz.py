@@ -24,6 +24,7 @@ def one_input(data: bytes) -> None:
     options: dict[str, Any] = {
         "is_lines": given.ConsumeBool(),
         "is_strict": given.ConsumeBool(),
+        "key_by": given.PickValueInList([None, "id", "n"]),
         "rows_at": given.PickValueInList(["result", "a.b", "x"]),
         "batch_rows": given.ConsumeIntInRange(1, 20),
         "batch_bytes": given.ConsumeIntInRange(1, 2000),

@@ -25,7 +25,7 @@ Field field(std::string name, Kind kind, std::vector<Field> children = {}) {
 }
 
 std::vector<Field> schema_of(unsigned number) {
-  if (number % 4 == 1) return {field("record", Kind::Record)};
+  if (number % 4 == 1) return {field("key", Kind::String), field("record", Kind::Record)};
   const Field list_element = field("element", Kind::Struct,
                                    {field("id", Kind::String), field("n", Kind::Int64),
                                     field("l", Kind::List,
@@ -80,6 +80,16 @@ void describe(const Column& column, int64_t rows, std::string& out) {
   }
 }
 
+// Appends what was handed on to be judged.
+void take_remarks(Decoder& decoder, std::string& out) {
+  for (const Remark& remark : decoder.take_remarks()) {
+    out += "remark" + std::to_string(static_cast<int>(remark.kind)) + remark.text + "@" +
+           std::to_string(remark.position) + "," + std::to_string(remark.rows) + "," +
+           std::to_string(remark.own_rows) + (remark.has_rows ? "+" : "-");
+    for (const Step& step : remark.path) out += "/" + step.key + std::to_string(step.index);
+  }
+}
+
 void take_batches(Decoder& decoder, const Options& options, std::string& out) {
   for (auto& batch : decoder.take_batches()) {
     if (batch->rows < 1 || batch->rows > options.batch_rows) fail("a batch of a wrong size");
@@ -96,22 +106,24 @@ std::string decoded(const std::shared_ptr<const Schema>& schema, const Options& 
                     const uint8_t* body, size_t size, size_t chunk) {
   Decoder decoder(schema, options, simd);
   std::string out;
+  std::string remarks;
   bool is_good = true;
   for (size_t at = 0; is_good && at < size; at += chunk) {
     const size_t bytes = size - at < chunk ? size - at : chunk;
     // A copy of its own, so that every byte read beside it is seen.
     const std::vector<uint8_t> piece(body + at, body + at + bytes);
     is_good = decoder.feed(piece.data(), piece.size());
+    take_remarks(decoder, remarks);
     if (is_good) take_batches(decoder, options, out);
   }
   is_good = is_good && decoder.close();
+  take_remarks(decoder, remarks);
   if (is_good) {
     take_batches(decoder, options, out);
     const Envelope& envelope = decoder.envelope();
     append(out, &envelope.rows, sizeof envelope.rows);
     append(out, &envelope.rescued, sizeof envelope.rescued);
-    out += envelope.next_cursor.value_or("none") + envelope.next_link.value_or("none");
-    return out;
+    return out + remarks;
   }
   const Verdict& verdict = decoder.verdict();
   if (verdict.reason.rfind("expected what this decoder takes", 0) == 0) fail("a decoder that contradicts itself");
@@ -119,7 +131,7 @@ std::string decoded(const std::shared_ptr<const Schema>& schema, const Options& 
   out = "verdict " + verdict.reason + std::to_string(static_cast<int>(verdict.fault)) + "@" +
         std::to_string(verdict.position);
   for (const Step& step : verdict.path) out += "/" + step.key + std::to_string(step.index);
-  return out;
+  return out + remarks;
 }
 
 }  // namespace
@@ -131,6 +143,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.is_lines = data[0] & 4;
   options.is_strict = data[0] & 8;
   if (data[0] & 16) options.rows_path = {"a", "b"};
+  options.takes_keyed = data[0] & 32;
+  if (options.takes_keyed && data[0] & 64) options.key_by = data[0] & 128 ? "id" : "n";
+  options.has_envelope_lines = options.is_lines && !(data[0] & 16);
+  options.has_reports = true;
   if (data[1] & 1) options.batch_rows = 1 + data[1] / 16;
   if (data[1] & 2) options.batch_bytes = 1 + data[1];
   if (data[2]) options.max_record_bytes = 2 + data[2];

@@ -16,7 +16,7 @@ NAMES = {
     b'"products"': b'"l"',
     b'"remote_data"': b'"j"',
 }
-HEADS = [bytes([kind, 0, 0, 0, chunk, 0]) for kind in (0, 1, 4, 8) for chunk in (0, 6)]
+HEADS = [bytes([kind, 0, 0, 0, chunk, 0]) for kind in (0, 1, 4, 8, 32, 96, 224) for chunk in (0, 6)]
 # Stretches without any text: the strips that the target looks ahead for it by are 256 bytes.
 STRETCHES = [
     b"[" + b"{}," * 120 + b'{"n":1}]',

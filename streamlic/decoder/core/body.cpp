@@ -1,14 +1,15 @@
 #include "body.h"
 
 #include <algorithm>
+#include <cstring>
 
+#include "signs.h"
 #include "text.h"
 
 namespace streamlic {
 
 Body::Body(const Schema& schema, const Options& options, Simd simd, Window& window)
     : options_(options),
-      is_trutos_(options.rows_path == std::vector<std::string>{"result"}),
       window_(window),
       rows_(schema, options, simd, window, envelope_),
       step_(options.is_lines ? &Body::line : &Body::top) {}
@@ -35,13 +36,20 @@ bool Body::top() {
   if (byte == '[') {
     open_rows();
   } else if (byte == '{') {
-    open_envelope();
+    begin_envelope();
   } else if (window_.may_be_byte_order_mark()) {
     return false;
   } else {
-    throw Malformed{"expected an object or an array", window_.index, {}};
+    throw Malformed{"expected an object or an array", window_.index, {}, Fault::NoListing};
   }
   return true;
+}
+
+void Body::begin_envelope() {
+  remark(Remark::Kind::Begin, window_.index);
+  has_rows_ = false;
+  rows_before_ = envelope_.rows;
+  open_envelope();
 }
 
 void Body::open_envelope() {
@@ -59,10 +67,7 @@ bool Body::member() {
     const MemberKey name = key();
     if (leads_to_rows(name)) return true;
     const size_t end = window_.value_end(name.value, depth(), Step(name.text));
-    if (open_brackets_ == 1) {
-      const Text value{window_.text.data + name.value, end - name.value};
-      envelope_.note(name.text, value, name.value, is_trutos_);
-    }
+    note_member(name, end);
     window_.index = end;
   } catch (const Unfinished& stop) {
     return unfinished(stop.path);
@@ -76,16 +81,10 @@ bool Body::leads_to_rows(const MemberKey& key) {
   if (key.text != options_.rows_path[path_.size()]) return false;
   const uint8_t byte = window_.text[key.value];
   const bool is_last_step = path_.size() + 1 == options_.rows_path.size();
-  if (is_last_step && byte != '{' && byte != '[') {
-    throw Malformed{"expected an array or an object of rows", key.value, {Step(key.text)}};
-  }
-  if (is_last_step && has_rows_) {
-    throw Malformed{
-        "expected the rows once, got them a second time", key.value, {Step(key.text)}};
-  }
-  if (byte != '{' && !is_last_step) return false;
-  if (path_.empty()) envelope_.note_key(key.text);
-  path_.emplace_back(key.text);
+  if (is_last_step) check_rows(key);
+  if (byte == 'n' || (byte != '{' && !is_last_step)) return false;  // A null is an empty listing.
+  if (path_.empty()) remark(Remark::Kind::Key, window_.index, {Step(key.text)});
+  if (!options_.is_lines) path_.emplace_back(key.text);  // Lines' rows are numbered as one list.
   window_.index = key.value;
   if (is_last_step) {
     open_rows();
@@ -95,27 +94,58 @@ bool Body::leads_to_rows(const MemberKey& key) {
   return true;
 }
 
+void Body::check_rows(const MemberKey& key) const {
+  const uint8_t byte = window_.text[key.value];
+  if (byte != '{' && byte != '[' && byte != 'n') {
+    throw Malformed{"expected an array or an object of rows", key.value, {Step(key.text)}};
+  }
+  if (has_rows_) {
+    throw Malformed{
+        "expected the rows once, got them a second time", key.value, {Step(key.text)}};
+  }
+  if (byte == '{' && !options_.takes_keyed) {
+    throw Malformed{
+        "expected an array of rows, got an object: one record, which is no listing, or "
+        "records by a field, which --key-by names,",
+        key.value,
+        {Step(key.text)}};
+  }
+}
+
+// Hands on a member that ends here, unless it is too long to be searched: cursors never are.
+void Body::note_member(const MemberKey& key, size_t end) {
+  const auto* const value = reinterpret_cast<const char*>(window_.text.data + key.value);
+  const size_t size = end - key.value;
+  const bool is_null = size == 4 && std::memcmp(value, "null", 4) == 0;
+  if (is_null && path_.size() + 1 == options_.rows_path.size() &&
+      key.text == options_.rows_path.back()) {
+    has_rows_ = true;
+  }
+  const bool is_cursor =
+      path_.empty() && (key.text == "next_cursor" || key.text == "prev_cursor");
+  const bool is_searched = size <= kSearchedBytes || is_cursor;
+  remark(Remark::Kind::Member, key.value, joined(path_, {Step(key.text)}),
+         is_searched ? std::string(value, size) : "");
+}
+
+void Body::remark(Remark::Kind kind, size_t index, Path path, std::string text) {
+  Remark said{kind, std::move(path), std::move(text),
+              window_.position + static_cast<int64_t>(index)};
+  if (kind == Remark::Kind::End) {
+    said.rows = envelope_.rows;
+    said.own_rows = envelope_.rows - rows_before_;
+    said.has_rows = has_rows_;
+  }
+  envelope_.remarks.push_back(std::move(said));
+}
+
 bool Body::after_member() {
   return separator('}', &Body::end_envelope, &Body::member);
 }
 
 bool Body::end_envelope() {
-  if (open_brackets_ == 1 && !has_rows_) throw_no_rows();
+  if (open_brackets_ == 1) remark(Remark::Kind::End, window_.index);
   return close_bracket();
-}
-
-void Body::throw_no_rows() const {
-  std::string keys;
-  for (const std::string& key : envelope_.keys) keys += key + ", ";
-  keys.resize(keys.empty() ? 0 : keys.size() - 2);
-  if (keys.empty()) keys = "none";
-  std::string rows_at;
-  for (const std::string& step : options_.rows_path) rows_at += (rows_at.empty() ? "" : ".") + step;
-  throw Malformed{"expected rows at " + rows_at + ", got an envelope with the keys: " + keys +
-                      "; --rows-at names the path to the rows, --lines reads newline-delimited "
-                      "records,",
-                  window_.index,
-                  {}};
 }
 
 // ---- the rows
@@ -140,10 +170,10 @@ bool Body::row() {
   try {
     if (envelope_.is_keyed) {
       const MemberKey name = key();
-      if (!rows_.read(name.value, &name.text, depth())) return unfinished({});
+      if (!rows_.read(name.value, &name.text, depth(), false)) return unfinished({});
     } else {
       while (true) {  // as long as one row follows the other
-        if (!rows_.read(index, nullptr, depth())) return unfinished({});
+        if (!rows_.read(index, nullptr, depth(), true)) return unfinished({});
         if (index + 1 >= text.size || text[index] != ',' || text[index + 1] != '{' ||
             index >= window_.leave_at) {
           break;
@@ -164,12 +194,50 @@ bool Body::after_row() {
 
 bool Body::line() {
   if (!window_.has_byte() || window_.may_be_byte_order_mark()) return false;
+  const size_t start = window_.index;
+  const bool may_be_envelope = options_.has_envelope_lines && window_.text[start] == '{';
   try {
-    if (!rows_.read(window_.index, nullptr, depth())) return unfinished({});
+    if (is_first_line_ && window_.text[start] == '[') check_no_array();
+    // Rows that come first are read as they come: such a line may be of any length.
+    if (may_be_envelope && follow(start + 1, {"\"result\"", ":", "["})) {
+      begin_envelope();
+      return true;
+    }
+    if (!rows_.read(start, nullptr, depth(), false)) return unfinished({});
   } catch (const Unfinished& stop) {
     return unfinished(stop.path);
   }
-  step_ = &Body::after_line;
+  if (window_.index == start) {  // It is no row.
+    begin_envelope();
+  } else {
+    step_ = &Body::after_line;
+  }
+  return true;
+}
+
+// Throws where the body seems to be one array of records.
+void Body::check_no_array() const {
+  const size_t start = window_.index;
+  if (follow(start + 1, {"{"}) || follow(start + 1, {"]"})) {
+    throw Malformed{
+        "expected newline-delimited records, got an array: --no-lines reads it", start, {}};
+  }
+}
+
+// Whether these tokens follow from `index` on; throws Unfinished where more bytes have to say.
+bool Body::follow(size_t index, std::initializer_list<std::string_view> tokens) const {
+  const Text text = window_.text;
+  for (const std::string_view token : tokens) {
+    index = after_white_space(text, index);
+    const size_t given = std::min(token.size(), text.size - index);
+    if (std::memcmp(text.data + index, token.data(), given) != 0) return false;
+    if (given < token.size()) {
+      if (window_.is_last) return false;
+      throw Unfinished{};
+    }
+    index += given;
+  }
+  window_.check_bytes(index - 1);
   return true;
 }
 
@@ -178,6 +246,7 @@ bool Body::after_line() {
   const bool has_more = window_.has_byte();
   const uint8_t* const behind = window_.text.data + window_.index;
   if (std::find(start, behind, '\n') != behind || (!has_more && window_.at_end)) {
+    is_first_line_ = false;
     step_ = &Body::line;
     return true;
   }
@@ -206,7 +275,8 @@ bool Body::close_bracket() {
   --open_brackets_;
   ++window_.index;
   if (!path_.empty()) path_.pop_back();
-  step_ = open_brackets_ ? &Body::after_member : &Body::after_body;
+  const StepFunction after = options_.is_lines ? &Body::after_line : &Body::after_body;
+  step_ = open_brackets_ ? &Body::after_member : after;
   return true;
 }
 
@@ -229,7 +299,7 @@ Body::MemberKey Body::key() const {
   if (text[start] != '"') throw Malformed{"expected a key in double quotes", start, {}};
   try {
     const size_t end = string_end(text, start);
-    MemberKey key{text_of(text.data + start, end - start), 0};
+    MemberKey key{key_of(text.data + start, end - start), 0};
     const size_t colon = after_white_space(text, end);
     if (colon < text.size && text[colon] != ':') {
       throw Malformed{"expected : after the key", colon, {Step(key.text)}};

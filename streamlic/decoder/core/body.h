@@ -3,7 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <initializer_list>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "envelope.h"
@@ -27,6 +30,7 @@ class Body {
 
   const Envelope& envelope() const { return envelope_; }
   std::vector<std::unique_ptr<Batch>> take_batches() { return rows_.take_batches(); }
+  std::vector<Remark> take_remarks() { return std::exchange(envelope_.remarks, {}); }
 
   // To the innermost bracket that is open around what is read, and to where reading stopped.
   const Path& path() const { return path_; }
@@ -50,9 +54,9 @@ class Body {
 
   void open_bracket();
   bool close_bracket();
+  void begin_envelope();
   void open_envelope();
   bool end_envelope();
-  [[noreturn]] void throw_no_rows() const;
   void open_rows();
   bool separator(uint8_t closer, StepFunction at_closer, StepFunction at_comma);
   struct MemberKey {
@@ -61,11 +65,15 @@ class Body {
   };
   MemberKey key() const;
   bool leads_to_rows(const MemberKey& key);
+  void check_rows(const MemberKey& key) const;
+  void note_member(const MemberKey& key, size_t end);
+  void remark(Remark::Kind kind, size_t index, Path path = {}, std::string text = {});
+  void check_no_array() const;
+  bool follow(size_t index, std::initializer_list<std::string_view> tokens) const;
   bool unfinished(Path path);
   int depth() const { return options_.max_depth - open_brackets_; }
 
   const Options& options_;
-  const bool is_trutos_;
   Window& window_;
   Envelope envelope_;
   Rows rows_;
@@ -74,6 +82,8 @@ class Body {
   Path path_;
   Path path_in_progress_;
   bool has_rows_ = false;
+  bool is_first_line_ = true;
+  int64_t rows_before_ = 0;  // the envelope: only lines have any
   uint8_t rows_closer_ = 0;
 };
 

@@ -145,6 +145,7 @@ class alignas(128) Column {
   // Makes room for so many rows, and for so many times what is in those of `other`, or its own.
   void foresee(const Column& other, int64_t rows, double times);
   int64_t null_count(int64_t rows) const;
+  bool is_valid(const Row& row) const { return validity_.data()[row.byte] & row.bit; }
 
  private:
   bool has_offsets() const {

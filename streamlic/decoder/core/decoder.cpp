@@ -99,7 +99,7 @@ void Decoder::finish_held(const uint8_t** chunk, size_t* size) {
     const size_t index = window_.index;
     if (index >= old_bytes) {
       const size_t used = copied - (held_.size() - index);
-      position_ += static_cast<int64_t>(index);
+      window_.position += static_cast<int64_t>(index);
       *chunk += used;
       *size -= used;
       held_.clear();
@@ -117,7 +117,7 @@ void Decoder::finish_held(const uint8_t** chunk, size_t* size) {
 void Decoder::keep_rest() {
   const auto [data, size] = window_.text;
   const size_t index = window_.index;
-  position_ += static_cast<int64_t>(index);
+  window_.position += static_cast<int64_t>(index);
   if (data == held_.data() && !held_.empty()) {
     held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(index));
   } else {
@@ -144,7 +144,7 @@ bool Decoder::guarded(Work work) {
     } catch (const CapacityExceeded&) {
       verdict_ = {Fault::Capacity,
                   "expected at most 2 GiB of text in one column of a batch (batch_bytes)",
-                  position_ + static_cast<int64_t>(window_.index), body_.path(), ""};
+                  window_.position + static_cast<int64_t>(window_.index), body_.path(), ""};
     }
   } catch (const std::bad_alloc&) {  // While a verdict was written, too.
     verdict_.fault = Fault::Memory;
@@ -154,7 +154,7 @@ bool Decoder::guarded(Work work) {
 
 void Decoder::set_verdict(const Malformed& malformed) {
   verdict_ = {malformed.fault, malformed.reason,
-              position_ + static_cast<int64_t>(malformed.index),
+              window_.position + static_cast<int64_t>(malformed.index),
               joined(body_.path(), malformed.path), malformed.value};
   if (malformed.fault == Fault::TooDeep) {
     verdict_.reason =

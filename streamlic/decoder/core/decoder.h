@@ -28,7 +28,7 @@ struct Verdict {
   std::string reason;
   int64_t position = 0;
   Path path;
-  std::string value;  // with Fault::Rescue: the text of the value that did not fit
+  std::string value;  // with Fault::Rescue and no reason: the text of what did not fit
 };
 
 class Decoder {
@@ -44,6 +44,8 @@ class Decoder {
   const Verdict& verdict() const { return verdict_; }
   const Envelope& envelope() const { return body_.envelope(); }
   std::vector<std::unique_ptr<Batch>> take_batches() { return body_.take_batches(); }
+  // What is to be judged of all that was read since; it comes before the verdict.
+  std::vector<Remark> take_remarks() { return body_.take_remarks(); }
 
  private:
   void take_ill_formed(const uint8_t* chunk, int64_t offset);
@@ -66,7 +68,6 @@ class Decoder {
   std::vector<uint8_t> held_;   // the unfinished end of what was fed
   std::vector<uint8_t> begun_;  // a character's first bytes
   size_t waiting_ = 0;          // bytes of what is held that were not looked at yet
-  int64_t position_ = 0;        // of the window's first byte in the body
   int64_t fed_ = 0;
 };
 

@@ -1,8 +1,7 @@
-// What a body says of itself beside its rows.
+// What a body says of itself beside its rows. What it means is not judged here: remarks are handed on.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,22 +9,29 @@
 
 namespace streamlic {
 
+// Something to be judged by who reads the body, in document order.
+struct Remark {
+  enum class Kind : uint8_t {
+    Begin,   // an envelope begins
+    Key,     // a key at its top, that leads to the rows
+    Member,  // any other member of it, or of what is on the way to the rows
+    End,     // it ends
+    Record,  // a row that may be an error report
+  };
+  Kind kind;
+  Path path;              // to the member, or from the rows to the row
+  std::string text;       // its JSON; none where it is too long to be searched
+  int64_t position;       // where it stands in the body
+  int64_t rows = 0;       // with End: all so far
+  int64_t own_rows = 0;   // with End: those of this envelope
+  bool has_rows = false;  // with End: whether it has a place for any
+};
+
 struct Envelope {
-  std::optional<std::string> next_cursor;
-  std::optional<std::string> prev_cursor;
-  std::optional<std::string> next_link;  // a member by which a vendor's own body names a further page
-  std::optional<int64_t> result_count;
-  bool is_partial_response = false;
   bool is_keyed = false;
   int64_t rows = 0;
   int64_t rescued = 0;
-  std::vector<std::string> keys;  // the first ones
-
-  void note_key(const std::string& key);
-
-  // Takes the member `key` whose valid JSON is `value`; of a repeated key the last counts. Throws
-  // Malformed, at `index`, for a value of the wrong type, unless the envelope is a vendor's own.
-  void note(const std::string& key, Text value, size_t index, bool is_trutos);
+  std::vector<Remark> remarks;
 };
 
 }  // namespace streamlic

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,10 @@ struct Options {
   std::vector<std::string> rows_path = {"result"};
   bool is_lines = false;
   bool is_strict = false;
+  std::optional<std::string> key_by;  // the field by which rows that are an object are keyed
+  bool takes_keyed = false;           // whether the rows may be an object
+  bool has_envelope_lines = false;    // whether a line may be an envelope
+  bool has_reports = false;           // whether a record may be an error report
   int64_t batch_rows = 8192;
   int64_t batch_bytes = 2 << 20;
   int64_t max_record_bytes = 64 << 20;

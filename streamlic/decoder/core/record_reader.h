@@ -63,7 +63,9 @@ struct Room {
 class RecordReader {
  public:
   explicit RecordReader(const Schema& schema) : plan_(schema.plan) {
-    is_whole_record_ = schema.fields.size() == 1 && schema.fields[0].kind == Kind::Record;
+    for (size_t i = 0; i < schema.fields.size(); ++i) {
+      if (schema.fields[i].kind == Kind::Record) record_column_ = i;
+    }
   }
   virtual ~RecordReader() = default;
 
@@ -87,7 +89,8 @@ class RecordReader {
 
  protected:
   Plan plan_;
-  bool is_whole_record_ = false;
+  static constexpr size_t kNone = SIZE_MAX;
+  size_t record_column_ = kNone;  // which takes whole records, if there is one
   Stop stop_ = Stop::None;
   const uint8_t* begin_ = nullptr;
   int64_t plain_rows_ = 0;

@@ -23,10 +23,10 @@ class Reader final : public Scalars {
     plain_rows_ = 0;
     begin_ = text;
     make_room(columns, row);
-    if (is_whole_record_) {
+    if (record_column_ != kNone) {
       has_escapes_ = false;
       const uint8_t* const behind = skip_value(text, depth);
-      if (behind) put_json(columns[0], Row(row), text, size_of(text, behind), has_escapes_);
+      if (behind) put_json(columns[record_column_], Row(row), text, size_of(text, behind), has_escapes_);
       return behind;
     }
     if (text == end) return at_end();

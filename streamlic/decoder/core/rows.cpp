@@ -12,6 +12,32 @@ namespace {
 // More of a value than any message shows of it.
 constexpr size_t kShownBytes = 1024;
 
+std::string quoted(const std::string& text) {
+  std::string json = "\"";
+  append_escaped(json, text);
+  return json + '"';
+}
+
+// A key as a JSON Pointer (RFC 6901).
+std::string pointer_step(const std::string& key) {
+  std::string pointer = "/";
+  for (const char c : key) pointer += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+  return pointer;
+}
+
+// Puts a row's key before what else is rescued of it.
+void add_key(Rescues& found, Text record, const std::string& field, const std::string& key) {
+  if (found.is_whole) {
+    found.is_whole = false;
+    found.json = "{\"\":";
+    found.json.append(reinterpret_cast<const char*>(record.data), record.size);
+    found.json += '}';
+  }
+  const std::string member = quoted(pointer_step(field)) + ":" + quoted(key);
+  found.json.insert(1, found.count ? member + ',' : member);
+  ++found.count;
+}
+
 }  // namespace
 
 Rows::Rows(const Schema& schema, const Options& options, Simd simd, Window& window,
@@ -23,23 +49,38 @@ Rows::Rows(const Schema& schema, const Options& options, Simd simd, Window& wind
       reader_(make_record_reader(simd, schema)),
       batch_(std::make_unique<Batch>(fields_)) {
   for (size_t i = 0; i < fields_.size(); ++i) {
-    if (fields_[i].kind == Kind::Rescued) rescued_column_ = i;
+    const Kind kind = fields_[i].kind;
+    if (kind == Kind::Rescued) rescued_column_ = i;
+    if (kind == Kind::Record) is_whole_record_ = true;
+    if (kind != Kind::Rescued && fields_[i].name == "id") id_column_ = i;
+  }
+  for (size_t i = 0; i < fields_.size(); ++i) {
+    const bool is_key = is_whole_record_ || fields_[i].name == options_.key_by;
+    if (is_key && fields_[i].kind == Kind::String) key_column_ = i;
+  }
+  if (options_.key_by) {
+    keyed_fields_ = fields_;
+    Field any;
+    any.name = *options_.key_by;
+    any.kind = Kind::Json;
+    keyed_fields_.push_back(std::move(any));
   }
 }
 
 void Rows::moved() {
   reader_->forget();
+  marks_.forget();
   if (!is_foreseen_) foresee_batch();
 }
 
-bool Rows::read(size_t start, const std::string* key, int depth) {
+bool Rows::read(size_t start, const std::string* key, int depth, bool is_in_array) {
   const Text text = window_.text;
   const uint8_t* const first = text.data + start;
   const uint8_t* behind = nullptr;
   bool is_full = false;
   try {
     behind = reader_->read(first, text.data + text.size, batch_->columns, batch_->rows, depth,
-                           key || options_.is_lines ? Room{} : room(start));
+                           is_in_array ? room(start) : Room{});
   } catch (const CapacityExceeded&) {
     is_full = true;
   }
@@ -53,6 +94,12 @@ bool Rows::read(size_t start, const std::string* key, int depth) {
   if (behind) {
     const size_t end = static_cast<size_t>(behind - text.data);
     if (end - window_.index <= window_.max_bytes) {
+      const bool may_be_envelope = options_.has_envelope_lines && !key && !is_in_array;
+      if (may_be_envelope && reader_->needs_rescue() && text[start] == '{' &&
+          is_envelope({first, end - start})) {
+        batch_->rollback();
+        return true;
+      }
       end_row(start, end, key);
       window_.index = end;
       return true;
@@ -90,17 +137,60 @@ void Rows::read_last_number(size_t start, size_t end, const std::string* key) {
 }
 
 void Rows::end_row(size_t start, size_t end, const std::string* key) {
-  if (reader_->needs_rescue()) rescue_row(start, end, key);
+  const bool needs_rescue = reader_->needs_rescue();
+  if (options_.has_reports && (is_whole_record_ || needs_rescue)) note_report(start, end, key);
+  const bool has_place = is_whole_record_ ? key_column_ != kNone : options_.key_by.has_value();
+  bool is_key_beside = false;
+  if (key && has_place && (is_whole_record_ || is_keyless(start, end))) {
+    if (key_column_ != kNone) {
+      batch_->columns[key_column_].put_text(Row(batch_->rows), key->data(), key->size());
+    } else {
+      is_key_beside = window_.text[start] == '{';
+    }
+  }
+  if (needs_rescue || is_key_beside) rescue_row(start, end, key, is_key_beside);
   ++envelope_.rows;
   ++batch_->rows;
   batch_->bytes += static_cast<int64_t>(end - start);
   if (batch_->rows == options_.batch_rows || batch_->bytes >= options_.batch_bytes) end_batch();
 }
 
-void Rows::rescue_row(size_t start, size_t end, const std::string* key) {
+// Hands on a row that may be an error report: it has no id, and says what one does.
+void Rows::note_report(size_t start, size_t end, const std::string* key) {
+  const Text text = window_.text;
+  const uint8_t* const first = text.data + start;
+  if (id_column_ != kNone && batch_->columns[id_column_].is_valid(Row(batch_->rows))) return;
+  if (*first != '{' || end - start > kSearchedBytes) return;
+  if (!marks_.are_in(first, text.data + end, text.data + text.size)) return;
+  envelope_.remarks.push_back({Remark::Kind::Record,
+                               {step(key)},
+                               std::string(reinterpret_cast<const char*>(first), end - start),
+                               window_.position + static_cast<int64_t>(start)});
+}
+
+// Whether the row that was read lacks the field that the rows are keyed by.
+bool Rows::is_keyless(size_t start, size_t end) const {
+  const Text record{window_.text.data + start, end - start};
+  if (record[0] != '{') return true;
+  if (key_column_ != kNone) {
+    if (batch_->columns[key_column_].is_valid(Row(batch_->rows))) return false;
+    if (!reader_->needs_rescue()) return true;
+  }
+  return lacks_member(record, *options_.key_by);
+}
+
+void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool is_key_beside) {
   Column& column = batch_->columns[rescued_column_];
-  const bool may_be_noted = !options_.is_strict && static_cast<int64_t>(reader_->notes().notes.size()) <=
-                                                       options_.max_rescued;
+  const bool is_member = key && options_.key_by && window_.text[start] != '{';
+  if (is_key_beside && options_.is_strict) {
+    throw Malformed{"expected a record with " + *options_.key_by +
+                        ", or a column of strings for its key, got neither",
+                    start,
+                    {step(key)},
+                    Fault::Rescue};
+  }
+  const bool is_few = static_cast<int64_t>(reader_->notes().notes.size()) <= options_.max_rescued;
+  const bool may_be_noted = is_few && !options_.is_strict && !is_key_beside && !is_member;
   if (may_be_noted && put_notes(reader_->notes(), column, Row(batch_->rows))) {
     envelope_.rescued += static_cast<int64_t>(reader_->notes().notes.size());
     return;
@@ -112,7 +202,10 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key) {
     mend_surrogates(mended.data(), mended.size());
     record.data = mended.data();
   }
-  const Rescues found = rescue(record, fields_, options_.max_rescued);
+  if (is_member && !options_.is_strict) return rescue_member(record, *key);
+  Rescues found =
+      rescue(record, is_key_beside ? keyed_fields_ : fields_, options_.max_rescued);
+  if (is_key_beside) add_key(found, record, *options_.key_by, *key);
   if (!found.count) return;  // A later value of the same key did fit.
   if (options_.is_strict) {
     throw Malformed{"", start + found.first_start, joined({step(key)}, found.first_path),
@@ -126,6 +219,15 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key) {
   } else {
     column.put_text(Row(batch_->rows), found.json.data(), found.json.size());
   }
+}
+
+// Rescues a value that is no record under its key.
+void Rows::rescue_member(Text value, const std::string& key) {
+  std::string json = "{" + quoted(pointer_step(key)) + ":";
+  json.append(reinterpret_cast<const char*>(value.data), value.size);
+  json += '}';
+  ++envelope_.rescued;
+  batch_->columns[rescued_column_].put_text(Row(batch_->rows), json.data(), json.size());
 }
 
 // The step from the rows to the one that is read.

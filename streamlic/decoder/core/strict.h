@@ -29,7 +29,17 @@ using Path = std::vector<Step>;
 
 Path joined(Path way, const Path& rest);
 
-enum class Fault : uint8_t { None, Malformed, TooDeep, TooLong, Truncated, Rescue, Capacity, Memory };
+enum class Fault : uint8_t {
+  None,
+  Malformed,
+  NoListing,
+  TooDeep,
+  TooLong,
+  Truncated,
+  Rescue,
+  Capacity,
+  Memory
+};
 
 // What is wrong, at which index of the text, and the path there.
 struct Malformed {
@@ -37,7 +47,7 @@ struct Malformed {
   size_t index;
   Path path;
   Fault fault = Fault::Malformed;
-  std::string value = {};  // with Fault::Rescue: the text of the value that did not fit
+  std::string value = {};  // with Fault::Rescue and no reason: the text of what did not fit
 };
 
 // The text ends inside the value, whose beginning is sound; `path` leads to the end.

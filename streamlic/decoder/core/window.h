@@ -35,6 +35,7 @@ struct Window {
   void wait_for_more();
 
   const size_t max_bytes;
+  int64_t position = 0;  // of the first byte in the body
   Text text{nullptr, 0};
   size_t index = 0;
   size_t leave_at = SIZE_MAX;  // from here on it is read elsewhere

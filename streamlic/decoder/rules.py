@@ -1,0 +1,39 @@
+"""What a body may be, by the schema that it is decoded to and the options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
+from streamlic.decoder.signs import ENVELOPE_KEYS, RECORD_SIGNS
+from streamlic.schema import JSON_RECORD, json_role
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyRules:
+    """How both engines read one kind of body.
+
+    ``is_trutos`` says that the envelope is Truto's own, not a vendor's. ``takes_keyed``: the rows
+    may be an object. ``has_envelope_lines``: a line may be an envelope. ``has_reports``: a record
+    may be an error report; a column of such a name makes it data.
+    """
+
+    is_trutos: bool
+    takes_keyed: bool
+    has_envelope_lines: bool
+    has_reports: bool
+
+    @classmethod
+    def of(cls, schema: pa.Schema, options: DecoderOptions) -> BodyRules:
+        """Return the rules for bodies that are decoded to ``schema``."""
+        is_raw = any(json_role(field) == JSON_RECORD for field in schema)
+        is_trutos = options.rows_at == DEFAULT_ROWS_AT and not is_raw
+        names = frozenset(schema.names)
+        return cls(
+            is_trutos=is_trutos,
+            takes_keyed=is_raw or options.key_by is not None,
+            has_envelope_lines=options.is_lines and is_trutos and not names & ENVELOPE_KEYS,
+            has_reports=is_raw or not names & RECORD_SIGNS,
+        )
