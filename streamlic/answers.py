@@ -22,6 +22,7 @@ from streamlic.errors import (
     AuthenticationError,
     Fault,
     RateLimited,
+    ReportedFailure,
     TransportError,
 )
 from streamlic.pacing import ProgressWatch, retry_after_seconds
@@ -31,6 +32,8 @@ LINES_TYPES = frozenset(
     for name in ("x-ndjson", "ndjson", "jsonl", "x-jsonl", "jsonlines", "x-jsonlines", "json-lines")
 )
 PAGES_OF_PEOPLE = frozenset({"text/html", "application/xhtml+xml"})
+_RELATION = re.compile(r""";\s*rel\s*=\s*"?([^";,>]*)""", re.IGNORECASE)
+_FAILED_WITHOUT_STATUS = 502
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TEXT_CHARACTERS = 300
 _INSIGHT_CHARACTERS = 600
@@ -52,7 +55,8 @@ class Page:
         *,
         hide: str,
     ) -> None:
-        self._headers = headers
+        self.headers = headers
+        """The answer's own, found by names of any case."""
         self._read = read
         self._watch = watch
         self._coding = headers.get("Content-Encoding", "").replace(hide, "***")
@@ -62,14 +66,20 @@ class Page:
         self.is_lines = self.content_type in LINES_TYPES
         """Whether the body is newline-delimited, by its Content-Type."""
 
+    @property
+    def has_next_link(self) -> bool:
+        """Whether a ``Link`` header names a further page (RFC 8288)."""
+        links = [value for name, value in self.headers.items() if name.lower() == "link"]
+        return any("next" in rel.lower().split() for rel in _RELATION.findall(", ".join(links)))
+
     def check(self, *, is_lines: bool | None = None) -> None:
         """Raise TransportError for newline-delimited records whose end could not be seen.
 
         They have no end of their own, so that HTTP has to tell (RFC 9112, section 6.3).
         ``is_lines`` says that they are such, or not, whatever the Content-Type says.
         """
-        is_chunked = "chunked" in self._headers.get("Transfer-Encoding", "").lower()
-        is_framed = is_chunked or "Content-Length" in self._headers
+        is_chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
+        is_framed = is_chunked or "Content-Length" in self.headers
         if (self.is_lines if is_lines is None else is_lines) and not is_framed:
             raise TransportError(
                 "newline-delimited records came without Content-Length or chunked framing: "
@@ -129,6 +139,32 @@ def api_error(
     )
 
 
+def reported_failure(
+    error: ReportedFailure, headers: Mapping[str, str], *, account: str, token: str, now: datetime
+) -> ApiError:
+    """Return the error that a complete body with status 200 reports, as if it were the answer's.
+
+    ``headers`` are the answer's. A report without a status that is one counts as a 502.
+    """
+    members = dict(error.members)
+    status: Any = members.get("statusCode")
+    is_number = isinstance(status, int | float)
+    if not (is_number and 400 <= status <= 599 and status == int(status)):
+        status = _FAILED_WITHOUT_STATUS
+    if not (members.get("message") or members.get("error")):
+        members["error"] = members.get("errors")
+    failed = api_error(
+        int(status),
+        headers,
+        json.dumps(members).encode(),
+        account=account,
+        token=token,
+        now=now,
+    )
+    failed.args = (f"{failed}; so says the body of an answer with status 200",)
+    return failed
+
+
 def one_line(value: Any, *, hide: str = "", most: int = _TEXT_CHARACTERS) -> str:
     """Return a server's text as one line of at most ``most`` characters, fit for any terminal.
 
@@ -149,7 +185,7 @@ def _object(body: bytes, token: str) -> dict[str, Any]:
     """Read the envelope, the token hidden wherever it stands and however it was escaped."""
     try:
         text = json.dumps(json.loads(body), ensure_ascii=False)
-        value = json.loads(text.replace(json.dumps(token)[1:-1], "***"))
+        value = json.loads(text.replace(json.dumps(token)[1:-1], "***") if token else text)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -14,7 +14,7 @@ from streamlic.blocking import run_to_end
 from streamlic.client import Connection, Page, Timeouts
 from streamlic.credentials import TokenSource, base_url_from_environment
 from streamlic.decoder import Decoder, open_decoder
-from streamlic.errors import UsageError
+from streamlic.errors import ReportedFailure, UsageError
 from streamlic.job import export_async
 from streamlic.job_options import JobOptions
 from streamlic.pacing import RetryPolicy, parse_rate_limit
@@ -105,9 +105,10 @@ class Client:
                             engine=self._engine,
                             rows_at=rows_at,
                             is_lines=page.is_lines,
+                            key_by=request.key_by,
                             is_strict=is_strict,
                         )
-                        batches = _batches(page, decoder)
+                        batches = self._batches(page, decoder, account)
                         await stack.enter_async_context(aclosing(batches))
                         held = await _first(batches)
                 while held:
@@ -118,15 +119,19 @@ class Client:
             cursors.check(params.next_cursor, following)
             params = params.after(following)
 
-
-async def _batches(page: Page, decoder: Decoder) -> AsyncGenerator[pa.RecordBatch, None]:
-    async with aclosing(page.chunks()) as chunks:
-        async for chunk in chunks:
-            for batch in await asyncio.to_thread(decoder.feed, chunk):
+    async def _batches(
+        self, page: Page, decoder: Decoder, account: str
+    ) -> AsyncGenerator[pa.RecordBatch, None]:
+        try:
+            async with aclosing(page.chunks()) as chunks:
+                async for chunk in chunks:
+                    for batch in await asyncio.to_thread(decoder.feed, chunk):
+                        yield batch
+            for batch in decoder.close():
                 yield batch
-    for batch in decoder.close():
-        yield batch
-    check_count(decoder.envelope)
+        except ReportedFailure as failure:
+            raise self._connection.reported(failure, page, account) from failure
+        check_count(decoder.envelope)
 
 
 async def _first(batches: AsyncGenerator[pa.RecordBatch, None]) -> list[pa.RecordBatch]:

@@ -37,6 +37,7 @@ from streamlic.cli_options import (
 )
 from streamlic.cli_running import finish, run, run_command_line, show, tell_memory
 from streamlic.cli_settings import EPILOG, SettingsGroup, config_option
+from streamlic.cli_types import license_fields
 from streamlic.cli_watch import command_again, log_of_command, reading, watching
 from streamlic.errors import IntegrityError, UsageError
 from streamlic.option_names import OptionNames
@@ -154,6 +155,12 @@ def accounts(**given: Any) -> None:
 )
 @click.option("--account", metavar="ID", help="Integrated account that the body came from.")
 @click.option("--raw", "is_raw", is_flag=True, help="Keep each record whole, as a raw export does.")
+@click.option(
+    "--key-by",
+    metavar="FIELD",
+    shell_complete=license_fields,
+    help="Field by which the rows are keyed, where they are an object.",
+)
 @job_options
 def convert(source: str, dest: str, account: str | None, **given: Any) -> None:
     """Land a body that is at hand, a file or - for standard input, in DEST as Parquet."""
@@ -163,12 +170,15 @@ def convert(source: str, dest: str, account: str | None, **given: Any) -> None:
         account = log_of_command().account = LicensesRequest(account=account).account
     if given["is_lines"] is None:
         given["is_lines"] = Path(source).suffix in (".ndjson", ".jsonl")
+    if given["key_by"] is not None and given["is_raw"]:
+        raise UsageError("raw rows have their keys in a column: --key-by goes without --raw")
     options = _job(given, is_raw=given["is_raw"])
     with _opened(source) as file:
         with watching(f"convert to {dest}", given) as watch:
             job = convert_async(
-                file, dest, account=account, name=source, options=options, on_progress=watch
-            )
+                file, dest, account=account, name=source, key_by=given["key_by"],
+                options=options, on_progress=watch,
+            )  # fmt: skip
             summary = run(job)
         finish(summary, dest, given)
 

@@ -91,7 +91,7 @@ request_options = (
     click.option("--limit", type=int, metavar="N", help="Records a page."),
     click.option("--ignore-limit", is_flag=True, help="Ask for everything in one body."),
     click.option("--key-by", metavar="FIELD", shell_complete=license_fields,
-                 help="Ask for an object keyed by this field."),
+                 help="Ask for an object keyed by this field; each record keeps its key."),
     click.option("--exclude-field", "exclude_fields", metavar="F", multiple=True,
                  shell_complete=license_fields, help="Field to leave out; may repeat."),
     click.option("--ignore-remote-data", is_flag=True, help="Leave remote_data out."),

@@ -14,7 +14,7 @@ import asyncio
 import json
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ import tenacity
 from yarl import URL
 
 from streamlic._version import __version__
-from streamlic.answers import PAGES_OF_PEOPLE, Page, api_error, one_line
+from streamlic.answers import PAGES_OF_PEOPLE, Page, api_error, one_line, reported_failure
 from streamlic.credentials import (
     DEFAULT_BASE_URL,
     TokenSource,
@@ -41,6 +41,7 @@ from streamlic.errors import (
     AuthenticationError,
     Fault,
     RateLimited,
+    ReportedFailure,
     TransportError,
     UsageError,
 )
@@ -311,15 +312,26 @@ class Connection:
             token=token,
             now=datetime.now(UTC),
         )
+        self._heed(error, response.headers, account)
+        return error
+
+    def reported(self, failure: ReportedFailure, page: Page, account: str) -> ApiError:
+        """Return the error that a page's body reports, as if it were the answer's own."""
+        error = reported_failure(
+            failure, page.headers, account=account, token=self._token, now=datetime.now(UTC)
+        )
+        self._heed(error, page.headers, account)
+        return error
+
+    def _heed(self, error: ApiError, headers: Mapping[str, str], account: str) -> None:
+        """Let those wait whom a rate limit concerns."""
         if isinstance(error, RateLimited) and error.retry_after_seconds:
             self.pacing.penalize(
                 account,
                 error.retry_after_seconds,
                 time.monotonic(),
-                is_accounts=error.fault is Fault.VENDOR
-                or self.pacing.is_accounts_tier(response.headers),
+                is_accounts=error.fault is Fault.VENDOR or self.pacing.is_accounts_tier(headers),
             )
-        return error
 
     async def _start_of(self, response: aiohttp.ClientResponse, token: str) -> bytes:
         """Return as much of a body as a message may need; what fails in it is no news."""

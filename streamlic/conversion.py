@@ -11,10 +11,13 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, BinaryIO
 
+from streamlic.answers import reported_failure
 from streamlic.decoder import Envelope
-from streamlic.errors import StoreError
+from streamlic.errors import ReportedFailure, StoreError
 from streamlic.job import Job
 from streamlic.job_options import JobOptions
 from streamlic.page_checks import check_count
@@ -32,11 +35,19 @@ async def convert_async(
     *,
     account: str | None = None,
     name: str = "-",
+    key_by: str | None = None,
     options: JobOptions | None = None,
     on_progress: OnProgress | None = None,
 ) -> Summary:
-    """Land one body that is at hand, read from ``source``, in ``dest``; ``name`` identifies it."""
+    """Land one body that is at hand, read from ``source``, in ``dest``; ``name`` identifies it.
+
+    ``key_by`` is the field by which its rows are keyed, where they are an object. Raises the
+    ApiError that the body reports, if it does.
+    """
     options = options or JobOptions()
+    keyed = {} if key_by is None else {"key_by": key_by}
+    open_decoder = partial(options.open_decoder, key_by=key_by)
+    open_decoder()  # What is wrong with the options is found before anything is written.
     store = LocalStore(dest)
     started = time.monotonic()
     received = 0
@@ -53,7 +64,7 @@ async def convert_async(
     with store.lock():
         run = open_run(
             store,
-            request={"source": name, **_identity_of(source), **options.identity()},
+            request={"source": name, **_identity_of(source), **options.identity(), **keyed},
             accounts=[account],
             mode=options.mode,
             restart=options.restart,
@@ -62,8 +73,12 @@ async def convert_async(
         job.told(pages_under_way=1, bytes_in_all=_size_of(source))
         try:
             if not job.run.point(account).is_done:
-                await job.read_page(account, options.open_decoder, chunks(), _is_all)
+                await job.read_page(account, open_decoder, chunks(), _is_all)
             await job.complete()
+        except ReportedFailure as failure:
+            raise reported_failure(
+                failure, {}, account=account or "", token="", now=datetime.now(UTC)
+            ) from failure
         finally:
             job.close(keeps_pages=False)
     return job.summary(started=started, retries=0, bytes_received=received)

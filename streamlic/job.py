@@ -29,6 +29,7 @@ from streamlic.errors import (
     ApiError,
     DecodeError,
     PageMismatch,
+    ReportedFailure,
     StreamlicError,
     TransportError,
     UsageError,
@@ -325,11 +326,18 @@ class _Export:
                 page.check(is_lines=job.options.is_lines)
 
             def open_decoder() -> Decoder:
-                decoder = job.options.open_decoder(is_lines=page.is_lines)
-                return Watched(decoder, guards, listing.rows)
+                decoder = job.options.open_decoder(is_lines=page.is_lines, key_by=params.key_by)
+                is_further = job.options.is_raw and page.has_next_link
+                next_link = "the Link header" if is_further else None
+                return Watched(decoder, guards, listing.rows, next_link=next_link)
 
             chunks = guards.bounded(page.chunks())
-            envelope = await job.read_page(params.account, open_decoder, chunks, check, on_large)
+            try:
+                envelope = await job.read_page(
+                    params.account, open_decoder, chunks, check, on_large
+                )
+            except ReportedFailure as failure:
+                raise connection.reported(failure, page, params.account) from failure
         return listing.move_on(envelope.next_cursor, envelope.rows)
 
     def _tell(self, retry: Retry | None) -> None:

@@ -121,13 +121,14 @@ class JobOptions:
         room = (self.memory_bytes - _COMFORTABLE_BYTES) // 12
         return min(max(room, self.memory_bytes // 128), self.memory_bytes // 16)
 
-    def open_decoder(self, *, is_lines: bool = False) -> Decoder:
-        """Open a decoder for one body."""
+    def open_decoder(self, *, is_lines: bool = False, key_by: str | None = None) -> Decoder:
+        """Open a decoder for one body; ``key_by`` is the field by which its rows are keyed."""
         return open_decoder(
             self.schema,
             engine=self.engine,
             rows_at=self.rows_at,
             is_lines=is_lines if self.is_lines is None else self.is_lines,
+            key_by=key_by,
             is_strict=self.is_strict,
             batch_bytes=min(self.memory_bytes // 128, _MOST_BATCH_BYTES),
             max_record_bytes=self.max_record_bytes,

@@ -83,20 +83,29 @@ class Guards:
 class Watched:
     """A decoder that adds up the ids of a page: two pages of the same rows have the same sum.
 
-    ``records`` are those of its account before it.
+    ``records`` are those of its account before it. ``next_link`` is by what, other than the body,
+    a further page is named.
     """
 
-    def __init__(self, decoder: Decoder, guards: Guards, records: int) -> None:
+    def __init__(
+        self, decoder: Decoder, guards: Guards, records: int, *, next_link: str | None = None
+    ) -> None:
         self._decoder = decoder
         self._guards = guards
         self._records = records
+        self._next_link = next_link
         self._ids_crc32 = 0
         self.engine = decoder.engine
 
     @property
     def envelope(self) -> Envelope:
         """What the body said of itself, and the sum of its ids."""
-        return replace(self._decoder.envelope, ids_crc32=self._ids_crc32)
+        envelope = self._decoder.envelope
+        return replace(
+            envelope,
+            ids_crc32=self._ids_crc32,
+            next_link=envelope.next_link or self._next_link,
+        )
 
     def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
         """Take the next bytes; return the batches they filled."""

@@ -301,11 +301,11 @@ def test_raw_records_need_no_account(run: Run) -> None:
         exported_at=EXPORTED_AT,
     )
     writer.begin_page(None)
-    writer.write(pa.record_batch([pa.array(['{"a": 1}'])], schema=RAW_SCHEMA))
+    writer.write(pa.record_batch([pa.array(["k"]), pa.array(['{"a": 1}'])], schema=RAW_SCHEMA))
     writer.end_page()
     [file] = writer.finish()
     table = pq.ParquetFile(run.store.path(f"{run.staging}/{file.name}")).read()
-    assert table.to_pylist() == [{"record": '{"a": 1}', "_exported_at": EXPORTED_AT}]
+    assert table.to_pylist() == [{"key": "k", "record": '{"a": 1}', "_exported_at": EXPORTED_AT}]
 
 
 @pytest.mark.parametrize(

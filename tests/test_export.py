@@ -142,7 +142,7 @@ async def test_raw_bodies_land_whole(tmp_path: Path) -> None:
             *export_args(tmp_path / "c", emulator.url, "--response-format", "raw")
         )
     assert ended.code == 0
-    assert set(rows[0]) == {"integrated_account_id", "record", "_exported_at"}
+    assert set(rows[0]) == {"integrated_account_id", "key", "record", "_exported_at"}
     truth = [json.loads(license_json(7, ACCOUNT, i))["remote_data"] for i in range(40)]
     assert [json.loads(row["record"]) for row in rows] == truth
     assert cut.code == 3, "a vendor's next link cannot be followed, and is reported as partial"

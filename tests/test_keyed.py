@@ -47,8 +47,7 @@ ROWS = (
 )
 def test_no_key_is_lost(key_by: str) -> None:
     whole = keyed(ROWS, key_by)
-    mended = ROWS.replace("\\ud800", "\\ufffd")
-    want = judged(f'{{"result":{mended}}}'.encode())
+    want = judged(f'{{"result":{ROWS}}}'.encode())
     assert want is not None
     assert want.keys is not None
     assert len(whole[0]) == 13

@@ -332,7 +332,7 @@ async def test_it_is_read_where_a_loop_runs() -> None:
 def test_raw_records_have_their_account_too() -> None:
     with served(EmulatorConfig(records=10)) as emulator:
         table = read(emulator.url, response_format="raw", rows_at="value").read_all()
-    assert table.schema.names == ["integrated_account_id", "record"]
+    assert table.schema.names == ["integrated_account_id", "key", "record"]
     assert table.num_rows == 10
 
 

@@ -118,6 +118,10 @@ REQUEST: dict[str, Any] = {"response_format": "stream", "rows_at": "result"}
             {"source": "b.json", "rows_at": "value", "is_lines": False, "is_raw": True}, "append",
             ["a"], "convert b.json d --account a --rows-at value --no-lines --raw --mode append",
         ),
+        (
+            {"source": "b.json", "is_lines": None, "is_raw": False, "key_by": "id"}, "error",
+            [None], "convert b.json d --key-by id",
+        ),
     ],
 )  # fmt: skip
 def test_the_log_knows_the_command_that_goes_on(

@@ -259,6 +259,47 @@ def _interrupted(pieces: Iterator[bytes], at: int) -> Iterator[bytes]:
     yield json.dumps({"statusCode": 502, "error": "Bad Gateway", "message": "later"}).encode()
 
 
+def _reported(
+    report: Callable[[bytes, dict[str, Any]], bytes], kind: str = "application/json"
+) -> Callable[[_Given], Answer]:
+    """Return the plan of a whole answer, status 200, whose body reports an error somewhere."""
+
+    def plan(given: _Given) -> Answer:
+        status = given.number(502)
+        if not 400 <= status <= 599:
+            raise ValueError("a status is from 400 to 599")
+        right = given.right
+        error = {"statusCode": status, "error": "Emulated", "message": "It broke half-way"}
+
+        def pieces() -> Iterator[bytes]:
+            yield report(b"".join(right.pieces()), error)
+
+        return replace(right, pieces=pieces, headers={"Content-Type": kind})
+
+    return plan
+
+
+def _late_error(body: bytes, error: dict[str, Any]) -> bytes:
+    return body.rstrip()[:-1] + b"," + json.dumps(error)[1:].encode()
+
+
+def _error_record(body: bytes, error: dict[str, Any]) -> bytes:
+    envelope = json.loads(body)
+    rows = envelope.get("result", envelope.get("value"))
+    if isinstance(rows, dict):
+        rows["broken"] = error
+    else:
+        rows[-1:] = [error]
+    return json.dumps(envelope).encode()
+
+
+def _error_line(body: bytes, error: dict[str, Any]) -> bytes:
+    envelope = json.loads(body)
+    rows = envelope.get("result", envelope.get("value"))
+    records = list(rows.values()) if isinstance(rows, dict) else rows
+    return b"".join(json.dumps(one).encode() + b"\n" for one in [*records, error])
+
+
 def _gzip(edit: Callable[[Iterator[bytes], int], Iterator[bytes]]) -> Callable[[_Given], Answer]:
     def plan(given: _Given) -> Answer:
         at, right = given.number(200), given.right
@@ -319,6 +360,22 @@ FAULTS: Final[dict[str, Kind]] = {
     "cut-json": Kind(_edited(_cut), "JSON that ends at a byte, framed as if whole", "BYTE"),
     "break-json": Kind(_edited(_broken), "a byte that is no JSON", "BYTE"),
     "envelope": Kind(_edited(_interrupted), "an error envelope in mid-body, status 200", "BYTE"),
+    "late-error": Kind(
+        _reported(_late_error), "an error told after the rows, status 200", "STATUS"
+    ),
+    "error-record": Kind(
+        _reported(_error_record), "an error in place of the last record, status 200", "STATUS"
+    ),
+    "error-line": Kind(
+        _reported(_error_line, "application/x-ndjson"),
+        "newline-delimited records, and an error as the last line",
+        "STATUS",
+    ),
+    "error-body": Kind(
+        _reported(lambda _, error: json.dumps(error).encode()),
+        "an error envelope alone, status 200",
+        "STATUS",
+    ),
     "cut-gzip": Kind(_gzip(_cut), "a gzip stream that ends at a byte", "BYTE"),
     "break-gzip": Kind(_gzip(_broken), "a gzip stream with a wrong byte", "BYTE"),
     "bomb": Kind(_bomb, "a gzip stream of so many MiB of white space before the body", "MIB"),
