@@ -161,7 +161,7 @@ def reported_failure(
         token=token,
         now=now,
     )
-    failed.args = (f"{failed}; so says the body of an answer with status 200",)
+    failed.args = (f"{failed}; reported in the body of a complete answer",)
     return failed
 
 

@@ -100,7 +100,7 @@ TROUBLES = [
     _again("break-json=3000", "a byte that is no JSON", DecodeError, "byte 3000"),
     _again("envelope=3000", "an error envelope in the middle of the body", DecodeError, "byte"),
     _again("late-error=502", "an error that is told after the rows, status 200", ApiError,
-           "502.*half-way.*status 200"),
+           "502.*half-way.*reported in the body"),
     _again("error-record=500", "an error in place of a record, status 200", ApiError, "500"),
     _again("error-line=503", "a newline-delimited body that ends with an error", ApiError, "503"),
     _again("error-body=429", "a rate limit told in a body with status 200", RateLimited, "429"),
