@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from streamlic.amounts import counted
 from streamlic.cli_options import options
 from streamlic.cli_running import run, show
 from streamlic.cli_settings import SettingsCommand
+from streamlic.cli_types import Number
 from streamlic.cli_watch import watching
 from streamlic.request import LicensesRequest
 
@@ -38,18 +40,18 @@ class _Emulate(SettingsCommand):
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
                  help="Port to listen on; 0 takes a free one."),
-    click.option("--records", type=click.IntRange(0), default=100_000, show_default=True,
+    click.option("--records", type=click.IntRange(0, 10**12), default=100_000, show_default=True,
                  help="Licenses of each account."),
     click.option("--seed", type=int, default=7, show_default=True, help="Seed of the records."),
-    click.option("--page-size", type=click.IntRange(1), default=100, show_default=True,
+    click.option("--page-size", type=click.IntRange(1, 10**9), default=100, show_default=True,
                  help="Records a page where no limit is asked for."),
-    click.option("--latency-ms", type=click.FloatRange(0), default=0, show_default=True,
+    click.option("--latency-ms", type=Number(0, 3_600_000), default=0, show_default=True,
                  help="Milliseconds before each answer."),
-    click.option("--accounts", "count", type=click.IntRange(1), metavar="N",
+    click.option("--accounts", "count", type=click.IntRange(1, 10**6), metavar="N",
                  help="Accounts that exist and are listed; any account does by default."),
     click.option("--sizes", type=click.Choice(["equal", "power-law"]), default="equal",
                  show_default=True, help="Whether a few accounts have far more than --records."),
-    click.option("--unwell", "unwell_share", type=click.FloatRange(0, 1), default=0,
+    click.option("--unwell", "unwell_share", type=Number(0, 1), default=0,
                  show_default=True, metavar="SHARE",
                  help="Share of the accounts that are blocked or have to be connected again."),
     click.option("--token", metavar="T", help="Token to demand; none by default."),
@@ -78,7 +80,7 @@ def emulate(host: str, port: int, count: int | None, faults: tuple[str, ...], **
 
 @click.command(cls=SettingsCommand)
 @click.argument("dest", type=click.Path(), default="demo-licenses")
-@click.option("--records", type=click.IntRange(1), default=200_000, show_default=True,
+@click.option("--records", type=click.IntRange(1, 10**12), default=200_000, show_default=True,
               help="Licenses to export.")  # fmt: skip
 def demo(dest: str, records: int) -> None:
     """Export licenses from an emulated Truto into DEST and answer a question from them."""
@@ -90,7 +92,9 @@ def demo(dest: str, records: int) -> None:
 
     given: dict[str, Any] = {"as_json": False, "quiet": False, "verbose": False}
     with emulator_process(records) as url:
-        click.echo(f"an emulated Truto answers at {url}; exporting {records:,} licenses to {dest}")
+        click.echo(
+            f"an emulated Truto answers at {url}; exporting {counted(records, 'license')} to {dest}"
+        )
         request = LicensesRequest(account=DEMO_ACCOUNT, limit=5000)
         connection = Connection(TokenSource.from_value(DEMO_TOKEN), base_url=url, rate_limit=None)
         options = JobOptions(mode="overwrite", restart=True)

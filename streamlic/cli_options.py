@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from streamlic.accounts_file import read_file
 from streamlic.amounts import counted
-from streamlic.cli_types import Size, license_fields
+from streamlic.cli_types import Number, Size, license_fields
 from streamlic.cli_watch import choose_format, log_of_command
 from streamlic.errors import UsageError
 from streamlic.log_lines import FORMATS
@@ -59,15 +59,15 @@ job_options = options(
     click.option("--rows-at", metavar="PATH", default="result", show_default=True,
                  help="Dotted path to the rows in the body's envelope."),
     *machine_options,
-    click.option("--part-bytes", type=Size(), default="128MiB", show_default=True,
-                 help="Size at which a part file is complete."),
-    click.option("--commit-seconds", type=click.FloatRange(0), default=300, show_default=True,
+    click.option("--part-bytes", type=Size(least=16 << 10), default="128MiB", show_default=True,
+                 help="Size at which a part file is complete; at least 16KiB."),
+    click.option("--commit-seconds", type=Number(0), default=300, show_default=True,
                  help="The longest time that whole pages wait for a commit."),
     click.option("--compression", type=click.Choice(["zstd", "snappy", "none"]), default="zstd",
                  show_default=True, help="Compression of the Parquet files."),
-    click.option("--max-record-bytes", type=Size(), default="64MiB", show_default=True,
-                 help="The most that one record may take; more is an error."),
-    click.option("--max-depth", type=click.IntRange(1, 512), default=128, show_default=True,
+    click.option("--max-record-bytes", type=Size(1 << 10, 1 << 30), default="64MiB",
+                 show_default=True, help="The most that one record may take; more is an error."),
+    click.option("--max-depth", type=click.IntRange(5, 512), default=128, show_default=True,
                  help="The most brackets that may be open at once; more is an error."),
     click.option("--mode", type=click.Choice(["error", "append", "overwrite"]), default="error",
                  show_default=True, help="What to do where DEST holds a finished dataset."),
@@ -93,7 +93,7 @@ request_options = (
     click.option("--key-by", metavar="FIELD", shell_complete=license_fields,
                  help="Ask for an object keyed by this field; each record keeps its key."),
     click.option("--exclude-field", "exclude_fields", metavar="F", multiple=True,
-                 shell_complete=license_fields, help="Field to leave out; may repeat."),
+                 shell_complete=license_fields, help="A license's field to leave out; may repeat."),
     click.option("--ignore-remote-data", is_flag=True, help="Leave remote_data out."),
     click.option("--remote-query", "remote_query", metavar="K=V", multiple=True,
                  help="Parameter for the remote API, K or K[SUB] or K[]; may repeat."),
@@ -121,7 +121,7 @@ guard_options = (
                  help="The most pages that an account may have; more is an error."),
     click.option("--max-records", type=int, metavar="N",
                  help="The most records that an account may have; more is an error."),
-    click.option("--max-body-bytes", type=Size(), default="1TiB", show_default=True,
+    click.option("--max-body-bytes", type=Size(least=1 << 10), default="1TiB", show_default=True,
                  help="The most that one body may hold, decompressed; more is an error."),
 )  # fmt: skip
 

@@ -125,13 +125,20 @@ class SettingsCommand(click.Command):
         try:
             return super().invoke(ctx)
         except UsageError as error:
-            own = options_of(self)
-            named = dict.fromkeys(re.findall(r"--([a-z]+(?:-[a-z]+)*)", str(error)))
-            origins = {key: _origin(ctx, own[key]) for key in named if key in own}
-            told = [f"--{key} is from {origin}" for key, origin in origins.items() if origin]
-            if told:
-                error.args = (f"{error} [{'; '.join(told)}]",)
+            error.args = (self._with_origins(ctx, str(error)),)
             raise
+
+    def _with_origins(self, ctx: click.Context, message: str) -> str:
+        """Return a message with where the options came from that it names, each named once."""
+        own = options_of(self)
+        apart = []
+        for key in dict.fromkeys(re.findall(r"--([a-z]+(?:-[a-z]+)*)", message)):
+            origin = _origin(ctx, own[key]) if key in own else None
+            if origin and f"(--{key})" in message:
+                message = message.replace(f"(--{key})", f"(--{key}, from {origin})")
+            elif origin:
+                apart.append(f"--{key} is from {origin}")
+        return f"{message} [{'; '.join(apart)}]" if apart else message
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Say that there are other ways to give options."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from streamlic.amounts import counted
 from streamlic.request import LICENSE_FIELDS
 
 if TYPE_CHECKING:
@@ -24,13 +26,21 @@ _LIMIT = 1 << 63  # Bytes that 64 bits count.
 
 
 class Size(_ParamType):
-    """A number of bytes: 1048576, 256MiB, 1.5GB, or as Kubernetes has it: 256Mi, 2G.
+    """A number of bytes from ``least`` to ``most``: 1048576, 256MiB, 1.5GB, or as Kubernetes has it: 256Mi, 2G.
 
     Upper and lower case are alike. Only what has an ``i`` is binary, as the IEC and Kubernetes
     have it; Docker's ``256m`` is a little more than the 256 MB that it is here.
     """
 
     name = "size"
+
+    def __init__(self, least: int = 0, most: int = _LIMIT - 1) -> None:
+        self.least = least
+        self.most = most
+
+    def to_info_dict(self) -> Any:
+        """Return what tells this size from others."""
+        return {**super().to_info_dict(), "least": self.least, "most": self.most}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the bytes that the text means."""
@@ -46,7 +56,31 @@ class Size(_ParamType):
     ) -> int:
         if size >= _LIMIT:  # A float of many digits is infinite, which no integer is.
             self.fail("expected a size below 8388608TiB, got more", param, ctx)
+        if not self.least <= size <= self.most:
+            at, bound = ("least", self.least) if size < self.least else ("most", self.most)
+            self.fail(
+                f"expected at {at} {_text(bound)}, got {counted(int(size), 'byte')}", param, ctx
+            )
         return int(size)
+
+
+class Number(click.FloatRange):
+    """A number within a range; NaN is within none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number that the text means."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"expected a number, got {value!r}", param, ctx)
+        return number
+
+
+def _text(size: int) -> str:
+    """Return a size in the largest unit in which it is whole."""
+    unit = next((one for one in ("GiB", "MiB", "KiB") if size % _UNITS[one.upper()] == 0), "B")
+    return f"{size // _UNITS[unit.upper()]}{unit}"
 
 
 def license_fields(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:

@@ -73,7 +73,7 @@ def _title(progress: Progress, now: float, title: str, *, is_over: bool) -> Text
     text = Text(f"{seconds:>9}  ", style="bold", no_wrap=True, overflow="ellipsis")
     text.append(f"{'ended: ' if is_over else ''}{title}")
     if progress.resumed_rows:
-        text.append(f", after {progress.resumed_rows:,} rows", style="not bold")
+        text.append(f", after {counted(progress.resumed_rows, 'row')}", style="not bold")
     return text
 
 

@@ -82,8 +82,8 @@ class Inspection:
 
 
 def published_bytes(store: LocalStore) -> int:
-    """Return the size of all that an inspection reads."""
-    return sum(file.bytes for file in _published(load_runs(store)))
+    """Return the size of all that an inspection reads; raises what ``inspect_dataset`` does."""
+    return sum(file.bytes for file in _published(_runs(store)))
 
 
 def inspect_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Inspection:
@@ -91,9 +91,7 @@ def inspect_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Inspe
 
     Raises UsageError where there is none, IntegrityError where its commit log is not whole.
     """
-    runs = load_runs(store)
-    if not runs:
-        raise UsageError(f"{store.root} is no dataset of streamlic: it has no run")
+    runs = _runs(store)
     found = Inspection([_run_facts(run) for run in runs])
     columns: dict[str, ColumnFacts] = {}
     rescues = Rescues()
@@ -112,6 +110,15 @@ def inspect_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Inspe
     found.columns = list(columns.values())
     found.rescues = rescues.counts()
     return found
+
+
+def _runs(store: LocalStore) -> list[Run]:
+    if why := store.why_no_dataset():
+        raise UsageError(why)
+    runs = load_runs(store)
+    if not runs:
+        raise UsageError(f"{store.root} is no dataset of streamlic: it has no run")
+    return runs
 
 
 def _run_facts(run: Run) -> dict[str, Any]:

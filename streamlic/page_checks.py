@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from streamlic.amounts import counted
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import GuardExceeded, PageMismatch, UsageError
 
@@ -29,7 +30,9 @@ def check_count(envelope: Envelope) -> None:
     rows = envelope.rows if envelope.counted_rows is None else envelope.counted_rows
     if count is None or rows == count or (envelope.is_keyed and rows < count):
         return
-    raise PageMismatch(f"expected {count} rows, as the page's result_count says, got {rows}")
+    raise PageMismatch(
+        f"expected {counted(count, 'row')}, as the page's result_count says, got {rows:,}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +57,16 @@ class Guards:
         """Raise GuardExceeded where an account that goes on has had all its pages."""
         if pages >= self.max_pages:
             raise GuardExceeded(
-                f"expected at most {self.max_pages} pages of the account, and there are more "
-                "(--max-pages)"
+                f"expected at most {counted(self.max_pages, 'page')} of the account, and there are "
+                "more (--max-pages)"
             )
 
     def check_records(self, records: int) -> None:
         """Raise GuardExceeded where an account has too many records."""
         if self.max_records is not None and records > self.max_records:
             raise GuardExceeded(
-                f"expected at most {self.max_records} records of the account, and there are more "
-                "(--max-records)"
+                f"expected at most {counted(self.max_records, 'record')} of the account, and there "
+                "are more (--max-records)"
             )
 
     async def bounded(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -104,7 +104,7 @@ def state_lines(progress: Progress, now: float) -> list[str]:
     )
     return [
         (
-            f"{progress.accounts_done:,} of {progress.accounts:,} accounts done, "
+            f"{progress.accounts_done:,} of {counted(progress.accounts, 'account')} done, "
             f"{progress.accounts_failed:,} failed, {progress.pages / seconds:,.1f} pages/s: {came}"
         ),
         f"  longest under way: {slowest or 'none'}",

@@ -6,6 +6,7 @@ specifying query parameters. Pure: nothing here touches the network.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -92,11 +93,11 @@ class LicensesRequest:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"the limit must be 1 or more, got {self.limit} (--limit)")
         for name in self.exclude_fields:
-            _field_name(name, "--exclude-field")
+            self._check_field(name, "--exclude-field")
         if len(set(self.exclude_fields)) != len(self.exclude_fields):
             raise UsageError("a field is excluded twice (--exclude-field)")
         if self.key_by is not None:
-            _field_name(self.key_by, "--key-by")
+            self._check_field(self.key_by, "--key-by")
             excluded = (*self.exclude_fields, *(["remote_data"] * self.ignore_remote_data))
             if self.key_by in excluded:
                 raise UsageError(
@@ -111,6 +112,22 @@ class LicensesRequest:
             option = _OWN_PARAMETERS.get(name.partition("[")[0], "--query")
             check_text(name, option)
             check_text(value, option)
+
+    def _check_field(self, name: str, option: str) -> None:
+        """Raise UsageError for what is no field of a license; a raw response has other fields."""
+        base = name.partition(".")[0]
+        if not _FIELD.fullmatch(name):
+            got = _shown(name)
+            raise UsageError(
+                f"expected a field's name such as {LICENSE_FIELDS[1]}, got {got} ({option})"
+            )
+        if self.response_format != "raw" and base not in LICENSE_FIELDS:
+            near = difflib.get_close_matches(base.lower(), LICENSE_FIELDS, 1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            raise UsageError(
+                f"a license has no field {_shown(base)}{meant}: expected "
+                f"{', '.join(LICENSE_FIELDS)} ({option})"
+            )
 
     def query_items(self) -> list[tuple[str, str]]:
         """Return the query as (name, value) pairs, decoded, in the order in which they are sent."""
@@ -326,13 +343,6 @@ def _check_further_parameter(name: str) -> None:
         raise UsageError(f"a query parameter needs a name, got {_shown(name)} (--query)")
     if base in _OWN_PARAMETERS:
         raise UsageError(f"{base} has an option of its own: {_OWN_PARAMETERS[base]} (--query)")
-
-
-def _field_name(name: str, option: str) -> None:
-    if not _FIELD.fullmatch(name):
-        raise UsageError(
-            f"expected a field's name such as {LICENSE_FIELDS[1]}, got {_shown(name)} ({option})"
-        )
 
 
 def _one_of(what: str, value: str, allowed: Sequence[str], option: str) -> None:

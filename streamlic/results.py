@@ -33,7 +33,7 @@ def summary_text(summary: Summary, dest: str, go_on: str | None = None) -> str:
     lines = [
         f"run {summary.run}: {'complete' if summary.complete else 'unfinished'}{resumed}",
         (
-            f"{summary.rows:,} rows of {counted(len(summary.accounts), 'account')} from "
+            f"{counted(summary.rows, 'row')} of {counted(len(summary.accounts), 'account')} from "
             f"{counted(summary.pages, 'page')} in {counted(summary.parts, 'part file')}"
         ),
         (
@@ -86,7 +86,7 @@ def verify_text(report: VerifyReport, dest: str) -> str:
     lines += [f"problem: {problem}" for problem in report.problems]
     lines.append(
         f"{counted(report.runs, 'run')}, {counted(report.files, 'part file')}, "
-        f"{report.rows:,} rows, {bytes_text(report.bytes)}"
+        f"{counted(report.rows, 'row')}, {bytes_text(report.bytes)}"
     )
     verdict = "sound: every file, byte and row is as committed"
     if not report.is_sound:
@@ -97,7 +97,7 @@ def verify_text(report: VerifyReport, dest: str) -> str:
 def inspection_text(found: Inspection, dest: str) -> str:
     """Show what is in a dataset."""
     files = f"{counted(found.files, 'part file')}, {bytes_text(found.bytes)}"
-    lines = [f"{dest}: {found.rows:,} rows, {files}"]
+    lines = [f"{dest}: {counted(found.rows, 'row')}, {files}"]
     lines += [f"problem: {problem}" for problem in found.problems]
     if found.problems:
         lines.append(f"check it: streamlic verify {shlex.quote(dest)}")
@@ -132,7 +132,7 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
         f"{run['accounts_done']:,} of {counted(run['accounts'], 'account')} done"
     )
     yield (
-        f"  {run['rows']:,} rows from {counted(run['pages'], 'page')} in "
+        f"  {counted(run['rows'], 'row')} from {counted(run['pages'], 'page')} in "
         f"{counted(run['parts'], 'part file')}, {bytes_text(run['bytes'])}, "
         f"{run['rescued']:,} rescued" + (", partial" if run["partial_response"] else "")
     )

@@ -67,7 +67,8 @@ def open_run(
         restart = bool(differences) and _is_empty(run)
         if differences and not restart:
             raise DatasetConflict(
-                f"{store.root} holds an unfinished run of another request ({run.rows} rows): "
+                f"{store.root} holds an unfinished run of another request "
+                f"({counted(run.rows, 'row')}): "
                 f"{'; '.join(differences)}. Run the same command again to go on with it, discard "
                 "it with --restart, or choose another DEST"
             )
@@ -80,7 +81,7 @@ def open_run(
     if finished and mode == "error":
         rows = sum(run.rows for run in finished)
         raise DatasetConflict(
-            f"{store.root} holds a finished dataset of {rows} rows: "
+            f"{store.root} holds a finished dataset of {counted(rows, 'row')}: "
             "add to it with --mode append, or replace it with --mode overwrite"
         )
     for run in unfinished:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from streamlic.amounts import counted
 from streamlic.errors import StreamlicError
 from streamlic.summary import Summary
 
@@ -27,6 +28,6 @@ class Cancelled(StreamlicError):
         self.summary = summary
         done = sum(one.complete for one in summary.accounts)
         super().__init__(
-            f"cancelled after {summary.rows:,} rows of {summary.pages:,} pages, with {done:,} of "
-            f"{len(summary.accounts):,} accounts done; {GOES_ON}"
+            f"cancelled after {counted(summary.rows, 'row')} of {counted(summary.pages, 'page')}, "
+            f"with {done:,} of {counted(len(summary.accounts), 'account')} done; {GOES_ON}"
         )

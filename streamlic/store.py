@@ -65,6 +65,17 @@ class LocalStore:
             raise StoreError(f"expected a name inside {self.root}, got {name!r}")
         return self.root / parts
 
+    def why_no_dataset(self) -> str | None:
+        """Say why there is nothing to read: no directory, or one without a commit log."""
+        with _translated(self.root):
+            if not self.root.exists():
+                return f"there is no directory {self.root}"
+            if not self.root.is_dir():
+                return f"{self.root} is no directory"
+        if not self.names(LOG_DIRECTORY):
+            return f"{self.root} is no dataset of streamlic: it has no commit log"
+        return None
+
     def exists(self, name: str) -> bool:
         """Return whether a file or directory of that name is there."""
         with _translated(self.path(name)):

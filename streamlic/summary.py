@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from streamlic.amounts import counted
 from streamlic.client import Retry
 from streamlic.commits import Run
 from streamlic.errors import StreamlicError
@@ -117,8 +118,8 @@ class AccountsFailed(StreamlicError):
         elif hopeless == len(errors) < len(summary.accounts):
             left += ", or add --without-failed to end the run without them"
         super().__init__(
-            f"{len(errors):,} of {len(summary.accounts):,} accounts failed, {hopeless:,} of them "
-            f"where no retry can help, such as: {first}; {left}"
+            f"{len(errors):,} of {counted(len(summary.accounts), 'account')} failed, "
+            f"{hopeless:,} of them where no retry can help, such as: {first}; {left}"
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streamlic.amounts import counted
 from streamlic.commits import PART_PREFIX, Run, is_removed, load_run, run_ids
 from streamlic.dataset import PartFile
 from streamlic.errors import IntegrityError, StoreError
@@ -42,7 +43,7 @@ OnBytes = Callable[[int], None]
 def promised_bytes(store: LocalStore) -> int:
     """Return the size of all promised part files, as far as the commit log can be read."""
     total = 0
-    for run_id in run_ids(store):
+    for run_id in () if store.why_no_dataset() else run_ids(store):
         with suppress(IntegrityError, StoreError):
             run = load_run(store, run_id)
             total += sum(file.bytes for file in run.files) if run else 0
@@ -56,10 +57,10 @@ def verify_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Verify
     the midst of is noted, and no problem.
     """
     report = VerifyReport()
-    names = store.names()  # Before the log is read: what is in place then is promised by then.
-    if not store.names(LOG_DIRECTORY):
-        report.problems.append(f"{store.root} is no dataset of streamlic: it has no commit log")
+    if why := store.why_no_dataset():
+        report.problems.append(why)
         return report
+    names = store.names()  # Before the log is read: what is in place then is promised by then.
     seen: set[str] = set()
     for run_id in run_ids(store):
         run = _loaded(store, run_id, report)
@@ -107,7 +108,8 @@ def _verify_run(
 ) -> None:
     if not run.is_complete:
         report.notes.append(
-            f"run {run.id} is unfinished, with {run.rows} rows: run the same export again"
+            f"run {run.id} is unfinished, with {counted(run.rows, 'row')}: "
+            "run the same export again"
         )
     hidden = [file for file in run.files if not store.exists(file.name)]
     is_hidden = run.is_published and any(store.exists(_staged(run, file)) for file in hidden)
@@ -145,11 +147,13 @@ def _problem_of(store: LocalStore, run: Run, file: PartFile) -> str | None:
 
 def _problem_at(store: LocalStore, name: str, file: PartFile) -> str | None:
     if store.size(name) != file.bytes:
-        return f"expected {file.bytes} bytes, got {store.size(name)}"
+        return f"expected {counted(file.bytes, 'byte')}, got {store.size(name):,}"
     if store.sha256(name) != file.sha256:
         return "its content was altered: the SHA-256 differs"
     try:
         in_footer = pq.read_metadata(store.path(name)).num_rows
     except (OSError, pa.ArrowException) as error:
         return f"no readable Parquet: {error}"
-    return None if in_footer == file.rows else f"expected {file.rows} rows, got {in_footer}"
+    if in_footer != file.rows:
+        return f"expected {counted(file.rows, 'row')}, got {in_footer:,}"
+    return None

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -308,6 +309,14 @@ WRONG_USES: list[tuple[list[str], str]] = [
     (["--account", "nonsense"], "must be a UUID"),
     (["--account", ACCOUNT, "--account", ACCOUNT], "given twice"),
     (["--limit", "0"], "1 or more"),
+    (["--limit", "many"], "--limit"),
+    (["--concurrency", "0"], "expected 1 to 500, got 0 (--concurrency)"),
+    (["--commit-seconds", "nan"], "'--commit-seconds': expected a number, got 'nan'"),
+    (["--commit-seconds", "-1"], "--commit-seconds"),
+    (["--max-depth", "4"], "'--max-depth': 4 is not in the range 5<=x<=512"),
+    (["--max-pages", "0"], "--max-pages"),
+    (["--max-records", "-1"], "--max-records"),
+    (["--max-body-bytes", "100"], "'--max-body-bytes': expected at least 1KiB, got 100 bytes"),
     (["--product", "teams"], "teams"),
     (["--response-format", "csv"], "csv"),
     (["--key-by", "name", "--exclude-field", "name"], "which is excluded"),
@@ -317,9 +326,14 @@ WRONG_USES: list[tuple[list[str], str]] = [
     (["--rate-limit", "fast"], "50/10s"),
     (["--memory", "1MiB"], "at least 128MiB"),
     (["--memory", "much"], "a size such as 256MiB"),
-    (["--part-bytes", "0"], "part_bytes must be 1 or more"),
+    (["--part-bytes", "10"], "'--part-bytes': expected at least 16KiB, got 10 bytes"),
+    (["--part-bytes", "1"], "'--part-bytes': expected at least 16KiB, got 1 byte\n"),
     (["--rows-at", "a..b"], "--rows-at"),
-    (["--max-record-bytes", "1"], "max_record_bytes"),
+    (["--max-record-bytes", "1"], "'--max-record-bytes': expected at least 1KiB, got 1 byte\n"),
+    (["--max-record-bytes", "2GiB"], "expected at most 1GiB, got 2,147,483,648 bytes"),
+    (["--exclude-field", "bogus"], "a license has no field 'bogus': expected id, name, "),
+    (["--exclude-field", "Statuss.x"], "no field 'Statuss' (did you mean status?): expected id"),
+    (["--key-by", "sku"], "a license has no field 'sku': expected id, name, "),
     (["--base-url", "http://example.com"], "--allow-http"),
     (["--base-url", "nonsense"], "--base-url"),
     (["--base-url", "https://a..b"], "--base-url"),
@@ -356,6 +370,8 @@ async def test_each_wrong_use_ends_in_2_and_touches_nothing(
     assert says in ended.err
     assert ended.out == ""
     assert not dest.exists()
+    named = re.findall(r"--[a-z][a-z-]*", ended.err.splitlines()[-1])
+    assert len(named) == len(set(named)), "an option is named twice"
 
 
 async def test_without_a_token_the_message_says_where_it_comes_from(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from streamlic.client import Connection
 from streamlic.credentials import TokenSource
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
-from streamlic.inspection import Inspection, inspect_dataset
+from streamlic.inspection import Inspection, inspect_dataset, published_bytes
 from streamlic.job import export_async
 from streamlic.job_options import JobOptions
 from streamlic.request import LicensesRequest
@@ -190,8 +190,20 @@ def test_what_no_reader_sees_is_not_counted(tmp_path: Path) -> None:
 
 
 def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no dataset of streamlic"):
-        inspected(tmp_path)
+    (tmp_path / "empty/_streamlic").mkdir(parents=True)
+    (tmp_path / "empty/_streamlic/lock").touch()
+    (tmp_path / "file").touch()
+    for name, says in [
+        ("missing", "there is no directory {}"),
+        ("file", "{} is no directory"),
+        (".", "{} is no dataset of streamlic: it has no commit log"),
+        ("empty", "{} is no dataset of streamlic: it has no run"),
+    ]:
+        dest = tmp_path / name
+        for look in (inspect_dataset, published_bytes):
+            with pytest.raises(UsageError) as caught:
+                look(LocalStore(dest))
+            assert str(caught.value) == says.format(dest)
 
 
 async def test_the_command_that_it_tells_goes_on_with_an_unfinished_run(tmp_path: Path) -> None:

@@ -79,6 +79,11 @@ def test_values_are_encoded_by_their_type(value: Any, pairs: list[tuple[str, str
     assert list(encode_parameter("k", value)) == pairs
 
 
+def test_a_raw_response_has_the_vendors_fields() -> None:
+    raw = LicensesRequest(account=ACCOUNT, response_format="raw", exclude_fields=("skuId",))
+    assert ("truto_exclude_fields[]", "skuId") in raw.query_items()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -90,6 +95,9 @@ def test_values_are_encoded_by_their_type(value: Any, pairs: list[tuple[str, str
         ({"key_by": "remote_data", "ignore_remote_data": True}, "keyed by remote_data"),
         ({"key_by": "id", "response_format": "raw"}, "raw response cannot be keyed"),
         ({"key_by": "a b"}, "--key-by"),
+        ({"key_by": "sku"}, r"no field 'sku': expected id, .*, remote_data \(--key-by\)"),
+        ({"exclude_fields": ("remote-data",)}, r"\(--exclude-field\)"),
+        ({"exclude_fields": ("remotedata",)}, r"did you mean remote_data\?.*\(--exclude-field\)"),
         ({"exclude_fields": ("",)}, "--exclude-field"),
         ({"exclude_fields": ("name", "name")}, "excluded twice"),
         ({"query": (("limit", "5"),)}, "limit has an option of its own: --limit"),

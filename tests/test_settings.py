@@ -61,7 +61,7 @@ def samples(option: click.Option) -> list[tuple[str, str, Any]]:
     if isinstance(kind, click.Choice):
         found = [(one, json.dumps(one), one) for one in kind.choices[:2]]
     elif isinstance(kind, Size):
-        found = [("130MiB", '"130MiB"', 130 << 20), ("1000", "1000", 1000)]
+        found = [("130MiB", '"130MiB"', 130 << 20), ("140000000", "140000000", 140_000_000)]
     elif isinstance(kind, click.types.IntParamType):
         found = [("7", "7", 7), ("8", "8", 8)]
     elif isinstance(kind, click.types.FloatParamType):
@@ -167,6 +167,22 @@ def test_what_is_said_for_export_holds_for_doctor(
     assert value("doctor", "json", config=_file("export", "json = true")) is False
     if key in NAMES.options["accounts"]:
         assert value("accounts", key, config=_file("export", f"{key} = {toml}")) != first
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--latency-ms", "nan"),
+        ("--latency-ms", "inf"),
+        ("--unwell", "nan"),
+        ("--records", "9" * 20),
+        ("--accounts", "9" * 9),
+        ("--page-size", "9" * 20),
+    ],
+)
+def test_numbers_that_no_emulator_could_have_are_refused(option: str, value: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"not in the range|expected a number"):
+        parsed("emulate", option, value)
 
 
 def test_texts_are_split_at_blanks_for_options_that_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,9 +371,9 @@ async def test_the_files_option_behind_the_command_is_told_where_it_stands() -> 
 @pytest.mark.parametrize(
     ("toml", "env", "says"),
     [
-        ("rate-limit = 'fast'", {}, "[--rate-limit is from c.toml: rate-limit]"),
-        ("", {"STREAMLIC_RATE_LIMIT": "fast"}, "[--rate-limit is from STREAMLIC_RATE_LIMIT]"),
-        ("[export]\naccount = ['a']", {}, "[--account is from c.toml: [export] account]"),
+        ("rate-limit = 'fast'", {}, "(--rate-limit, from c.toml: rate-limit)\n"),
+        ("", {"STREAMLIC_RATE_LIMIT": "fast"}, "(--rate-limit, from STREAMLIC_RATE_LIMIT)\n"),
+        ("[export]\naccount = ['a']", {}, "(--account, from c.toml: [export] account)\n"),
         ("[export]\naccount = ['a']\nall-accounts = true", {},
          "[--all-accounts is from c.toml: [export] all-accounts; --account is from c.toml"),
         ("", {"STREAMLIC_MAX_DEPTH": "9000"}, "(from STREAMLIC_MAX_DEPTH)"),

@@ -193,7 +193,7 @@ async def test_closed_streams_are_no_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ("verify {0}/missing", 5, "streamlic: 1 problem(s) found in {0}/missing"),
+        ("verify {0}/missing", 5, "streamlic: 1 problem found in {0}/missing"),
         ("export {0}/out --account bad", 2, "streamlic: the account"),
         ("convert {0}/body.json {0}/out --quiet", 0, ""),
     ],

@@ -14,7 +14,7 @@ from streamlic.commits import ResumePoint, Run
 from streamlic.dataset import PartFile
 from streamlic.runs import open_run
 from streamlic.store import LocalStore
-from streamlic.verify import verify_dataset
+from streamlic.verify import promised_bytes, verify_dataset
 from tests.batches import expected_ids, land, open_writer
 
 ROOT = Path(__file__).parent.parent
@@ -211,11 +211,14 @@ def test_any_flipped_bit_of_a_record_is_a_problem(run: Run, number: int) -> None
     assert problems(run.store.root) == []
 
 
-@pytest.mark.parametrize("is_there", [False, True])
-def test_a_directory_without_a_log_is_no_dataset(tmp_path: Path, is_there: bool) -> None:
+def test_a_directory_without_a_log_is_no_dataset(tmp_path: Path) -> None:
     dest = tmp_path / "dest"
-    if is_there:
-        dest.mkdir()
+    assert problems(dest) == [f"there is no directory {dest}"]
+    dest.touch()
+    assert problems(dest) == [f"{dest} is no directory"]
+    dest.unlink()
+    dest.mkdir()
+    assert promised_bytes(LocalStore(dest)) == 0
     assert problems(dest) == [f"{dest} is no dataset of streamlic: it has no commit log"]
     (dest / "_streamlic").mkdir(parents=True)
     (dest / "_streamlic/lock").touch()

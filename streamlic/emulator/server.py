@@ -47,7 +47,7 @@ class Listener:
             await self._site.start()
         except OSError as error:
             raise UsageError(
-                f"cannot listen on {self._host}:{self._port}: {error.strerror} (--port)"
+                f"cannot listen on {self._host}:{self._port}: {error.strerror} (--host, --port)"
             ) from error
         except UnicodeError as error:
             raise UsageError(
