@@ -86,8 +86,10 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Not --quiet: it hides warnings from --strict.
 docs: $(VENV)/.docs  ## the site, into build/site; its reference is generated from the code
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python docs/check_links.py build/site
 
 bench: $(VENV)/.bench  ## everything measured, side by side, with tables and pictures (ARGS=--quick)
 	$(BIN)/python -m benchmarks all $(ARGS)

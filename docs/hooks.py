@@ -1,12 +1,14 @@
 """What the reference says of the code, taken from the code while the site is built.
 
 A page holds ``<!-- generated: NAME -->``, alone on its line, where one of these goes. Of the README
-it takes whole sections, so that no table stands twice.
+it takes whole sections, so that no table stands twice. Their links lead from the page to the same
+files; those outside of docs/ become part of the site.
 """
 
 from __future__ import annotations
 
 import inspect
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,11 +30,42 @@ _ACCOUNTS = 10_000  # More than any memory has room for at once.
 _MIB = 1 << 20
 _NUMBER = re.compile(r"(INTEGER|FLOAT)( RANGE)?")
 _PLACE = re.compile(r"^<!-- generated: ([\w ]+) -->$", re.MULTILINE)
+_LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)")
+_TABLE_ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
+_CODE = re.compile(r"`[^`\n]+`")
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_files(files: Any, config: Any) -> None:
+    """Add what the README links to outside of docs/. MkDocs calls this once."""
+    from mkdocs.structure.files import File  # noqa: PLC0415  (only the site needs it)
+
+    for target in sorted(set(_LINK.findall(_README.read_text()))):
+        if (source := _README.parent / target).is_file() and not target.startswith("docs/"):
+            files.append(File.generated(config, target, abs_src_path=str(source)))
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Put what is generated in its places. MkDocs calls this for every page."""
-    return _PLACE.sub(lambda place: generated(place[1]), markdown)
+    return page_markdown(markdown, page.file.src_uri)
+
+
+def page_markdown(markdown: str, uri: str) -> str:
+    """Return a page's Markdown with what is generated; ``uri`` is its path within docs/."""
+    whole = _PLACE.sub(lambda place: _with_links_from(uri, place[1]), markdown)
+    # A pipe in code ends no cell here, and a backslash before it would be shown.
+    return _TABLE_ROW.sub(
+        lambda row: _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), whole
+    )
+
+
+def _with_links_from(uri: str, name: str) -> str:
+    text = generated(name)
+    if not name.startswith("readme "):
+        return text
+    here = posixpath.dirname(uri)
+    return _LINK.sub(
+        lambda link: f"]({posixpath.relpath(link[1].removeprefix('docs/'), here or '.')}", text
+    )
 
 
 def generated(name: str) -> str:
@@ -163,13 +196,22 @@ def _command(name: str, command: click.Command) -> str:
     parts = [
         f"## streamlic {name}",
         f"```text\n{' '.join([ctx.command_path, *command.collect_usage_pieces(ctx)])}\n```",
-        inspect.cleandoc(command.help or ""),
+        _prose(command.help),
         _table(("option", "meaning", "default"), rows) if rows else "",
-        inspect.cleandoc(command.epilog or ""),
+        _prose(command.epilog),
     ]
     if isinstance(command, click.Group):
         parts += [_command(f"{name} {one}", inner) for one, inner in command.commands.items()]
     return "\n\n".join(filter(None, parts))
+
+
+def _prose(text: str | None) -> str:
+    """Return a help's text; a paragraph that Click is not to wrap becomes a block."""
+    kept, shown = "\b\n", "```text\n{}\n```"
+    return "\n\n".join(
+        shown.format(one.removeprefix(kept).strip()) if one.startswith(kept) else one
+        for one in inspect.cleandoc(text or "").split("\n\n")
+    )
 
 
 def _option(option: click.Option, ctx: click.Context) -> tuple[str, str, str]:

@@ -11,17 +11,17 @@ COMPLETE_VARIABLE = "_STREAMLIC_COMPLETE"
 """What the shell's script asks with."""
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+bash, in ~/.bashrc:    eval "$(streamlic completion bash)"
+zsh, in ~/.zshrc:      eval "$(streamlic completion zsh)"
+fish, once:            streamlic completion fish > ~/.config/fish/completions/streamlic.fish
+"""
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    r"""Print the script by which SHELL completes commands, options, choices and paths.
-
-    \b
-    bash, in ~/.bashrc:    eval "$(streamlic completion bash)"
-    zsh, in ~/.zshrc:      eval "$(streamlic completion zsh)"
-    fish, once:            streamlic completion fish > ~/.config/fish/completions/streamlic.fish
-    """
+    """Print the script by which SHELL completes commands, options, choices and paths."""
     found = get_completion_class(shell)
     if found is None:
         raise UsageError(f"this version of click has no completion for {shell}")

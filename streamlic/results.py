@@ -6,9 +6,12 @@ But for paths, commands and what else must be copied whole.
 from __future__ import annotations
 
 import shlex
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from streamlic.amounts import bytes_text, clipped, counted
@@ -69,15 +72,40 @@ def _next_steps(dest: str, go_on: str | None) -> Iterator[str]:
     quoted = shlex.quote(dest)
     yield f"verify:  streamlic verify {quoted}"
     yield f"look:    streamlic inspect {quoted}"
-    yield f"read:    {duckdb_command(dest)}"
+    yield f"read:    {read_command(dest)}"
 
 
-def duckdb_command(dest: str) -> str:
-    """Return the line that reads a dataset with DuckDB."""
-    files = str(Path(dest) / "*.parquet").replace("'", "''")
-    query = f"from '{files}' limit 10"
-    is_plain = not any(character in query for character in '"$`\\!')
-    return f'duckdb -c "{query}"' if is_plain else f"duckdb -c {shlex.quote(query)}"
+def read_command(dest: str) -> str:
+    """Return the line that shows a dataset's first rows with what is installed here.
+
+    DuckDB where there is one, its command before its Python package, or else pyarrow.
+    """
+    files = str(Path(dest) / "*.parquet")
+    if which("duckdb"):
+        quoted = files.replace("'", "''")
+        query = f"from '{quoted}' limit 10"
+        return f"duckdb -c {_quoted(query)}"
+    if find_spec("duckdb"):
+        program = f"import duckdb; duckdb.read_parquet({files!r}).limit(10).show()"
+    else:
+        program = f"import pyarrow.dataset as ds; print(ds.dataset({dest!r}).head(10))"
+    return f"{_python()} -c {_quoted(program)}"
+
+
+def _python() -> str:
+    """Return how a shell starts the Python that runs this, which has what is installed here."""
+    own = Path(sys.executable)
+    found = which("python")
+    if found and Path(found).parent == own.parent:
+        return "python"
+    here = Path.cwd()
+    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
+
+
+def _quoted(text: str) -> str:
+    """Return a text as one word of a shell, in double quotes where they are enough."""
+    is_plain = not any(character in text for character in '"$`\\!')
+    return f'"{text}"' if is_plain else shlex.quote(text)
 
 
 def verify_text(report: VerifyReport, dest: str) -> str:

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from tests.examples import ROOT, RUN, Block, blocks_of, check_command, commands_
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+MARKDOWN = [*PAGES, ROOT / "README.md"]
 RUNNING = [page for page in PAGES if any(b.language in RUN for b in blocks_of(page.read_text()))]
 MANIFESTS = sorted((ROOT / "deploy").rglob("*.yaml"))
 LOOKED_AT = {"console", "py", "text", "yaml"}
@@ -218,13 +221,95 @@ def test_the_image_is_built_from_what_is_copied(tmp_path: Path) -> None:
     assert fnmatch.filter(zipfile.ZipFile(wheel).namelist(), "streamlic/decoder/_fast*.so")
 
 
+@cache
+def module_of_docs(name: str) -> Any:
+    """Return a module that lies among the pages."""
+    spec = spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def on_the_site(page: Path) -> str:
+    """Return a page's Markdown as the site has it; what lies outside of docs/ as it is."""
+    if not page.is_relative_to(DOCS):
+        return page.read_text()
+    text: str = module_of_docs("hooks").page_markdown(
+        page.read_text(), page.relative_to(DOCS).as_posix()
+    )
+    return text
+
+
+def links_of(text: str) -> list[str]:
+    """Return what a text links to on this site: not in its code, and no other sites."""
+    prose = re.sub(r"^( *)```.*?^\1```$|`[^`\n]+`", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"\]\((?!\w+:)([^)\s]+)\)", prose)
+
+
+def anchors_of(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", one).lower()) for one in headings}
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=named)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for link in links_of(page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(on_the_site(target)), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_what_a_page_takes_from_the_readme_leads_to_the_same_files(page: Path) -> None:
+    """What lies outside of docs/ lies in the site where it lies in the repository."""
+    for link in links_of(on_the_site(page)):
+        path = link.partition("#")[0]
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists() or (ROOT / target.relative_to(DOCS)).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_no_escape_is_shown_on_the_site(page: Path) -> None:
+    text = on_the_site(page)
+    assert "\b" not in text
+    assert not re.search(r"^\|.*`[^`\n]*\\\|[^`\n]*`", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", cli.commands)
+def test_no_escape_is_shown_in_a_help(name: str) -> None:
+    with click.Context(cli.commands[name], info_name=name) as ctx:
+        text = cli.commands[name].get_help(ctx)
+    assert not re.search(r"\\|[\x00-\x09\x0b-\x1f]", text)
+
+
+def test_a_link_of_the_site_that_leads_nowhere_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "pic ture.svg").touch()
+    good = '<h1 id="top">x</h1><a href="#top"></a><img src="pic%20ture.svg"><a href="sub/#a"></a>'
+    (tmp_path / "index.html").write_text(good + '<a href="https://example.com/nowhere">')
+    (tmp_path / "sub/index.html").write_text('<a name="a" href="../index.html?q#top"><a href="/">')
+    check = module_of_docs("check_links")
+    monkeypatch.setattr(sys, "argv", ["check_links", str(tmp_path)])
+    assert check.main() == 0
+    (tmp_path / "bad.html").write_text(
+        '<a href="index.html#no"><img src="no.svg"><a href="../../etc"><script src="no.js">'
+    )
+    assert check.broken_links(tmp_path) == [
+        "bad.html: index.html#no is an anchor that is not there",
+        "bad.html: no.svg is not there",
+        "bad.html: ../../etc is not there",
+        "bad.html: no.js is not there",
+    ]
+    assert check.main() == 1
+    assert "3 pages, 4 broken links" in capsys.readouterr().out
+
+
 def test_every_command_stands_in_the_reference() -> None:
-    generated = subprocess.run(
-        [sys.executable, "-c", "import hooks; print(hooks.generated('commands'))"],
-        cwd=DOCS,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    generated = module_of_docs("hooks").generated("commands")
     for name in cli.commands:
         assert f"## streamlic {name}\n" in generated

@@ -108,16 +108,13 @@ def test_the_files_example_is_taken(tmp_path: Path) -> None:
 
 def test_what_is_typed_into_a_shell_runs(tmp_path: Path) -> None:
     """Every line of it that is streamlic's or reads a dataset, in the order of the page."""
-    lines = re.findall(r"^    ((?:streamlic|duckdb|python) .*)", README, re.MULTILINE)
+    lines = re.findall(r"^    ((?:streamlic|python) .*)", README, re.MULTILINE)
     typed = [line for line in lines if not line.startswith("python -m benchmarks")]
     assert len(typed) >= 7
     customers = re.search(r"^    (account,product.*\n)((?:    .*\n)+)", README, re.MULTILINE)
     assert customers is not None
     rows = re.sub(r"^    ", "", customers[1] + customers[2], flags=re.MULTILINE)
-    shell = [
-        'duckdb() { python -c "import duckdb, sys; print(duckdb.sql(sys.argv[1]))" "$2"; }',
-        f"cat > customers.csv <<'EOF'\n{rows}EOF",
-    ]
+    shell = [f"cat > customers.csv <<'EOF'\n{rows}EOF"]
     for line in typed:
         shell += ["rm -rf licenses"] * line.startswith("streamlic export") + [line]
     first, second = (row.split(",")[0] for row in rows.splitlines()[1:])

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from streamlic import results
 from streamlic.amounts import bytes_text, clipped, counted, duration_text
 from streamlic.cli_watch import command_again
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.going_on import command_of
-from streamlic.results import duckdb_command, summary_text, verify_text
+from streamlic.results import read_command, summary_text, verify_text
 from streamlic.summary import AccountError, AccountSummary, Summary
 from streamlic.verify import VerifyReport
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
@@ -47,7 +50,7 @@ def failing(number: int) -> AccountSummary:
 
 def test_a_summary_fits_a_screen() -> None:
     text = summary_text(SUMMARY, "licenses")
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(len(line) for line in text.splitlines() if not line.startswith("read:")) <= 80
     for figure in ("123,456,789,012 rows", "54,321 part files", "9.9 TB received", "80.0 MB/s",
                    "123,456 retries", "engine reference", "99,999,999 values"):  # fmt: skip
         assert figure in text, figure
@@ -56,7 +59,7 @@ def test_a_summary_fits_a_screen() -> None:
 def test_failed_accounts_fit_a_screen_too() -> None:
     failed = replace(SUMMARY, complete=False, accounts=[failing(one) for one in range(25)])
     lines = summary_text(failed, "licenses", GO_ON).splitlines()
-    assert max(len(line) for line in lines if GO_ON not in line) <= 80
+    assert max(len(line) for line in lines if GO_ON not in line and "read:" not in line) <= 80
     assert len(lines) < 60
     assert "and 15 more failed: --json lists them all" in lines
 
@@ -65,18 +68,55 @@ def test_what_comes_next_is_told() -> None:
     complete = summary_text(SUMMARY, "li censes", GO_ON)
     assert "go on:" not in complete
     assert "verify:  streamlic verify 'li censes'" in complete
-    assert "read:    duckdb -c \"from 'li censes/*.parquet' limit 10\"" in complete
+    assert f"read:    {read_command('li censes')}" in complete
     unfinished = summary_text(replace(SUMMARY, complete=False), "licenses", GO_ON)
     assert f"go on:   {GO_ON}" in unfinished.splitlines()
 
 
+DUCKDB = """#!{python}
+import duckdb, sys
+_, option, query = sys.argv
+assert option == "-c"
+duckdb.sql(query).show()
+"""
+
+
 @pytest.mark.parametrize("name", ["licenses", "it's mine", 'a "b" $HOME `c` !'])
-async def test_the_line_for_duckdb_reads_the_dataset(tmp_path: Path, name: str) -> None:
-    dest = tmp_path / name
-    assert (await run_cli("convert", "-", str(dest), "--quiet", stdin=b'{"result":[{}]}')).code == 0
-    program, option, query = shlex.split(duckdb_command(str(dest)))
-    assert (program, option) == ("duckdb", "-c")
-    assert len(duckdb.sql(query).fetchall()) == 1
+@pytest.mark.parametrize("has", ["the command", "the package", "neither"])
+def test_the_line_that_reads_a_dataset_works_with_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, has: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir()
+    pq.write_table(pa.table({"seats": [4711]}), Path(name) / "part-1.parquet")
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    if has == "the command":
+        (commands / "duckdb").write_text(DUCKDB.format(python=sys.executable))
+        (commands / "duckdb").chmod(0o755)
+    elif has == "neither":
+        monkeypatch.setattr(results, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+    line = read_command(name)
+    assert ("duckdb" in line) == (has != "neither")
+    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "4711" in ended.stdout
+
+
+def test_the_line_names_the_python_that_has_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = tmp_path / "its env"
+    environment.mkdir()
+    (environment / "python").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(environment / "python"))
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert read_command("x").startswith(f"'{environment}/python' -c ")
+    monkeypatch.chdir(tmp_path)
+    assert read_command("x").startswith("'its env/python' -c ")
+    monkeypatch.setenv("PATH", f"{environment}:/usr/bin")
+    assert read_command("x").startswith("python -c ")
 
 
 def test_the_command_again_restarts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

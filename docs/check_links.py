@@ -1,0 +1,77 @@
+"""Look whether every link and picture of a built site is there. Nothing is fetched.
+
+``python docs/check_links.py build/site`` lists what is missing, by page, and then ends with 1.
+Links to other sites are left alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_LINKS = {"a": "href", "img": "src", "link": "href", "script": "src", "source": "src"}
+
+
+class _Page(HTMLParser):
+    """Collects a page's links and anchors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take what a tag links to, and what can be linked to."""
+        given = dict(attrs)
+        if link := given.get(_LINKS.get(tag, "")):
+            self.links.append(link)
+        self.anchors |= {value for name in ("id", "name") if (value := given.get(name))}
+
+
+@cache
+def _read(path: Path) -> _Page:
+    page = _Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def broken_links(site: Path) -> list[str]:
+    """Return what the pages of a site link to and what is not in it, with the page."""
+    return [
+        f"{path.relative_to(site)}: {link} {why}"
+        for path in sorted(site.rglob("*.html"))
+        for link in _read(path).links
+        if (why := _why_broken(site, path, link))
+    ]
+
+
+def _why_broken(site: Path, page: Path, link: str) -> str | None:
+    parts = urlsplit(link)
+    if parts.scheme or parts.netloc:
+        return None
+    path, anchor = unquote(parts.path), unquote(parts.fragment)
+    base = site if path.startswith("/") else page.parent
+    target = (base / path.lstrip("/")).resolve() if path else page
+    if target.is_dir():
+        target /= "index.html"
+    if not target.is_relative_to(site.resolve()) or not target.is_file():
+        return "is not there"
+    if anchor and target.suffix == ".html" and anchor not in _read(target).anchors:
+        return "is an anchor that is not there"
+    return None
+
+
+def main() -> int:
+    """Check the site in the directory that is named; return the exit code."""
+    site = Path(sys.argv[1]).resolve()
+    pages = sum(1 for _ in site.rglob("*.html"))
+    broken = broken_links(site)
+    print("\n".join([*broken, f"{pages} pages, {len(broken)} broken links"]))  # noqa: T201
+    return 1 if broken or not pages else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
