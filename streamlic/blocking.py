@@ -20,6 +20,8 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
+from streamlic.machine import limits_named
+
 _LOOK_SECONDS = 0.1
 T = TypeVar("T")
 
@@ -29,12 +31,15 @@ def run_to_end(work: Coroutine[Any, Any, T], *, when_stopped: str) -> T:
     running = _Running(work)
     thread = threading.Thread(target=copy_context().run, args=(running.run,), name="streamlic-loop")
     try:
-        thread.start()
+        with limits_named():
+            thread.start()
         interrupt = _wait(running)
     finally:
         running.task.stop()
         if thread.ident is not None:
             thread.join()
+        else:
+            work.close()  # It was never begun.
     if interrupt:
         is_done = running.result.exception() is None
         interrupt.add_note("it came too late: all was done" if is_done else when_stopped)
@@ -108,7 +113,8 @@ class _Running(Generic[T]):
     def run(self) -> None:
         """Run the work in a loop of its own; in its thread."""
         try:
-            result = asyncio.run(self._main())
+            with limits_named():
+                result = asyncio.run(self._main())
         except BaseException as error:  # noqa: BLE001  # it is raised again by who waits
             self.result.set_exception(error)
         else:

@@ -35,7 +35,7 @@ from streamlic.cli_options import (
     requests_named,
     requests_of_all,
 )
-from streamlic.cli_running import finish, run, run_command_line, show, tell_memory
+from streamlic.cli_running import finish, run, run_command_line, show, tell_memory, tell_open_files
 from streamlic.cli_settings import EPILOG, SettingsGroup, config_option
 from streamlic.cli_types import license_fields
 from streamlic.cli_watch import command_again, log_of_command, reading, watching
@@ -99,6 +99,7 @@ def export(dest: str, **given: Any) -> None:
         all_of = {"integration": given["integration"], "tenant": given["tenant"]}
         # Its limits know of them.
         requests = run(requests_of_all(given, connection), says="interrupted", is_all=False)
+    tell_open_files(options.pages_at_once(len(requests)))
     log = log_of_command()
     log.account = requests[0].account if len(requests) == 1 else None
     log.go_on = None if given["quiet"] else command_again()

@@ -22,6 +22,8 @@ from streamlic.cli_options import (
 from streamlic.cli_settings import SettingsCommand, config_path, variables_not_read
 from streamlic.option_names import PREFIX
 
+_MANY_ACCOUNTS = 10_000
+
 
 class _Doctor(SettingsCommand):
     """Tells of variables in a check of its own."""
@@ -39,7 +41,7 @@ class _Doctor(SettingsCommand):
 )
 @click.pass_context
 def doctor(ctx: click.Context, /, dest: str | None, **given: Any) -> None:
-    """Look whether all is well for a run: versions, engine, token, API, DEST, memory.
+    """Look whether all is well for a run: versions, engine, token, API, DEST, limits.
 
     What the environment and the file say for export holds here too. Each check is ok, a warning or
     failed, with what to do. Ends with 0 where none failed, or else with what export would end with.
@@ -63,10 +65,12 @@ async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
         check_api,
         check_dest,
         check_engine,
+        check_limits,
         check_memory,
         check_processors,
         check_token,
     )
+    from streamlic.job_options import JobOptions
     from streamlic.machine import memory_limit
 
     timeouts = Timeouts(connect_seconds=10, silence_seconds=20, progress_seconds=20)
@@ -80,7 +84,11 @@ async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
     source = click.get_current_context().get_parameter_source("memory_bytes")
     is_default = source is ParameterSource.DEFAULT
     memory = check_memory(given["memory_bytes"], memory_limit(), is_default=is_default)
-    return [*checks, memory, check_processors()]
+    checks += [memory, check_processors()]
+    if memory.state != "failed":
+        options = JobOptions(memory_bytes=given["memory_bytes"])
+        checks.append(check_limits(options.pages_at_once(_MANY_ACCOUNTS)))
+    return checks
 
 
 def _settings(ctx: click.Context) -> Check:

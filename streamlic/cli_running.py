@@ -14,13 +14,19 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from streamlic.amounts import memory_text
+from streamlic.amounts import counted, memory_text
 from streamlic.cli_completion import COMPLETE_VARIABLE
 from streamlic.cli_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli_watch import asks_for_json, log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
 from streamlic.log_lines import Log
-from streamlic.machine import USUAL_MEMORY_BYTES, memory_limit
+from streamlic.machine import (
+    USUAL_MEMORY_BYTES,
+    limits_named,
+    memory_limit,
+    open_files_limit,
+    room_for_connections,
+)
 from streamlic.signals import heeded
 
 if TYPE_CHECKING:
@@ -73,11 +79,15 @@ def run(job: Coroutine[Any, Any, T], *, says: str = _GOES_ON, is_all: bool = Tru
 
     # Not the loop's own handlers: those end with the loop, some time before the process.
     before = {number: signal.signal(number, stop) for number in heeded()}
+    main = until_signal()
     try:
-        result = asyncio.run(until_signal())
+        with limits_named():
+            result = asyncio.run(main)
     except asyncio.CancelledError:
         raise Interrupted(caught[0] if caught else signal.SIGINT, says) from None
     finally:
+        for coroutine in (main, job):  # Without a loop neither was begun.
+            coroutine.close()
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if caught else handler)
     if caught and not is_all:
@@ -114,6 +124,16 @@ def tell_memory(given: dict[str, Any]) -> None:
         )
 
 
+def tell_open_files(pages: int) -> None:
+    """Warn where fewer files may be open than so many pages at once need."""
+    room = room_for_connections(pages)
+    if room < pages:
+        log_of_command().warning(
+            f"up to {counted(room, 'page')} at once instead of {pages:,}, for this process may "
+            f"have {open_files_limit():,} files open (ulimit -n)"
+        )
+
+
 def finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:
     """Show the summary of a job that ended; end the process with 3 if its source was partial."""
     show(summary, dest, given)
@@ -139,9 +159,13 @@ def run_command_line(cli: click.Group) -> NoReturn:
     for number in heeded():
         signal.signal(number, _interrupt)
     try:
-        code = cli.main(
-            prog_name="streamlic", complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=log
-        )
+        with limits_named():
+            code = cli.main(
+                prog_name="streamlic",
+                complete_var=COMPLETE_VARIABLE,
+                standalone_mode=False,
+                obj=log,
+            )
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         log.is_json = log.is_json or asks_for_json(context, sys.argv[1:])

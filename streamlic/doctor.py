@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from streamlic.amounts import memory_text
+from streamlic.amounts import counted, memory_text
 from streamlic.checks import INSTALL, Check
 from streamlic.client import Connection
 from streamlic.credentials import TOKEN_VARIABLE, TokenSource, readable_by_others
@@ -18,15 +19,25 @@ from streamlic.decoder import NO_FAST, engine_named, why_not_fast
 from streamlic.discovery import PATH
 from streamlic.errors import (
     AuthenticationError,
+    MachineError,
     StreamlicError,
     TransportError,
     UsageError,
 )
 from streamlic.job_options import JobOptions
-from streamlic.machine import USUAL_MEMORY_BYTES, MemoryLimit, processors
+from streamlic.machine import (
+    USUAL_MEMORY_BYTES,
+    MemoryLimit,
+    limits_named,
+    open_files_limit,
+    processors,
+    room_for_connections,
+)
 from streamlic.store import PROBE_PREFIX, LocalStore
 
 _LITTLE_SPACE_BYTES = 1 << 30
+_THREADS = 4
+"""What an export starts: to decode, to encode, to look up names, to draw."""
 
 
 def check_engine(engine: str) -> Check:
@@ -150,6 +161,37 @@ def check_processors() -> Check:
     facts = {"usable": usable, "there": there}
     found = f"{usable} of {there} may be used"
     return Check(name="processors", state="ok", found=found, facts=facts)
+
+
+def check_limits(pages: int) -> Check:
+    """Look whether so many pages at once can have their files, and a run its threads: really."""
+    facts = {"open_files": open_files_limit(), "pages": pages, "threads": _THREADS}
+    try:
+        room = room_for_connections(pages)
+        with limits_named():
+            _start_threads(_THREADS)
+    except MachineError as error:  # It says what to do.
+        return _failed("limits", error, None, facts)
+    facts |= {"open_files": open_files_limit(), "pages": room}
+    found = f"{facts['open_files']:,} files may be open, enough for {counted(room, 'page')} at once"
+    if room < pages:
+        return Check(name="limits", state="warning", found=found, facts=facts,
+                     advice=f"raise ulimit -n for all {pages:,} of --memory")  # fmt: skip
+    return Check(name="limits", state="ok", found=found, facts=facts)
+
+
+def _start_threads(count: int) -> None:
+    is_over = threading.Event()
+    started = []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=is_over.wait, name="streamlic-probe")
+            thread.start()
+            started.append(thread)
+    finally:
+        is_over.set()
+        for thread in started:
+            thread.join()
 
 
 def _write_as_a_run_does(store: LocalStore) -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong, by whose fault: the caller, the API, the data, the network, the disk.
+"""What can go wrong, by whose fault: the caller, API, data, network, machine, disk.
 
 Every message says what was expected, what came, where, and which option helps. None holds the
 token.
@@ -204,6 +204,13 @@ class TransportError(StreamlicError):
     def __init__(self, text: str, *, retryable: bool = True) -> None:
         super().__init__(text)
         self.retryable = retryable
+
+
+# The machine's fault
+
+
+class MachineError(StreamlicError):
+    """The system gives this process less than a run needs: too few threads, or open files."""
 
 
 # The disk's fault

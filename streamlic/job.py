@@ -35,6 +35,7 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.job_options import JobOptions
+from streamlic.machine import room_for_connections
 from streamlic.pacing import Turn, may_pass
 from streamlic.page_checks import Watched, check_count
 from streamlic.pipeline import Pipeline
@@ -236,7 +237,7 @@ class _Export:
         self._job = job
         self._connection = connection
         self._cancel = cancel
-        pages = job.options.pages_at_once(len(job.run.accounts))
+        pages = room_for_connections(job.options.pages_at_once(len(job.run.accounts)))
         self._dispatch = Dispatch(
             connection,
             self._read_page,

@@ -1,4 +1,4 @@
-"""What this process may use of its machine: memory, as its container limits it, and processors.
+"""What this process may use of its machine: memory, processors, open files, threads.
 
 Source of the limits: Linux's control groups, version 2 (``memory.max``, ``max`` for none) and
 version 1 (``memory.limit_in_bytes``, a number near 2**63 for none). A group is limited by every
@@ -7,14 +7,23 @@ group above it, too.
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from streamlic.errors import MachineError
+
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+_OPEN_FILES = Path("/proc/self/fd")
+_FILES_AT_START = 8
+_FILES_BESIDE = 24
+"""Files that a run may open beside connections: of large pages, of commits, the loop's own."""
 MIN_MEMORY_BYTES = 128 << 20
 """The least that a job can aim to stay within: Python with Arrow takes 85 MiB of it."""
 USUAL_MEMORY_BYTES = 256 << 20
@@ -49,6 +58,63 @@ def default_memory_bytes() -> int:
     limit = memory_limit()
     share = limit.bytes // 4 * 3 if limit.is_containers else USUAL_MEMORY_BYTES
     return max(min(USUAL_MEMORY_BYTES, share), MIN_MEMORY_BYTES)
+
+
+def room_for_connections(wanted: int) -> int:
+    """Return how many connections may be open at once, ``wanted`` at most, by the open files.
+
+    Raises the soft limit as far as needed and allowed; MachineError where not even one fits.
+    """
+    needed = _files_open() + _FILES_BESIDE + wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        more = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        if more > soft:
+            with suppress(OSError, ValueError):  # A sandbox may forbid it.
+                resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+                soft = more
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    room = wanted - (needed - soft)
+    if room < 1:
+        raise MachineError(
+            f"this process may have {soft:,} files open, and needs at least "
+            f"{needed - wanted + 1:,}: raise the limit (ulimit -n)"
+        )
+    return room
+
+
+def open_files_limit() -> int:
+    """Return how many files this process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+@contextmanager
+def limits_named() -> Iterator[None]:
+    """Turn what Python raises where the system gives no thread or file into a MachineError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        raise MachineError(
+            "the system lets this process start no further thread: raise the limit of the user's "
+            "processes (ulimit -u), or that of the container (pids.max)"
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        whose = "this process" if error.errno == errno.EMFILE else "all processes together"
+        raise MachineError(
+            f"the system lets {whose} have no further file open: raise the limit (ulimit -n)"
+        ) from error
+
+
+def _files_open() -> int:
+    try:
+        return sum(1 for _ in _OPEN_FILES.iterdir())
+    except OSError:
+        return _FILES_AT_START
 
 
 def processors() -> tuple[int, int]:

@@ -49,7 +49,7 @@ async def test_all_is_well(tmp_path: Path) -> None:
     assert set(states(ended).values()) == {"ok"}
     found = checks(ended)
     assert list(found) == ["settings", "versions", "engine", "token", "api", "dest", "memory",
-                           "processors"]  # fmt: skip
+                           "processors", "limits"]  # fmt: skip
     assert asked == [("/integrated-account", [("limit", "1")])] * 2
     assert set(found["versions"]["facts"]) == {"streamlic", "python", "pyarrow", "ijson", "aiohttp"}
     assert found["engine"]["facts"]["engine"] == "fast"
