@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import warnings
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -58,7 +59,21 @@ class Log:
         def warn(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
             self.warning(f"{category.__name__}: {message}")
 
+        def ignored(seen: sys.UnraisableHookArgs) -> None:
+            if self.is_json:
+                self.warning(f"ignored in {seen.object!r}: {_named(seen.exc_value)}")
+            else:
+                sys.__unraisablehook__(seen)
+
+        def of_thread(seen: threading.ExceptHookArgs) -> None:
+            if self.is_json:
+                self.warning(f"raised in a thread: {_named(seen.exc_value)}")
+            else:
+                threading.__excepthook__(seen)
+
         warnings.showwarning = warn
+        sys.unraisablehook = ignored
+        threading.excepthook = of_thread
         logging.lastResort = _AsWarnings(self)
 
     def failure(self, kind: str, message: str, exit_code: int) -> None:
@@ -76,6 +91,10 @@ class Log:
         self.event("summary", **fields, accounts=len(accounts), accounts_failed=failed)
 
 
+def _named(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 class _AsWarnings(logging.Handler):
     """Hands on what libraries log from ``WARNING`` up."""
 
@@ -86,5 +105,5 @@ class _AsWarnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Tell a record as a warning."""
         error = record.exc_info[1] if record.exc_info else None
-        reason = f" ({type(error).__name__}: {error})" if error else ""
+        reason = f" ({_named(error)})" if error else ""
         self._log.warning(f"{record.name}: {record.getMessage()}{reason}")

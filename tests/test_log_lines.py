@@ -84,10 +84,15 @@ async def test_an_error_of_use_has_no_run_yet(tmp_path: Path) -> None:
 
 
 STRAY = """
-import logging, sys, warnings
+import logging, threading, warnings
 import click
 from streamlic.cli_running import run_command_line
 from streamlic.cli_watch import log_of_command
+
+class Bad:
+    def __del__(self): raise OSError("in the end")
+
+def fails(): raise OSError("apart")
 
 @click.group()
 def cli(): pass
@@ -99,6 +104,11 @@ def stray(format):
     warnings.warn("old", UserWarning)
     logging.getLogger("asyncio").error("a task %s", "failed", exc_info=OSError("why"))
     logging.getLogger("asyncio").info("nothing")
+    if format == "json":
+        Bad()
+        thread = threading.Thread(target=fails)
+        thread.start()
+        thread.join()
     raise LookupError("a mistake of ours")
 
 run_command_line(cli)
@@ -112,7 +122,12 @@ def test_what_python_and_libraries_say_is_said_in_the_same_way(log_format: str) 
     said = ["UserWarning: old", "asyncio: a task failed (OSError: why)"]
     assert ended.returncode == 1
     if log_format == "json":
+        said += ["raised in a thread: OSError: apart"]
         *warned, error = events(ended.stderr)
+        ignored = warned.pop(2)["message"]
+        assert re.fullmatch(
+            r"ignored in <function Bad\.__del__ at .*>: OSError: in the end", ignored
+        )
         assert [(one["level"], one["message"]) for one in warned] == [
             ("warning", one) for one in said
         ]
