@@ -46,7 +46,16 @@ if TYPE_CHECKING:
     from streamlic.request import LicensesRequest
     from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
     from streamlic.stopping import Cancel, Cancelled
-    from streamlic.summary import AccountError, AccountsFailed, AccountSummary, Progress, Summary
+    from streamlic.summary import (
+        AccountError,
+        AccountsFailed,
+        AccountSummary,
+        CarriedOverAccount,
+        FailedAccount,
+        Progress,
+        SkippedAccount,
+        Summary,
+    )
 
 __all__ = [
     "LICENSE_SCHEMA",
@@ -60,11 +69,13 @@ __all__ = [
     "AuthenticationError",
     "Cancel",
     "Cancelled",
+    "CarriedOverAccount",
     "Client",
     "DatasetConflict",
     "DecodeError",
     "Decoder",
     "Envelope",
+    "FailedAccount",
     "Fault",
     "GuardExceeded",
     "Guards",
@@ -80,6 +91,7 @@ __all__ = [
     "ReportedFailure",
     "RescueError",
     "RetryPolicy",
+    "SkippedAccount",
     "StoreError",
     "StreamlicError",
     "Summary",
@@ -101,7 +113,17 @@ _HOMES = {
     **dict.fromkeys(["Decoder", "Envelope", "open_decoder"], "decoder"),
     "JobOptions": "job_options",
     **dict.fromkeys(
-        ["AccountError", "AccountSummary", "AccountsFailed", "Progress", "Summary"], "summary"
+        [
+            "AccountError",
+            "AccountSummary",
+            "AccountsFailed",
+            "CarriedOverAccount",
+            "FailedAccount",
+            "Progress",
+            "SkippedAccount",
+            "Summary",
+        ],
+        "summary",
     ),
     "RetryPolicy": "pacing",
     "Guards": "page_checks",

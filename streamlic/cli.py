@@ -94,18 +94,23 @@ def export(dest: str, **given: Any) -> None:
     requests = requests_named(given)
     options = _job(given, is_raw=given["response_format"] == "raw")
     connection = connection_named(given)
-    all_of = None
+    all_of: dict[str, Any] | None = None
+    skipped: dict[str, str] = {}
     if given["all_accounts"]:
         all_of = {"integration": given["integration"], "tenant": given["tenant"]}
         # Its limits know of them.
-        requests = run(requests_of_all(given, connection), says="interrupted", is_all=False)
+        listing = requests_of_all(given, connection)
+        requests, skipped = run(listing, says="interrupted", is_all=False)
     tell_open_files(options.pages_at_once(len(requests)))
     log = log_of_command()
     log.account = requests[0].account if len(requests) == 1 else None
     log.go_on = None if given["quiet"] else command_again()
     try:
         with watching(f"export to {dest}", given) as watch:
-            summary = run(export_async(dest, requests, connection, options, watch, all_of=all_of))
+            job = export_async(
+                dest, requests, connection, options, watch, all_of=all_of, skipped=skipped
+            )
+            summary = run(job)
     except AccountsFailed as failed:
         show(failed.summary, dest, given, command_again())
         log.go_on = None
@@ -135,7 +140,8 @@ def accounts(**given: Any) -> None:
     elif given["as_csv"]:
         lines = csv.writer(sys.stdout, lineterminator="\n")
         lines.writerow(CSV_COLUMNS)
-        lines.writerows((one.id, one.integration, one.tenant_id) for one in readable_of(found))
+        readable, _ = readable_of(found)
+        lines.writerows((one.id, one.integration, one.tenant_id) for one in readable)
     else:
         for one in found:
             facts = f"{one.integration or '-':20} {one.tenant_id or '-':20}"
@@ -248,7 +254,8 @@ def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
     guards = ("max_pages", "max_records", "max_body_bytes")
     tell_memory(given)
     names = ("rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
-             "max_record_bytes", "max_depth", "mode", "restart", "is_strict")  # fmt: skip
+             "max_record_bytes", "max_depth", "mode", "absent_accounts", "restart",
+             "is_strict")  # fmt: skip
     return JobOptions(
         is_raw=is_raw,
         is_lines=given.get("is_lines"),

@@ -71,6 +71,9 @@ job_options = options(
                  help="The most brackets that may be open at once; more is an error."),
     click.option("--mode", type=click.Choice(["error", "append", "overwrite"]), default="error",
                  show_default=True, help="What to do where DEST holds a finished dataset."),
+    click.option("--absent-accounts", type=click.Choice(["keep", "drop"]), default="keep",
+                 show_default=True, help="What --mode overwrite does with rows of accounts that "
+                 "were not read to the end."),
     click.option("--restart", is_flag=True,
                  help="Discard an unfinished run in DEST and begin anew."),
     click.option("--strict", "is_strict", is_flag=True,
@@ -222,29 +225,34 @@ async def _listed(
     return list({one.id: one async for one in integrated_accounts(connection, **filters)}.values())
 
 
-async def requests_of_all(given: dict[str, Any], connection: Connection) -> list[LicensesRequest]:
-    """Return the requests of all accounts that can be read; say which cannot, and why."""
+async def requests_of_all(
+    given: dict[str, Any], connection: Connection
+) -> tuple[list[LicensesRequest], dict[str, str]]:
+    """Return the requests of all accounts that can be read, and why each other one cannot."""
     found, none = await accounts_found(given, connection)
     if none:
         raise UsageError(none)
-    readable = readable_of(found)
+    readable, skipped = readable_of(found)
     if not readable:
         raise UsageError(f"none of {counted(len(found), 'account')} can be read (--all-accounts)")
     shared = _shared(given)
-    return [_of_account(shared, one.id) for one in readable]
+    return [_of_account(shared, one.id) for one in readable], skipped
 
 
-def readable_of(found: list[IntegratedAccount]) -> list[IntegratedAccount]:
-    """Return the accounts that can be read; say which cannot, and why."""
-    reasons: dict[str, list[str]] = {}
-    for one in found:
-        if one.why_not:
-            reasons.setdefault(one.why_not, []).append(one.id)
-    for why, ids in sorted(reasons.items()):
+def readable_of(
+    found: list[IntegratedAccount],
+) -> tuple[list[IntegratedAccount], dict[str, str]]:
+    """Return the accounts that can be read, and why each other one cannot.
+
+    The log says how many these are, and machines which.
+    """
+    skipped = {one.id: one.why_not for one in found if one.why_not}
+    for why in sorted(set(skipped.values())):
+        ids = [account for account, reason in skipped.items() if reason == why]
         are = "is" if len(ids) == 1 else "are"
         text = f"skipped {counted(len(ids), 'account')} that {are} {why}: {_some(ids)}"
-        log_of_command().event("skipped", text, accounts=len(ids), why=why, some=ids[:_SOME])
-    return [one for one in found if not one.why_not]
+        log_of_command().event("skipped", text, accounts=len(ids), why=why, ids=ids)
+    return [one for one in found if not one.why_not], skipped
 
 
 def _shared(given: dict[str, Any]) -> LicensesRequest:

@@ -15,7 +15,9 @@ Rules:
    ``request.json``), so that a record that is gone or altered is seen.
 3. A run that overwrites keeps its part files in staging until it is complete; then they move in,
    and only then do the files of the runs that it replaces go.
-4. Only the holder of the store's lock calls what writes.
+4. The record that completes such a run may supersede part files of the records before it: they are
+   still in staging, and its own part files hold what counts of them.
+5. Only the holder of the store's lock calls what writes.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from streamlic.dataset import PartFile
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.store import LOG_DIRECTORY, LocalStore
 
-VERSION = 1
+VERSION = 2
 PART_PREFIX = "part-"
 _REMOVED = "removed.json"
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
@@ -58,6 +60,14 @@ Points = Mapping[str | None, ResumePoint]
 """Resume points by account; None is the account of a body that has none."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carried:
+    """How many rows of an account come from a run that was replaced, and why."""
+
+    rows: int
+    reason: str
+
+
 @dataclass(kw_only=True)
 class Run:
     """One run of a dataset: its request, and what its commit records add up to."""
@@ -73,6 +83,10 @@ class Run:
     commits: int = 0
     files: list[PartFile] = field(default_factory=list)
     points: dict[str | None, ResumePoint] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Accounts that were listed and not asked for when the run began, each with the reason."""
+    carried_over: dict[str | None, Carried] = field(default_factory=dict)
+    """Accounts whose rows the run has from the runs that it replaced."""
     last_sha256: str = ""
     is_resumed: bool = False
     is_cut_short: bool = False
@@ -107,12 +121,31 @@ class Run:
         """Return the first number that no promised part file has."""
         return max((_part_number(self, file.name) for file in self.files), default=0) + 1
 
+    @property
+    def account_rows(self) -> dict[str | None, int]:
+        """The committed rows of each account that has any, carried over ones too."""
+        rows = {account: point.rows for account, point in self.points.items() if point.rows}
+        for account, carried in self.carried_over.items():
+            rows[account] = rows.get(account, 0) + carried.rows
+        return rows
+
     def point(self, account: str | None) -> ResumePoint:
         """Return how far an account has come."""
         return self.points.get(account, ResumePoint())
 
-    def commit(self, files: Iterable[PartFile], points: Points, *, is_complete: bool) -> None:
-        """Promise these staged files and resume points, then publish the files."""
+    def commit(
+        self,
+        files: Iterable[PartFile],
+        points: Points,
+        *,
+        is_complete: bool,
+        superseded: Iterable[str] = (),
+        carried_over: Mapping[str | None, Carried] | None = None,
+    ) -> None:
+        """Promise these staged files and resume points, then publish the files.
+
+        ``superseded`` names promised part files that count no more; they must still be in staging.
+        """
         files = list(files)
         record = {
             "version": VERSION,
@@ -122,7 +155,11 @@ class Run:
             "previous_sha256": self.last_sha256,
             "is_complete": is_complete,
             "files": [asdict(file) for file in files],
+            "superseded": sorted(superseded),
             "accounts": {account or "": asdict(point) for account, point in points.items()},
+            "carried_over": {
+                account or "": asdict(carried) for account, carried in (carried_over or {}).items()
+            },
         }
         data = json_bytes(record)
         self.store.write_exclusive(f"{self.directory}/commits/{self.commits + 1:08d}.json", data)
@@ -158,8 +195,13 @@ class Run:
 
     def _fold(self, record: dict[str, Any], data: bytes) -> None:
         files = [_checked(self, PartFile(**file)) for file in record["files"]]
+        superseded = set(record["superseded"])
+        if unknown := superseded - {file.name for file in self.files}:
+            raise ValueError(f"it supersedes {min(unknown)!r}, which no record before it promised")
         self.commits = record["number"]
-        self.files = [*self.files, *files]
+        self.files = [*(file for file in self.files if file.name not in superseded), *files]
+        for account, carried in record["carried_over"].items():
+            self.carried_over[account or None] = Carried(**carried)
         for account, point in record["accounts"].items():
             self.points[account or None] = ResumePoint(**point)
         self.is_complete = record["is_complete"]
@@ -197,7 +239,21 @@ def load_runs(store: LocalStore) -> list[Run]:
 
 
 def load_run(store: LocalStore, run_id: str) -> Run | None:
-    """Return a run as its records tell it; None for one that hardly began or is being removed."""
+    """Return a run as its records tell it; None for one that hardly began or is being removed.
+
+    A writer may remove it meanwhile: an error counts when the log gives it twice in a row.
+    """
+    before = ""
+    while True:
+        try:
+            return _load_run(store, run_id)
+        except (IntegrityError, StoreError) as error:
+            if str(error) == before:
+                raise
+            before = str(error)
+
+
+def _load_run(store: LocalStore, run_id: str) -> Run | None:
     where = request_name(run_id)
     if is_removed(store, run_id) or not (
         store.exists(where) or store.names(f"{LOG_DIRECTORY}/{run_id}/commits")
@@ -254,6 +310,7 @@ def run_of(store: LocalStore, body: dict[str, Any], data: bytes) -> Run:
         request=body["request"],
         accounts=body["accounts"],
         replaces=body["replaces"],
+        skipped=body["skipped"],
         last_sha256=hashlib.sha256(data).hexdigest(),
     )
 

@@ -5,6 +5,7 @@ Rules:
 2. A commit covers whole pages only, of however many accounts. It follows when they fill a part
    file, or ``commit_seconds``, or the end. Pages in progress wait for the next. Where it is known
    that there is one page, the only commit is that of the end.
+   What is carried over from replaced runs is in the last commit: pages are committed before.
 3. One thread at a time calls; what failed leaves the writer in doubt, and nothing is to follow but
    ``close`` without keeping the pages.
 """
@@ -17,6 +18,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from streamlic.carrying import Carrying, complete_keeping
 from streamlic.commits import ResumePoint, Run
 from streamlic.dataset import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
@@ -72,10 +74,18 @@ class Committer:
         self._move_on(account, envelope)
         self.commit_if_due()
 
-    def complete(self) -> None:
-        """Promise what is whole, and that the run is complete, if that was not promised before."""
-        if not self._run.is_complete:
+    def complete(self, keeps: Carrying | None = None) -> None:
+        """Promise what is whole, and that the run is complete, if that was not promised before.
+
+        ``keeps`` is what the run takes over from those that it replaces.
+        """
+        if self._run.is_complete:
+            return
+        if keeps is None:
             self._commit(is_complete=True)
+            return
+        self._commit()
+        complete_keeping(self._run, self._writer, keeps)
 
     def close(self, *, keeps_pages: bool) -> None:
         """End; ``keeps_pages`` commits the pages that are whole."""

@@ -112,6 +112,10 @@ class DatasetWriter:
         accounts = [account for account, rows in rows_of for _ in range(rows)]
         self._share([self._completed(batch, pa.array(accounts, pa.string()))])
 
+    def write_rows(self, batch: pa.RecordBatch) -> None:
+        """Take rows of another part file as they are, with their accounts and times."""
+        self._share([pa.record_batch(batch.columns, schema=self._schema)])
+
     def open_page(self, account: str | None) -> PageWriter:
         """Open a page of this account's rows, beside others that may be in progress."""
         page = PageWriter(self, account)

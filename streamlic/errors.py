@@ -12,6 +12,9 @@ import pickle
 from enum import StrEnum
 from typing import Any, Self
 
+RETRY_CAN_HELP = 1
+NO_RETRY_HELPS = 6
+
 
 class StreamlicError(Exception):
     """The base of every error that streamlic raises on purpose.
@@ -20,7 +23,7 @@ class StreamlicError(Exception):
     parent. An attribute that does not pickle, such as a lock, arrives as its ``repr``.
     """
 
-    exit_code = 1
+    exit_code = RETRY_CAN_HELP
 
     def __copy__(self) -> Self:
         """Return an error with the very attributes of this one."""
@@ -77,7 +80,8 @@ class ApiError(StreamlicError):
     """The API answered with an error.
 
     ``insight`` is Truto's ``truto_error_insight`` object, empty where there is none. ``retryable``
-    and ``retry_after_seconds`` say whether and when the same request may be sent again.
+    and ``retry_after_seconds`` say whether and when the same request may be sent again. Where it
+    may not, ``exit_code`` is 6, unless the kind of error has one of its own.
     """
 
     def __init__(
@@ -97,6 +101,8 @@ class ApiError(StreamlicError):
         self.insight = insight or {}
         self.fault = fault
         self.retryable = retryable
+        if self.exit_code == RETRY_CAN_HELP and not retryable:
+            self.exit_code = NO_RETRY_HELPS
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -138,6 +138,14 @@ def _run_facts(run: Run) -> dict[str, Any]:
         "partial_response": any(point.is_partial for point in points),
         "accounts": len(run.accounts),
         "accounts_done": sum(point.is_done for point in points),
+        "skipped": [
+            {"account": account, "reason": reason}
+            for account, reason in sorted(run.skipped.items())
+        ],
+        "carried_over": [
+            {"account": account, **asdict(one)}
+            for account, one in sorted(run.carried_over.items(), key=lambda item: item[0] or "")
+        ],
         "request": run.request,
         "go_on": None
         if run.is_complete

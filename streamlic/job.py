@@ -8,6 +8,7 @@ Rules:
    whatever the end is: what was whole when a run was interrupted or failed is kept.
 4. An account's next page is asked for when this one is decoded and right, and before it is encoded.
 5. An account that fails is left for the next run; the others go on.
+6. A run that overwrites takes over, before it is complete, the rows of accounts that were not read.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
+from streamlic.carrying import carrying
 from streamlic.client import Connection, Retry
 from streamlic.commits import Run
 from streamlic.committer import Committer
 from streamlic.decoder import Decoder, Envelope, engine_named
 from streamlic.dispatch import Bounds, Dispatch, Listing, listings_of
 from streamlic.errors import (
+    RETRY_CAN_HELP,
     ApiError,
     DecodeError,
     PageMismatch,
@@ -126,9 +130,19 @@ class Job:
         """Commit what has waited long enough, though no page may end for long."""
         await self._pipeline.encode(self._committer.commit_if_due)
 
-    async def complete(self) -> None:
-        """Promise all pages, and that there are no more. To be cancelled then comes too late."""
-        promised = asyncio.ensure_future(self._pipeline.encode(self._committer.complete))
+    async def complete(self, failed: Mapping[str, StreamlicError] | None = None) -> None:
+        """Promise all pages, and that there are no more. To be cancelled then comes too late.
+
+        Raises DatasetConflict where rows of another schema would have to be kept for accounts that
+        failed.
+        """
+        keeps = None
+        if self.options.carries_over and not self.run.is_complete:
+            reasons = {account: str(error) for account, error in (failed or {}).items()}
+            batch_bytes = self.options.carried_batch_bytes
+            keeps = carrying(self.run, reasons, batch_bytes=batch_bytes)
+        step = partial(self._committer.complete, keeps)
+        promised = asyncio.ensure_future(self._pipeline.encode(step))
         while not promised.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.shield(promised)
@@ -168,16 +182,18 @@ async def export_async(
     on_progress: OnProgress | None = None,
     *,
     all_of: Mapping[str, Any] | None = None,
+    skipped: Mapping[str, str] | None = None,
     cancel: Cancel | None = None,
 ) -> Summary:
     """Land the licenses of each request's account in ``dest``, of many accounts at once.
 
     Goes on with an unfinished run of the same requests. ``all_of`` says that the requests are for
     all accounts of that description, however many these are now: a run that is gone on with keeps
-    those it began with. Raises the StreamlicError that ended it; where there are several accounts
-    and some failed, AccountsFailed, when all the others are done. Raises Cancelled soon after
-    ``cancel`` is set, and what ``on_progress`` raises. Whatever ended it, cancelling its task too,
-    what is whole is committed.
+    those it began with. ``skipped`` are accounts that cannot be read, with the reasons, for the
+    summary; it keeps those it began with, too. Raises the StreamlicError that ended it; where there
+    are several accounts and some failed, AccountsFailed, when all the others are done. Raises
+    Cancelled soon after ``cancel`` is set, and what ``on_progress`` raises. Whatever ended it,
+    cancelling its task too, what is whole is committed.
     """
     options = options or JobOptions()
     requests = sorted(requests, key=lambda request: request.account)
@@ -196,6 +212,8 @@ async def export_async(
             mode=options.mode,
             restart=options.restart,
             keeps_accounts=all_of is not None,
+            skipped=skipped,
+            carries_over=options.carries_over,
         )
         job = Job(run, options, on_progress)
         export = _Export(job, connection, cancel)
@@ -205,7 +223,7 @@ async def export_async(
             async with connection:
                 await export.run(requests)
             if export.may_end:
-                await job.complete()
+                await job.complete(export.failed)
             keeps_pages = True
         except _OTHERS_FAULTS:
             keeps_pages = True
@@ -362,8 +380,13 @@ class _Export:
 
 
 def _failure(summary: Summary, failed: Mapping[str, StreamlicError]) -> StreamlicError:
-    """Return the error of a run of which accounts failed: its own where there is one account."""
+    """Return the error of a run of which accounts failed: its own where there is one account.
+
+    Bad data ends with 1 where it may be right the next time, for there a retry can help.
+    """
     if len(summary.accounts) == 1:
         [error] = failed.values()
+        if may_pass(error):
+            error.exit_code = RETRY_CAN_HELP
         return error
     return AccountsFailed(summary, failed)

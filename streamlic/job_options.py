@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from streamlic.carrying import ABSENT_ACCOUNTS
 from streamlic.dataset import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
@@ -35,6 +36,8 @@ class JobOptions:
 
     ``concurrency`` is how many pages may be under way at once, each of another account; by default
     as many as memory allows. ``without_failed`` ends a run though accounts failed.
+    ``absent_accounts`` says what ``mode`` "overwrite" does with the rows of accounts that were not
+    read: "keep" carries them over, "drop" lets them go.
     ``guards`` bound what a server may send.
     ``memory_bytes`` is the whole process's aim: by default 256 MiB, or three quarters of the
     container's limit where that is less, but at least 128 MiB. Row groups, held pages, pages under
@@ -57,6 +60,7 @@ class JobOptions:
     guards: Guards = _GUARDS
     concurrency: int | None = None
     without_failed: bool = False
+    absent_accounts: str = "keep"
 
     def __post_init__(self) -> None:
         if self.memory_bytes < MIN_MEMORY_BYTES:
@@ -68,9 +72,24 @@ class JobOptions:
             raise UsageError(f"expected 1 to {_MOST_PAGES}, got {self.concurrency} (--concurrency)")
         if not self.commit_seconds >= 0:  # Nor is it no number at all.
             raise UsageError(f"expected 0 or more, got {self.commit_seconds} (--commit-seconds)")
+        if self.absent_accounts not in ABSENT_ACCOUNTS:
+            raise UsageError(
+                f"expected one of {', '.join(ABSENT_ACCOUNTS)}, got {self.absent_accounts!r} "
+                "(--absent-accounts)"
+            )
         engine_named(self.engine)
         _ = self.write_options
         self.open_decoder()
+
+    @property
+    def carries_over(self) -> bool:
+        """Whether an overwriting run keeps the rows of accounts that it does not read."""
+        return self.absent_accounts == "keep"
+
+    @property
+    def carried_batch_bytes(self) -> int:
+        """The bytes of a batch of rows that are carried over."""
+        return self.memory_bytes // 128
 
     @property
     def schema(self) -> pa.Schema:

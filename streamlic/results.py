@@ -16,11 +16,10 @@ from typing import Any
 
 from streamlic.amounts import bytes_text, clipped, counted
 from streamlic.inspection import ColumnFacts, Inspection
-from streamlic.summary import AccountSummary, Summary
+from streamlic.summary import CarriedOverAccount, FailedAccount, Summary
 from streamlic.verify import VerifyReport
 
 _WIDTH = 80
-_SHOWN_FAILURES = 10
 _SHOWN_RUNS = 20
 _SHOWN_VALUES = 20
 _MESSAGE = 220
@@ -32,11 +31,13 @@ def summary_text(summary: Summary, dest: str, go_on: str | None = None) -> str:
     ``go_on`` is the command that goes on with what is unfinished.
     """
     resumed = ", gone on with after an interruption" if summary.resumed else ""
+    carried_rows = sum(one.rows for one in summary.carried_over)
     speed = summary.bytes_received / max(summary.seconds, 0.001) / 1e6
     lines = [
         f"run {summary.run}: {'complete' if summary.complete else 'unfinished'}{resumed}",
         (
-            f"{counted(summary.rows, 'row')} of {counted(len(summary.accounts), 'account')} from "
+            f"{counted(summary.rows - carried_rows, 'row')} of "
+            f"{counted(len(summary.accounts), 'account')} from "
             f"{counted(summary.pages, 'page')} in {counted(summary.parts, 'part file')}"
         ),
         (
@@ -51,19 +52,39 @@ def summary_text(summary: Summary, dest: str, go_on: str | None = None) -> str:
         lines.append(f"{summary.rescued:,} {fit} kept in _rescued")
     if summary.partial_response:
         lines.append("the API said that its answer was partial: some licenses may be missing")
-    failed = [one for one in summary.accounts if one.error]
-    for one in failed[:_SHOWN_FAILURES]:
+    lines += _skipped(summary)
+    for one in summary.failed:
         lines += _wrapped(_failure(one))
-    if len(failed) > _SHOWN_FAILURES:
-        lines.append(f"and {len(failed) - _SHOWN_FAILURES:,} more failed: --json lists them all")
+    lines += _carried_over(summary.carried_over)
     return "\n".join([*lines, "", *_next_steps(dest, None if summary.complete else go_on)])
 
 
-def _failure(one: AccountSummary) -> str:
-    retryable = one.error is not None and one.error.retryable
-    retry = "a retry may help" if retryable else "no retry can help"
-    message = clipped(one.error.message, _MESSAGE) if one.error else ""
-    return f"failed: {one.account} ({retry}): {message}"
+def _skipped(summary: Summary) -> Iterator[str]:
+    """Name all accounts that were skipped, by the reason."""
+    by_reason: dict[str, list[str]] = {}
+    for one in summary.skipped:
+        by_reason.setdefault(one.reason, []).append(one.account)
+    for reason, accounts in sorted(by_reason.items()):
+        yield from _wrapped(f"skipped, {reason}: {', '.join(accounts)}")
+
+
+def _failure(one: FailedAccount) -> str:
+    retry = "a retry may help" if one.retryable else "no retry can help"
+    return f"failed: {one.account} ({retry}): {clipped(one.reason, _MESSAGE)}"
+
+
+def _carried_over(accounts: list[CarriedOverAccount]) -> Iterator[str]:
+    """Name all accounts whose rows were kept, by the reason; the failed ones' are told above."""
+    by_reason: dict[str, list[CarriedOverAccount]] = {}
+    for one in accounts:
+        by_reason.setdefault(one.reason.partition(":")[0], []).append(one)
+    if accounts:
+        rows = sum(one.rows for one in accounts)
+        of = counted(len(accounts), "account")
+        yield f"{rows:,} rows of {of} that were not read are carried over"
+    for reason, ones in sorted(by_reason.items()):
+        named = (f"{one.account or 'no account'} ({counted(one.rows, 'row')})" for one in ones)
+        yield from _wrapped(f"carried over, {reason}: {', '.join(named)}")
 
 
 def _next_steps(dest: str, go_on: str | None) -> Iterator[str]:
@@ -164,6 +185,9 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
         f"{counted(run['parts'], 'part file')}, {bytes_text(run['bytes'])}, "
         f"{run['rescued']:,} rescued" + (", partial" if run["partial_response"] else "")
     )
+    if carried := run["carried_over"]:
+        rows = counted(sum(one["rows"] for one in carried), "row")
+        yield f"  {rows} of {counted(len(carried), 'account')} were carried over"
     if not run["complete"]:
         yield "  to go on, with the options of the connection that it had (--base-url):"
         yield f"  {run['go_on']}"

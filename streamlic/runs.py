@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from streamlic.amounts import counted
+from streamlic.carrying import check_schemas, replaced_by
 from streamlic.commits import (
     PART_PREFIX,
     VERSION,
@@ -35,6 +37,8 @@ def open_run(
     mode: str = "error",
     restart: bool = False,
     keeps_accounts: bool = False,
+    skipped: Mapping[str, str] | None = None,
+    carries_over: bool = True,
 ) -> Run:
     """Recover the destination, then go on with its unfinished run or begin one.
 
@@ -43,9 +47,12 @@ def open_run(
     The caller holds ``store.lock()``. ``restart`` discards an unfinished run with all its rows; one
     of another request that has come to nothing yet is discarded without being told.
     ``keeps_accounts`` goes on with an unfinished run's own accounts, whichever are given.
+    ``skipped`` are accounts that cannot be read, with the reasons; a new run remembers them.
+    ``carries_over`` says that an overwriting run keeps the rows of accounts that it does not read.
     Raises DatasetConflict, with the options that help, where the destination holds something else:
-    an unfinished run of another request, a finished dataset under ``mode`` "error", or files that
-    are not streamlic's. Raises IntegrityError where the commit log is not whole.
+    an unfinished run of another request, a finished dataset under ``mode`` "error", rows of another
+    schema that would have to be kept, or files that are not streamlic's. Raises IntegrityError
+    where the commit log is not whole.
     """
     if mode not in MODES:
         raise UsageError(f"expected one of {', '.join(MODES)}, got {mode!r} (--mode)")
@@ -75,6 +82,8 @@ def open_run(
     if unfinished and not restart:
         # A part file of a commit record that was lost would stand beside the rows fetched again.
         _check_nothing_foreign(store, runs)
+        if carries_over:
+            check_schemas(run.request, run.accounts, replaced_by(run))
         run.is_resumed = True
         store.make_directory(run.staging)
         return run
@@ -87,8 +96,17 @@ def open_run(
     for run in unfinished:
         remove_run(store, run.id)
     _check_nothing_foreign(store, finished)
-    replaces = [run.id for run in finished] if mode == "overwrite" else []
-    return begin_run(store, request=request, accounts=accounts, mode=mode, replaces=replaces)
+    replaced = finished if mode == "overwrite" else []
+    if carries_over:
+        check_schemas(request, accounts, replaced)
+    return begin_run(
+        store,
+        request=request,
+        accounts=accounts,
+        mode=mode,
+        replaces=[run.id for run in replaced],
+        skipped=skipped,
+    )
 
 
 def begin_run(
@@ -98,6 +116,7 @@ def begin_run(
     accounts: list[str | None],
     mode: str,
     replaces: list[str],
+    skipped: Mapping[str, str] | None = None,
 ) -> Run:
     """Begin a run and make its request durable."""
     now = datetime.now(UTC).replace(microsecond=0)
@@ -109,6 +128,7 @@ def begin_run(
         "mode": mode,
         "accounts": accounts,
         "replaces": replaces,
+        "skipped": dict(skipped or {}),
         "request": request,
     }
     data = json_bytes(body)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from streamlic.amounts import counted
 from streamlic.client import Retry
 from streamlic.commits import Run
-from streamlic.errors import StreamlicError
+from streamlic.errors import NO_RETRY_HELPS, RETRY_CAN_HELP, StreamlicError
 from streamlic.pacing import may_pass
 from streamlic.waits import Wait
 
@@ -48,8 +48,38 @@ class AccountSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SkippedAccount:
+    """An account that was listed and could not be read when the run began: it was not asked for."""
+
+    account: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedAccount:
+    """An account that failed in this process; ``reason`` is the error's message."""
+
+    account: str | None
+    reason: str
+    kind: str
+    retryable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarriedOverAccount:
+    """An account whose rows were taken over from the runs that this one replaced."""
+
+    account: str | None
+    reason: str
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """What a job came to. Counts of rows, rescues, pages and parts are the whole run's.
+
+    ``rows`` are all that the run has, those that were carried over too; ``rescued`` and ``pages``
+    are those of ``accounts``.
 
     ``bytes_received``, ``bytes_written``, ``seconds`` and ``retries`` are this process's own.
     """
@@ -68,8 +98,10 @@ class Summary:
     partial_response: bool
     retries: int
     accounts: list[AccountSummary]
-    failed: int = 0
-    """How many of the accounts failed in this process."""
+    skipped: list[SkippedAccount] = field(default_factory=list)
+    failed: list[FailedAccount] = field(default_factory=list)
+    """The accounts that failed in this process."""
+    carried_over: list[CarriedOverAccount] = field(default_factory=list)
 
     @classmethod
     def of(cls, run: Run, failed: Mapping[str, StreamlicError], **this_process: Any) -> Self:
@@ -96,7 +128,24 @@ class Summary:
             parts=len(run.files),
             partial_response=any(one.partial_response for one in accounts),
             accounts=accounts,
-            failed=len(failed),
+            skipped=[
+                SkippedAccount(account=account, reason=reason)
+                for account, reason in sorted(run.skipped.items())
+            ],
+            failed=[
+                FailedAccount(
+                    account=one.account,
+                    reason=one.error.message,
+                    kind=one.error.kind,
+                    retryable=one.error.retryable,
+                )
+                for one in accounts
+                if one.error
+            ],
+            carried_over=[
+                CarriedOverAccount(account=account, reason=one.reason, rows=one.rows)
+                for account, one in sorted(run.carried_over.items(), key=lambda item: item[0] or "")
+            ],
             **this_process,
         )
 
@@ -104,17 +153,20 @@ class Summary:
 class AccountsFailed(StreamlicError):
     """Some of many accounts failed, and the others are committed: ``summary`` tells which.
 
-    ``exit_code`` is that of their errors where all have the same.
+    ``exit_code`` is 1 where a retry can help any of them, else 6 if other accounts are done. Where
+    none is done it is that of their errors, or 6 where these differ.
     """
 
     def __init__(self, summary: Summary, errors: Mapping[str, StreamlicError]) -> None:
         self.summary = summary
-        self.exit_code = _shared_exit_code(errors.values())
+        self.exit_code = _exit_code(summary, errors.values())
         [first, *_] = errors.values()
         hopeless = sum(not may_pass(error) for error in errors.values())
         left = "run the same command again to go on with them"
         if summary.complete:
             left = "the run was ended without them"
+            if kept := sum(one.account in errors for one in summary.carried_over):
+                left += f", and {kept:,} keep(s) the rows of earlier runs"
         elif hopeless == len(errors) < len(summary.accounts):
             left += ", or add --without-failed to end the run without them"
         super().__init__(
@@ -123,9 +175,12 @@ class AccountsFailed(StreamlicError):
         )
 
 
-def _shared_exit_code(errors: Iterable[StreamlicError]) -> int:
+def _exit_code(summary: Summary, errors: Collection[StreamlicError]) -> int:
+    if any(map(may_pass, errors)):
+        return RETRY_CAN_HELP
     codes = {error.exit_code for error in errors}
-    return codes.pop() if len(codes) == 1 else 1
+    is_any_done = any(one.complete for one in summary.accounts)
+    return codes.pop() if len(codes) == 1 and not is_any_done else NO_RETRY_HELPS
 
 
 @dataclass(slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streamlic.carrying import carrying, complete_keeping
 from streamlic.commits import ResumePoint, Run
 from streamlic.dataset import DatasetWriter, WriteOptions
 from streamlic.runs import open_run
@@ -98,12 +100,12 @@ def page_batches(account: str | None, page: int, tag: str) -> Iterator[pa.Record
         yield license_batch(first, PAGE_ROWS, f"{tag}-{account}-{page}")
 
 
-def expected_ids(tag: str) -> list[str]:
+def expected_ids(tag: str, accounts: list[str | None] = ACCOUNTS, pages: int = PAGES) -> list[str]:
     """Return the ids that a landed job of this tag has, sorted."""
     return sorted(
         i
-        for account in ACCOUNTS
-        for page in range(PAGES)
+        for account in accounts
+        for page in range(pages)
         for batch in page_batches(account, page, tag)
         for i in batch["id"].to_pylist()
     )
@@ -119,22 +121,45 @@ def visible_ids(dest: Path) -> list[str]:
 
 
 def land(
-    dest: Path, tag: str, *, mode: str = "error", restart: bool = False, pages: int | None = None
+    dest: Path,
+    tag: str,
+    *,
+    mode: str = "error",
+    restart: bool = False,
+    pages: int | None = None,
+    accounts: list[str | None] = ACCOUNTS,
+    failing: Mapping[str | None, int] = MappingProxyType({}),
+    request: Mapping[str, object] = MappingProxyType({}),
 ) -> Run:
-    """Land a job, or go on with it; ``pages`` ends it after so many pages of this process."""
+    """Land a job, or go on with it; ``pages`` ends it after so many pages of this process.
+
+    ``failing`` are accounts that fail after so many pages; the job is completed without them.
+    """
     store = LocalStore(dest)
     with store.lock():
-        run = open_run(store, request={"tag": tag}, accounts=ACCOUNTS, mode=mode, restart=restart)
+        asked = {"tag": tag, **request}
+        run = open_run(store, request=asked, accounts=accounts, mode=mode, restart=restart)
         writer = open_writer(run)
-        for account in ACCOUNTS:
-            while not run.point(account).is_done:
+        for account in accounts:
+            while _is_left(run, account, failing):
                 if pages == 0:
                     return run
                 _land_page(run, writer, account, tag)
                 pages = pages - 1 if pages is not None else None
         if not run.is_complete:
-            run.commit(writer.finish(with_empty=not run.files), {}, is_complete=True)
+            reasons = {account or "": "gone" for account in failing}
+            keeps = carrying(run, reasons, batch_bytes=2_000)
+            if keeps:
+                complete_keeping(run, writer, keeps)
+            else:
+                run.commit(writer.finish(with_empty=not run.files), {}, is_complete=True)
     return run
+
+
+def _is_left(run: Run, account: str | None, failing: Mapping[str | None, int]) -> bool:
+    point = run.point(account)
+    is_over = run.is_complete or point.pages == failing.get(account)
+    return not (point.is_done or is_over)
 
 
 def _land_page(run: Run, writer: DatasetWriter, account: str | None, tag: str) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from streamlic.errors import (
+    NO_RETRY_HELPS,
+    RETRY_CAN_HELP,
     AccountBlocked,
     AccountNeedsReauth,
     ApiError,
@@ -43,6 +45,17 @@ class Trouble:
     once: Once
     error: type[StreamlicError] | None = None
     says: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """What a run of one account ends with that meets it every time."""
+        if self.error is None:
+            return 0
+        if issubclass(self.error, TruncatedBody):  # It may be whole the next time.
+            return RETRY_CAN_HELP
+        own = self.error.exit_code
+        is_for_good = own == RETRY_CAN_HELP and self.once is not Once.AGAIN
+        return NO_RETRY_HELPS if is_for_good else own
 
 
 def _again(fault: str, what: str, error: type[StreamlicError], says: str) -> Trouble:
@@ -117,8 +130,7 @@ def table() -> str:
     lines = ["| what happens | once | every time | exit code |", "| --- | --- | --- | --- |"]
     for one in TROUBLES:
         ends = one.error.__name__ if one.error else one.once.value
-        code = one.error.exit_code if one.error else 0
-        lines.append(f"| {one.what} | {one.once} | {ends} | {code} |")
+        lines.append(f"| {one.what} | {one.once} | {ends} | {one.exit_code} |")
     return "\n".join(lines)
 
 

@@ -74,6 +74,7 @@ async def exported(
     *,
     rate_limit: RateLimit | None = None,
     on_progress: Any = None,
+    response_format: str = "stream",
     **options: Any,
 ) -> streamlic.Summary:
     connection = Connection(
@@ -82,7 +83,10 @@ async def exported(
         rate_limit=rate_limit,
         retry=RetryPolicy(backoff_seconds=0.01),
     )
-    requests = [streamlic.LicensesRequest(account=account) for account in accounts]
+    requests = [
+        streamlic.LicensesRequest(account=account, response_format=response_format)
+        for account in accounts
+    ]
     return await export_async(
         str(dest), requests, connection, streamlic.JobOptions(**options), on_progress
     )
@@ -152,9 +156,11 @@ async def test_a_failure_is_its_accounts_own_and_the_next_run_does_what_is_left(
             gone: ("ApiError", False),
             cut: ("TruncatedBody", True),
         }
-        assert summary.failed == 4
+        assert [one.account for one in summary.failed] == [blocked, unwell, gone, cut]
+        assert [one.retryable for one in summary.failed] == [False, False, False, True]
+        assert all(one.kind in str(errors[one.account]) for one in summary.failed)
         assert not summary.complete
-        assert caught.value.exit_code == 1, "their codes differ"
+        assert caught.value.exit_code == 1, "a retry can help one of them"
         assert sum(one.complete for one in summary.accounts) == 16
         assert ds.dataset(tmp_path).count_rows() == 16 * 50 + 20
         assert verify_dataset(LocalStore(tmp_path)).is_sound
@@ -183,13 +189,15 @@ async def test_a_run_can_be_ended_without_those_that_failed(tmp_path: Path) -> N
         inspected = await run_cli("inspect", str(tmp_path), "--json")
         ended = await run_cli(*args, "--without-failed")
         anew = await run_cli(*args, "--without-failed", "--mode", "overwrite")
-    assert left.code == ended.code == anew.code == 4, "all that failed need their owners"
+    assert left.code == ended.code == anew.code == 6, "no retry can help what failed"
     assert left.summary["complete"] is False
     assert inspected.summary["runs"][0]["accounts_done"] == 2
     assert "--without-failed" in left.err
     assert left.err.count("\n") == 1
     assert ended.summary["complete"] is True
     assert anew.summary["rows"] == 20
+    assert [one["account"] for one in anew.summary["failed"]] == [second]
+    assert anew.summary["carried_over"] == [], "it never had rows"
     check_landed(tmp_path, 10, accounts=(first, third))
     assert (await run_cli("verify", str(tmp_path))).code == 0
     text = await run_cli("inspect", str(tmp_path))

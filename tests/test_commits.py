@@ -32,7 +32,7 @@ from streamlic.verify import verify_dataset
 from tests.batches import ACCOUNTS, PAGES, expected_ids, land, visible_ids
 
 STEPS = ("open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir")
-SCENARIOS = ("error", "append", "overwrite", "restart")
+SCENARIOS = ("error", "append", "overwrite", "restart", "carry")
 ALWAYS_THERE = {"lock"}
 _EARLY_STEPS = 8
 _DISK_FAILED = 3
@@ -98,7 +98,7 @@ def _fail_from(step: int, dest: Path, failures: list[int], *, stays: bool) -> No
 
 def _begin(dest: Path, scenario: str) -> None:
     """Bring DEST to where the scenario starts: empty, a finished run, or an unfinished one."""
-    if scenario in ("append", "overwrite"):
+    if scenario in ("append", "overwrite", "carry"):
         land(dest, "old")
     elif scenario == "restart":
         land(dest, "old", pages=4)
@@ -110,9 +110,18 @@ def _export(dest: Path, scenario: str) -> None:
     if runs and runs[-1].is_complete:
         with LocalStore(dest).lock():
             recover(LocalStore(dest))
+    elif scenario == "carry":  # One account fails after its first page, and the other is read.
+        land(dest, "new", mode="overwrite", failing={ACCOUNTS[0]: 1})
     else:
         mode = "error" if scenario == "restart" else scenario
         land(dest, "new", mode=mode, restart=scenario == "restart" and not runs)
+
+
+def _new_ids(scenario: str) -> list[str]:
+    """Return the ids that the scenario's new run has when it is complete."""
+    if scenario == "carry":
+        return sorted(expected_ids("old", ACCOUNTS[:1]) + expected_ids("new", ACCOUNTS[1:]))
+    return expected_ids("new")
 
 
 def _check_seen(dest: Path, scenario: str) -> None:
@@ -124,11 +133,12 @@ def _check_seen(dest: Path, scenario: str) -> None:
         is_going = any(run in path.name for run in removed)
         assert path.name in promised or is_going, f"{path.name} is seen, and not promised"
     seen = visible_ids(dest)
-    assert len(seen) == len(set(seen))
     is_ended = any(run.is_complete and run.request == {"tag": "new"} for run in runs)
-    if scenario == "overwrite":
+    # What is carried over is in both, while one takes the other's place.
+    assert len(seen) == len(set(seen)) or (is_ended and scenario == "carry")
+    if scenario in ("overwrite", "carry"):
         # While one takes the other's place both may be seen, but never less than one of them.
-        old, new = set(expected_ids("old")), set(expected_ids("new"))
+        old, new = set(expected_ids("old")), set(_new_ids(scenario))
         assert old <= set(seen) or (is_ended and new <= set(seen))
         assert is_ended or seen == expected_ids("old")
     if scenario == "append":
@@ -137,7 +147,7 @@ def _check_seen(dest: Path, scenario: str) -> None:
 
 def _check_ended(dest: Path, scenario: str) -> None:
     old = expected_ids("old") if scenario == "append" else []
-    assert visible_ids(dest) == sorted(old + expected_ids("new"))
+    assert visible_ids(dest) == sorted(old + _new_ids(scenario))
     report = verify_dataset(LocalStore(dest))
     assert (report.problems, report.notes) == ([], [])
     assert report.runs == (2 if old else 1)
@@ -530,7 +540,7 @@ def test_a_damaged_request_is_an_error_that_loses_nothing(
 def test_another_version_of_the_log_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamlic.runs.VERSION", 2)
+    monkeypatch.setattr("streamlic.runs.VERSION", 1)
     with pytest.raises(StreamlicError, match="another version"):
         land(tmp_path, "new", pages=1)
 

@@ -71,6 +71,14 @@ async def test_all_accounts_that_can_be_read_are_exported_and_the_others_told(
     assert set(table["integrated_account_id"].to_pylist()) == readable
     assert re.search(r"skipped (1 account that is|\d+ accounts that are) blocked: ", ended.err)
     assert re.search(r"skipped (1 account that is|\d+ accounts that are) needs_reauth: ", ended.err)
+    assert ended.summary["skipped"] == sorted(
+        (
+            {"account": one.id, "reason": "blocked" if one.is_blocked else one.status}
+            for one in ACCOUNTS.values()
+            if one.integration == "github" and one.id not in readable
+        ),
+        key=lambda one: str(one["account"]),
+    )
 
 
 async def test_accounts_as_csv_are_what_an_export_reads(tmp_path: Path) -> None:
@@ -155,12 +163,80 @@ async def test_a_run_of_all_accounts_keeps_those_that_it_began_with(tmp_path: Pa
         before = len(emulator.requests)
         ended = await run_cli(*args)
         left = [one.value("integrated_account_id") for one in emulator.requests][before:]
-    assert failed.code == 1
+    assert failed.code == 6
     assert [one["account"] for one in failed.summary["accounts"] if one["error"]] == [last]
     assert ended.code == 0, ended.err
     assert left == [None, last]
     assert ended.summary["rows"] == 30
     assert new not in {one["account"] for one in ended.summary["accounts"]}
+
+
+async def test_accounts_that_cannot_be_read_tonight_keep_last_nights_rows(tmp_path: Path) -> None:
+    """Whatever the mode completes without: they are skipped, and nothing of theirs may go."""
+    accounts = dict(emulated_accounts(12, records=5))
+    blocked, disconnected, *_, deleted = accounts
+    async with running_emulator(EmulatorConfig(accounts=accounts)) as emulator:
+        args = all_args(tmp_path, emulator.url, "--mode", "overwrite")
+        assert (await run_cli(*args)).code == 0
+        accounts[blocked] = replace(accounts[blocked], is_blocked=True)
+        accounts[disconnected] = replace(accounts[disconnected], status="needs_reauth")
+        del accounts[deleted]
+        second = await run_cli(*args)
+        third = await run_cli(*args, "--log-format", "json")
+        text = await run_cli(*[one for one in args if one != "--json"])
+        shown = await run_cli("inspect", str(tmp_path), "--json")
+        shown_text = await run_cli("inspect", str(tmp_path))
+        verified = await run_cli("verify", str(tmp_path))
+        dropping = await run_cli(*args, "--absent-accounts", "drop")
+    carried = sorted(
+        [
+            {"account": blocked, "reason": "blocked", "rows": 5},
+            {"account": disconnected, "reason": "needs_reauth", "rows": 5},
+            {"account": deleted, "reason": "not asked for", "rows": 5},
+        ],
+        key=lambda one: str(one["account"]),
+    )
+    for ended in (second, third):
+        assert ended.code == 0, ended.err
+        assert ended.summary["carried_over"] == carried
+        assert {one["account"] for one in ended.summary["skipped"]} == {blocked, disconnected}
+        assert ended.summary["failed"] == []
+        assert ended.summary["rows"] == 60
+    skipped = [json.loads(line) for line in third.err.splitlines() if '"skipped", ' in line]
+    assert {one["why"]: one["ids"] for one in skipped if one["event"] == "skipped"} == {
+        "blocked": [blocked],
+        "needs_reauth": [disconnected],
+    }
+    assert "15 rows of 3 accounts that were not read are carried over" in text.out
+    for reason, account in (("blocked", blocked), ("not asked for", deleted)):
+        assert f"carried over, {reason}: {account} (5 rows)" in " ".join(text.out.split())
+    assert f"skipped, needs_reauth: {disconnected}" in text.out
+    assert shown.summary["runs"][0]["carried_over"] == carried
+    assert shown.summary["rows"] == 60
+    assert "15 rows of 3 accounts were carried over" in shown_text.out
+    assert verified.code == 0
+    assert dropping.summary["carried_over"] == []
+    assert ds.dataset(tmp_path).count_rows() == 45
+
+
+async def test_a_run_that_is_gone_on_with_remembers_whom_it_skipped(tmp_path: Path) -> None:
+    """Whoever is readable by then: the run keeps the accounts that it began with."""
+    accounts = dict(emulated_accounts(4, records=5))
+    blocked, *_ = accounts
+    healthy = accounts[blocked]
+    accounts[blocked] = replace(healthy, is_blocked=True)
+    async with running_emulator(EmulatorConfig(accounts=accounts, latency_ms=100)) as emulator:
+        args = all_args(tmp_path, emulator.url, "--concurrency", "1", "--commit-seconds", "0")
+        process = await start_cli(*args)
+        await asked(emulator, 3)
+        process.kill()
+        await process.communicate()
+        accounts[blocked] = healthy
+        ended = await run_cli(*args)
+    assert ended.code == 0, ended.err
+    assert ended.summary["resumed"] is True
+    assert ended.summary["skipped"] == [{"account": blocked, "reason": "blocked"}]
+    assert ended.summary["rows"] == 15
 
 
 async def test_no_account_at_all_is_wrong_use(tmp_path: Path) -> None:

@@ -133,7 +133,10 @@ def test_the_manifests_retry_what_a_retry_can_help(path: Path) -> None:
             rule.get("onExitCodes", {}).get("values", [])
         )
     known = {one.exit_code for one in vars(errors).values() if hasattr(one, "exit_code")}
-    assert by_action == {"Ignore": INTERRUPTED, "FailJob": (known | {3}) - RETRYABLE}
+    assert by_action == {
+        "Ignore": INTERRUPTED,
+        "FailJob": (known | {3, errors.NO_RETRY_HELPS}) - RETRYABLE,
+    }
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=named)

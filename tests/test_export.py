@@ -257,6 +257,7 @@ async def test_a_page_is_asked_for_again_when_its_count_was_wrong_once(tmp_path:
     assert [row["id"] for row in landed(tmp_path)] == ["a", "b", "c"]
 
 
+GONE = b'{"statusCode":404,"error":"Not Found","message":"gone"}'
 ERRORS: list[tuple[int, dict[str, Any], int, list[str]]] = [
     (
         400,
@@ -266,7 +267,7 @@ ERRORS: list[tuple[int, dict[str, Any], int, list[str]]] = [
                 "missing_required_query_parameters": {"value": ["organization_id"]}
             },
         },
-        1,
+        6,
         ["400 Bad Request", "missing organization_id: give --organization-id"],
     ),
     (401, {"message": "bad"}, 4, ["token is wrong or expired", "--token-file"]),
@@ -277,14 +278,14 @@ ERRORS: list[tuple[int, dict[str, Any], int, list[str]]] = [
             "message": "no",
             "truto_error_insight": {"forbidden_error": {"value": {"missing_scopes": ["a.read"]}}},
         },
-        1,
+        6,
         ["403 Forbidden", 'missing scopes: ["a.read"]'],
     ),
-    (404, {"message": "gone"}, 1, ["unknown, or not visible to this token"]),
-    (409, {"truto_is_remote_error": True, "message": "x"}, 1, ["remote provider answered so"]),
-    (422, {"truto_is_remote_error": True, "raw_response": {}}, 1, ["422"]),
+    (404, {"message": "gone"}, 6, ["unknown, or not visible to this token"]),
+    (409, {"truto_is_remote_error": True, "message": "x"}, 6, ["remote provider answered so"]),
+    (422, {"truto_is_remote_error": True, "raw_response": {}}, 6, ["422"]),
     (503, {"message": "Account is blocked"}, 4, ["the account is blocked in Truto"]),
-    (400, {"message": f"line\none {TOKEN}\x1b[31m" + "x" * 900}, 1, ["line one ***"]),
+    (400, {"message": f"line\none {TOKEN}\x1b[31m" + "x" * 900}, 6, ["line one ***"]),
 ]
 
 
@@ -408,10 +409,10 @@ async def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
 
 async def test_an_unfinished_run_of_another_request_is_refused(tmp_path: Path) -> None:
-    answers = [page("a", "1"), (404, b"{}")]
+    answers = [page("a", "1"), (404, GONE)]
     async with answering(answers) as url:
         failed = await run_cli(*export_args(tmp_path, url))
-        assert failed.code == 1
+        assert failed.code == 6
     assert [row["id"] for row in landed(tmp_path)] == ["a"], "the whole page is kept"
     async with answering([page("z", None)]) as url:
         refused = await run_cli(*export_args(tmp_path, url, "--limit", "5"))
@@ -434,8 +435,8 @@ async def test_a_run_that_came_to_nothing_is_in_nobodys_way(tmp_path: Path) -> N
 
 
 async def test_a_failed_run_is_gone_on_with(tmp_path: Path) -> None:
-    async with answering([page("a", "1"), page("b", "2"), (404, b"{}")]) as url:
-        assert (await run_cli(*export_args(tmp_path, url))).code == 1
+    async with answering([page("a", "1"), page("b", "2"), (404, GONE)]) as url:
+        assert (await run_cli(*export_args(tmp_path, url))).code == 6
     async with answering([page("c", None)]) as url:
         ended = await run_cli(*export_args(tmp_path, url))
     assert ended.code == 0

@@ -96,6 +96,7 @@ async def test_a_fault_that_stays_is_told_and_gone_on_from(
             assert "\n" not in said
             assert TOKEN not in said
             assert type(raised.value) is trouble.error
+            assert raised.value.exit_code == trouble.exit_code
             assert len(landed(tmp_path)) == 100
     async with running_emulator(EmulatorConfig(records=RECORDS)) as emulator:
         await exported(tmp_path, emulator.url)

@@ -37,6 +37,7 @@ ORDER = [
     "parts",
     "dataset",
     "commits",
+    "carrying",
     "runs",
     "dispatch",
     "verify",

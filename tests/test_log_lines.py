@@ -47,7 +47,7 @@ async def test_a_run_is_told_from_its_start_to_its_summary(tmp_path: Path) -> No
     [retry] = [one for one in told if one["event"] == "retry"]
     assert (retry["account"], retry["attempt"], retry["kind"]) == (ACCOUNT, 1, "ApiError")
     summary = told[-1]
-    assert (summary["rows"], summary["accounts"], summary["accounts_failed"]) == (30, 1, [])
+    assert (summary["rows"], summary["accounts"], summary["failed"]) == (30, 1, [])
     assert summary["complete"] is True
     assert ended.out.startswith("run "), "results still go to standard output"
 
@@ -143,7 +143,7 @@ async def test_an_error_says_what_it_is_and_how_to_go_on(tmp_path: Path) -> None
     ended = await exported(tmp_path, fault="status=404@2")
     [start, error] = events(ended.err)
     assert (start["event"], error["event"]) == ("start", "error")
-    assert (error["kind"], error["exit_code"], ended.code) == ("ApiError", 1, 1)
+    assert (error["kind"], error["exit_code"], ended.code) == ("ApiError", 6, 6)
     assert error["message"].startswith("HTTP 404")
     assert error["go_on"].startswith(f"streamlic export {tmp_path} --base-url ")
 
@@ -212,8 +212,10 @@ async def test_failed_accounts_are_in_the_summary_with_their_errors(tmp_path: Pa
     told = events((await exported(tmp_path, "--account", OTHER_ACCOUNT, fault=fault)).err)
     [summary] = [one for one in told if one["event"] == "summary"]
     assert summary["accounts"] == 2
-    [failed] = summary["accounts_failed"]
-    assert failed["error"]["kind"] == "ApiError"
+    [failed] = summary["failed"]
+    assert (failed["kind"], failed["retryable"]) == ("ApiError", False)
+    assert failed["account"] in (ACCOUNT, OTHER_ACCOUNT)
+    assert failed["reason"].startswith("HTTP 404")
     assert told[-1]["kind"] == "AccountsFailed"
 
 

@@ -19,7 +19,12 @@ from streamlic.cli_watch import command_again
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.going_on import command_of
 from streamlic.results import read_command, summary_text, verify_text
-from streamlic.summary import AccountError, AccountSummary, Summary
+from streamlic.summary import (
+    CarriedOverAccount,
+    FailedAccount,
+    SkippedAccount,
+    Summary,
+)
 from streamlic.verify import VerifyReport
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
 
@@ -42,10 +47,10 @@ SUMMARY = Summary(
 GO_ON = "streamlic export licenses --account " + ACCOUNT
 
 
-def failing(number: int) -> AccountSummary:
-    error = AccountError(kind="ApiError", message="word " * 200, retryable=number % 2 == 0)
-    return AccountSummary(account=f"{number:036}", rows=0, rescued=0, pages=0,
-                          partial_response=False, complete=False, error=error)  # fmt: skip
+def failing(number: int) -> FailedAccount:
+    return FailedAccount(
+        account=f"{number:036}", kind="ApiError", reason="word " * 200, retryable=number % 2 == 0
+    )
 
 
 def test_a_summary_fits_a_screen() -> None:
@@ -56,12 +61,40 @@ def test_a_summary_fits_a_screen() -> None:
         assert figure in text, figure
 
 
-def test_failed_accounts_fit_a_screen_too() -> None:
-    failed = replace(SUMMARY, complete=False, accounts=[failing(one) for one in range(25)])
+def test_all_failed_accounts_are_named_and_no_line_is_too_wide() -> None:
+    failed = replace(SUMMARY, complete=False, failed=[failing(one) for one in range(25)])
     lines = summary_text(failed, "licenses", GO_ON).splitlines()
     assert max(len(line) for line in lines if GO_ON not in line and "read:" not in line) <= 80
-    assert len(lines) < 60
-    assert "and 15 more failed: --json lists them all" in lines
+    for number in range(25):
+        retry = "no retry can help" if number % 2 else "a retry may help"
+        assert sum(f"failed: {number:036} ({retry})" in line for line in lines) == 1
+
+
+def test_all_accounts_that_were_skipped_or_kept_are_named() -> None:
+    """With their reasons, several of the same reason on a line."""
+    skipped = [
+        SkippedAccount(account=f"{number:036}", reason=reason)
+        for reason in ("blocked", "needs_reauth")
+        for number in range(300)
+    ]
+    kept = [
+        CarriedOverAccount(account=one.account, reason=one.reason, rows=7)
+        for one in skipped
+        if one.reason == "blocked"
+    ]
+    kept.append(CarriedOverAccount(account=None, reason="not asked for", rows=1))
+    kept.append(CarriedOverAccount(account="f", reason="failed: HTTP 404: gone", rows=2))
+    text = summary_text(replace(SUMMARY, skipped=skipped, carried_over=kept), "licenses")
+    lines = text.splitlines()
+    assert max(len(line) for line in lines if "read:" not in line) <= 80
+    assert sum(line.startswith("skipped, blocked: ") for line in lines) == 1
+    assert sum(line.startswith("skipped, needs_reauth: ") for line in lines) == 1
+    assert "2,103 rows of 302 accounts that were not read are carried over" in lines
+    assert "123,456,786,909 rows of 0 accounts" in text, "those that were read"
+    assert "carried over, not asked for: no account (1 row)" in lines
+    assert "carried over, failed: f (2 rows)" in lines
+    for number in range(300):
+        assert text.count(f"{number:036}") == 3, "skipped for two reasons, kept for one"
 
 
 def test_what_comes_next_is_told() -> None:

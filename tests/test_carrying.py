@@ -1,0 +1,289 @@
+"""What an overwriting run keeps of those that it replaces: the rows of accounts it did not read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from aiohttp import web
+
+import streamlic
+from streamlic.carrying import NOT_ASKED_FOR, carrying, complete_keeping
+from streamlic.commits import Carried, ResumePoint, Run, load_runs
+from streamlic.dataset import ACCOUNT_COLUMN, WriteOptions
+from streamlic.emulator import EmulatorConfig
+from streamlic.errors import DatasetConflict, IntegrityError
+from streamlic.inspection import inspect_dataset
+from streamlic.runs import open_run
+from streamlic.store import LocalStore
+from streamlic.verify import verify_dataset
+from tests.batches import ACCOUNTS, expected_ids, land, license_batch, open_writer, visible_ids
+from tests.cli import check_landed
+from tests.test_accounts import exported, faulty, ids, refused
+
+A, B = ACCOUNTS
+C = "account-c"
+ROWS = 160
+"""Of an account that was read to its end."""
+
+
+def rows_of(dest: Path, account: str | None) -> pa.Table:
+    """Return an account's rows as any reader sees them, by their ids."""
+    table = ds.dataset(dest).to_table()
+    mask = pc.is_in(table[ACCOUNT_COLUMN], value_set=pa.array([account], pa.string()))
+    return table.filter(mask).sort_by("id")
+
+
+def check_sound(dest: Path) -> Run:
+    """Check the dataset against its log; return its only run."""
+    report = verify_dataset(LocalStore(dest))
+    assert (report.problems, report.notes, report.runs) == ([], [], 1)
+    [run] = load_runs(LocalStore(dest))
+    assert run.rows == sum(run.account_rows.values()) == len(visible_ids(dest))
+    return run
+
+
+def test_accounts_that_nobody_asked_for_keep_their_rows_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every column of them, and the time at which they were exported."""
+    land(tmp_path, "old")
+    before = rows_of(tmp_path, A)
+    monkeypatch.setattr("tests.batches.EXPORTED_AT", datetime(2026, 2, 3, tzinfo=UTC))
+    land(tmp_path, "new", mode="overwrite", accounts=[B])
+    assert rows_of(tmp_path, A).equals(before)
+    assert set(rows_of(tmp_path, B)["_exported_at"].to_pylist()) == {
+        datetime(2026, 2, 3, tzinfo=UTC)
+    }
+    assert visible_ids(tmp_path) == sorted(expected_ids("old", [A]) + expected_ids("new", [B]))
+    assert check_sound(tmp_path).carried_over == {A: Carried(rows=ROWS, reason=NOT_ASKED_FOR)}
+
+
+def test_what_was_carried_over_is_carried_on_every_night(tmp_path: Path) -> None:
+    land(tmp_path, "old", accounts=[A, B, C])
+    for night in range(3):
+        land(tmp_path, f"night-{night}", mode="overwrite", accounts=[B])
+    assert check_sound(tmp_path).carried_over.keys() == {A, C}
+    land(tmp_path, "new", mode="overwrite", accounts=[A])
+    assert check_sound(tmp_path).account_rows == dict.fromkeys([A, B, C], ROWS)
+    assert visible_ids(tmp_path) == sorted(
+        expected_ids("new", [A]) + expected_ids("night-2", [B]) + expected_ids("old", [C])
+    )
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+def test_an_account_that_fails_amid_its_pages_keeps_its_earlier_rows_only(
+    tmp_path: Path, pages: int
+) -> None:
+    """The pages of this run are in part files beside those of others, or in some of their own."""
+    land(tmp_path, "old", accounts=[A, B])
+    land(tmp_path, "new", mode="overwrite", accounts=[A, B, C], failing={A: pages, C: pages})
+    run = check_sound(tmp_path)
+    assert visible_ids(tmp_path) == sorted(
+        expected_ids("old", [A])
+        + expected_ids("new", [B])
+        + expected_ids("new", [C], pages)  # It has no earlier rows: these are better than none.
+    )
+    assert run.carried_over == {A: Carried(rows=ROWS, reason="failed: gone")}
+    assert (run.point(A).rows, run.point(A).pages) == (0, 0)
+    assert run.point(C).pages == pages
+
+
+async def test_pages_of_an_account_that_fails_go_from_the_part_file_that_others_share(
+    tmp_path: Path,
+) -> None:
+    """A part file is written again without them; of the other accounts no row is lost."""
+    accounts = sorted(ids(6))
+    failing = accounts[2]
+    night = 1
+
+    def fault(request: web.Request, account: str) -> web.Response | None:
+        is_second_page = "next_cursor" in request.query
+        return refused(404) if night == 2 and account == failing and is_second_page else None
+
+    config = EmulatorConfig(records=50, page_size=20)
+    nightly: dict[str, Any] = {"mode": "overwrite", "without_failed": True}
+    async with faulty(config, fault) as emulator:
+        await exported(tmp_path, emulator.url, accounts)
+        night = 2
+        with pytest.raises(streamlic.AccountsFailed, match=r"keep.* the rows of earlier") as failed:
+            await exported(tmp_path, emulator.url, accounts, **nightly)
+    summary = failed.value.summary
+    assert summary.complete
+    assert summary.rows == 300
+    [one] = summary.carried_over
+    assert (one.account, one.rows) == (failing, 50)
+    assert one.reason.startswith("failed: ")
+    [known] = [one for one in summary.accounts if one.account == failing]
+    assert (known.rows, known.pages, known.complete) == (0, 0, False)
+    check_landed(tmp_path, 50, accounts=tuple(accounts))
+    check_sound(tmp_path)
+    assert inspect_dataset(LocalStore(tmp_path)).rows == 300
+
+
+def test_all_snapshots_of_a_history_are_kept(tmp_path: Path) -> None:
+    """Nothing that readers have now may go."""
+    land(tmp_path, "one")
+    land(tmp_path, "two", mode="append")
+    land(tmp_path, "new", mode="overwrite", accounts=[B])
+    assert visible_ids(tmp_path) == sorted(
+        expected_ids("one", [A]) + expected_ids("two", [A]) + expected_ids("new", [B])
+    )
+    assert check_sound(tmp_path).carried_over[A].rows == 2 * ROWS
+
+
+@pytest.mark.parametrize("read", [A, None])
+def test_no_account_is_an_account_like_any_other(tmp_path: Path, read: str | None) -> None:
+    land(tmp_path, "old", accounts=[None, A])
+    land(tmp_path, "new", mode="overwrite", accounts=[read])
+    kept = A if read is None else None
+    assert rows_of(tmp_path, kept)["id"].to_pylist() == expected_ids("old", [kept])
+    assert rows_of(tmp_path, read)["id"].to_pylist() == expected_ids("new", [read])
+    assert check_sound(tmp_path).carried_over.keys() == {kept}
+
+
+def test_an_account_that_is_read_and_has_nothing_more_loses_its_rows(tmp_path: Path) -> None:
+    land(tmp_path, "old")
+    run = open_run(LocalStore(tmp_path), request={}, accounts=[A], mode="overwrite")
+    run.commit([], {A: ResumePoint(is_done=True)}, is_complete=False)
+    keeps = carrying(run, {}, batch_bytes=1)
+    assert keeps is not None
+    complete_keeping(run, open_writer(run), keeps)
+    assert visible_ids(tmp_path) == expected_ids("old", [B])
+    check_sound(tmp_path)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count the row groups that are decoded, by part file, and those looked into."""
+    counts: Counter[str] = Counter()
+    whole, column = pq.ParquetFile.iter_batches, pq.ParquetFile.read_row_group
+
+    def iter_batches(file: pq.ParquetFile, *args: Any, **given: Any) -> Any:
+        counts["decoded"] += 1
+        return whole(file, *args, **given)
+
+    def read_row_group(file: pq.ParquetFile, *args: Any, **given: Any) -> Any:
+        counts["looked into"] += 1
+        return column(file, *args, **given)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", read_row_group)
+    return counts
+
+
+def test_nothing_is_decoded_where_all_accounts_are_read(
+    tmp_path: Path, decoded: Counter[str]
+) -> None:
+    land(tmp_path, "old")
+    land(tmp_path, "new", mode="overwrite")
+    assert decoded == {}
+
+
+def test_row_groups_of_other_accounts_are_not_decoded(
+    tmp_path: Path, decoded: Counter[str]
+) -> None:
+    """Their statistics tell what is in them."""
+    names = [f"account-{number:02}" for number in range(20)]
+    old = land(tmp_path, "old", accounts=list(names))
+    of_one = sum(
+        pq.read_metadata(old.store.path(file.name)).num_row_groups for file in old.files
+    ) / len(names)
+    land(tmp_path, "new", mode="overwrite", accounts=[name for name in names if name != names[7]])
+    assert decoded == {"decoded": of_one, "looked into": of_one}
+    assert check_sound(tmp_path).carried_over.keys() == {names[7]}
+
+
+def test_a_row_group_whose_bounds_lie_around_an_account_is_looked_into_by_one_column(
+    tmp_path: Path, decoded: Counter[str]
+) -> None:
+    """The account's rows are in another row group."""
+    first, kept, last = "account-a", "account-b", "account-c"
+    old = open_run(LocalStore(tmp_path), request={}, accounts=[first, kept, last])
+    writer = open_writer(old, WriteOptions())
+    batch = license_batch(0, 4)
+    writer.write_whole(batch, [(first, 2), (last, 2)])
+    files = writer.finish()
+    writer.write_whole(batch, [(kept, 4)])
+    points: dict[str | None, ResumePoint] = {
+        name: ResumePoint(is_done=True, rows=2) for name in (first, last)
+    }
+    points[kept] = ResumePoint(is_done=True, rows=4)
+    old.commit(files + writer.finish(), points, is_complete=True)
+    land(tmp_path, "new", mode="overwrite", accounts=[first, last])
+    assert decoded == {"looked into": 2, "decoded": 1}
+    assert check_sound(tmp_path).account_rows[kept] == 4
+
+
+def test_a_damaged_part_file_replaces_nothing_where_its_rows_are_to_be_kept(
+    tmp_path: Path,
+) -> None:
+    old = land(tmp_path, "old")
+    path = old.store.path(old.files[0].name)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    with pytest.raises(IntegrityError, match=f"{path.name}.*--absent-accounts drop"):
+        land(tmp_path, "new", mode="overwrite", accounts=[B])
+    path.write_bytes(whole)
+    assert visible_ids(tmp_path) == expected_ids("old")
+    assert land(tmp_path, "new", mode="overwrite", accounts=[B]).is_resumed
+    check_sound(tmp_path)
+
+
+def test_rows_that_the_log_promises_and_no_part_file_has_are_missed(tmp_path: Path) -> None:
+    """Nothing is replaced by less than the log says that it has."""
+    old = open_run(LocalStore(tmp_path), request={}, accounts=[A])
+    writer = open_writer(old)
+    writer.write_whole(license_batch(0, 4), [(A, 4)])
+    old.commit(writer.finish(), {A: ResumePoint(is_done=True, rows=5)}, is_complete=True)
+    with pytest.raises(IntegrityError, match=r"expected 5 rows of account account-a.*got 4"):
+        land(tmp_path, "new", mode="overwrite", accounts=[B])
+
+
+def test_rows_of_another_schema_are_refused_before_a_run_begins(tmp_path: Path) -> None:
+    land(tmp_path, "old", request={"is_raw": True})
+    with pytest.raises(DatasetConflict, match=r"raw rows of 1 account.*--absent-accounts drop"):
+        land(tmp_path, "new", mode="overwrite", accounts=[B], request={"is_raw": False})
+    assert len(load_runs(LocalStore(tmp_path))) == 1
+    land(tmp_path, "new", mode="overwrite", request={"is_raw": False})
+    assert visible_ids(tmp_path) == expected_ids("new")
+
+
+async def test_rows_of_another_schema_are_not_replaced_where_their_account_fails(
+    tmp_path: Path,
+) -> None:
+    """Until that comes out nothing is known to be kept; what was read stays committed."""
+    accounts = sorted(ids(2))
+
+    def fault(request: web.Request, account: str) -> web.Response | None:
+        is_raw = request.query["truto_response_format"] == "raw"
+        return refused(404) if is_raw and account == accounts[1] else None
+
+    nightly: dict[str, Any] = {"mode": "overwrite", "without_failed": True}
+    async with faulty(EmulatorConfig(records=5), fault) as emulator:
+        await exported(tmp_path, emulator.url, accounts)
+        raw = {"is_raw": True, "response_format": "raw", "rows_at": "value", **nightly}
+        with pytest.raises(DatasetConflict, match="--absent-accounts drop"):
+            await exported(tmp_path, emulator.url, accounts, **raw)
+        check_landed(tmp_path, 5, accounts=tuple(accounts))
+        assert load_runs(LocalStore(tmp_path))[1].point(accounts[0]).is_done
+        with pytest.raises(streamlic.AccountsFailed) as failed:
+            await exported(tmp_path, emulator.url, accounts, absent_accounts="drop", **raw)
+    assert failed.value.summary.resumed
+    assert failed.value.summary.carried_over == []
+    assert ds.dataset(tmp_path).to_table()[ACCOUNT_COLUMN].to_pylist() == [accounts[0]] * 5
+
+
+def test_a_record_that_supersedes_what_was_not_promised_is_no_record(tmp_path: Path) -> None:
+    run = open_run(LocalStore(tmp_path), request={}, accounts=[A])
+    with pytest.raises(ValueError, match=r"'part-x', .* no record before it promised"):
+        run.commit([], {}, is_complete=True, superseded=["part-x"])
+    with pytest.raises(IntegrityError, match=r"no commit record.*part-x"):
+        load_runs(LocalStore(tmp_path))
