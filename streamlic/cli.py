@@ -89,8 +89,10 @@ def export(dest: str, **given: Any) -> None:
     failed.
     """
     from streamlic.job import export_async
+    from streamlic.store import check_dest
     from streamlic.summary import AccountsFailed
 
+    check_dest(dest)  # Before anything is asked.
     requests = requests_named(given)
     options = _job(given, is_raw=given["response_format"] == "raw")
     connection = connection_named(given)

@@ -89,7 +89,9 @@ def demo(dest: str, records: int) -> None:
     from streamlic.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
     from streamlic.job import export_async
     from streamlic.job_options import JobOptions
+    from streamlic.store import check_dest
 
+    check_dest(dest)
     given: dict[str, Any] = {"as_json": False, "quiet": False, "verbose": False}
     with emulator_process(records) as url:
         click.echo(

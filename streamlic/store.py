@@ -42,6 +42,14 @@ _NOT_THE_DISKS = {
     errno.ENFILE: "the system has too many files open",
 }
 _WRITER = re.compile(r"process (?P<process>[0-9]+) on (?P<host>.*)", re.DOTALL)
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/")
+_FILE_SUFFIXES = (
+    *(".parquet", ".parq", ".pq", ".avro", ".orc", ".arrow", ".feather", ".ipc"),
+    *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xml", ".html", ".xls", ".xlsx"),
+    *(".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".br", ".zip", ".tar", ".tgz"),
+    *(".db", ".sqlite", ".duckdb"),
+)
+"""What the names of files end with that somebody may expect to be written."""
 
 
 class LocalStore:
@@ -53,6 +61,7 @@ class LocalStore:
         if "\0" in str(root):
             raise UsageError(f"expected a directory, got {str(root)!r} (DEST)")
         check_text(str(root), "DEST")  # Arrow takes no other for a path.
+        check_dest(str(root))
         self.root = Path(root)
 
     def __repr__(self) -> str:
@@ -264,6 +273,28 @@ class LocalStore:
                 "which a file could take another's place: choose a DEST on another file system, "
                 "such as a local disk, and copy the finished dataset from there"
             ) from error
+
+
+def check_dest(dest: str) -> None:
+    """Raise UsageError for a DEST that names no directory of this machine: a URL, or a file."""
+    url = _URL.match(dest)  # With one slash too: that is how pathlib writes a URL.
+    if url:
+        advice = "object stores and other URLs cannot be written"
+        if url["scheme"].lower() == "file":
+            advice = "give the path alone"
+        raise UsageError(
+            f"expected a directory on this machine, got {url['scheme']}://...: {advice} (DEST)"
+        )
+    if os.path.isdir(dest):  # noqa: PTH112  # it raises for no path whatever
+        return
+    if os.path.exists(dest):  # noqa: PTH110  # likewise
+        raise UsageError(f"expected a directory, got {dest}, which is a file (DEST)")
+    suffix = PurePosixPath(dest).suffix.lower()
+    if suffix in _FILE_SUFFIXES:
+        raise UsageError(
+            f"expected a directory, got {dest}, which looks like a file: part files are written "
+            f"into DEST, so give a name without {suffix} (DEST)"
+        )
 
 
 def _sync_directory(path: Path) -> None:

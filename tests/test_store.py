@@ -151,11 +151,11 @@ def test_an_error_of_the_disk_names_the_path_and_keeps_its_cause(store: LocalSto
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
-def test_a_destination_that_is_a_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "dest").write_text("no directory")
+def test_a_destination_below_a_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
     with (
-        pytest.raises(StoreError, match="dest: Not a directory"),
-        LocalStore(tmp_path / "dest").lock(),
+        pytest.raises(StoreError, match="file/dest: Not a directory"),
+        LocalStore(tmp_path / "file/dest").lock(),
     ):
         pass
 
