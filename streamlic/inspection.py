@@ -5,11 +5,13 @@ Rules:
    and no more than a thousand different values are told apart.
 2. What a footer tells is not read: sizes, and nulls where there are statistics.
 3. A part file that is missing or unreadable is a problem to be told, and the others are read on.
+   Where a writer replaced it meanwhile, as the log then says, all is looked through again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -83,7 +85,7 @@ class Inspection:
 
 def published_bytes(store: LocalStore) -> int:
     """Return the size of all that an inspection reads; raises what ``inspect_dataset`` does."""
-    return sum(file.bytes for file in _published(_runs(store)))
+    return sum(file.bytes for _, file in _published(_runs(store)))
 
 
 def inspect_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Inspection:
@@ -92,15 +94,27 @@ def inspect_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Inspe
     Raises UsageError where there is none, IntegrityError where its commit log is not whole.
     """
     runs = _runs(store)
+    while True:
+        found = _inspection_of(store, runs, on_bytes)
+        before, runs = runs, _runs(store) if found.problems else runs
+        if _files(runs) == _files(before):
+            return found
+
+
+def _files(runs: list[Run]) -> list[PartFile]:
+    return [file for _, file in _published(runs)]
+
+
+def _inspection_of(store: LocalStore, runs: list[Run], on_bytes: OnBytes | None) -> Inspection:
     found = Inspection([_run_facts(run) for run in runs])
     columns: dict[str, ColumnFacts] = {}
     rescues = Rescues()
-    for file in _published(runs):
+    for run, file in _published(runs):
         found.files += 1
         found.rows += file.rows
         found.bytes += file.bytes
         try:
-            with pq.ParquetFile(store.path(file.name)) as opened:
+            with _opened(run, file) as opened:
                 for size in _look_through(opened, columns, found.statuses, rescues):
                     if on_bytes:
                         on_bytes(size)
@@ -155,8 +169,16 @@ def _run_facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _published(runs: list[Run]) -> Iterator[PartFile]:
-    return (file for run in runs if run.is_published for file in run.files)
+def _published(runs: list[Run]) -> Iterator[tuple[Run, PartFile]]:
+    return ((run, file) for run in runs if run.is_published for file in run.files)
+
+
+def _opened(run: Run, file: PartFile) -> pq.ParquetFile:
+    """Open a part file where it is: in its place, or on its way there just now."""
+    for name in (file.name, f"{run.staging}/{file.name}"):
+        with suppress(FileNotFoundError):
+            return pq.ParquetFile(run.store.path(name))
+    return pq.ParquetFile(run.store.path(file.name))
 
 
 def _look_through(

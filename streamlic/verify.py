@@ -1,11 +1,23 @@
-"""Whether a dataset is what its commit log promises: every file, every byte, every row."""
+"""Whether a dataset is what its commit log promises: every file, every byte, every row.
+
+A writer may be at work meanwhile:
+
+1. A part file is looked for in its place, in staging, and in its place again: it moves once. What
+   is found there is read from one open file, wherever that moves.
+2. A problem of a file counts if the log, read after it was seen, still promises the file. Before a
+   writer deletes a file, its log says so.
+3. What a writer leaves for a moment is a problem if it is still there after no writer was.
+"""
 
 from __future__ import annotations
 
-import time
+import hashlib
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from io import BufferedReader
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +29,6 @@ from streamlic.errors import IntegrityError, StoreError
 from streamlic.store import LOG_DIRECTORY, LocalStore
 
 _TIDY = "the next export into this DEST, of whatever mode, completes it first"
-_WRITERS_STEP_SECONDS = 0.5
 
 
 @dataclass
@@ -69,10 +80,20 @@ def verify_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Verify
             seen.update(file.name for file in run.files if run.is_published)
             _verify_run(store, run, report, on_bytes)
         elif is_removed(store, run_id):
-            _note_unfinished(store, report, f"run {run_id} is half removed")
+            _note_unfinished(
+                store,
+                report,
+                f"run {run_id} is half removed",
+                partial(is_removed, store, run_id),
+            )
             seen.update(name for name in names if name.startswith(f"{PART_PREFIX}{run_id}-"))
     if not (report.runs or report.problems or report.notes):
-        report.problems.append(f"{store.root} is no dataset of streamlic: it has no run")
+        if writer := store.writer():
+            report.notes.append(f"it has no run yet: a writer is at work ({writer})")
+        elif any(load_run(store, run_id) for run_id in run_ids(store)):
+            return verify_dataset(store, on_bytes)  # The writer has ended meanwhile.
+        else:
+            report.problems.append(f"{store.root} is no dataset of streamlic: it has no run")
     report.problems.extend(
         f"{name}: no commit record speaks of it"
         for name in names
@@ -82,21 +103,24 @@ def verify_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Verify
 
 
 def _loaded(store: LocalStore, run_id: str, report: VerifyReport) -> Run | None:
-    """Return a run, if it is one; read twice where a writer may have been in the midst of it."""
-    for is_last in (not store.writer(), True):
-        try:
-            return load_run(store, run_id)
-        except (IntegrityError, StoreError) as error:
-            if is_last:
-                report.problems.append(str(error))
-                break
-            time.sleep(_WRITERS_STEP_SECONDS)
-    return None
+    """Return a run, if it is one."""
+    try:
+        return load_run(store, run_id)
+    except (IntegrityError, StoreError) as error:
+        report.problems.append(str(error))
+        return None
 
 
-def _note_unfinished(store: LocalStore, report: VerifyReport, what: str) -> None:
-    """Note what a writer is in the midst of; without one it is a problem."""
+def _note_unfinished(
+    store: LocalStore, report: VerifyReport, what: str, is_still_so: Callable[[], bool]
+) -> None:
+    """Note what a writer is in the midst of; without one it is a problem.
+
+    One that has ended since then may have ended that too: so it is looked at once more.
+    """
     writer = store.writer()
+    if not is_still_so():
+        return
     if writer:
         report.notes.append(f"{what}: a writer is at work ({writer})")
     else:
@@ -111,22 +135,46 @@ def _verify_run(
             f"run {run.id} is unfinished, with {counted(run.rows, 'row')}: "
             "run the same export again"
         )
-    hidden = [file for file in run.files if not store.exists(file.name)]
-    is_hidden = run.is_published and any(store.exists(_staged(run, file)) for file in hidden)
-    if is_hidden or (run.is_complete and store.exists(run.staging)):
-        what = f"run {run.id} was cut short while it was published"
-        if is_hidden:
-            what += ", and readers do not see all of its rows"
-        _note_unfinished(store, report, what)
+    what = f"run {run.id} was cut short while it was published"
+    if _is_hidden(store, run):
+        what += ", and readers do not see all of its rows"
+        _note_unfinished(store, report, what, lambda: _is_hidden(store, run))
+    elif _is_left_staged(store, run):
+        _note_unfinished(store, report, what, lambda: _is_left_staged(store, run))
+    of_accounts = sum(run.account_rows.values())
+    if of_accounts != run.rows:
+        report.problems.append(
+            f"run {run.id}: its accounts have {of_accounts} rows, its part files {run.rows}"
+        )
     for file in run.files:
         problem = _problem_of(store, run, file)
-        if problem and load_run(store, run.id):  # It may have been replaced meanwhile.
+        if problem and _is_promised(store, run.id, file):
             report.problems.append(f"{file.name}: {problem}")
         report.files += 1
         report.rows += file.rows
         report.bytes += file.bytes
         if on_bytes:
             on_bytes(file.bytes)
+
+
+def _is_hidden(store: LocalStore, run: Run) -> bool:
+    """Whether a part file that readers must see is in staging yet."""
+    hidden = [file for file in run.files if not store.exists(file.name)]
+    return run.is_published and any(store.exists(_staged(run, file)) for file in hidden)
+
+
+def _is_left_staged(store: LocalStore, run: Run) -> bool:
+    """Whether a complete run has not ended its work."""
+    return run.is_complete and store.exists(run.staging) and not is_removed(store, run.id)
+
+
+def _is_promised(store: LocalStore, run_id: str, file: PartFile) -> bool:
+    """Whether the log promises a part file now: not if its run was replaced, or it superseded."""
+    try:
+        run = load_run(store, run_id)
+    except (IntegrityError, StoreError):
+        return True
+    return run is not None and file in run.files
 
 
 def _staged(run: Run, file: PartFile) -> str:
@@ -136,22 +184,25 @@ def _staged(run: Run, file: PartFile) -> str:
 def _problem_of(store: LocalStore, run: Run, file: PartFile) -> str | None:
     """Say what is wrong with a promised file, in its place or on the way there."""
     for name in (file.name, _staged(run, file), file.name):  # It may be moved meanwhile.
-        if store.exists(name):
-            try:
-                return _problem_at(store, name, file)
-            except StoreError as error:
-                if store.exists(name):
-                    return str(error)
+        path = store.path(name)
+        try:
+            with path.open("rb") as opened:
+                return _problem_in(opened, file)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return f"{path} cannot be read: {error.strerror or error}"
     return "missing"
 
 
-def _problem_at(store: LocalStore, name: str, file: PartFile) -> str | None:
-    if store.size(name) != file.bytes:
-        return f"expected {counted(file.bytes, 'byte')}, got {store.size(name):,}"
-    if store.sha256(name) != file.sha256:
+def _problem_in(opened: BufferedReader, file: PartFile) -> str | None:
+    size = os.fstat(opened.fileno()).st_size
+    if size != file.bytes:
+        return f"expected {counted(file.bytes, 'byte')}, got {size:,}"
+    if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
         return "its content was altered: the SHA-256 differs"
     try:
-        in_footer = pq.read_metadata(store.path(name)).num_rows
+        in_footer = pq.read_metadata(opened).num_rows
     except (OSError, pa.ArrowException) as error:
         return f"no readable Parquet: {error}"
     if in_footer != file.rows:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.commits import ResumePoint, Run
+from streamlic.carrying import carrying, complete_keeping
+from streamlic.commits import ResumePoint, Run, load_runs, remove_run
 from streamlic.dataset import PartFile
-from streamlic.runs import open_run
+from streamlic.inspection import Inspection, inspect_dataset
+from streamlic.runs import open_run, recover
 from streamlic.store import LocalStore
-from streamlic.verify import promised_bytes, verify_dataset
+from streamlic.verify import VerifyReport, promised_bytes, verify_dataset
 from tests.batches import expected_ids, land, open_writer
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +106,7 @@ def test_a_file_of_another_content_with_a_record_to_match_is_counted(tmp_path: P
     run = open_run(LocalStore(tmp_path), request={}, accounts=["a"])
     [file] = open_writer(run).finish(with_empty=True)
     wrong = PartFile(file.name, 7, file.bytes, file.sha256)
-    run.commit([wrong], {"a": ResumePoint(is_done=True)}, is_complete=True)
+    run.commit([wrong], {"a": ResumePoint(is_done=True, rows=7)}, is_complete=True)
     assert problems(tmp_path) == [f"{file.name}: expected 7 rows, got 0"]
 
 
@@ -129,6 +136,21 @@ def test_an_unfinished_overwrite_is_a_note_and_its_staged_files_are_checked(
     assert (report.problems, len(report.notes)) == ([], 1)
     run.store.delete(f"{run.staging}/{run.files[0].name}")
     assert problems(tmp_path) == [f"{run.files[0].name}: missing"]
+
+
+def test_accounts_that_have_other_rows_than_the_part_files_are_a_problem(tmp_path: Path) -> None:
+    run = open_run(LocalStore(tmp_path), request={}, accounts=["a"])
+    files = open_writer(run).finish(with_empty=True)
+    run.commit(files, {"a": ResumePoint(is_done=True, rows=3)}, is_complete=True)
+    assert problems(tmp_path) == [f"run {run.id}: its accounts have 3 rows, its part files 0"]
+
+
+def test_a_dataset_without_a_run_yet_is_noted_beside_its_writer(tmp_path: Path) -> None:
+    """It may discard the only run before it begins another."""
+    with LocalStore(tmp_path).lock():
+        report = verify_dataset(LocalStore(tmp_path))
+    assert report.is_sound
+    assert report.notes[0].startswith("it has no run yet: a writer is at work")
 
 
 def cut_short_before_the_move(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +191,120 @@ def test_what_a_reader_does_not_see_as_promised_is_a_problem(
         report = verify_dataset(LocalStore(tmp_path))
     assert report.is_sound
     assert any(says in note and "a writer is at work" in note for note in report.notes)
+
+
+class Meanwhile(LocalStore):
+    """A store in which a writer acts just before a reader's ``step``-th operation, from 1."""
+
+    def __init__(self, root: Path, step: int, act: Callable[[], object]) -> None:
+        super().__init__(root)
+        self.left = step
+        self._act = act
+
+    def path(self, name: str) -> Path:
+        self._take_step()
+        return super().path(name)
+
+    def names(self, directory: str = "") -> list[str]:
+        self._take_step()
+        return super().names(directory)
+
+    def writer(self) -> str:
+        self._take_step()
+        return super().writer()
+
+    def _take_step(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self._act()
+
+
+def promise(dest: Path, monkeypatch: pytest.MonkeyPatch, **given: Any) -> None:
+    """Land a job that is not published: all its part files are in staging."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "publish", lambda *_: None)
+        land(dest, "new", **given)
+
+
+def publish(dest: Path) -> None:
+    recover(LocalStore(dest))
+
+
+def discard(dest: Path) -> None:
+    for run in load_runs(LocalStore(dest)):
+        if not run.is_complete:
+            remove_run(run.store, run.id)
+
+
+def complete_without_one(dest: Path) -> None:
+    """Supersede a part file, move the others in, and remove the run that they replace."""
+    [run] = [one for one in load_runs(LocalStore(dest)) if not one.is_complete]
+    keeps = carrying(run, {"account-a": "gone"}, batch_bytes=10_000)
+    assert keeps is not None
+    complete_keeping(run, open_writer(run), keeps)
+
+
+def begin_publishing(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    promise(dest, monkeypatch, accounts=["account-a"], pages=2)
+
+
+def begin_replacing(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(dest, "old", accounts=["account-a"])
+    promise(dest, monkeypatch, accounts=["account-a"], mode="overwrite")
+
+
+def begin_discarding(dest: Path, _: pytest.MonkeyPatch) -> None:
+    land(dest, "old", accounts=["account-a"])
+    land(dest, "new", accounts=["account-a"], mode="append", pages=2)
+
+
+def begin_superseding(dest: Path, _: pytest.MonkeyPatch) -> None:
+    land(dest, "old", accounts=["account-a"])
+    land(dest, "new", accounts=["account-a"], mode="overwrite", pages=2)
+
+
+WRITERS = [
+    (begin_publishing, publish),
+    (begin_replacing, publish),
+    (begin_discarding, discard),
+    (begin_superseding, complete_without_one),
+]
+
+
+@pytest.mark.parametrize(("begin", "act"), WRITERS, ids=lambda one: getattr(one, "__name__", None))
+@pytest.mark.parametrize(
+    ("read", "ends"),
+    [(verify_dataset, False), (verify_dataset, True), (inspect_dataset, False)],
+    ids=["verify", "verify, and the writer ends", "inspect"],
+)
+def test_no_step_of_a_writer_between_two_of_a_reader_is_a_problem(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begin: Callable[[Path, pytest.MonkeyPatch], None],
+    act: Callable[[Path], None],
+    read: Callable[[LocalStore], VerifyReport | Inspection],
+    *,
+    ends: bool,
+) -> None:
+    """Files move and go, records come: whenever that is, all that was promised is there."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    begin(tmp_path / "start", monkeypatch)
+    for step in itertools.count(1):
+        dest = tmp_path / str(step)
+        shutil.copytree(tmp_path / "start", dest)
+        with ExitStack() as writer:
+            writer.enter_context(LocalStore(dest).lock())
+
+            def work(dest: Path = dest, writer: ExitStack = writer) -> None:
+                act(dest)
+                if ends:
+                    writer.close()
+
+            store = Meanwhile(dest, step, work)
+            assert read(store).problems == [], f"before step {step}"
+        if store.left > 0:
+            break
+    assert step > 20
 
 
 def test_a_dataset_that_is_written_meanwhile_is_sound(tmp_path: Path) -> None:
