@@ -25,7 +25,8 @@ from streamlic.errors import (
     ReportedFailure,
     TransportError,
 )
-from streamlic.pacing import ProgressWatch, retry_after_seconds
+from streamlic.pacing import ProgressWatch
+from streamlic.wait_headers import is_used_up, names_a_sane_wait, retry_after_seconds
 
 LINES_TYPES = frozenset(
     f"application/{name}"
@@ -34,7 +35,13 @@ LINES_TYPES = frozenset(
 PAGES_OF_PEOPLE = frozenset({"text/html", "application/xhtml+xml"})
 _RELATION = re.compile(r""";\s*rel\s*=\s*"?([^";,>]*)""", re.IGNORECASE)
 _FAILED_WITHOUT_STATUS = 502
-_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MAY_PASS = frozenset({408, 425, 429})
+"""Statuses from 400 to 499 that may pass whoever answers."""
+_NEVER_A_LIMIT = frozenset({400, 401, 404})
+"""Statuses whose Retry-After makes no rate limit of them: they say what is wrong."""
+_LIMIT_USED_UP = frozenset({403, 420, 429})
+"""Statuses that are a rate limit where ``ratelimit-remaining`` is 0."""
+_BLOCKED = re.compile(r"\baccount\b(\s+\S+){0,4}\s+blocked\b|\bblocked\s+(integrated\s+)?account\b")
 _TEXT_CHARACTERS = 300
 _INSIGHT_CHARACTERS = 600
 _OPTIONS = {"product": "--product", "organization_id": "--organization-id", "limit": "--limit"}
@@ -91,8 +98,13 @@ class Page:
         decompressor = open_decompressor(self._coding)
         begun = time.monotonic()
         while data := await self._read():
-            self._watch.arrived(len(data), time.monotonic() - begun)
-            for piece in decompressor.feed(data):
+            waited_seconds = time.monotonic() - begun
+            pieces = decompressor.feed(data)
+            first = next(pieces, b"")
+            self._watch.arrived(len(data), waited_seconds, is_blank=first.isspace())
+            if first:
+                yield first
+            for piece in pieces:
                 yield piece
             begun = time.monotonic()
         decompressor.finish()
@@ -112,18 +124,20 @@ def api_error(
     ``headers`` are found by names of any case. ``body`` may be the start of one only. ``account``
     is empty where no account was asked for.
     """
-    envelope = _object(body, token)
-    insight = envelope.get("truto_error_insight")
+    members = _object(body, token)
+    is_trutos = is_error_envelope(members)
+    insight = members.get("truto_error_insight")
     insight = insight if isinstance(insight, dict) else {}
-    is_remote = envelope.get("truto_is_remote_error") is True
-    said = envelope.get("message") or (is_remote and envelope.get("raw_response"))
-    message = one_line(said or envelope.get("error") or "")
-    if not message and not envelope:
+    is_remote = members.get("truto_is_remote_error") is True
+    said = members.get("message") or (is_remote and members.get("raw_response"))
+    message = one_line(said or members.get("error") or "")
+    if not message and not members:
         message = one_line(body.decode(errors="replace"), hide=token)
-    fault = _fault(status, is_remote=is_remote)
     reasons = f"{message} {json.dumps(insight)}".lower()
-    is_blocked = status == 503 and not is_remote and "blocked" in reasons
-    kind = _kind(status, is_remote=is_remote, is_blocked=is_blocked)
+    is_blocked = status == 503 and is_trutos and not is_remote and bool(_BLOCKED.search(reasons))
+    is_limit = not is_blocked and _is_rate_limit(status, headers, insight, now)
+    fault = _fault(status, is_remote=is_remote, is_trutos=is_trutos)
+    kind = _kind(status, is_remote=is_remote, is_blocked=is_blocked, is_limit=is_limit)
     says = f": {message}" if message else ""
     told = one_line("; ".join(_insights(insight)), most=_INSIGHT_CHARACTERS)
     of_account = f" for account {account}" if account else ""
@@ -134,8 +148,21 @@ def api_error(
         message=message,
         insight=insight,
         fault=fault,
-        retryable=status in _RETRYABLE and not is_blocked,
-        retry_after_seconds=retry_after_seconds(headers, now, is_rate_limit=status == 429),
+        retryable=is_limit or _is_retryable(kind, status, is_trutos=is_trutos),
+        retry_after_seconds=retry_after_seconds(headers, now, is_rate_limit=is_limit),
+    )
+
+
+def is_error_envelope(members: Mapping[str, Any]) -> bool:
+    """Return whether a JSON object is an error in Truto's own form.
+
+    That is a ``statusCode`` with ``error`` or ``message``, or what nobody but Truto sends. Only
+    such an error is known to be the account's own.
+    """
+    if members.get("truto_is_remote_error") is True or members.get("truto_error_insight"):
+        return True
+    return type(members.get("statusCode")) is int and bool(
+        members.get("error") or "message" in members
     )
 
 
@@ -191,17 +218,48 @@ def _object(body: bytes, token: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _fault(status: int, *, is_remote: bool) -> Fault:
+def _is_rate_limit(
+    status: int, headers: Mapping[str, str], insight: dict[str, Any], now: datetime
+) -> bool:
+    """Return whether an error asks to come later: vendors say so by many statuses."""
+    entry = insight.get("rate_limit_error", False)
+    if (entry.get("value", True) if isinstance(entry, dict) else entry) is not False:
+        return True
+    if status == 429:
+        return True
+    if not 400 <= status <= 599 or status in _NEVER_A_LIMIT:
+        return False
+    if names_a_sane_wait(headers, now):
+        return True
+    return status in _LIMIT_USED_UP and is_used_up(headers) and not _missing_scopes(insight)
+
+
+def _is_retryable(kind: type[ApiError], status: int, *, is_trutos: bool) -> bool:
+    """Return whether the same request may succeed later, its kind and status given.
+
+    Truto itself says of an account that it is hopeless. Whatever else answers is not the API:
+    a proxy, a firewall, a gateway, a page for people; it may be gone when asked again.
+    """
+    if kind in (AuthenticationError, AccountNeedsReauth, AccountBlocked):
+        return False
+    if not is_trutos or status in _MAY_PASS:
+        return True
+    return status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED
+
+
+def _fault(status: int, *, is_remote: bool, is_trutos: bool) -> Fault:
     if is_remote:
         return Fault.VENDOR
+    if not is_trutos and status != HTTPStatus.UNAUTHORIZED:
+        return Fault.UNKNOWN
     return Fault.TRUTO if status >= 500 else Fault.REQUEST
 
 
-def _kind(status: int, *, is_remote: bool, is_blocked: bool) -> type[ApiError]:
+def _kind(status: int, *, is_remote: bool, is_blocked: bool, is_limit: bool) -> type[ApiError]:
+    if is_limit:
+        return RateLimited
     if status == 401:
         return AccountNeedsReauth if is_remote else AuthenticationError
-    if status == 429:
-        return RateLimited
     return AccountBlocked if is_blocked else ApiError
 
 
@@ -221,12 +279,18 @@ def _insights(insight: dict[str, Any]) -> list[str]:
             options = [_OPTIONS.get(str(name), f"--query {name}=...") for name in names]
             shown = ", ".join(one_line(name) for name in names)
             texts.append(f"missing {shown}: give {' and '.join(options)}")
-        elif key == "forbidden_error" and isinstance(value, dict) and value.get("missing_scopes"):
-            texts.append(f"missing scopes: {one_line(value['missing_scopes'])}")
+        elif key == "forbidden_error" and (scopes := _missing_scopes(insight)):
+            texts.append(f"missing scopes: {one_line(scopes)}")
         elif key != "conditionally_required_query_parameters":
             described = entry.get("description") if isinstance(entry, dict) else None
             texts.append(f"{one_line(key)}: {one_line(described or value)}")
     return texts
+
+
+def _missing_scopes(insight: dict[str, Any]) -> Any:
+    entry = insight.get("forbidden_error")
+    value = entry.get("value") if isinstance(entry, dict) else entry
+    return value.get("missing_scopes") if isinstance(value, dict) else None
 
 
 def _advice(kind: type[ApiError], status: int, fault: Fault, account: str) -> str:
@@ -236,6 +300,10 @@ def _advice(kind: type[ApiError], status: int, fault: Fault, account: str) -> st
         return "the account has to be connected again by its owner"
     if kind is AccountBlocked:
         return "the account is blocked in Truto"
+    if fault is Fault.UNKNOWN:
+        if kind is RateLimited:
+            return ""
+        return "the answer is not in Truto's form: is something between us and the API?"
     if status == 404 and account:
         return "the account is unknown, or not visible to this token"
     if fault is Fault.VENDOR:

@@ -33,7 +33,9 @@ class Client:
     ``token`` defaults to the environment's TRUTO_API_TOKEN; a TokenSource is read again when a
     token has expired. ``base_url`` defaults to the environment's TRUTO_API_BASE_URL, or else to
     Truto's own. ``ca_file`` names certificates (PEM) to trust beside the system's. ``rate_limit``
-    is the account's tier (``50/10s``), or ``none``. Raises UsageError, before anything is sent,
+    is the account's tier (``50/10s``), or ``none``. ``timeouts`` bounds the waiting for bytes, and
+    ``retry`` for how long a page is asked for again. Proxies are those of the environment
+    (``HTTPS_PROXY``, ``NO_PROXY``), as curl takes them. Raises UsageError, before anything is sent,
     for what could not be used.
     """
 
@@ -155,6 +157,8 @@ def export(
     allow_http: bool = False,
     ca_file: str | Path | None = None,
     rate_limit: str = "50/10s",
+    timeouts: Timeouts | None = None,
+    retry: RetryPolicy | None = None,
     options: JobOptions | None = None,
     on_progress: OnProgress | None = None,
     cancel: Cancel | None = None,
@@ -184,7 +188,13 @@ def export(
     if options.is_raw != is_raw:
         raise UsageError("is_raw goes with response_format='raw', and only with it")
     connection = _connection(
-        token, base_url, allow_http=allow_http, ca_file=ca_file, rate_limit=rate_limit
+        token,
+        base_url,
+        allow_http=allow_http,
+        ca_file=ca_file,
+        rate_limit=rate_limit,
+        timeouts=timeouts,
+        retry=retry,
     )
     requests = requests_of(account, parameters)
     work = export_async(str(dest), requests, connection, options, on_progress, cancel=cancel)

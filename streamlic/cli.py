@@ -34,6 +34,7 @@ from streamlic.cli_options import (
     request_options,
     requests_named,
     requests_of_all,
+    waiting_options,
 )
 from streamlic.cli_running import finish, run, run_command_line, show, tell_memory, tell_open_files
 from streamlic.cli_settings import EPILOG, SettingsGroup, config_option
@@ -74,6 +75,7 @@ def cli(config: str | None) -> None:  # noqa: ARG001  (commands read it from the
     *account_filters,
     *request_options,
     *connection_options,
+    *waiting_options,
     *guard_options,
     click.option("--concurrency", type=int, metavar="N",
                  help="Pages under way at once; by default what memory and limits allow."),
@@ -125,6 +127,7 @@ def export(dest: str, **given: Any) -> None:
 @options(
     *account_filters,
     *connection_options,
+    *waiting_options,
     click.option("--json", "as_json", is_flag=True, help="Print the accounts as one JSON object."),
     click.option("--csv", "as_csv", is_flag=True,
                  help="Print those that can be read as CSV, as --accounts-file reads it."),

@@ -73,7 +73,7 @@ async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
     from streamlic.job_options import JobOptions
     from streamlic.machine import memory_limit
 
-    timeouts = Timeouts(connect_seconds=10, silence_seconds=20, progress_seconds=20)
+    timeouts = Timeouts(connect_seconds=10, silence_seconds=20, token_seconds=0)
     is_online = not given["offline"]
     token = check_token(token_named(given), given["token_file"], is_needed=is_online)
     checks = [check_engine(given["engine"]), token]

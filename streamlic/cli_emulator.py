@@ -98,7 +98,9 @@ def demo(dest: str, records: int) -> None:
             f"an emulated Truto answers at {url}; exporting {counted(records, 'license')} to {dest}"
         )
         request = LicensesRequest(account=DEMO_ACCOUNT, limit=5000)
-        connection = Connection(TokenSource.from_value(DEMO_TOKEN), base_url=url, rate_limit=None)
+        connection = Connection(
+            TokenSource.from_value(DEMO_TOKEN), base_url=url, rate_limit=None, is_direct=True
+        )
         options = JobOptions(mode="overwrite", restart=True)
         given["memory_bytes"] = options.memory_bytes
         with watching(f"export to {dest}", given) as watch:

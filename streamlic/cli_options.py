@@ -27,9 +27,10 @@ from streamlic.request import (
 )
 
 if TYPE_CHECKING:
-    from streamlic.client import Connection, Timeouts
+    from streamlic.client import Connection, Retry, Timeouts
     from streamlic.credentials import TokenSource
     from streamlic.discovery import IntegratedAccount
+    from streamlic.pacing import RetryPolicy
 
 Command = Callable[..., Any]
 _SOME = 3
@@ -119,6 +120,15 @@ connection_options = (
                  help="The account's rate limit, or no pacing."),
 )  # fmt: skip
 
+waiting_options = (
+    click.option("--read-timeout", type=click.FloatRange(0, min_open=True), metavar="S",
+                 default=300, show_default=True,
+                 help="Seconds to wait for an answer's first byte, and between two bytes."),
+    click.option("--retry-for", type=click.FloatRange(0), metavar="S", default=900,
+                 show_default=True,
+                 help="Seconds for which a page that fails is asked for again; twice at least."),
+)  # fmt: skip
+
 guard_options = (
     click.option("--max-pages", type=int, metavar="N", default=1_000_000, show_default=True,
                  help="The most pages that an account may have; more is an error."),
@@ -137,18 +147,26 @@ account_filters = (
 
 def connection_named(given: dict[str, Any]) -> Connection:
     """Return the connection that the options describe; warn where others can read its token."""
+    from streamlic.client import Timeouts
     from streamlic.credentials import readable_by_others
+    from streamlic.pacing import RetryPolicy
 
     token = given["token_file"]
     if token and (mode := readable_by_others(token)):
         log_of_command().warning(
             f"others can read the token file {token} (mode {mode:04o}): chmod 600 {token}"
         )
-    return connection_of(given)
+    return connection_of(
+        given,
+        Timeouts(silence_seconds=given["read_timeout"]),
+        RetryPolicy(retry_for_seconds=given["retry_for"]),
+    )
 
 
-def connection_of(given: dict[str, Any], timeouts: Timeouts | None = None) -> Connection:
-    """Return the connection that the options describe."""
+def connection_of(
+    given: dict[str, Any], timeouts: Timeouts, retry: RetryPolicy | None = None
+) -> Connection:
+    """Return the connection that the options describe, that waits so long."""
     from streamlic.client import Connection
     from streamlic.pacing import parse_rate_limit
 
@@ -159,6 +177,7 @@ def connection_of(given: dict[str, Any], timeouts: Timeouts | None = None) -> Co
         ca_file=given["ca_file"],
         rate_limit=parse_rate_limit(given["rate_limit"]),
         timeouts=timeouts,
+        retry=retry,
     )
 
 
@@ -208,21 +227,37 @@ async def accounts_found(
     """Ask for the accounts that there are; where the filters leave none, say which there are."""
     from streamlic.discovery import why_none
 
+    on_retry = None if given.get("quiet") else _tell_retry
     filters = {"integration": given["integration"], "tenant": given["tenant"]}
     async with connection:
-        found = await _listed(connection, filters)
+        found = await _listed(connection, filters, on_retry)
         if found or not any(filters.values()):
             return found, None
-        return [], why_none(await _listed(connection, {}), **filters)
+        return [], why_none(await _listed(connection, {}, on_retry), **filters)
 
 
 async def _listed(
-    connection: Connection, filters: dict[str, str | None]
+    connection: Connection,
+    filters: dict[str, str | None],
+    on_retry: Callable[[Retry], None] | None,
 ) -> list[IntegratedAccount]:
     from streamlic.discovery import integrated_accounts
 
+    listed = integrated_accounts(connection, **filters, on_retry=on_retry)
     # A live list may name one twice, as accounts come and go between its pages.
-    return list({one.id: one async for one in integrated_accounts(connection, **filters)}.values())
+    return list({one.id: one async for one in listed}.values())
+
+
+def _tell_retry(retry: Retry) -> None:
+    log_of_command().event(
+        "retry",
+        f"attempt {retry.attempt} to list the accounts failed: {retry.error}\n"
+        f"trying again in {retry.wait_seconds:.1f} s",
+        attempt=retry.attempt,
+        kind=type(retry.error).__name__,
+        message=str(retry.error),
+        wait_seconds=round(retry.wait_seconds, 3),
+    )
 
 
 async def requests_of_all(

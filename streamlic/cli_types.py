@@ -28,7 +28,7 @@ _LIMIT = 1 << 63  # Bytes that 64 bits count.
 class Size(_ParamType):
     """A number of bytes from ``least`` to ``most``: 1048576, 256MiB, 1.5GB; or 256Mi, 2G.
 
-    The last two are as Kubernetes has them. Upper and lower case are alike. Only what has an ``i`` is binary, as the IEC and Kubernetes
+    Upper and lower case are alike. Only what has an ``i`` is binary, as the IEC and Kubernetes
     have it; Docker's ``256m`` is a little more than the 256 MB that it is here.
     """
 

@@ -4,18 +4,20 @@ Rules:
 1. ``pacing`` decides when and whether; this module waits and sends.
 2. There is no timeout on the whole of a page, only on connecting, on silence between bytes and on
    too little progress while waiting for the network.
-3. aiohttp's errors are translated here, once.
-4. The token goes to the base URL's origin only; redirects elsewhere are refused.
+3. No error of aiohttp leaves this module: ``network_errors`` translates them.
+4. The token goes to the base URL's origin only; redirects elsewhere are refused. Nothing is kept
+   between requests but the token: no cookie, and no netrc takes its place.
+5. A token that is refused is read again by one page for all; the others wait for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
-import traceback
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,10 +29,19 @@ import tenacity
 from yarl import URL
 
 from streamlic._version import __version__
-from streamlic.answers import PAGES_OF_PEOPLE, Page, api_error, one_line, reported_failure
+from streamlic.answers import (
+    PAGES_OF_PEOPLE,
+    Page,
+    api_error,
+    is_error_envelope,
+    one_line,
+    reported_failure,
+)
 from streamlic.credentials import (
     DEFAULT_BASE_URL,
+    CurrentToken,
     TokenSource,
+    check_loopback,
     checked_base_url,
     redirect_target,
     trusted,
@@ -42,9 +53,11 @@ from streamlic.errors import (
     Fault,
     RateLimited,
     ReportedFailure,
+    StreamlicError,
     TransportError,
     UsageError,
 )
+from streamlic.network_errors import refused_by, translated
 from streamlic.pacing import (
     ACCOUNT_RATE_LIMIT,
     Failures,
@@ -53,37 +66,42 @@ from streamlic.pacing import (
     RateLimit,
     RetryPolicy,
     Turn,
+    given_up,
 )
+from streamlic.proxies import proxy_for
 from streamlic.request import LICENSES_PATH, LicensesRequest
 
 __all__ = ["DEFAULT_BASE_URL", "Connection", "Page", "Retry", "Timeouts"]
 
-_START_BYTES = 65_536
+_START_BYTES = 262_144  # A vendor's own error may stand in the envelope.
+_ERROR_BODY_SECONDS = 30.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
 _READ_BUFFER_BYTES = 256 * 1024
 _MAX_LIST_BYTES = 64 << 20
 _EXCERPT_CHARACTERS = 80
-_HOPELESS = (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL)
+_PROXY_WANTS_CREDENTIALS = 407
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:
     """Bounds on waiting for the network; there is none on a whole page.
 
-    At least ``progress_bytes`` have to arrive in each ``progress_seconds`` spent waiting for them;
-    time that the consumer takes does not count.
+    ``silence_seconds`` may pass until the first byte of an answer, and between two bytes. Of a
+    body's content at least ``progress_bytes`` have to arrive in so many seconds spent waiting for
+    them; time that the consumer takes does not count, and blanks keep a body alive however few
+    they are. A token file is read again for ``token_seconds`` when its token was refused.
     """
 
     connect_seconds: float = 30.0
-    silence_seconds: float = 60.0
-    progress_seconds: float = 120.0
+    silence_seconds: float = 300.0
     progress_bytes: int = 1024
+    token_seconds: float = 60.0
 
     @property
     def answer_seconds(self) -> float:
-        """The most that may pass until an answer's head is there: progress holds for it too."""
-        return self.connect_seconds + max(self.silence_seconds, self.progress_seconds)
+        """The most that may pass until an answer's head is whole, for it could drip, too."""
+        return self.connect_seconds + self.silence_seconds
 
 
 @dataclass(frozen=True)
@@ -109,15 +127,20 @@ class Connection:
         rate_limit: RateLimit | None = ACCOUNT_RATE_LIMIT,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
+        is_direct: bool = False,
     ) -> None:
         self._base = checked_base_url(base_url, allow_http=allow_http)
+        proxy = None if is_direct else proxy_for(self._base, os.environ)
+        if proxy and self._base.scheme == "http" and not allow_http:
+            check_loopback(proxy)
+        self.proxy = proxy
+        """What requests go through: the environment says, unless the connection ``is_direct``."""
         # True is aiohttp's own context, which it has made already: reading authorities takes long.
         self._trusted = True if ca_file is None else trusted(ca_file)
-        self._source = token
-        self._token = token.read()
         self._timeouts = timeouts or Timeouts()
+        self._token = CurrentToken(token, self._timeouts.token_seconds)
         self.policy = retry or RetryPolicy()
-        """How often a page is asked for, and how long is waited in between."""
+        """For how long a page is asked for again, and how long is waited in between."""
         self.pacing = Pacing(rate_limit)
         """When the next request may go."""
         self.read_buffer_bytes = _READ_BUFFER_BYTES
@@ -135,6 +158,7 @@ class Connection:
             trace_configs=[trace],
             # Who asks bounds how many are under way.
             connector=aiohttp.TCPConnector(limit=0, ssl=self._trusted),
+            cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             read_bufsize=self.read_buffer_bytes,
             timeout=aiohttp.ClientTimeout(
@@ -166,8 +190,13 @@ class Connection:
 
         def is_worth_it(state: tenacity.RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
-            wait = self.policy.wait_seconds(error, failures.number(error)) if error else None
+            if error is None:
+                return False
+            failures.count(error, time.monotonic())
+            wait = self.policy.wait_seconds(error, failures)
             waits[:] = [] if wait is None else [wait]
+            if wait is None and isinstance(error, StreamlicError):
+                given_up(error, failures)
             return wait is not None
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
@@ -198,8 +227,8 @@ class Connection:
     async def get_json(self, path: str, query: str) -> dict[str, Any]:
         """Ask for a small body, that of one of Truto's own lists, and return it.
 
-        ``query`` is encoded. Raises what ``page`` raises; TransportError too for a body that is no
-        JSON object.
+        ``query`` is encoded. Raises what ``page`` raises, for a body that tells of an error too;
+        TransportError for a body that is no JSON object.
         """
         body = bytearray()
         async with (
@@ -216,11 +245,21 @@ class Connection:
             raise TransportError(f"{path}: expected JSON: {error}") from error
         if not isinstance(value, dict):
             raise TransportError(f"{path}: expected an object, got {type(value).__name__}")
+        if is_error_envelope(value) and "result" not in value:
+            status = value.get("statusCode")
+            raise api_error(
+                status if isinstance(status, int) else 500,
+                {},
+                bytes(body),
+                account="",
+                token=self._token.value,
+                now=datetime.now(UTC),
+            )
         return value
 
     def excerpt(self, value: Any) -> str:
         """Return a part of an answer for a message: short, one line, the token hidden."""
-        return one_line(value, hide=self._token, most=_EXCERPT_CHARACTERS)
+        return one_line(value, hide=self._token.value, most=_EXCERPT_CHARACTERS)
 
     def _url(self, path: str, query: str) -> URL:
         url = self._base.with_path(self._base.path.rstrip("/") + path)
@@ -246,7 +285,7 @@ class Connection:
         self, url: URL, account: str, turn: Turn | None
     ) -> tuple[aiohttp.ClientResponse, str]:
         """Return the answer with status 200, its body still to come, and the token it took."""
-        token, is_read_again, redirects = self._token, False, 0
+        token, is_read_again, redirects = await self._token.settled(), False, 0
         while True:
             response = await self._send(url, token, turn or await self._turn(account))
             turn = None
@@ -256,20 +295,13 @@ class Connection:
                 redirects += 1
                 url = self._redirected(response, url, token, redirects)
                 continue
+            if response.status == _PROXY_WANTS_CREDENTIALS and self.proxy:
+                response.close()
+                raise refused_by(self.proxy, response.status)
             error = await self._error(response, account, token)
             if not isinstance(error, AuthenticationError) or is_read_again:
                 raise error
-            token, is_read_again = self._token_after(token, error), True
-
-    def _token_after(self, refused: str, error: AuthenticationError) -> str:
-        """Read the token again; raise ``error`` where it is the refused one, or there is none."""
-        try:
-            self._token = self._source.read()
-        except UsageError as missing:
-            raise error from missing
-        if self._token == refused:
-            raise error
-        return self._token
+            token, is_read_again = await self._token.after(token, error), True
 
     async def _turn(self, account: str) -> Turn:
         """Wait until a request of this account may go."""
@@ -281,18 +313,32 @@ class Connection:
     async def _send(self, url: URL, token: str, turn: Turn) -> aiohttp.ClientResponse:
         if self._session is None:
             raise UsageError("a connection has to be entered first: async with connection")
-        with _translated(token):
+        headers = {"Authorization": f"Bearer {token}"}
+        for_proxy = self.proxy.credentials if self.proxy else {}
+        is_tunnel = url.scheme == "https"
+        with self._translated(token):
             async with asyncio.timeout(self._timeouts.answer_seconds):
                 response = await self._session.get(
                     url,
                     allow_redirects=False,
-                    headers={"Authorization": f"Bearer {token}"},
+                    headers=headers if is_tunnel else {**headers, **for_proxy},
+                    proxy=self.proxy.url if self.proxy else None,
+                    proxy_headers=for_proxy if is_tunnel else None,
                     trace_request_ctx=turn,
                 )
         now = time.monotonic()
         self.pacing.answered(turn, now)
-        self.pacing.observe(turn.account, response.headers, now)
+        self.pacing.observe(turn.account, response.headers, now, datetime.now(UTC))
         return response
+
+    def _translated(self, token: str) -> AbstractContextManager[None]:
+        limits = self._timeouts
+        return translated(
+            token,
+            self.proxy,
+            answer_seconds=limits.answer_seconds,
+            silence_seconds=limits.silence_seconds,
+        )
 
     async def _on_sent(self, _: object, context: SimpleNamespace, __: object) -> None:
         """Tell ``pacing`` when a request went, which connecting, or a new try, had put off."""
@@ -338,7 +384,8 @@ class Connection:
         body = bytearray()
         chunks = self._page(response, token).chunks()
         with suppress(TransportError, TimeoutError):
-            async with asyncio.timeout(self._timeouts.silence_seconds), aclosing(chunks):
+            seconds = min(self._timeouts.silence_seconds, _ERROR_BODY_SECONDS)
+            async with asyncio.timeout(seconds), aclosing(chunks):
                 async for chunk in chunks:
                     body += chunk
                     if len(body) >= _START_BYTES:
@@ -347,12 +394,12 @@ class Connection:
 
     def _page(self, response: aiohttp.ClientResponse, token: str) -> Page:
         async def read() -> bytes:
-            with _translated(token):
+            with self._translated(token):
                 data = await response.content.readany()
             self.bytes_received += len(data)
             return data
 
-        watch = ProgressWatch(self._timeouts.progress_bytes, self._timeouts.progress_seconds)
+        watch = ProgressWatch(self._timeouts.progress_bytes, self._timeouts.silence_seconds)
         return Page(response.headers, read, watch, hide=token)
 
     def _redirected(
@@ -367,39 +414,7 @@ class Connection:
                 f"HTTP {response.status}: redirected to {shown}, and the token goes to "
                 f"{self._base.origin()} only, over {_MAX_REDIRECTS} redirects at most (--base-url)",
                 status=response.status,
+                fault=Fault.UNKNOWN,
+                retryable=True,  # A page to sign in at, or of maintenance, goes as it came.
             )
         return target
-
-
-@contextmanager
-def _translated(token: str) -> Iterator[None]:
-    try:
-        yield
-    except (aiohttp.ClientError, OSError) as error:  # A TimeoutError is an OSError.
-        raise TransportError(
-            _said(error, one_line(str(error), hide=token)),
-            retryable=not isinstance(error, _HOPELESS),
-        ) from (None if _shows(error, token) else error)
-
-
-def _shows(error: Exception, token: str) -> bool:
-    """Return whether the token stands in an error, or in what led to it, as tracebacks have it."""
-    return token in "".join(traceback.format_exception(error, limit=0))
-
-
-def _said(error: Exception, detail: str) -> str:
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return "the API could not be reached in time"
-    if type(error) is TimeoutError:
-        return "no answer came in time"
-    if isinstance(error, TimeoutError):
-        return "the API fell silent"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return f"the body was cut before its end: {detail}"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "the API closed the connection without an answer"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"the API's certificate is not to be trusted (--ca-file): {detail}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"the API could not be reached: {detail}"
-    return f"the connection failed: {detail or type(error).__name__}"

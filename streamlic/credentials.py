@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import ssl
 import stat
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from yarl import URL
 
-from streamlic.errors import UsageError
+from streamlic.errors import AuthenticationError, UsageError
+from streamlic.proxies import Proxy
 
 DEFAULT_BASE_URL = "https://api.truto.one"
 BASE_URL_VARIABLE = "TRUTO_API_BASE_URL"
 TOKEN_VARIABLE = "TRUTO_API_TOKEN"  # noqa: S105  (the variable's name is no secret)
 
+POLL_SECONDS = 3.0
+"""How often a token that was refused is read again."""
+
 
 class TokenSource:
-    """Reads the token each time it is asked, so that a long run outlives a token that expires."""
+    """Reads the token each time it is asked, so that a long run outlives a token that expires.
 
-    def __init__(self, read: Callable[[], str], origin: str) -> None:
+    ``may_change`` says that another token may come where one was refused: then it is waited for.
+    """
+
+    def __init__(self, read: Callable[[], str], origin: str, *, may_change: bool = False) -> None:
         self._read = read
         self.origin = origin
         """Where the token comes from."""
+        self.may_change = may_change
 
     def __repr__(self) -> str:
         return f"TokenSource({self.origin})"
@@ -57,12 +67,57 @@ class TokenSource:
                     f"the token file cannot be read: {error} (--token-file)"
                 ) from error
 
-        return cls(read, str(path))
+        return cls(read, str(path), may_change=True)
 
     @classmethod
     def from_value(cls, token: str) -> TokenSource:
         """Return a source that always gives this token."""
         return cls(lambda: token, "the value given")
+
+
+class CurrentToken:
+    """The token that requests carry, read again when it is refused: by one page for all others.
+
+    A source that may change is read for ``wait_seconds``, for what rotates a secret may come late.
+    """
+
+    def __init__(self, source: TokenSource, wait_seconds: float) -> None:
+        self._source = source
+        self._wait_seconds = wait_seconds
+        self._reading = asyncio.Lock()
+        self._lost: tuple[str, AuthenticationError] | None = None
+        self.value = source.read()
+
+    async def settled(self) -> str:
+        """Return the token, once nobody reads it again: the old one would only be refused.
+
+        Raises the AuthenticationError of the page that waited for another in vain.
+        """
+        if self._reading.locked():
+            async with self._reading:
+                if self._lost and self._lost[0] == self.value:
+                    raise self._lost[1]
+        return self.value
+
+    async def after(self, refused: str, error: AuthenticationError) -> str:
+        """Return another token than ``refused``; raise ``error`` where there is none in time."""
+        async with self._reading:
+            has_waited = self._lost is not None and self._lost[0] == refused
+            is_waiting = self._source.may_change and not has_waited
+            until = time.monotonic() + (self._wait_seconds if is_waiting else 0.0)
+            while (missing := self._read()) or self.value == refused:
+                if time.monotonic() >= until:
+                    self._lost = (refused, error)
+                    raise error from missing
+                await asyncio.sleep(POLL_SECONDS)
+            return self.value
+
+    def _read(self) -> UsageError | None:
+        try:
+            self.value = self._source.read()
+        except UsageError as missing:
+            return missing
+        return None
 
 
 def base_url_from_environment(variables: Iterable[str] = (BASE_URL_VARIABLE,)) -> str:
@@ -124,6 +179,15 @@ def checked_base_url(text: str, *, allow_http: bool) -> URL:
             f"the token would go to {host} unencrypted: use https, or say --allow-http"
         )
     return base
+
+
+def check_loopback(proxy: Proxy) -> None:
+    """Raise UsageError for a proxy elsewhere, which a token for this machine must not go to."""
+    if not _is_loopback(proxy.url.host or ""):
+        raise UsageError(
+            f"the token would go to the proxy {proxy} unencrypted: name the API's host in "
+            "NO_PROXY, or say --allow-http"
+        )
 
 
 def redirect_target(url: URL, location: str) -> URL | None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from streamlic.amounts import counted
 from streamlic.answers import one_line
-from streamlic.client import Connection
+from streamlic.client import Connection, Retry
 from streamlic.decoder.strict import text_of
 from streamlic.errors import PageMismatch
 from streamlic.page_checks import Cursors
@@ -46,11 +46,16 @@ class IntegratedAccount:
 
 
 async def integrated_accounts(
-    connection: Connection, *, integration: str | None = None, tenant: str | None = None
+    connection: Connection,
+    *,
+    integration: str | None = None,
+    tenant: str | None = None,
+    on_retry: Callable[[Retry], None] | None = None,
 ) -> AsyncIterator[IntegratedAccount]:
     """Yield the environment's accounts; raises what asking for a page raises.
 
-    UsageError for a filter that is no valid Unicode.
+    ``on_retry`` is called before a page is waited for and asked for again. UsageError for a filter
+    that is no valid Unicode.
     """
     check_text(integration or "", "--integration")
     check_text(tenant or "", "--tenant")
@@ -60,7 +65,7 @@ async def integrated_accounts(
     while True:
         query = [(name, value) for name, value in [*filters, ("next_cursor", cursor)] if value]
         body: dict[str, Any] = {}
-        async for attempt in connection.attempts():
+        async for attempt in connection.attempts(on_retry):
             with attempt:
                 body = await connection.get_json(
                     PATH, "&".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in query)

@@ -19,7 +19,14 @@ from itertools import count
 from streamlic.client import Connection, Retry
 from streamlic.commits import ResumePoint
 from streamlic.errors import StreamlicError
-from streamlic.pacing import Failures, Turn, is_accounts_own, retry_cause
+from streamlic.pacing import (
+    Failures,
+    Turn,
+    given_up,
+    is_accounts_own,
+    naming_restart,
+    retry_cause,
+)
 from streamlic.page_checks import Cursors, RecentCursors, Repeats
 from streamlic.request import LicensesRequest
 from streamlic.turns import Turns
@@ -42,6 +49,8 @@ class Listing:
     rows: int = 0
     failures: Failures = field(default_factory=Failures)
     """Those at the page that is asked for next."""
+    is_resumed: bool = False
+    """Whether a run before this one stored the cursor of the page that is asked for next."""
     is_large: bool = False
     begun_at: float = 0.0
     waits_for: Cause = _NO_CAUSE
@@ -59,6 +68,7 @@ class Listing:
         self.pages += 1
         self.rows += rows
         self.failures = Failures()
+        self.is_resumed = False
         return following is not None
 
 
@@ -235,14 +245,20 @@ class Dispatch:
         if not isinstance(error, StreamlicError) or not is_accounts_own(error):
             self._fatal = self._fatal or error
             return
-        wait = self.connection.policy.wait_seconds(error, listing.failures.number(error))
+        failures = listing.failures
+        failures.count(error, time.monotonic())
+        wait = self.connection.policy.wait_seconds(error, failures)
         if wait is None:
-            self.failed[listing.account] = _without_frames(error)
+            if listing.is_resumed or (
+                listing.request.next_cursor and "cursor" in str(error).lower()
+            ):
+                naming_restart(error)
+            self.failed[listing.account] = _without_frames(given_up(error, failures))
             self._end(listing)
             self._tell(None)
             return
         self.connection.retries += 1
-        retry = Retry(error, listing.failures.total, wait, listing.account)
+        retry = Retry(error, failures.total, wait, listing.account)
         self._put_off(listing, time.monotonic() + wait, retry_cause(error))
         self._tell(retry)
 
@@ -270,6 +286,7 @@ def listings_of(requests: Iterable[tuple[LicensesRequest, ResumePoint]]) -> list
             Repeats((point.page_rows, point.page_ids_crc32)),
             pages=point.pages,
             rows=point.rows,
+            is_resumed=point.cursor is not None,
         )
         for request, point in requests
     ]

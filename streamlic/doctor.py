@@ -90,10 +90,11 @@ def _without_user(url: str) -> str:
 async def check_api(base_url: str, connect: Callable[[], Connection]) -> Check:
     """Ask the API for one account, once: whether it is there, and accepts the token."""
     base_url = _without_user(base_url)
-    facts: dict[str, Any] = {"base_url": base_url}
+    facts: dict[str, Any] = {"base_url": base_url, "proxy": None}
     begun = time.monotonic()
     try:
         async with connect() as connection:
+            facts["proxy"] = connection.proxy and str(connection.proxy)
             await connection.get_json(PATH, "limit=1")
     except AuthenticationError as error:
         advice = f"give another token: {TOKEN_VARIABLE} or --token-file"
@@ -104,7 +105,8 @@ async def check_api(base_url: str, connect: Callable[[], Connection]) -> Check:
     except StreamlicError as error:
         return _failed("api", error, None, facts)
     facts["seconds"] = round(time.monotonic() - begun, 3)
-    found = f"{base_url} accepts the token ({facts['seconds']:.1f} s)"
+    through = f", through the proxy {facts['proxy']}" if facts["proxy"] else ""
+    found = f"{base_url} accepts the token ({facts['seconds']:.1f} s){through}"
     return Check(name="api", state="ok", found=found, facts=facts)
 
 

@@ -16,6 +16,10 @@ import brotli
 from streamlic.errors import TransportError
 
 ACCEPT_ENCODING = "gzip, deflate, br"
+_PLAIN = frozenset(
+    {"", "identity", "none", "plain", "text", "json", "chunked", "binary", "7bit", "8bit"}
+    | {"ascii", "us-ascii", "utf8", "utf-8", "iso-8859-1", "latin1"}
+)
 _GZIP = 16 + zlib.MAX_WBITS  # What zlib takes for "with gzip's header and trailer".
 PIECE_BYTES = 256 * 1024
 """The most that one piece holds, so that a small body that unpacks to gigabytes costs no memory."""
@@ -32,9 +36,15 @@ class Decompressor(Protocol):
 
 
 def open_decompressor(content_encoding: str) -> Decompressor:
-    """Return what undoes a Content-Encoding; TransportError for one that was not asked for."""
-    coding = content_encoding.strip().lower()
-    if coding in ("", "identity"):
+    """Return what undoes a Content-Encoding; TransportError for one that was not asked for.
+
+    That one is not retryable: what encodes so will do it again. Names of character sets and the
+    like, which some servers send, encode nothing.
+    """
+    codings = [one.strip().lower() for one in content_encoding.split(",")]
+    codings = [one for one in codings if one not in _PLAIN]
+    coding = ", ".join(codings)
+    if not coding:
         return _Identity()
     if coding in ("gzip", "x-gzip"):
         return _Zlib(_GZIP)
@@ -43,7 +53,9 @@ def open_decompressor(content_encoding: str) -> Decompressor:
     if coding == "br":
         return _Brotli()
     raise TransportError(
-        f"expected a body in one of {ACCEPT_ENCODING}, got Content-Encoding {coding[:80]!r}"
+        f"expected a body in one of {ACCEPT_ENCODING}, got Content-Encoding {coding[:80]!r}, which "
+        "was not asked for: does a proxy change it?",
+        retryable=False,
     )
 
 

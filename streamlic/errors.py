@@ -74,6 +74,8 @@ class Fault(StrEnum):
     """Truto's own service."""
     VENDOR = "vendor"
     """The remote provider behind the integrated account."""
+    UNKNOWN = "unknown"
+    """Nobody says: the answer is not in Truto's form, so something between may have given it."""
 
 
 class ApiError(StreamlicError):

@@ -95,7 +95,7 @@ def inspect_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Inspe
     """
     runs = _runs(store)
     while True:
-        found = _inspection_of(store, runs, on_bytes)
+        found = _inspection_of(runs, on_bytes)
         before, runs = runs, _runs(store) if found.problems else runs
         if _files(runs) == _files(before):
             return found
@@ -105,7 +105,7 @@ def _files(runs: list[Run]) -> list[PartFile]:
     return [file for _, file in _published(runs)]
 
 
-def _inspection_of(store: LocalStore, runs: list[Run], on_bytes: OnBytes | None) -> Inspection:
+def _inspection_of(runs: list[Run], on_bytes: OnBytes | None) -> Inspection:
     found = Inspection([_run_facts(run) for run in runs])
     columns: dict[str, ColumnFacts] = {}
     rescues = Rescues()

@@ -12,8 +12,7 @@ from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 from streamlic.errors import (
     ApiError,
@@ -21,16 +20,17 @@ from streamlic.errors import (
     DecodeError,
     GuardExceeded,
     LimitExceeded,
+    NotAListing,
     PageMismatch,
     RescueError,
+    StreamlicError,
     TransportError,
     TruncatedBody,
     UsageError,
 )
+from streamlic.wait_headers import is_used_up, retry_after_seconds, seconds_of
 from streamlic.waits import Cause, WaitReason
 
-MAX_WAIT_SECONDS = 300.0
-"""The longest wait that a server's header is believed."""
 _MARGIN_SECONDS = 0.02  # Two clocks, and how finely they tell.
 _UNDER_WAY_SECONDS = 0.5
 _MAX_ACCOUNTS = 10_000
@@ -187,15 +187,21 @@ class Pacing:
         Whatever this client keeps to, and whatever was agreed for an account: there are two tiers,
         and a limit below the token's is not the token's.
         """
-        limit = _seconds(headers.get("ratelimit-limit", "").partition(";")[0])
-        is_used_up = headers.get("ratelimit-remaining", "").strip() == "0"
-        return is_used_up and limit is not None and limit < TOKEN_RATE_LIMIT.requests
+        limit = seconds_of(headers.get("ratelimit-limit", "").partition(";")[0])
+        return is_used_up(headers) and limit is not None and limit < TOKEN_RATE_LIMIT.requests
 
-    def observe(self, account: str, headers: Mapping[str, str], now: float) -> None:
-        """Respect ``ratelimit-remaining: 0``: wait for ``ratelimit-reset`` seconds."""
-        reset = _seconds(headers.get("ratelimit-reset"))
-        if headers.get("ratelimit-remaining", "").strip() == "0" and reset is not None:
-            self._window(account).wait_until(now + min(reset, MAX_WAIT_SECONDS))
+    def observe(
+        self, account: str, headers: Mapping[str, str], now: float, today: datetime
+    ) -> None:
+        """Respect ``ratelimit-remaining: 0``: wait as the answer's headers say.
+
+        ``now`` is monotonic, ``today`` the time of day.
+        """
+        if not is_used_up(headers):
+            return
+        wait = retry_after_seconds(headers, today, is_rate_limit=True)
+        if wait is not None:
+            self._window(account).wait_until(now + wait)
 
     def _recount(self, turn: Turn, moment: float) -> None:
         if self._is_counted:
@@ -217,7 +223,8 @@ class ProgressWatch:
     """Sees to it that ``progress_bytes`` arrive in each ``progress_seconds`` of waiting for them.
 
     Only time spent waiting for the network is given to it, so that a slow consumer is no lack of
-    progress; a server that sends a byte now and then is.
+    progress. Blanks between the bytes of a body are a server's sign of life: they count as
+    progress, however few. Content that comes a byte now and then does not.
     """
 
     def __init__(self, progress_bytes: int, progress_seconds: float) -> None:
@@ -226,101 +233,116 @@ class ProgressWatch:
         self._arrived_bytes = 0
         self._waited_seconds = 0.0
 
-    def arrived(self, size_bytes: int, waited_seconds: float) -> None:
+    def arrived(self, size_bytes: int, waited_seconds: float, *, is_blank: bool = False) -> None:
         """Count bytes and the wait that they took; TransportError where it took too long."""
         self._arrived_bytes += size_bytes
         self._waited_seconds += waited_seconds
-        if self._arrived_bytes >= self._progress_bytes:
+        if is_blank or self._arrived_bytes >= self._progress_bytes:
             self._arrived_bytes, self._waited_seconds = 0, 0.0
         elif self._waited_seconds >= self._progress_seconds:
             raise TransportError(
                 f"only {self._arrived_bytes} bytes came in {self._waited_seconds:.0f} seconds "
-                "of waiting"
+                "of waiting (--read-timeout)"
             )
 
 
-def retry_after_seconds(
-    headers: Mapping[str, str], now: datetime, *, is_rate_limit: bool = False
-) -> float | None:
-    """Return how long the server asks to wait: ``Retry-After``, seconds or date (RFC 9110, 10.2.3).
-
-    For a 429 ``ratelimit-reset`` counts too, and the longer of the two. At most 300 seconds.
-    """
-    text = headers.get("retry-after", "").strip()
-    waits = [_seconds(text)]
-    if waits == [None] and text:
-        try:
-            moment = parsedate_to_datetime(text)
-            moment = moment.replace(tzinfo=moment.tzinfo or UTC)
-            waits = [max((moment - now).total_seconds(), 0.0)]
-        except (ValueError, OverflowError):  # No date, or one that no clock can show.
-            pass
-    if is_rate_limit:
-        waits.append(_seconds(headers.get("ratelimit-reset")))
-    known = [wait for wait in waits if wait is not None]
-    return min(max(known), MAX_WAIT_SECONDS) if known else None
-
-
-def _seconds(text: str | None) -> float | None:
-    is_number = text and re.fullmatch(r"[0-9]+(\.[0-9]+)?", text.strip())
-    return float(text) if text and is_number else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetryPolicy:
-    """How often one page is asked for, and how long to wait in between.
-
-    ``max_attempts`` counts attempts on the same page, that is, without progress.
-    ``backoff_seconds`` is doubled for each attempt up to ``max_backoff_seconds``, and something
-    between its half and its whole is waited; 0 takes all waiting out, for tests.
-    """
-
-    max_attempts: int = 6
-    backoff_seconds: float = 0.5
-    max_backoff_seconds: float = 30.0
-
-    def wait_seconds(self, error: BaseException, attempt: int) -> float | None:
-        """Return the seconds before the next attempt after the ``attempt``-th, None to give up.
-
-        ``attempt`` is a failure's number as ``Failures`` counts it.
-        The wait that the server named, or exponential backoff, plus jitter. A body that is no
-        JSON, or contradicts itself, is fetched a second time only: a proxy may have spoilt it.
-        """
-        allowed = self.max_attempts if may_pass(error) else 2 if _may_be_spoilt(error) else 1
-        if attempt >= allowed:
-            return None
-        doubled = self.backoff_seconds * 2 ** min(attempt - 1, 60)
-        backoff = min(doubled, self.max_backoff_seconds)
-        jitter = random.uniform(0, backoff / 2)  # noqa: S311  (it spreads load, and guards nothing)
-        named = error.retry_after_seconds if isinstance(error, ApiError) else None
-        return backoff / 2 + jitter if named is None else named + jitter
-
-
 class Failures:
-    """Counts the failures at one page, ``total``, and apart from them its spoilt bodies.
+    """The failures at one page: how many, since when, and its spoilt bodies apart from them.
 
     Other failures before it are no reason to believe a body that is no JSON sooner.
     """
 
-    __slots__ = ("_spoilt", "total")
+    __slots__ = ("_since", "_was_named", "seconds", "spoilt", "total", "waited_as_named")
 
     def __init__(self) -> None:
         self.total = 0
-        self._spoilt = 0
+        self.spoilt = 0
+        """Bodies that a proxy may have spoilt."""
+        self.seconds = 0.0
+        """The time from the first failure to the last."""
+        self.waited_as_named = False
+        """Whether the attempt that failed last came after a wait that the server had named."""
+        self._since = 0.0
+        self._was_named = False
 
-    def number(self, error: BaseException) -> int:
-        """Count a failure; return which it is of all, or which spoilt body if it is one."""
+    def count(self, error: BaseException, now: float) -> None:
+        """Count a failure that came at ``now`` (monotonic)."""
+        if not self.total:
+            self._since = now
         self.total += 1
-        if not _may_be_spoilt(error):
-            return self.total
-        self._spoilt += 1
-        return self._spoilt
+        self.spoilt += _may_be_spoilt(error)
+        self.seconds = now - self._since
+        self.waited_as_named, self._was_named = self._was_named, _named_wait(error) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How long one page is asked for again, and how long to wait in between.
+
+    A page is given up when its failures have gone on for ``retry_for_seconds`` without progress,
+    and after two attempts at the earliest. A wait that the server named is always waited, and one
+    attempt made after it. ``backoff_seconds`` is doubled for each attempt up to
+    ``max_backoff_seconds``, and something between its half and its whole is waited; 0 takes all
+    waiting out, for tests.
+    """
+
+    retry_for_seconds: float = 900.0
+    backoff_seconds: float = 0.5
+    max_backoff_seconds: float = 30.0
+
+    def wait_seconds(self, error: BaseException, failures: Failures) -> float | None:
+        """Return the seconds before the next attempt after ``error``, None to give up.
+
+        ``error`` is the last that ``failures`` counted.
+        The wait that the server named, or exponential backoff, plus jitter. A body that is no
+        JSON, or contradicts itself, is fetched a second time only: a proxy may have spoilt it.
+        """
+        named = _named_wait(error)
+        if may_pass(error):
+            is_over = failures.total > 1 and failures.seconds >= self.retry_for_seconds
+            if is_over and (named is None or failures.waited_as_named):
+                return None
+        elif not _may_be_spoilt(error) or failures.spoilt > 1:
+            return None
+        doubled = self.backoff_seconds * 2 ** min(failures.total - 1, 60)
+        backoff = min(doubled, self.max_backoff_seconds)
+        jitter = random.uniform(0, backoff / 2)  # noqa: S311  (it spreads load, and guards nothing)
+        return backoff / 2 + jitter if named is None else named + jitter
+
+
+def given_up(error: StreamlicError, failures: Failures) -> StreamlicError:
+    """Let the error of a page that is given up say how long it was tried, and which option helps.
+
+    One that cannot pass stays as it is.
+    """
+    if may_pass(error) and failures.total > 1:
+        _add(
+            error,
+            f"given up after {failures.total:,} attempts in {failures.seconds:.0f} s "
+            "(--retry-for tries longer)",
+        )
+    return error
+
+
+def naming_restart(error: StreamlicError) -> StreamlicError:
+    """Let the error of a page that a stored cursor asked for say what helps if the cursor is dead.
+
+    Only where the request was refused: what concerns the account or may pass stays as it is.
+    """
+    is_refused = type(error) is ApiError and 400 <= error.status < 500 and not error.retryable
+    if is_refused:
+        _add(error, "if the run's stored cursor is what it refuses, --restart begins anew")
+    return error
+
+
+def _add(error: StreamlicError, advice: str) -> None:
+    error.args = (f"{error}; {advice}", *error.args[1:])
 
 
 def retry_cause(error: BaseException) -> Cause:
     """Return why the attempt after this error waits."""
-    is_told = isinstance(error, ApiError) and error.retry_after_seconds is not None
-    return Cause(WaitReason.RETRY_AFTER if is_told else WaitReason.BACKOFF, str(error))
+    is_named = _named_wait(error) is not None
+    return Cause(WaitReason.RETRY_AFTER if is_named else WaitReason.BACKOFF, str(error))
 
 
 def is_accounts_own(error: BaseException) -> bool:
@@ -338,10 +360,14 @@ def may_pass(error: BaseException) -> bool:
     """Return whether the same request may succeed later, with nobody doing anything about it."""
     if isinstance(error, ApiError | TransportError):
         return error.retryable
-    return isinstance(error, TruncatedBody)
+    return isinstance(error, TruncatedBody | NotAListing)
+
+
+def _named_wait(error: BaseException) -> float | None:
+    return error.retry_after_seconds if isinstance(error, ApiError) else None
 
 
 def _may_be_spoilt(error: BaseException) -> bool:
-    if isinstance(error, LimitExceeded | RescueError):
+    if may_pass(error) or isinstance(error, LimitExceeded | RescueError):
         return False
     return isinstance(error, DecodeError | PageMismatch)

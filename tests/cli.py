@@ -35,7 +35,7 @@ class Ended:
 
 
 async def start_cli(*args: str, stdin: Any = None, **env: str) -> asyncio.subprocess.Process:
-    """Start streamlic as a user would."""
+    """Start streamlic as a user would who gives up soon."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -44,7 +44,7 @@ async def start_cli(*args: str, stdin: Any = None, **env: str) -> asyncio.subpro
         stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "TRUTO_API_TOKEN": TOKEN, **env},
+        env={**os.environ, "TRUTO_API_TOKEN": TOKEN, "STREAMLIC_RETRY_FOR": "2", **env},
     )
 
 

@@ -20,6 +20,8 @@ TOKEN = 'se"cret/token'
 BODY = b'{"result":[{"id":"a"},{"id":"b"}],"next_cursor":null}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 REQUEST = LicensesRequest(account=ACCOUNT)
+PATIENT = RetryPolicy(backoff_seconds=0)
+"""Asks again, at once, for longer than a test may take: for servers that recover."""
 Answer = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -76,8 +78,9 @@ async def server(
 
 
 def connection(url: str, token: TokenSource | None = None, **given: Any) -> Connection:
-    """Return a connection without pacing, and without waiting before retries."""
-    given = {"rate_limit": None, "retry": RetryPolicy(backoff_seconds=0), **given}
+    """Return a connection without pacing, which asks twice for a page that fails, at once."""
+    policy = RetryPolicy(retry_for_seconds=0, backoff_seconds=0)
+    given = {"rate_limit": None, "retry": policy, **given}
     return Connection(token or TokenSource.from_value(TOKEN), base_url=url, **given)
 
 

@@ -26,8 +26,12 @@ from streamlic.errors import (
 from tests.raw_server import ACCOUNT, TOKEN, body_of, connection, server, whole
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-REMOTE = {"truto_is_remote_error": True}
-BLOCKED = {"message": "The account is Blocked"}
+OWN = {"statusCode": 0, "error": "Error", "message": ""}
+"""An error in Truto's own form."""
+REMOTE = {**OWN, "truto_is_remote_error": True}
+BLOCKED = {**OWN, "message": "The account is Blocked"}
+LIMIT = {**OWN, "truto_error_insight": {"rate_limit_error": {"value": True}}}
+SCOPES = {"forbidden_error": {"value": {"missing_scopes": ["licenses.read"]}}}
 
 
 def error_of(status: int, body: dict[str, Any] | bytes, **headers: str) -> ApiError:
@@ -43,35 +47,55 @@ def error_of(status: int, body: dict[str, Any] | bytes, **headers: str) -> ApiEr
 @pytest.mark.parametrize(
     ("status", "body", "kind", "fault", "is_retryable"),
     [
-        (400, {}, ApiError, Fault.REQUEST, False),
+        (400, OWN, ApiError, Fault.REQUEST, False),
         (400, REMOTE, ApiError, Fault.VENDOR, False),
+        (401, OWN, AuthenticationError, Fault.REQUEST, False),
         (401, {}, AuthenticationError, Fault.REQUEST, False),
+        (401, b"<html>Sign in", AuthenticationError, Fault.REQUEST, False),
         (401, REMOTE, AccountNeedsReauth, Fault.VENDOR, False),
-        (403, {}, ApiError, Fault.REQUEST, False),
-        (404, {}, ApiError, Fault.REQUEST, False),
-        (408, {}, ApiError, Fault.REQUEST, True),
+        (403, OWN, ApiError, Fault.REQUEST, False),
+        (404, OWN, ApiError, Fault.REQUEST, False),
+        (408, OWN, ApiError, Fault.REQUEST, True),
         (409, REMOTE, ApiError, Fault.VENDOR, False),
-        (422, REMOTE, ApiError, Fault.VENDOR, False),
-        (425, {}, ApiError, Fault.REQUEST, True),
-        (429, {}, RateLimited, Fault.REQUEST, True),
+        (422, {"truto_is_remote_error": True}, ApiError, Fault.VENDOR, False),
+        (425, OWN, ApiError, Fault.REQUEST, True),
+        (429, OWN, RateLimited, Fault.REQUEST, True),
+        (429, {}, RateLimited, Fault.UNKNOWN, True),
         (429, REMOTE, RateLimited, Fault.VENDOR, True),
-        (500, {}, ApiError, Fault.TRUTO, True),
+        (500, OWN, ApiError, Fault.TRUTO, True),
         (500, REMOTE, ApiError, Fault.VENDOR, True),
-        (501, {}, ApiError, Fault.TRUTO, False),
-        (502, {}, ApiError, Fault.TRUTO, True),
-        (503, {}, ApiError, Fault.TRUTO, True),
+        (501, OWN, ApiError, Fault.TRUTO, False),
+        (502, OWN, ApiError, Fault.TRUTO, True),
+        (503, OWN, ApiError, Fault.TRUTO, True),
         (503, BLOCKED, AccountBlocked, Fault.TRUTO, False),
-        (503, {"truto_error_insight": {"x": {"description": "is blocked"}}}, AccountBlocked,
-         Fault.TRUTO, False),
+        (503, {**OWN, "truto_error_insight": {"x": {"description": "Blocked account"}}},
+         AccountBlocked, Fault.TRUTO, False),
         (503, {**BLOCKED, **REMOTE}, ApiError, Fault.VENDOR, True),
+        (503, {**OWN, "message": "blocked by a firewall"}, ApiError, Fault.TRUTO, True),
+        (503, {**OWN, "message": "the account's requests are blocked"}, ApiError, Fault.TRUTO,
+         True),
+        (503, {"message": "The account is blocked"}, ApiError, Fault.UNKNOWN, True),
+        (503, b"<html>Your account is blocked", ApiError, Fault.UNKNOWN, True),
         (502, BLOCKED, ApiError, Fault.TRUTO, True),
-        (504, {}, ApiError, Fault.TRUTO, True),
-        (204, {}, ApiError, Fault.REQUEST, False),
-        (799, {}, ApiError, Fault.TRUTO, False),
+        (504, OWN, ApiError, Fault.TRUTO, True),
+        (522, OWN, ApiError, Fault.TRUTO, True),
+        (799, OWN, ApiError, Fault.TRUTO, True),
+        *((status, b"error code: 1016", ApiError, Fault.UNKNOWN, True)
+          for status in (103, 201, 204, 206, 300, 400, 403, 409, 410, 451, 501, 520, 530, 799)),
+        (403, b"<html>Attention Required!</html>", ApiError, Fault.UNKNOWN, True),
+        (404, b"default backend - 404", ApiError, Fault.UNKNOWN, True),
+        (404, b"", ApiError, Fault.UNKNOWN, True),
+        (404, b"[1]", ApiError, Fault.UNKNOWN, True),
+        (404, {"message": "no Route matched with those values"}, ApiError, Fault.UNKNOWN, True),
+        (403, {"statusCode": "403", "message": "x"}, ApiError, Fault.UNKNOWN, True),
     ],
 )  # fmt: skip
 def test_each_status_has_its_kind_its_fault_and_its_worth(
-    status: int, body: dict[str, Any], kind: type[ApiError], fault: Fault, is_retryable: bool
+    status: int,
+    body: dict[str, Any] | bytes,
+    kind: type[ApiError],
+    fault: Fault,
+    is_retryable: bool,
 ) -> None:
     error = error_of(status, body)
     assert (type(error), error.fault, error.retryable) == (kind, fault, is_retryable)
@@ -95,7 +119,54 @@ def test_a_body_that_is_no_envelope_is_quoted_in_short() -> None:
 
 def test_waits_are_the_servers() -> None:
     assert error_of(503, {}, retry_after="7").retry_after_seconds == 7
-    assert error_of(429, {}, retry_after="7", ratelimit_reset="9").retry_after_seconds == 9
+    assert error_of(429, {}, retry_after="7", ratelimit_reset="9").retry_after_seconds == 7
+    assert error_of(429, {}, ratelimit_reset="9").retry_after_seconds == 9
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "seconds"),
+    [
+        (400, LIMIT, {}, None),
+        (401, LIMIT, {"retry-after": "7"}, 7),
+        (500, LIMIT, {"ratelimit-reset": "7"}, 7),
+        (403, OWN, {"retry-after": "7"}, 7),
+        (403, {**OWN, "truto_error_insight": SCOPES}, {"retry-after": "7"}, 7),
+        (403, b"<html>", {"retry-after": "7"}, 7),
+        (420, OWN, {"retry-after": "7"}, 7),
+        (503, REMOTE, {"retry-after": "86400"}, 300),
+        (403, REMOTE, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "7"}, 7),
+        (403, REMOTE, {"ratelimit-remaining": "0"}, None),
+    ],
+)
+def test_vendors_tell_of_a_rate_limit_by_many_statuses(
+    status: int, body: dict[str, Any] | bytes, headers: dict[str, str], seconds: float | None
+) -> None:
+    error = error_of(status, body, **{name.replace("-", "_"): headers[name] for name in headers})
+    assert type(error) is RateLimited
+    assert error.retryable
+    assert error.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (400, OWN, {"retry_after": "7"}),
+        (401, OWN, {"retry_after": "7"}),
+        (404, OWN, {"retry_after": "7"}),
+        (403, OWN, {"retry_after": "99999999"}),
+        (403, OWN, {"ratelimit_remaining": "3", "ratelimit_reset": "7"}),
+        (403, {**OWN, "truto_error_insight": SCOPES}, {"ratelimit_remaining": "0"}),
+        (403, {**OWN, "truto_error_insight": {"rate_limit_error": {"value": False}}}, {}),
+        (409, OWN, {"ratelimit_remaining": "0", "ratelimit_reset": "7"}),
+        (503, BLOCKED, {"retry_after": "7"}),
+    ],
+)
+def test_other_refusals_are_no_rate_limit(
+    status: int, body: dict[str, Any], headers: dict[str, str]
+) -> None:
+    error = error_of(status, body, **headers)
+    assert type(error) is not RateLimited
+    assert not error.retryable
 
 
 @pytest.mark.parametrize(
@@ -174,7 +245,7 @@ async def test_the_token_goes_nowhere_else_by_redirect(location: str) -> None:
             with pytest.raises(ApiError, match="the token goes to http:") as caught:
                 await body_of(asking)
     assert len(asked) == 1
-    assert not caught.value.retryable
+    assert caught.value.retryable, "a page to sign in at goes as it came"
 
 
 @pytest.mark.parametrize(

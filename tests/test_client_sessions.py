@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import socket
 import ssl
@@ -10,11 +11,12 @@ import subprocess
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from streamlic.client import Connection, Retry
+from streamlic.client import Connection, Retry, Timeouts
 from streamlic.credentials import TokenSource
 from streamlic.errors import AuthenticationError, RateLimited, TransportError, UsageError
 from streamlic.pacing import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, RetryPolicy, Turn
@@ -24,6 +26,7 @@ from tests.raw_server import (
     BODY,
     OK,
     OTHER_ACCOUNT,
+    PATIENT,
     REQUEST,
     TOKEN,
     body_of,
@@ -119,7 +122,8 @@ async def test_a_wait_before_a_retry_can_be_cancelled() -> None:
 
 async def test_who_watches_is_told_of_each_retry() -> None:
     bad = whole(b'{"message":"later"}', status=b"502 Bad Gateway")
-    async with server(bad, bad, whole(BODY)) as (url, _), connection(url) as asking:
+    recovering = server(bad, bad, whole(BODY))
+    async with recovering as (url, _), connection(url, retry=PATIENT) as asking:
         retries: list[Retry] = []
         assert await attempted(asking, retries) == BODY
     assert [(one.attempt, one.wait_seconds) for one in retries] == [(1, 0), (2, 0)]
@@ -159,7 +163,8 @@ async def test_a_token_that_is_gone_when_it_expires_is_an_error_of_the_token(
     file = tmp_path / "token"
     file.write_text("first")
     async with server(DENIED) as (url, _):
-        async with connection(url, TokenSource.from_file(file)) as asking:
+        at_once = Timeouts(token_seconds=0)
+        async with connection(url, TokenSource.from_file(file), timeouts=at_once) as asking:
             file.unlink()
             with pytest.raises(AuthenticationError) as caught:
                 await body_of(asking)
@@ -181,6 +186,100 @@ async def test_two_pages_may_meet_the_same_expiry(tmp_path: Path) -> None:
             first, second = await asyncio.gather(body_of(asking), body_of(asking))
             assert first == second == BODY
     assert len(asked) == 4
+
+
+class Rotating:
+    """A source whose token is rotated some time after it was refused."""
+
+    def __init__(self) -> None:
+        self.token = "old"
+        self.reads = 0
+        self.is_read_again = asyncio.Event()
+        """Set at the second look after the token was refused."""
+        self.is_read_often = asyncio.Event()
+
+    def __call__(self) -> str:
+        self.reads += 1
+        if self.reads > 2:
+            self.is_read_again.set()
+        if self.reads > 50:
+            self.is_read_often.set()
+        return self.token
+
+    @property
+    def source(self) -> TokenSource:
+        return TokenSource(self, "a file that is rotated", may_change=True)
+
+
+async def test_a_token_that_is_rotated_late_is_waited_for_once_by_all_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that come meanwhile ask nothing with the old one."""
+    monkeypatch.setattr("streamlic.credentials.POLL_SECONDS", 0)
+    rotating = Rotating()
+    async with server(DENIED, whole(BODY)) as (url, asked):
+        async with connection(url, rotating.source) as asking:
+            first = asyncio.create_task(body_of(asking))
+            await rotating.is_read_again.wait()
+            others = [asyncio.create_task(body_of(asking)) for _ in range(3)]
+            await rotating.is_read_often.wait()
+            assert len(asked) == 1
+            rotating.token = "new"
+            assert await asyncio.gather(first, *others) == [BODY] * 4
+    assert [b"Bearer new" in head for head in asked] == [False, True, True, True, True]
+
+
+async def test_a_token_that_stays_refused_is_waited_for_a_minute_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = itertools.count(step=3)
+    monkeypatch.setattr("streamlic.credentials.POLL_SECONDS", 0)
+    monkeypatch.setattr(
+        "streamlic.credentials.time", SimpleNamespace(monotonic=lambda: next(clock))
+    )
+    rotating = Rotating()
+    async with server(DENIED) as (url, asked):
+        async with connection(url, rotating.source) as asking:
+            pages = [asyncio.create_task(body_of(asking))]
+            await rotating.is_read_again.wait()
+            pages += [asyncio.create_task(body_of(asking)) for _ in range(3)]
+            for page in pages:
+                with pytest.raises(AuthenticationError):
+                    await page
+            assert (len(asked), rotating.reads) == (1, 1 + 20)
+            with pytest.raises(AuthenticationError):
+                await body_of(asking)
+            assert (len(asked), rotating.reads) == (2, 22), "it was waited for already"
+            rotating.token = "new"
+            with pytest.raises(AuthenticationError):
+                await body_of(asking)
+            assert len(asked) == 4, "a token that is there is tried at any time"
+
+
+@pytest.mark.parametrize("origin", ["value", "environment", "function"])
+async def test_a_token_that_cannot_change_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, origin: str
+) -> None:
+    monkeypatch.setenv("TRUTO_API_TOKEN", "old")
+    monkeypatch.setattr("streamlic.credentials.asyncio.sleep", None)
+    source = {
+        "value": TokenSource.from_value("old"),
+        "environment": TokenSource.from_environment(),
+        "function": TokenSource(lambda: "old", "a function"),
+    }[origin]
+    async with server(DENIED) as (url, asked), connection(url, source) as asking:
+        with pytest.raises(AuthenticationError):
+            await body_of(asking)
+    assert len(asked) == 1
+
+
+async def test_no_cookie_is_kept() -> None:
+    async with server(whole(BODY, b"Set-Cookie: session=1; Path=/"), is_kept=True) as (url, asked):
+        async with connection(url.replace("127.0.0.1", "localhost")) as asking:
+            for _ in range(2):
+                await body_of(asking)
+    assert len(asked) == 2
+    assert not any(b"cookie" in head.lower() for head in asked)
 
 
 VENDORS = (b'{"truto_is_remote_error":true}', list[bytes]())
@@ -339,7 +438,7 @@ def test_a_file_of_certificates_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_the_token_is_in_no_repr() -> None:
     asking = connection("http://127.0.0.1:1")
     assert TOKEN not in repr(asking)
-    assert TOKEN not in repr(asking._source)
+    assert TOKEN not in repr(vars(asking))
 
 
 async def test_a_connection_that_was_not_entered_says_so() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from streamlic.discovery import IntegratedAccount, integrated_accounts, why_none
 from streamlic.emulator import EmulatorConfig, emulated_accounts, running_emulator
-from streamlic.errors import PageMismatch, StreamlicError, TransportError
+from streamlic.errors import ApiError, PageMismatch, StreamlicError, TransportError
 from tests.cli import TOKEN, asked, export_args, run_cli, start_cli
 from tests.raw_server import TOKEN as RAW_TOKEN
 from tests.raw_server import connection, server, whole
@@ -285,6 +285,24 @@ async def test_a_list_that_is_none_is_an_error(
     async with server(*several, whole(b'{"result":[]}')) as (url, _), connection(url) as asking:
         with pytest.raises(error, match=says):
             _ = [one async for one in integrated_accounts(asking)]
+
+
+async def test_a_list_that_fails_for_long_is_not_waited_for_in_silence() -> None:
+    bad = whole(b'{"message":"in a minute"}', status=b"502 Bad Gateway")
+    async with server(bad, whole(b'{"result":[]}')) as (url, _):
+        ended = await run_cli("accounts", "--base-url", url)
+    assert ended.code == 0
+    assert "attempt 1 to list the accounts failed: HTTP 502 Bad Gateway: in a min" in ended.err
+    assert "trying again in" in ended.err
+
+
+async def test_an_error_that_status_200_hides_is_that_error() -> None:
+    body = b'{"statusCode":403,"error":"Forbidden","message":"no such scope"}'
+    async with server(whole(body), whole(b'{"result":[]}')) as (url, asked):
+        async with connection(url) as asking:
+            with pytest.raises(ApiError, match="403 Forbidden: no such scope"):
+                _ = [one async for one in integrated_accounts(asking)]
+    assert len(asked) == 1
 
 
 async def test_a_cursor_with_an_unpaired_surrogate_is_asked_for_as_the_decoders_would() -> None:

@@ -80,8 +80,21 @@ def test_a_bomb_unpacks_piece_by_piece(coding: str) -> None:
 
 
 def test_a_coding_that_was_not_asked_for_is_refused() -> None:
-    with pytest.raises(TransportError, match="Content-Encoding 'zstd'"):
-        open_decompressor("zstd")
+    for coding in ("zstd", "compress", "gzip, br", "utf-8, zstd", "aes128gcm"):
+        with pytest.raises(TransportError, match="not asked for") as caught:
+            open_decompressor(coding)
+        assert not caught.value.retryable, "it would come again"
+
+
+@pytest.mark.parametrize(
+    "coding", ["none", "UTF-8", "utf8", "binary", "8bit", "identity", "none, utf-8", "", " , "]
+)
+def test_what_encodes_nothing_is_a_plain_body(coding: str) -> None:
+    assert b"".join(pieces(coding, [b'{"result":', b"[]}"])) == b'{"result":[]}'
+
+
+def test_what_encodes_nothing_may_stand_beside_a_coding() -> None:
+    assert b"".join(pieces("utf-8, gzip", [gzip.compress(b"{}")])) == b"{}"
 
 
 def test_an_empty_body_is_no_compressed_one() -> None:

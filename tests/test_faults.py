@@ -26,14 +26,18 @@ ENGINES = ["fast", "reference"]
 
 
 async def exported(
-    dest: Path, url: str, engine: str = "auto", backoff_seconds: float = 0.01
+    dest: Path,
+    url: str,
+    engine: str = "auto",
+    backoff_seconds: float = 0.01,
+    retry_for_seconds: float = 0.0,
 ) -> streamlic.Summary:
-    """Export with a little patience: 3 attempts, and silence of more than a second is too long."""
+    """Export with a little patience: 2 attempts, and silence of more than a second is too long."""
     connection = Connection(
         streamlic.TokenSource.from_value(TOKEN),
         base_url=url,
         rate_limit=None,
-        retry=RetryPolicy(max_attempts=3, backoff_seconds=backoff_seconds),
+        retry=RetryPolicy(retry_for_seconds=retry_for_seconds, backoff_seconds=backoff_seconds),
         timeouts=Timeouts(silence_seconds=1.0),
     )
     options = JobOptions(engine=engine, commit_seconds=0)
@@ -69,10 +73,10 @@ async def test_other_failures_do_not_use_up_the_second_chance_of_a_spoilt_body(
     answers = [bad, spoilt] if passes else [spoilt, bad, spoilt]
     async with server(*answers, whole(BODY)) as (url, asked):
         if passes:
-            assert (await exported(tmp_path, url)).rows == 2
+            assert (await exported(tmp_path, url, retry_for_seconds=60)).rows == 2
         else:
             with pytest.raises(streamlic.DecodeError):
-                await exported(tmp_path, url)
+                await exported(tmp_path, url, retry_for_seconds=60)
     assert len(asked) == 3
 
 
@@ -127,6 +131,19 @@ async def test_a_page_that_comes_again_after_a_run_was_broken_off_is_known(tmp_p
             await exported(tmp_path, emulator.url)
         assert (await exported(tmp_path, emulator.url)).resumed
         assert emulator.faults.done == ["status=404", "same-page"]
+    check_landed(tmp_path, RECORDS)
+
+
+async def test_a_stored_cursor_that_is_refused_names_restart(tmp_path: Path) -> None:
+    """Whatever the words: only --restart asks for another. Without one it would not help."""
+    for at, is_named in ((0, False), (100, False), (100, True)):
+        fault = parse_fault(f"status=409@row={at}")
+        async with running_emulator(EmulatorConfig(records=RECORDS), faults=(fault,)) as emulator:
+            with pytest.raises(streamlic.ApiError, match="409") as caught:
+                await exported(tmp_path, emulator.url)
+        assert ("--restart" in str(caught.value)) is is_named
+    async with running_emulator(EmulatorConfig(records=RECORDS)) as emulator:
+        await exported(tmp_path, emulator.url)
     check_landed(tmp_path, RECORDS)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import repeat
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlic.errors import (
+    AccountBlocked,
     ApiError,
+    AuthenticationError,
     DecodeError,
     LimitExceeded,
+    NotAListing,
     PageMismatch,
     StoreError,
     StreamlicError,
@@ -22,14 +27,18 @@ from streamlic.errors import (
 from streamlic.pacing import (
     ACCOUNT_RATE_LIMIT,
     TOKEN_RATE_LIMIT,
+    Failures,
     Pacing,
     ProgressWatch,
     RateLimit,
     RetryPolicy,
     SlidingWindow,
     Turn,
+    given_up,
+    is_accounts_own,
+    may_pass,
+    naming_restart,
     parse_rate_limit,
-    retry_after_seconds,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -190,8 +199,15 @@ def test_too_little_progress_is_an_error() -> None:
     for _ in range(100):
         watch.arrived(10, 0.9)
     watch.arrived(1, 9)
-    with pytest.raises(TransportError, match="only 2 bytes came in 10 seconds of waiting"):
+    with pytest.raises(TransportError, match=r"only 2 bytes came in 10 seconds.*--read-timeout"):
         watch.arrived(1, 1)
+
+
+def test_blanks_are_a_sign_of_life() -> None:
+    watch = ProgressWatch(progress_bytes=100, progress_seconds=10)
+    for _ in range(100):
+        watch.arrived(1, 9, is_blank=True)
+        watch.arrived(1, 9)
 
 
 def test_without_pacing_only_the_server_is_respected() -> None:
@@ -199,55 +215,61 @@ def test_without_pacing_only_the_server_is_respected() -> None:
     for _ in range(1000):
         pacing.take_turn("a", 1.0)
     assert pacing.delay("a", 1.0) == 0
-    pacing.observe("a", {"ratelimit-remaining": "0", "ratelimit-reset": "7"}, 1.0)
+    pacing.observe("a", {"ratelimit-remaining": "0", "ratelimit-reset": "7"}, 1.0, NOW)
     assert pacing.delay("a", 1.0) == 7
-    pacing.observe("b", {"ratelimit-remaining": "3", "ratelimit-reset": "7"}, 1.0)
+    pacing.observe("b", {"ratelimit-remaining": "3", "ratelimit-reset": "7"}, 1.0, NOW)
     assert pacing.delay("b", 1.0) == 0
-
-
-@pytest.mark.parametrize(
-    ("headers", "is_rate_limit", "seconds"),
-    [
-        ({}, True, None),
-        ({"retry-after": "10"}, True, 10),
-        ({"retry-after": "Thu, 01 Jan 2026 00:00:30 GMT"}, False, 30),
-        ({"retry-after": "Wed, 31 Dec 2025 00:00:00 GMT"}, False, 0),
-        ({"retry-after": "soon"}, True, None),
-        ({"retry-after": "99999"}, True, 300),
-        ({"retry-after": "9" * 400}, True, 300),
-        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2359"}, True, 300),
-        ({"retry-after": "Fri, 31 Dec 1999 23:59:59 +" + "9" * 30}, True, None),
-        ({"retry-after": "-5"}, True, None),
-        ({"retry-after": "5", "ratelimit-reset": "8"}, True, 8),
-        ({"retry-after": "5", "ratelimit-reset": "8"}, False, 5),
-        ({"ratelimit-reset": "8"}, True, 8),
-    ],
-)
-def test_retry_after_is_read(
-    headers: dict[str, str], is_rate_limit: bool, seconds: float | None
-) -> None:
-    assert retry_after_seconds(headers, NOW, is_rate_limit=is_rate_limit) == seconds
-
-
-@given(st.text(max_size=40) | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ [\d:]+ .{0,6}"))
-def test_no_header_breaks_the_reading_of_waits(text: str) -> None:
-    headers = {"retry-after": text, "ratelimit-reset": text}
-    wait = retry_after_seconds(headers, NOW, is_rate_limit=True)
-    assert wait is None or 0 <= wait <= 300
-    Pacing().observe("a", {**headers, "ratelimit-remaining": "0"}, 1.0)
+    epoch = {"ratelimit-remaining": "0", "ratelimit-reset": str(int(NOW.timestamp()) + 9)}
+    pacing.observe("c", epoch, 1.0, NOW)
+    assert pacing.delay("c", 1.0) == 9
+    pacing.observe("d", {**epoch, "retry-after": "2"}, 1.0, NOW)
+    assert pacing.delay("d", 1.0) == 2, "what the answer itself names is shorter"
 
 
 def api(status: int, *, retryable: bool, after: float | None = None) -> ApiError:
     return ApiError("x", status=status, retryable=retryable, retry_after_seconds=after)
 
 
+def attempts(
+    policy: RetryPolicy, errors: Iterable[StreamlicError], attempt_seconds: float = 0.0
+) -> list[float]:
+    """Fail with one error after the other, until the page is given up; return when each came.
+
+    The clock is the test's own: it moves by the waits, and by ``attempt_seconds``.
+    """
+    failures, now, moments = Failures(), 1000.0, list[float]()
+    for error in errors:
+        now += attempt_seconds
+        moments.append(now - 1000.0)
+        failures.count(error, now)
+        wait = policy.wait_seconds(error, failures)
+        if wait is None:
+            break
+        now += wait
+    return moments
+
+
 @pytest.mark.parametrize(
-    ("error", "attempts"),
+    "error",
     [
-        (TransportError("x"), 6),
+        TransportError("x"),
+        TruncatedBody("x", position=1),
+        NotAListing("x", position=1),
+        api(502, retryable=True),
+    ],
+)
+def test_what_may_pass_is_tried_for_a_quarter_of_an_hour(error: StreamlicError) -> None:
+    moments = attempts(RetryPolicy(), repeat(error))
+    assert 900 <= moments[-1] <= 930
+    assert 30 < len(moments) < 80, "the waits grow, up to half a minute"
+    assert len(attempts(RetryPolicy(retry_for_seconds=0), repeat(error))) == 2
+    assert len(attempts(RetryPolicy(), repeat(error), attempt_seconds=5000)) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [
         (TransportError("x", retryable=False), 1),
-        (TruncatedBody("x", position=1), 6),
-        (api(502, retryable=True), 6),
         (api(404, retryable=False), 1),
         (DecodeError("x", position=1), 2),
         (PageMismatch("x"), 2),
@@ -256,22 +278,69 @@ def api(status: int, *, retryable: bool, after: float | None = None) -> ApiError
         (UsageError("x"), 1),
     ],
 )
-def test_each_failure_has_its_number_of_attempts(error: StreamlicError, attempts: int) -> None:
-    policy = RetryPolicy()
-    waits = [policy.wait_seconds(error, attempt) for attempt in range(1, 8)]
-    assert [wait is not None for wait in waits] == [n < attempts for n in range(1, 8)]
+def test_no_other_failure_is_waited_for(error: StreamlicError, times: int) -> None:
+    for seconds in (0, 900):
+        policy = RetryPolicy(retry_for_seconds=seconds)
+        assert len(attempts(policy, repeat(error))) == times
+
+
+def test_a_wait_that_the_server_named_is_waited_and_tried_once_after_it() -> None:
+    slow, other = api(429, retryable=True, after=250), TransportError("x")
+    assert len(attempts(RetryPolicy(retry_for_seconds=100), repeat(slow))) == 2
+    assert len(attempts(RetryPolicy(retry_for_seconds=0), [other, slow, slow, slow])) == 3
+    assert len(attempts(RetryPolicy(), repeat(slow))) == 5
+    assert len(attempts(RetryPolicy(retry_for_seconds=0), [other, slow, other, slow])) == 3
+
+
+def test_spoilt_bodies_are_counted_apart() -> None:
+    spoilt, cut, other = DecodeError("x", position=1), TruncatedBody("x", position=1), "x"
+    assert len(attempts(RetryPolicy(), [cut, TransportError(other), spoilt, cut, spoilt, cut])) == 5
 
 
 def test_waiting_grows_and_respects_the_server() -> None:
-    policy = RetryPolicy(max_attempts=100)
+    policy, failures = RetryPolicy(), Failures()
     for attempt in range(1, 20):
+        failures.count(TransportError("x"), 0.0)
         bound = min(0.5 * 2 ** (attempt - 1), 30)
-        wait = policy.wait_seconds(TransportError("x"), attempt)
+        wait = policy.wait_seconds(TransportError("x"), failures)
         assert wait is not None
         assert bound / 2 <= wait <= bound
-    named = policy.wait_seconds(api(429, retryable=True, after=12), 1)
-    assert named is not None
-    assert 12 <= named <= 12.5
-    assert RetryPolicy(max_attempts=9999).wait_seconds(TransportError("x"), 5000) is not None
-    none = RetryPolicy(backoff_seconds=0)
-    assert none.wait_seconds(TransportError("x"), 3) == 0
+    failures = Failures()
+    failures.count(named := api(429, retryable=True, after=12), 0.0)
+    wait = policy.wait_seconds(named, failures)
+    assert wait is not None
+    assert 12 <= wait <= 12.5
+    for _ in range(5000):
+        failures.count(TransportError("x"), 0.0)
+    assert policy.wait_seconds(TransportError("x"), failures) is not None
+    assert RetryPolicy(backoff_seconds=0).wait_seconds(TransportError("x"), failures) == 0
+
+
+def test_an_error_that_is_given_up_says_for_how_long_it_was_tried() -> None:
+    failures = Failures()
+    for now in (5.0, 910.0):
+        failures.count(TransportError("x"), now)
+    assert str(given_up(TransportError("x"), failures)) == (
+        "x; given up after 2 attempts in 905 s (--retry-for tries longer)"
+    )
+    assert str(given_up(api(404, retryable=False), failures)) == "x"
+    cut = given_up(TruncatedBody("cut", position=7), failures)
+    assert str(cut).startswith("cut at the top of the body (byte 7); given up after 2 attempts")
+
+
+def test_only_a_request_that_was_refused_names_restart() -> None:
+    assert "--restart" in str(naming_restart(api(400, retryable=False)))
+    for error in (
+        api(403, retryable=True),
+        api(501, retryable=False),
+        AccountBlocked("x", status=503),
+        AuthenticationError("x", status=401),
+        TransportError("x"),
+    ):
+        assert str(naming_restart(error)) == "x"
+
+
+def test_a_body_that_is_no_listing_may_pass_and_is_its_accounts_own() -> None:
+    error = NotAListing("expected a listing, got text", position=0)
+    assert may_pass(error)
+    assert is_accounts_own(error)

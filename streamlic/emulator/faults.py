@@ -217,6 +217,18 @@ def _redirect(given: _Given) -> Answer:
     return Answer(307, lambda: iter([b""]), {"Location": location})
 
 
+def _foreign(given: _Given) -> Answer:
+    status = given.number(403)
+    if not 200 <= status <= 599:
+        raise ValueError("a status is from 200 to 599")
+    text = f"error code: {status}".encode()
+    return Answer(status, lambda: iter([text]), {"Content-Type": "text/plain"})
+
+
+def _coding(given: _Given) -> Answer:
+    return _with_headers(given.right, {"Content-Encoding": given.value or "zstd"})
+
+
 def _on_the_wire(name: str, default: int = 0) -> Callable[[_Given], Answer]:
     return lambda given: replace(given.right, wire=Wire(name, at=given.number(default)))
 
@@ -348,6 +360,8 @@ FAULTS: Final[dict[str, Kind]] = {
     "status": Kind(_status, "an error of this status", "STATUS[:INSIGHT]"),
     "vendor": Kind(_vendor, "an error that the vendor caused", "STATUS"),
     "redirect": Kind(_redirect, "a redirect, to the same origin or another", "[ORIGIN]"),
+    "foreign": Kind(_foreign, "a text that something between gives, of this status", "STATUS"),
+    "coding": Kind(_coding, "a Content-Encoding of this name, and a plain body", "NAME"),
     "refuse": Kind(
         _on_the_wire("refuse", 1), "no answer, and for so long no new connection", "SECONDS"
     ),

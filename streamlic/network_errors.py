@@ -1,0 +1,77 @@
+"""aiohttp's errors, translated once: what failed, which proxy was there, and what helps."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+
+from streamlic.answers import one_line
+from streamlic.errors import TransportError
+from streamlic.proxies import Proxy
+
+_HOPELESS = (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL)
+_PROXY_WANTS_CREDENTIALS = 407
+
+
+@contextmanager
+def translated(
+    token: str, proxy: Proxy | None, *, answer_seconds: float, silence_seconds: float
+) -> Iterator[None]:
+    """Raise aiohttp's errors as TransportError; ``token`` stands nowhere in it.
+
+    ``answer_seconds`` and ``silence_seconds`` are the limits that a timeout was at.
+    """
+    try:
+        yield
+    except aiohttp.ClientHttpProxyError as error:
+        raise refused_by(proxy, error.status) from None  # It holds what was sent to the proxy.
+    except (aiohttp.ClientError, OSError) as error:  # A TimeoutError is an OSError.
+        detail = one_line(str(error), hide=token)
+        said = _silence(error, answer_seconds, silence_seconds) or _failure(error, detail)
+        raise TransportError(
+            f"{said}; asked through the proxy {proxy}" if proxy else said,
+            retryable=not isinstance(error, _HOPELESS),
+        ) from (None if _shows(error, token) else error)
+
+
+def refused_by(proxy: Proxy | None, status: int) -> TransportError:
+    """Return the error of a proxy that let nothing through."""
+    named = f"the proxy {proxy}"
+    if status == _PROXY_WANTS_CREDENTIALS:
+        says = "refused the user and password" if proxy and proxy.user else "wants a user"
+        return TransportError(
+            f"{named} {says} (HTTP 407): give http://USER:PASSWORD@HOST:PORT", retryable=False
+        )
+    return TransportError(f"{named} made no connection to the API (HTTP {status})")
+
+
+def _shows(error: Exception, token: str) -> bool:
+    """Return whether the token stands in an error, or in what led to it, as tracebacks have it."""
+    return token in "".join(traceback.format_exception(error, limit=0))
+
+
+def _silence(error: Exception, answer_seconds: float, silence_seconds: float) -> str | None:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "the API could not be reached in time"
+    if type(error) is TimeoutError:
+        return f"no answer came in time: {answer_seconds:g} s (--read-timeout waits longer)"
+    if isinstance(error, TimeoutError):
+        return f"the API fell silent for {silence_seconds:g} s (--read-timeout waits longer)"
+    return None
+
+
+def _failure(error: Exception, detail: str) -> str:
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return f"the body was cut before its end: {detail}"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the API closed the connection without an answer"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"the API's certificate is not to be trusted (--ca-file): {detail}"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"the proxy could not be reached: {detail}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"the API could not be reached: {detail}"
+    return f"the connection failed: {detail or type(error).__name__}"

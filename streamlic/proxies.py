@@ -1,0 +1,121 @@
+"""Which proxy a request takes, by the environment, as curl has it (curl 7.86 and later).
+
+Rules:
+1. ``https_proxy`` or ``HTTPS_PROXY`` is for https, ``http_proxy`` for http, then ``all_proxy`` or
+   ``ALL_PROXY``. The lower case comes first. ``HTTP_PROXY`` is never read: a web server that runs
+   CGI programs sets it to what a client sent as a header ``Proxy`` (httpoxy).
+2. ``no_proxy`` or ``NO_PROXY`` lists what is asked directly: ``*``, a host and all hosts below it
+   (with a leading dot or without), an address, a network such as ``10.0.0.0/8``; here also with a
+   port.
+3. A proxy's user and password are used and shown nowhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from yarl import URL
+
+from streamlic.errors import UsageError
+
+_DEFAULT_PORTS = {"http": 1080, "https": 443}
+"""curl's own: its proxies over http listen on 1080 where no port is named."""
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy. ``str()`` is its host and port, and which variable named it."""
+
+    url: URL
+    """Without user and password."""
+    variable: str
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The header that the proxy knows its user by (RFC 9110, 11.7.2), if there is a user."""
+        if not (self.user or self.password):
+            return {}
+        both = b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return {"Proxy-Authorization": f"Basic {both}"}
+
+    def __str__(self) -> str:
+        return f"{self.url.host_subcomponent}:{self.url.port} ({self.variable})"
+
+
+def proxy_for(url: URL, environ: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy that requests to ``url`` take, None where they go directly.
+
+    UsageError for one that cannot be used.
+    """
+    name = _variable(url.scheme, environ)
+    if name is None or _goes_directly(url, environ):
+        return None
+    return _proxy(name, environ[name])
+
+
+def _variable(scheme: str, environ: Mapping[str, str]) -> str | None:
+    names = {"https": ["https_proxy", "HTTPS_PROXY"], "http": ["http_proxy"]}[scheme]
+    return next((one for one in [*names, "all_proxy", "ALL_PROXY"] if environ.get(one)), None)
+
+
+def _proxy(variable: str, text: str) -> Proxy:
+    text = text.strip()
+    if "://" not in text:
+        text = f"http://{text}"
+    scheme = text.partition("://")[0].lower()
+    if scheme not in _DEFAULT_PORTS:
+        raise UsageError(
+            f"expected an http or https proxy, got one of {scheme[:20]!r} in {variable}: unset it, "
+            "or name the API's host in NO_PROXY"
+        )
+    try:
+        given = URL(text)
+        host, port = given.host, given.explicit_port or _DEFAULT_PORTS[scheme]
+        if not host:
+            raise ValueError
+        url = URL.build(scheme=scheme, host=host, port=port)
+    except ValueError:  # The text may hold a password, and so would the error.
+        raise UsageError(
+            f"expected http://[USER:PASSWORD@]HOST:PORT in {variable}, got no such URL"
+        ) from None
+    return Proxy(url, variable, given.user or "", given.password or "")
+
+
+def _goes_directly(url: URL, environ: Mapping[str, str]) -> bool:
+    listed = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    host = (url.host or "").rstrip(".").lower()
+    return any(_matches(one.lower(), host, url.port) for one in re.split(r"[,\s]+", listed) if one)
+
+
+def _matches(listed: str, host: str, port: int | None) -> bool:
+    if listed == "*":
+        return True
+    address = _address(host)
+    if address:
+        return _holds(listed, address) or _holds(_without_port(listed, port), address)
+    name = _without_port(listed, port).rstrip(".").removeprefix(".")
+    return bool(name) and (host == name or host.endswith(f".{name}"))
+
+
+def _without_port(listed: str, port: int | None) -> str:
+    return listed.removesuffix(f":{port}")
+
+
+def _holds(listed: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    try:
+        return address in ipaddress.ip_network(re.sub(r"^\[(.*)\]", r"\1", listed), strict=False)
+    except ValueError:
+        return False
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
