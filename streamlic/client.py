@@ -364,7 +364,7 @@ class Connection:
     def reported(self, failure: ReportedFailure, page: Page, account: str) -> ApiError:
         """Return the error that a page's body reports, as if it were the answer's own."""
         error = reported_failure(
-            failure, page.headers, account=account, token=self._token, now=datetime.now(UTC)
+            failure, page.headers, account=account, token=self._token.value, now=datetime.now(UTC)
         )
         self._heed(error, page.headers, account)
         return error

@@ -67,12 +67,12 @@ def test_a_report_without_a_status_that_is_one_is_a_502(status: Any) -> None:
     assert "part 2 failed" in error.message
 
 
-def connection(url: str, attempts: int = 3) -> Connection:
+def connection(url: str) -> Connection:
     return Connection(
         TokenSource.from_value(TOKEN),
         base_url=url,
         rate_limit=None,
-        retry=RetryPolicy(max_attempts=attempts, backoff_seconds=0.001),
+        retry=RetryPolicy(retry_for_seconds=0, backoff_seconds=0.001),
     )
 
 
@@ -117,7 +117,7 @@ async def test_a_reported_rate_limit_makes_the_account_wait(
 ) -> None:
     body = b'{"statusCode":429,"error":"x","truto_is_remote_error":true}'
     async with server(whole(body, b"Retry-After: 77")) as (url, _):
-        one = connection(url, attempts=1)
+        one = connection(url)
         request = streamlic.LicensesRequest(account=ACCOUNT)
         waits: list[float] = []
 
@@ -125,6 +125,7 @@ async def test_a_reported_rate_limit_makes_the_account_wait(
             waits.append(seconds)
 
         monkeypatch.setattr(one.pacing, "penalize", penalize)
+        monkeypatch.setattr(RetryPolicy, "wait_seconds", lambda *_: None)  # No waiting in a test.
         with pytest.raises(RateLimited):
             await export_async(str(tmp_path), [request], one, JobOptions())
     assert waits == [77.0]
