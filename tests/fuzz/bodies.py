@@ -184,7 +184,9 @@ class _Writer:
         if shape == 2:
             keyed = ",".join(f"{self._string(rng.choice(KEYS))}:{one}" for one in records)
             options = (
-                {"key_by": rng.choice([key for key in KEYS if key])} if rng.random() < 0.9 else {}
+                {"key_by": rng.choice([name for name in _NAMES if name])}
+                if rng.random() < 0.9
+                else {}
             )
             return f'{{"result":{{{keyed}}}}}'.encode(), options
         if shape == 3:
