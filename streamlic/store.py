@@ -237,6 +237,8 @@ class LocalStore:
                 with suppress(OSError):
                     self.path(_OWNER).unlink(missing_ok=True)
         finally:
+            with suppress(OSError):  # Closing would not end it where a fork has it open, too.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def _take_lock(self, descriptor: int) -> None:
@@ -266,8 +268,10 @@ class LocalStore:
         try:
             os.link(old, new)
         except OSError as error:
-            if error.errno not in _NO_HARD_LINKS or old.stat().st_uid != os.geteuid():
-                raise  # Linux lets nobody link files of others, unless they may write them.
+            # Linux lets nobody link a file of another user that they may not write (proc(5)).
+            is_anothers = error.errno == errno.EPERM and not os.access(old, os.R_OK | os.W_OK)
+            if is_anothers or error.errno not in _NO_HARD_LINKS:
+                raise
             raise UsageError(
                 f"the file system of {self.root} has no hard links ({error.strerror}), without "
                 "which a file could take another's place: choose a DEST on another file system, "
