@@ -199,7 +199,7 @@ bool Body::line() {
   try {
     if (is_first_line_ && window_.text[start] == '[') check_no_array();
     // Rows that come first are read as they come: such a line may be of any length.
-    if (may_be_envelope && follow(start + 1, {"\"result\"", ":", "["})) {
+    if (may_be_envelope && may_begin_with_rows(start) && follow(start + 1, {"\"result\"", ":", "["})) {
       begin_envelope();
       return true;
     }
@@ -213,6 +213,12 @@ bool Body::line() {
     step_ = &Body::after_line;
   }
   return true;
+}
+
+// Whether the first key may be that of the rows: nearly all lines have another.
+bool Body::may_begin_with_rows(size_t start) const {
+  const Text text = window_.text;
+  return start + 2 >= text.size || text[start + 1] != '"' || text[start + 2] == 'r';
 }
 
 // Throws where the body seems to be one array of records.

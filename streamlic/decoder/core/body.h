@@ -68,6 +68,7 @@ class Body {
   void check_rows(const MemberKey& key) const;
   void note_member(const MemberKey& key, size_t end);
   void remark(Remark::Kind kind, size_t index, Path path = {}, std::string text = {});
+  bool may_begin_with_rows(size_t start) const;
   void check_no_array() const;
   bool follow(size_t index, std::initializer_list<std::string_view> tokens) const;
   bool unfinished(Path path);

@@ -6,6 +6,10 @@
 #include <initializer_list>
 #include <string_view>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include "text.h"
 
 namespace streamlic {
@@ -13,6 +17,7 @@ namespace streamlic {
 namespace {
 
 constexpr std::string_view kReportMarks[] = {"\"statusCode\"", "\"truto_is_remote_error\""};
+constexpr size_t kRarePairs[] = {7, 16};  // "Co" and "_e"
 constexpr std::string_view kEnvelopeMarks[] = {"\"result", "_cursor\"", "\"is_partial_response\""};
 constexpr std::string_view kEnvelopeKeys[] = {"result", "next_cursor", "prev_cursor", "result_count",
                                               "is_partial_response"};
@@ -25,6 +30,35 @@ const uint8_t* find(const uint8_t* begin, const uint8_t* end, std::string_view m
       memmem(begin, static_cast<size_t>(end - begin), mark.data(), mark.size());
   return found ? static_cast<const uint8_t*>(found) : end;
 }
+
+#if defined(__SSE2__)
+
+// The same, at several times the speed where the two bytes at `pair` of the mark are rare together.
+const uint8_t* find_by_pair(const uint8_t* begin, const uint8_t* end, std::string_view mark,
+                            size_t pair) {
+  const __m128i first = _mm_set1_epi8(mark[pair]);
+  const __m128i second = _mm_set1_epi8(mark[pair + 1]);
+  constexpr size_t kWidth = 16;
+  for (; static_cast<size_t>(end - begin) >= mark.size() + kWidth; begin += kWidth) {
+    const auto* const at = reinterpret_cast<const __m128i*>(begin + pair);
+    const auto* const next = reinterpret_cast<const __m128i*>(begin + pair + 1);
+    const __m128i pairs = _mm_and_si128(_mm_cmpeq_epi8(_mm_loadu_si128(at), first),
+                                        _mm_cmpeq_epi8(_mm_loadu_si128(next), second));
+    for (auto found = static_cast<unsigned>(_mm_movemask_epi8(pairs)); found; found &= found - 1) {
+      const uint8_t* const text = begin + __builtin_ctz(found);
+      if (std::memcmp(text, mark.data(), mark.size()) == 0) return text;
+    }
+  }
+  return find(begin, end, mark);
+}
+
+#else
+
+const uint8_t* find_by_pair(const uint8_t* begin, const uint8_t* end, std::string_view mark, size_t) {
+  return find(begin, end, mark);
+}
+
+#endif
 
 template <class Names>
 bool has(const Names& names, const std::string& name) {
@@ -50,7 +84,7 @@ void for_each_member(Text text, Take take) {
 bool ReportMarks::are_in(const uint8_t* begin, const uint8_t* end, const uint8_t* text_end) {
   bool are_there = false;
   for (size_t i = 0; i < next_.size(); ++i) {
-    if (next_[i] < begin) next_[i] = find(begin, text_end, kReportMarks[i]);
+    if (next_[i] < begin) next_[i] = find_by_pair(begin, text_end, kReportMarks[i], kRarePairs[i]);
     are_there |= next_[i] < end;
   }
   return are_there;
