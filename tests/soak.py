@@ -41,7 +41,7 @@ FAULTS = [
     ),
 ]
 ATTEMPTS = 12
-EXITS = (0, 1, 4, 5, -signal.SIGKILL)
+EXITS = (0, 1, 4, 5, 6, -signal.SIGKILL)
 """What an attempt may end with: well, by a fault, or killed."""
 
 
