@@ -17,6 +17,7 @@ from streamlic.cli_options import (
     connection_options,
     machine_options,
     options,
+    read_timeout,
     token_named,
 )
 from streamlic.cli_settings import SettingsCommand, config_path, variables_not_read
@@ -35,6 +36,7 @@ class _Doctor(SettingsCommand):
 @click.argument("dest", type=click.Path(), required=False)
 @options(
     *connection_options,
+    read_timeout(20),
     *machine_options,
     click.option("--offline", is_flag=True, help="Ask the API nothing, and need no token."),
     click.option("--json", "as_json", is_flag=True, help="Print the checks as one JSON object."),
@@ -73,7 +75,7 @@ async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
     from streamlic.job_options import JobOptions
     from streamlic.machine import memory_limit
 
-    timeouts = Timeouts(connect_seconds=10, silence_seconds=20, token_seconds=0)
+    timeouts = Timeouts(connect_seconds=10, silence_seconds=given["read_timeout"], token_seconds=0)
     is_online = not given["offline"]
     token = check_token(token_named(given), given["token_file"], is_needed=is_online)
     checks = [check_engine(given["engine"]), token]

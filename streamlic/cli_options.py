@@ -120,10 +120,18 @@ connection_options = (
                  help="The account's rate limit, or no pacing."),
 )  # fmt: skip
 
+
+def read_timeout(default_seconds: float) -> Callable[[Command], Command]:
+    """Return the option that says how long a command waits for a byte."""
+    return click.option(
+        "--read-timeout", type=click.FloatRange(0, min_open=True), metavar="S",
+        default=default_seconds, show_default=True,
+        help="Seconds to wait for an answer's first byte, and between two bytes.",
+    )  # fmt: skip
+
+
 waiting_options = (
-    click.option("--read-timeout", type=click.FloatRange(0, min_open=True), metavar="S",
-                 default=300, show_default=True,
-                 help="Seconds to wait for an answer's first byte, and between two bytes."),
+    read_timeout(300),
     click.option("--retry-for", type=click.FloatRange(0), metavar="S", default=900,
                  show_default=True,
                  help="Seconds for which a page that fails is asked for again; twice at least."),

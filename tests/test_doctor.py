@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from streamlic.doctor import check_dest, check_memory
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.machine import MemoryLimit, memory_limit
 from tests.cli import ACCOUNT, TOKEN, Ended, export_args, files_of, run_cli
+from tests.raw_server import server
 
 EMULATED = EmulatorConfig(records=5, token=TOKEN)
 GIB = 1 << 30
@@ -236,6 +238,19 @@ def test_more_memory_than_the_container_has_is_warned_of(memory_bytes: int, stat
     assert check.state == state
     assert "/sys/fs/cgroup/memory.max" in check.found
     assert (check.advice is not None) == (state == "warning")
+
+
+async def test_it_waits_no_longer_than_is_said() -> None:
+    is_over = asyncio.Event()
+
+    async def silent(_: asyncio.StreamWriter) -> None:
+        await is_over.wait()
+
+    async with server(silent) as (url, _):
+        ended = await run_cli("doctor", "--base-url", url, "--read-timeout", "0.2")
+        is_over.set()
+    assert ended.code == 1
+    assert "fell silent for 0.2 s (--read-timeout" in ended.out
 
 
 async def test_more_memory_than_there_is_at_all() -> None:
