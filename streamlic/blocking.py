@@ -39,7 +39,7 @@ def run_to_end(work: Coroutine[Any, Any, T], *, when_stopped: str) -> T:
         if thread.ident is not None:
             thread.join()
         else:
-            work.close()  # It was never begun.
+            work.close()  # It never started.
     if interrupt:
         is_done = running.result.exception() is None
         interrupt.add_note("it came too late: all was done" if is_done else when_stopped)

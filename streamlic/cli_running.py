@@ -86,7 +86,7 @@ def run(job: Coroutine[Any, Any, T], *, says: str = _GOES_ON, is_all: bool = Tru
     except asyncio.CancelledError:
         raise Interrupted(caught[0] if caught else signal.SIGINT, says) from None
     finally:
-        for coroutine in (main, job):  # Without a loop neither was begun.
+        for coroutine in (main, job):  # Without a loop neither has started.
             coroutine.close()
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if caught else handler)

@@ -22,7 +22,7 @@ _LOG_FORMATS = (
 def heeded() -> list[signal.Signals]:
     """Return the signals that end the work: SIGTERM, and SIGINT and SIGHUP unless ignored.
 
-    Who started the process may have them ignored: ``nohup`` does so with SIGHUP, and a shell that
+    What started the process may have them ignored: ``nohup`` does so with SIGHUP, and a shell that
     is not interactive with SIGINT, for ``command &``.
     """
     others = (signal.SIGINT, signal.SIGHUP)

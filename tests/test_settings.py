@@ -311,7 +311,7 @@ async def test_a_run_takes_all_that_the_file_says(tmp_path: Path) -> None:
 
 
 async def test_a_variable_that_no_option_is_read_from_is_warned_of() -> None:
-    """And what is near it is named: whoever set it meant something."""
+    """And the nearest that there is, which may be what was meant."""
     unknown = {"STREAMLIC_RATELIMIT": "none", "STREAMLIC_": "", "STREAMLIC_XYZ": "1"}
     known = {"STREAMLIC_NO_FAST": "", "STREAMLIC_CONFIG": "/dev/null", "STREAMLIC_JSON": "0"}
     nearest = "STREAMLIC_RATE_LIMIT"
