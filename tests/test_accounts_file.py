@@ -7,12 +7,14 @@ import gzip
 import io
 import json
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from streamlic import accounts_file
 from streamlic.accounts_file import read_accounts, read_file
+from streamlic.discovery import IntegratedAccount
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
 from streamlic.request import LicensesRequest
@@ -84,6 +86,14 @@ def test_json_lines_have_options_of_each_account() -> None:
         ),
         of(B),
     ]
+
+
+def test_what_is_listed_as_json_is_taken_line_by_line() -> None:
+    account = IntegratedAccount(
+        id=A, tenant_id="t", integration="slack", status="active", is_blocked=False
+    )
+    listed = json.dumps({**asdict(account), "readable": True})
+    assert read(listed) == [of(A)]
 
 
 @pytest.mark.parametrize("name", ["id", "ID", "Account ID", "integrated-account-id", '"account"'])
