@@ -198,7 +198,7 @@ def _problem_of(store: LocalStore, run: Run, file: PartFile) -> str | None:
 def _problem_in(opened: BufferedReader, file: PartFile) -> str | None:
     size = os.fstat(opened.fileno()).st_size
     if size != file.bytes:
-        return f"expected {counted(file.bytes, 'byte')}, got {size:,}"
+        return f"expected {file.bytes} bytes, got {size}"
     if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
         return "its content was altered: the SHA-256 differs"
     try:
