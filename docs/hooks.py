@@ -142,6 +142,7 @@ def memory() -> str:
         "row group, gathered to be encoded": [one.write_options.row_group_bytes for one in each],
         "page that waits to be whole": [one.write_options.hold_bytes for one in each],
         "record batches that wait to be encoded": [one.batch_queue_bytes for one in each],
+        "one record, unless `--max-record-bytes` is given": [one.record_bytes for one in each],
         "chunks that wait to be decoded": [one.chunk_queue_bytes for one in each],
     }
     rows = [(what, *(_mib(size) for size in of)) for what, of in shares.items()]

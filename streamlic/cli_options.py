@@ -66,8 +66,9 @@ job_options = options(
                  help="The longest time that whole pages wait for a commit."),
     click.option("--compression", type=click.Choice(["zstd", "snappy", "none"]), default="zstd",
                  show_default=True, help="Compression of the Parquet files."),
-    click.option("--max-record-bytes", type=Size(1 << 10, 1 << 30), default="64MiB",
-                 show_default=True, help="The most that one record may take; more is an error."),
+    click.option("--max-record-bytes", type=Size(1 << 10, 1 << 30),
+                 help="The most that one record may take; more is an error. "
+                 "By default a quarter of --memory beyond 96MiB, at most 64MiB."),
     click.option("--max-depth", type=click.IntRange(5, 512), default=128, show_default=True,
                  help="The most brackets that may be open at once; more is an error."),
     click.option("--mode", type=click.Choice(["error", "append", "overwrite"]), default="error",

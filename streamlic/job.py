@@ -91,6 +91,7 @@ class Job:
             batch_bytes=options.batch_queue_bytes,
             whole_bytes=options.whole_bytes(accounts),
             streams=large_pages,
+            record_bytes=options.large_record_bytes,
         )
 
     @property

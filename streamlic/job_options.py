@@ -22,6 +22,9 @@ _LARGE_PAGE_BYTES = 64 * _MIB
 _MOST_LARGE = 8
 _COMFORTABLE_BYTES = 116 * _MIB
 _MOST_PAGES = TOKEN_RATE_LIMIT.requests
+_BASE_BYTES = 96 * _MIB  # Python with Arrow, and a small export.
+_COPIES = 4
+_MOST_RECORD_BYTES = 64 * _MIB
 _WHOLE_BYTES = 128 * 1024
 _MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
 _READ_BUFFER_BYTES = 256 * 1024
@@ -39,6 +42,7 @@ class JobOptions:
     ``absent_accounts`` says what ``mode`` "overwrite" does with the rows of accounts that were not
     read: "keep" carries them over, "drop" lets them go.
     ``guards`` bound what a server may send.
+    ``max_record_bytes`` bounds one record; by default it follows ``memory_bytes``.
     ``memory_bytes`` is the whole process's aim: by default 256 MiB, or three quarters of the
     container's limit where that is less, but at least 128 MiB. Row groups, held pages, pages under
     way and the queues between network, decoding and encoding take their shares of it.
@@ -49,7 +53,7 @@ class JobOptions:
     is_lines: bool | None = None
     is_raw: bool = False
     is_strict: bool = False
-    max_record_bytes: int = 64 * _MIB
+    max_record_bytes: int | None = None
     max_depth: int = 128
     memory_bytes: int = field(default_factory=default_memory_bytes)
     part_bytes: int = 128 * _MIB
@@ -108,6 +112,21 @@ class JobOptions:
         )
 
     @property
+    def record_bytes(self) -> int:
+        """The most that one record may take: on its way there are up to four copies of it at once.
+
+        As it came and in columns; or in columns, in a Parquet page and in that page compressed.
+        """
+        if self.max_record_bytes is not None:
+            return self.max_record_bytes
+        return min((self.memory_bytes - _BASE_BYTES) // _COPIES, _MOST_RECORD_BYTES)
+
+    @property
+    def large_record_bytes(self) -> int:
+        """The size from which on a record waits until no other page has one as large."""
+        return self.memory_bytes // 64
+
+    @property
     def chunk_queue_bytes(self) -> int:
         """The bytes of chunks that may wait to be decoded; as many again are being decoded."""
         return self.memory_bytes // 256
@@ -150,7 +169,7 @@ class JobOptions:
             key_by=key_by,
             is_strict=self.is_strict,
             batch_bytes=min(self.memory_bytes // 128, _MOST_BATCH_BYTES),
-            max_record_bytes=self.max_record_bytes,
+            max_record_bytes=self.record_bytes,
             max_depth=self.max_depth,
         )
 

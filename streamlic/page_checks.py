@@ -110,6 +110,11 @@ class Watched:
             next_link=envelope.next_link or self._next_link,
         )
 
+    @property
+    def held_bytes(self) -> int:
+        """The bytes that were fed and not read yet."""
+        return self._decoder.held_bytes
+
     def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
         """Take the next bytes; return the batches they filled."""
         return self._heard(self._decoder.feed(chunk))

@@ -59,7 +59,9 @@ class Part:
                     schema,
                     version="2.6",
                     compression=compression,
-                    use_dictionary=_leaves(schema, _LONG_TEXTS | _UNIQUE),
+                    # Of a list of millions in one record a dictionary would take many times its
+                    # bytes: Arrow looks at its size only between records.
+                    use_dictionary=_leaves(schema, _LONG_TEXTS | _UNIQUE | _lists(schema)),
                     write_statistics=_leaves(schema, _LONG_TEXTS),
                     write_page_index=True,
                     write_page_checksum=True,
@@ -121,6 +123,10 @@ class Part:
         table = pa.Table.from_batches(gathered)
         with _translated(self._store.path(self.name)):
             self._writer.write_table(table, row_group_size=table.num_rows)
+
+
+def _lists(schema: pa.Schema) -> frozenset[str]:
+    return frozenset(field.name for field in schema if pa.types.is_list(field.type))
 
 
 def _leaves(schema: pa.Schema, without: frozenset[str]) -> list[str]:

@@ -11,8 +11,10 @@ Rules:
    pages. A large page passes in pieces, beside which other pages pass; of large pages only so many
    are let in at a time, and small ones wait for none of them. Small ones pass whole: see
    ``small_pages``.
-4. Of a page that failed or was cancelled, neither thread takes up anything more.
-5. A failure in the encode thread is the last that happens there: whoever comes later is told it.
+4. A page in whose midst a record becomes larger than ``record_bytes`` waits until no other page has
+   such a record: until what came of it is encoded.
+5. Of a page that failed or was cancelled, neither thread takes up anything more.
+6. A failure in the encode thread is the last that happens there: whoever comes later is told it.
    Otherwise the error that came first counts, and bytes that came before an error come first.
 """
 
@@ -77,12 +79,15 @@ class Pipeline:
         batch_bytes: int,
         whole_bytes: int = 0,
         streams: int = 1,
+        record_bytes: int = 4 << 20,
     ) -> None:
         self.pages = pages
         self.chunk_bytes = chunk_bytes
         self._batch_bytes = batch_bytes
         self._whole_bytes = whole_bytes
         self._streams = asyncio.Semaphore(streams)
+        self.record_bytes = record_bytes
+        self.large_record = asyncio.Semaphore(1)
         self.failure: BaseException | None = None
         """What failed in the encode thread, if anything did: the pages are then in doubt."""
         self._decode_thread = ThreadPoolExecutor(1, "streamlic-decode")
@@ -136,6 +141,9 @@ class Pipeline:
             with suppress(RuntimeError):  # The threads have ended, and with them the page.
                 self._encode_thread.submit(self._encoded, page.abandon)
             raise
+        finally:
+            with suppress(RuntimeError):  # Likewise.
+                page.end_large_record()
 
     async def encode(self, step: Callable[[], None]) -> None:
         """Do something in the encode thread, after all the pages that were taken."""
@@ -145,6 +153,16 @@ class Pipeline:
         """Wait for both threads to end what they have begun, and all whole pages."""
         self._decode_thread.shutdown(wait=True)
         self._encode_thread.shutdown(wait=True)
+
+    def end_large_record(self) -> None:
+        """Let another page have a large record, once all is encoded that was handed on by now."""
+        loop = asyncio.get_running_loop()
+
+        def give_back(_: Future[None]) -> None:
+            with suppress(RuntimeError):  # The loop has ended, and with it all pages.
+                loop.call_soon_threadsafe(self.large_record.release)
+
+        self._encode_thread.submit(_nothing).add_done_callback(give_back)
 
     def submit(self, step: Callable[[], None]) -> Future[None]:
         """Have something done in the decode thread."""
@@ -183,6 +201,10 @@ class Pipeline:
             raise
 
 
+def _nothing() -> None:
+    """Wait for a thread to come to this."""
+
+
 class _Page:
     """A page on its way: its chunks in the coroutine, its decoder and batches in the threads."""
 
@@ -196,6 +218,7 @@ class _Page:
         self._bytes = 0
         self._decoding: Future[None] | None = None
         self._handed_on_at = time.monotonic()
+        self._has_large_record = False
 
     # In the coroutine
 
@@ -222,8 +245,19 @@ class _Page:
         await self._settled()
         return self._decoder.envelope
 
+    def end_large_record(self) -> None:
+        """Let another page have a large record, if this one had."""
+        if self._has_large_record:
+            self._has_large_record = False
+            self._pipeline.end_large_record()
+
     async def _hand_on(self, step: Callable[[list[bytes]], None]) -> None:
         await self._settled()
+        if self._decoder.held_bytes <= self._pipeline.record_bytes:
+            self.end_large_record()
+        elif not self._has_large_record:
+            await self._pipeline.large_record.acquire()
+            self._has_large_record = True
         chunks, self._chunks, self._bytes = self._chunks, [], 0
         self._decoding = self._pipeline.submit(lambda: step(chunks))
         self._handed_on_at = time.monotonic()

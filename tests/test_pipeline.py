@@ -31,6 +31,7 @@ class FakeDecoder:
         self.envelope = Envelope()
         self.pieces = 0
         self.bytes = 0
+        self.held_bytes = 0
         self._on_feed = on_feed
 
     def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
@@ -391,3 +392,62 @@ async def test_pages_without_rows_wait_for_a_slow_encoder_too(pipelines: Opener)
                 taken += 1
     gate.set()
     assert 2 < taken < 100
+
+
+async def test_a_large_record_waits_until_that_of_another_page_is_encoded() -> None:
+    """Of large records one at a time is held, in columns or in the encoder."""
+    first_may_encode = threading.Event()
+    log: list[str] = []
+
+    class Growing(FakeDecoder):
+        """Holds what is fed, until the end."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
+            self.held_bytes += len(chunk)
+            log.append(f"{self.name} holds {self.held_bytes // NUMBER_BYTES}")
+            return []
+
+    def on_write(_: int) -> None:
+        log.append("encoding")
+        first_may_encode.wait()
+        log.append("encoded")
+
+    pages = FakePages(on_write)
+    pipeline = Pipeline(
+        pages,
+        chunk_bytes=1,
+        batch_bytes=10_000,
+        whole_bytes=0,
+        streams=2,
+        record_bytes=2 * NUMBER_BYTES,
+    )
+    blocked = asyncio.Event()
+
+    async def endless_start() -> AsyncGenerator[bytes, None]:
+        for number in range(3):
+            yield number.to_bytes(NUMBER_BYTES)
+        blocked.set()
+        for number in range(3):
+            yield number.to_bytes(NUMBER_BYTES)
+
+    try:
+        first = await pipeline.take_page("a", lambda: Growing("a"), source(range(6)), right)
+        assert first.next_cursor == "next"
+        second = asyncio.create_task(
+            pipeline.take_page("b", lambda: Growing("b"), endless_start(), right)
+        )
+        await blocked.wait()
+        await asyncio.wrap_future(pipeline.submit(lambda: None))
+        assert max(int(line[8:]) for line in log if line.startswith("b holds")) <= 3
+        first_may_encode.set()
+        await second
+    finally:
+        first_may_encode.set()
+        pipeline.close()
+    late = next(at for at, line in enumerate(log) if line == "b holds 4")
+    assert log.index("encoded") < late
+    assert pages.seen.count("end") == 2

@@ -60,6 +60,10 @@ class Decoder(Protocol):
     def envelope(self) -> Envelope:
         """What the body said of itself; complete once the decoder is closed."""
 
+    @property
+    def held_bytes(self) -> int:
+        """The bytes that were fed and not read yet: of a record that has not ended, most often."""
+
     def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
         """Take the next bytes; return the batches they filled, often none."""
 

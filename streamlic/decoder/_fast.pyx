@@ -126,6 +126,7 @@ cdef extern from "core/decoder.h" namespace "streamlic" nogil:
         cbool close() except +
         Verdict verdict() except +
         const CEnvelope& envelope() except +
+        size_t held_bytes()
         vector[Remark] take_remarks() except +
         vector[unique_ptr[Batch]] take_batches() except +
 
@@ -201,6 +202,12 @@ cdef class FastDecoder:
         envelope.rescued = self._decoder.get().envelope().rescued
         envelope.is_keyed = self._decoder.get().envelope().is_keyed
         return envelope
+
+    @property
+    def held_bytes(self):
+        """The bytes that were fed and not read yet."""
+        self._check_free()
+        return self._decoder.get().held_bytes()
 
     def feed(self, bytes chunk not None):
         """Take the next bytes; return the batches they filled, often none."""

@@ -87,6 +87,11 @@ class ReferenceDecoder:
         """What the body said of itself; complete once the decoder is closed."""
         return self._framer.envelope
 
+    @property
+    def held_bytes(self) -> int:
+        """The bytes that were fed and not read yet."""
+        return self._framer.held_bytes
+
     def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
         """Take the next bytes; return the batches they filled, often none."""
         return self._advance(chunk)

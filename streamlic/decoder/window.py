@@ -93,6 +93,11 @@ class Window(ABC):
         self._wanted_bytes = 0
         self._fed_bytes = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """The bytes that were fed and not read yet."""
+        return len(self._buffer) - self._index + self._waiting_bytes
+
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the body."""
         begun, self._begun = self._begun, b""

@@ -9,7 +9,6 @@ namespace streamlic {
 namespace {
 
 constexpr size_t kPieceBytes = 4096;
-constexpr size_t kHeldBytes = size_t{1} << 20;
 
 }  // namespace
 
@@ -46,6 +45,7 @@ bool Decoder::close() {
       verdict_ = {Fault::Truncated, "the body ended before its JSON was complete", fed_,
                   body_.path_to_here(), ""};
     }
+    held_.clear();  // The batches may be needed for long after.
   });
 }
 
@@ -67,14 +67,14 @@ void Decoder::take_ill_formed(const uint8_t* chunk, int64_t offset) {
 
 // Puts the first bytes of a character behind what is held.
 void Decoder::take_begun() {
-  held_.insert(held_.end(), begun_.begin(), begun_.end());
+  held_.append(begun_.data(), begun_.size());
   waiting_ += begun_.size();
   begun_.clear();
 }
 
 void Decoder::take(const uint8_t* chunk, size_t size) {
   if (waiting_ + size < window_.wanted) {
-    held_.insert(held_.end(), chunk, chunk + size);
+    held_.append(chunk, size);
     waiting_ += size;
     return;
   }
@@ -92,7 +92,7 @@ void Decoder::finish_held(const uint8_t** chunk, size_t* size) {
   const bool was_last = window_.is_last;
   do {
     const size_t piece = std::min(*size - copied, std::max(held_.size(), kPieceBytes));
-    held_.insert(held_.end(), *chunk + copied, *chunk + copied + piece);
+    held_.append(*chunk + copied, piece);
     copied += piece;
     window_.is_last = was_last && copied == *size;
     read(held_.data(), held_.size(), old_bytes);
@@ -103,7 +103,6 @@ void Decoder::finish_held(const uint8_t** chunk, size_t* size) {
       *chunk += used;
       *size -= used;
       held_.clear();
-      if (held_.capacity() > kHeldBytes) held_.shrink_to_fit();
       window_.index = 0;
       window_.is_last = was_last;
       return;
@@ -119,9 +118,10 @@ void Decoder::keep_rest() {
   const size_t index = window_.index;
   window_.position += static_cast<int64_t>(index);
   if (data == held_.data() && !held_.empty()) {
-    held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(index));
+    held_.drop(index);
   } else {
-    held_.assign(data + index, data + size);
+    held_.clear();
+    held_.append(data + index, size - index);
   }
   window_.index = 0;
 }

@@ -10,17 +10,50 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "body.h"
+#include "buffer.h"
 #include "options.h"
 #include "strict.h"
 #include "utf8.h"
 #include "window.h"
 
 namespace streamlic {
+
+// Bytes that come at the end and go from the front. What many took is given back to the system at once,
+// which a vector's memory is not.
+class HeldBytes {
+ public:
+  uint8_t* data() { return buffer_.data(); }
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+
+  void append(const uint8_t* bytes, size_t size) {
+    if (!size) return;
+    buffer_.reserve(size_ + size, size_);
+    std::memcpy(buffer_.data() + size_, bytes, size);
+    size_ += size;
+  }
+  void drop(size_t bytes) {
+    if (!bytes) return;
+    size_ -= bytes;
+    std::memmove(buffer_.data(), buffer_.data() + bytes, size_);
+  }
+  void clear() {
+    size_ = 0;
+    if (buffer_.capacity() > kKeptBytes) buffer_ = Buffer();
+  }
+
+ private:
+  static constexpr size_t kKeptBytes = size_t{1} << 20;
+
+  Buffer buffer_;
+  size_t size_ = 0;
+};
 
 // What is wrong with the body, and where.
 struct Verdict {
@@ -42,6 +75,7 @@ class Decoder {
   bool close();
 
   const Verdict& verdict() const { return verdict_; }
+  size_t held_bytes() const { return held_.size(); }
   const Envelope& envelope() const { return body_.envelope(); }
   std::vector<std::unique_ptr<Batch>> take_batches() { return body_.take_batches(); }
   // What is to be judged of all that was read since; it comes before the verdict.
@@ -65,7 +99,7 @@ class Decoder {
   Body body_;
   Verdict verdict_;
 
-  std::vector<uint8_t> held_;   // the unfinished end of what was fed
+  HeldBytes held_;              // the unfinished end of what was fed
   std::vector<uint8_t> begun_;  // a character's first bytes
   size_t waiting_ = 0;          // bytes of what is held that were not looked at yet
   int64_t fed_ = 0;

@@ -1,0 +1,63 @@
+"""Large records: how large one may be follows the memory given."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from streamlic.errors import LimitExceeded
+from streamlic.job_options import JobOptions
+from streamlic.parts import Part
+from streamlic.schema import LICENSE_SCHEMA
+from streamlic.store import LocalStore
+from tests.judge import decoders
+
+_MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("memory", "record"), [(128, 8), (192, 24), (256, 40), (352, 64), (4096, 64)]
+)
+def test_the_largest_record_follows_the_memory(memory: int, record: int) -> None:
+    assert JobOptions(memory_bytes=memory * _MIB).record_bytes == record * _MIB
+    given = JobOptions(memory_bytes=memory * _MIB, max_record_bytes=5 * _MIB)
+    assert given.record_bytes == 5 * _MIB
+
+
+def test_a_larger_record_is_an_error_that_names_the_bound() -> None:
+    decoder = JobOptions(memory_bytes=128 * _MIB).open_decoder()
+    decoder.feed(b'{"result":[{"id":"')
+    with pytest.raises(LimitExceeded, match=r"at most 8388608 bytes .*max_record_bytes"):
+        for _ in range(9):
+            decoder.feed(b"x" * _MIB)
+
+
+def test_a_decoder_says_what_it_holds_of_a_record() -> None:
+    for decoder in decoders(LICENSE_SCHEMA):
+        assert decoder.held_bytes == 0
+        decoder.feed(b'{"result":[{"id":"a"},')
+        assert decoder.held_bytes == 0
+        decoder.feed(b'{"id":"')
+        for fed in range(1, 20):
+            decoder.feed(b"x" * 1000)
+            assert decoder.held_bytes == 7 + 1000 * fed
+        decoder.feed(b'"}' + b" " * 100_000 + b"]}")
+        decoder.close()
+        assert decoder.held_bytes == 0
+
+
+def test_lists_have_no_dictionaries(tmp_path: object) -> None:
+    """Of a list of millions in one record they would take many times its bytes."""
+    part = Part(
+        LocalStore(str(tmp_path)), "x", LICENSE_SCHEMA, row_group_bytes=1, compression="zstd"
+    )
+    row = {"id": "a", "status": "x", "products": [{"id": "p", "name": "x", "status": "x"}] * 9}
+    part.write(pa.RecordBatch.from_pylist([row], LICENSE_SCHEMA))
+    part.close()
+    group = pq.ParquetFile(f"{tmp_path}/x").metadata.row_group(0)
+    columns = [group.column(at) for at in range(group.num_columns)]
+    assert {one.path_in_schema.split(".")[0] for one in columns if one.has_dictionary_page} >= {
+        "status"
+    }
+    assert not any(one.has_dictionary_page for one in columns if "list" in one.path_in_schema)
