@@ -142,10 +142,8 @@ def check_schema(schema: pa.Schema) -> None:
 
 def _is_whole_record(schema: pa.Schema) -> bool:
     others = [field for field in schema if json_role(field) != JSON_RECORD]
-    return len(schema) - len(others) == 1 and (
-        not others
-        or (len(others) == 1 and json_role(others[0]) is None and others[0].type == pa.string())
-    )
+    is_key = [json_role(field) is None and field.type == pa.string() for field in others]
+    return len(schema) == len(others) + 1 and is_key in ([], [True])
 
 
 def _all_names(fields: Iterable[pa.Field]) -> Iterator[str]:

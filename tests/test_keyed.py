@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from streamlic.decoder import DecoderOptions
 from streamlic.errors import DecodeError, UsageError
-from streamlic.schema import RAW_SCHEMA
+from streamlic.schema import JSON_RECORD, RAW_SCHEMA, json_field
 from tests.fuzz.bodies import OTHER_SCHEMA
 from tests.judge import check_rows, decode, judged, parsed
 from tests.test_reports import is_same_at_every_cut
@@ -97,6 +98,9 @@ def test_raw_rows_have_their_keys_in_a_column() -> None:
         {"key": "b\u00e9", "record": None},
         {"key": "", "record": "[1]"},
     ]
+    alone = pa.schema([json_field("record", JSON_RECORD)])
+    table, _ = decode(body, schema=alone, rows_at="plans", key_by="id")
+    assert table["record"].to_pylist() == ['{"type":"monthly"}', None, "[1]"]
     table, _ = decode(b'[{"a":1}]', schema=RAW_SCHEMA)
     assert table.to_pylist() == [{"key": None, "record": '{"a":1}'}]
 

@@ -185,6 +185,8 @@ def test_int64_agrees_with_exact_arithmetic(number: Decimal) -> None:
 def test_the_schemas_are_what_a_decoder_can_fill() -> None:
     check_schema(LICENSE_SCHEMA)
     check_schema(RAW_SCHEMA)
+    check_schema(pa.schema([json_field("record", JSON_RECORD)]))
+    check_schema(pa.schema([json_field("record", JSON_RECORD), pa.field("key", pa.string())]))
 
 
 @pytest.mark.parametrize(
@@ -205,6 +207,10 @@ def test_the_schemas_are_what_a_decoder_can_fill() -> None:
             json_field("_rescued", JSON_RESCUED),
         ],
         [json_field("a", b"other"), json_field("_rescued", JSON_RESCUED)],
+        [json_field("r", JSON_RECORD), json_field("s", JSON_RECORD)],
+        [json_field("r", JSON_RECORD), pa.field("a", pa.string()), pa.field("b", pa.string())],
+        [json_field("r", JSON_RECORD), json_field("j", JSON_VALUE)],
+        [json_field("r", JSON_RECORD), json_field("_rescued", JSON_RESCUED)],
     ],
 )
 def test_other_schemas_are_refused(fields: list[Any]) -> None:

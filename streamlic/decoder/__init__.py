@@ -9,12 +9,17 @@ The contract, for every engine:
    length. The first error in the body counts. A decoder that failed stays failed.
 3. JSON is RFC 8259, strictly. An unpaired surrogate escape becomes U+FFFD, and in a record's key a
    backslash and its digits, so that keys that differ stay different. Of a repeated key of a record
-   the last counts; the rows may stand only once; rows that are an object are all kept.
+   the last counts; the rows may stand only once; rows that are an object are all kept, and so are
+   their keys. Null in place of the rows is an empty listing.
 4. Columns, rescues and JSON text follow the rules of ``streamlic.schema``: JSON columns and
    rescued values keep their text as it came. Rescues stand in document order. A record of which
    more than ``max_rescued`` values do not fit is kept whole instead, which counts as one.
 5. A batch is full at ``batch_rows`` rows or ``batch_bytes`` bytes of records, so that batches, too,
    are the same however the body is cut and whichever engine reads it.
+
+6. A complete body that says that the listing failed raises ReportedFailure: at the end of its
+   envelope, or at the record or line that says so. ``streamlic.decoder.signs`` has what counts.
+7. Each line of a newline-delimited body is a record or an envelope.
 
 The engines differ in nothing that is handed over. What may differ is when: which call of ``feed``
 returns a batch, or raises an error, is each engine's own affair.

@@ -19,7 +19,7 @@ from streamlic.decoder.columns import Row
 from streamlic.decoder.records import Records
 from streamlic.decoder.rescue import pointer
 from streamlic.decoder.strict import children
-from streamlic.schema import json_role
+from streamlic.schema import JSON_VALUE, json_role
 
 
 class KeyFill(NamedTuple):
@@ -37,7 +37,7 @@ class KeyedRows:
 
     def __init__(self, schema: pa.Schema, field: str) -> None:
         plain = [one for one in schema if json_role(one) is None]
-        columns = [*plain, *(one for one in schema if json_role(one) == b"value")]
+        columns = [*plain, *(one for one in schema if json_role(one) == JSON_VALUE)]
         self._field = field
         self._at = next((at for at, one in enumerate(columns) if one.name == field), None)
         self._is_text = any(one.name == field and one.type == pa.string() for one in plain)
