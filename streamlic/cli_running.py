@@ -19,6 +19,7 @@ from streamlic.cli_completion import COMPLETE_VARIABLE
 from streamlic.cli_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli_watch import asks_for_json, log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
+from streamlic.hints import hint
 from streamlic.log_lines import Log
 from streamlic.machine import (
     USUAL_MEMORY_BYTES,
@@ -151,6 +152,12 @@ def show(summary: Summary, dest: str, given: dict[str, Any], go_on: str | None =
     click.echo(json.dumps(asdict(summary)) if given["as_json"] else as_text)
 
 
+def _options_of(cli: click.Group, arguments: list[str]) -> set[str]:
+    """Return the options that the command has that was given."""
+    command = next((cli.commands[one] for one in arguments if one in cli.commands), None)
+    return {name for one in command.params for name in one.opts} if command else set()
+
+
 def run_command_line(cli: click.Group) -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
     prepare_streams()
@@ -178,7 +185,8 @@ def run_command_line(cli: click.Group) -> NoReturn:
         sys.stdout.flush()
         if isinstance(error, UsageError | IntegrityError):
             log.go_on = None  # The same command would end in the same way.
-        log.failure(type(error).__name__, str(error), error.exit_code)
+        says = str(error) + hint(error, _options_of(cli, sys.argv[1:]))
+        log.failure(type(error).__name__, says, error.exit_code)
         code = error.exit_code
     except Interrupted as interrupted:
         code = 128 + interrupted.number

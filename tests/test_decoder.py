@@ -279,7 +279,7 @@ def test_bad_lines_are_refused_with_their_place(
 
 
 def test_an_envelope_without_rows_lists_its_keys() -> None:
-    with pytest.raises(DecodeError, match=r"keys: @odata.context, value; --rows-at"):
+    with pytest.raises(DecodeError, match=r"keys: @odata.context, value,"):
         decode(b'{"@odata.context":"x","value":[]}')
 
 
@@ -287,7 +287,7 @@ def test_an_envelope_without_rows_lists_its_keys() -> None:
     ("body", "keys"), [(b'{"":null}', "none"), (b'{"":1,"a":2}', ", a"), (b"{}", "none")]
 )
 def test_every_engine_lists_keys_without_letters_alike(body: bytes, keys: str) -> None:
-    with pytest.raises(DecodeError, match=f"keys: {keys}; --rows-at"):
+    with pytest.raises(DecodeError, match=f"keys: {keys},"):
         decode(body)
 
 

@@ -124,7 +124,7 @@ def test_an_array_is_not_taken_for_lines(body: bytes) -> None:
         options = {"schema": schema} if schema else {}
         whole = is_same_at_every_cut(body, is_lines=True, **options)
         assert whole[:2] == ("DecodeError", body.index(b"["))
-        assert "--no-lines" in whole[3]
+        assert whole[3] == "expected newline-delimited records, got an array"
     assert len(is_same_at_every_cut(b'["a"]\n[{"id":"a"}]', is_lines=True)[0]) == 2
 
 

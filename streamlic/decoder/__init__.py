@@ -6,7 +6,8 @@ The contract, for every engine:
 2. A bad body raises DecodeError with byte position and path, never anything else. The position is
    that of the first byte at which the body stops being the beginning of any valid one; for bytes
    that are no UTF-8, of the first byte of the ill-formed sequence; for a body that is cut, its
-   length. The first error in the body counts. A decoder that failed stays failed.
+   length. The first error in the body counts. What came is told by the bytes up to there alone. A
+   decoder that failed stays failed.
 3. JSON is RFC 8259, strictly. An unpaired surrogate escape becomes U+FFFD, and in a record's key a
    backslash and its digits, so that keys that differ stay different. Of a repeated key of a record
    the last counts; the rows may stand only once; rows that are an object are all kept, and so are

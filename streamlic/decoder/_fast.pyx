@@ -15,6 +15,7 @@ from libcpp.vector cimport vector
 import pyarrow as pa
 
 from streamlic.decoder.envelope import EnvelopeReader
+from streamlic.decoder.findings import with_finding
 from streamlic.decoder.rescue import Rescued, why
 from streamlic.decoder.rules import BodyRules
 from streamlic.decoder.signs import Reported, report_of
@@ -119,6 +120,7 @@ cdef extern from "core/decoder.h" namespace "streamlic" nogil:
         int64_t position
         vector[Step] path
         string value
+        string quoted
 
     cdef cppclass Decoder:
         Decoder(shared_ptr[const CSchema], Options, Simd) except +
@@ -306,13 +308,12 @@ cdef class FastDecoder:
             reason = why(self._schema, value, one, self._options.max_rescued)
             return RescueError(f"{reason} (--strict)", **place)
         reason = verdict.reason.decode()
-        if fault == Fault.NoListing:
-            return NotAListing(reason, **place)
         if fault == Fault.TooDeep or fault == Fault.TooLong or fault == Fault.Capacity:
             return LimitExceeded(reason, **place)
         if fault == Fault.Truncated:
             return TruncatedBody(reason, **place)
-        return DecodeError(reason, **place)
+        reason = with_finding(reason, <bytes>verdict.quoted, is_lines=self._options.is_lines)
+        return (NotAListing if fault == Fault.NoListing else DecodeError)(reason, **place)
 
     cdef _steps_in_record(self, steps):
         """Return how many steps lead from the record to the value: those behind the row's own."""

@@ -109,9 +109,7 @@ class EnvelopeReader:
         elif not has_rows:
             keys = ", ".join(self.envelope.keys) or "none"
             raise NoListing(
-                f"expected rows at {self._rows_at}, got an envelope with the keys: {keys}; "
-                "--rows-at names the path to the rows, --lines reads newline-delimited records,",
-                index,
+                f"expected rows at {self._rows_at}, got an envelope with the keys: {keys},", index
             )
 
     def _is_fact(self, key: str, text: bytes, index: int) -> bool:
@@ -121,7 +119,8 @@ class EnvelopeReader:
         value = _READ[key](given)
         if value is None and text != b"null":
             if self._is_trutos:
-                raise Malformed(f"expected {_EXPECTED[key]} or null", index, (key,))
+                got = _KINDS.get(text[:1], "a number")
+                raise Malformed(f"expected {_EXPECTED[key]} or null, got {got}", index, (key,))
             return False
         setattr(self.envelope, key, getattr(Envelope, key) if value is None else value)
         return True
@@ -172,4 +171,12 @@ _EXPECTED = {
     "prev_cursor": "a string",
     "result_count": "a whole number",
     "is_partial_response": "true or false",
+}
+_KINDS = {
+    b"": "a very long value",
+    b"{": "an object",
+    b"[": "an array",
+    b'"': "a string",
+    b"t": "true",
+    b"f": "false",
 }

@@ -130,8 +130,8 @@ class Framer(RowWindow):
             raise Malformed("expected the rows once, got them a second time", value, (key,))
         if byte == 0x7B and not self._rules.takes_keyed:
             raise Malformed(
-                "expected an array of rows, got an object: one record, which is no listing, or "
-                "records by a field, which --key-by names,",
+                "expected an array of rows, got an object: either one record, which is no listing, "
+                "or records keyed by a field (key_by)",
                 value,
                 (key,),
             )
@@ -205,9 +205,7 @@ class Framer(RowWindow):
         if self._tokens_follow(start + 1, start, b"{") or self._tokens_follow(
             start + 1, start, b"]"
         ):
-            raise Malformed(
-                "expected newline-delimited records, got an array: --no-lines reads it", start
-            )
+            raise Malformed("expected newline-delimited records, got an array", start)
 
     def _begins_with_rows(self, start: int) -> bool:
         """Return whether the line is an envelope whose rows come first: it may be of any length."""

@@ -275,7 +275,8 @@ class ReferenceDecoder:
         except Malformed as malformed:
             position, step = records.place(number)
             path = self._framer.row_path(step)
-            raise self._framer.error(malformed, position, path) from None
+            malformed.quoted_from = 0
+            raise self._framer.error(malformed, text, position, path) from None
 
     def _rescue(self, records: Records, places: list[Place], fill: KeyFill) -> Any:
         by_row: dict[int, list[tuple[PathStep, ...]]] = {}

@@ -78,6 +78,8 @@ class Malformed(Exception):
         self.reason = reason
         self.index = index
         self.path = path
+        self.quoted_from = index
+        """Where the value begins that it is in, as far as that is known."""
 
 
 class TooDeep(Malformed):

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from streamlic.decoder.findings import QUOTED_BYTES, with_finding
 from streamlic.decoder.signs import NoListing, Reported
 from streamlic.decoder.strict import (
     Malformed,
@@ -132,11 +133,19 @@ class Window(ABC):
                 path=path_text((*self._path, *self._path_in_progress)),
             )
 
-    def error(self, malformed: Malformed, position: int, path: tuple[PathStep, ...]) -> DecodeError:
-        """Say where in the body it is: its buffer began at ``position``, its path at ``path``."""
+    def error(
+        self, malformed: Malformed, text: bytes, position: int, path: tuple[PathStep, ...]
+    ) -> DecodeError:
+        """Say where in the body it is: ``text`` began at ``position``, its path at ``path``."""
         if isinstance(malformed, TooDeep):
             malformed.reason = (
                 f"expected at most {self._options.max_depth} open brackets (max_depth)"
+            )
+        elif not isinstance(malformed, TooLong | Reported):
+            end = malformed.index + 1
+            quoted = text[max(malformed.quoted_from, end - QUOTED_BYTES) : end]
+            malformed.reason = with_finding(
+                malformed.reason, quoted, is_lines=self._options.is_lines
             )
         return decode_error(malformed, position, path)
 
@@ -150,7 +159,7 @@ class Window(ABC):
             while self._next_step():
                 pass
         except Malformed as malformed:
-            raise self.error(malformed, self._position, self._path) from None
+            raise self.error(malformed, self._buffer, self._position, self._path) from None
 
     def _move(self) -> None:
         """Begin with the first byte that is needed again, and end with what has come since."""
@@ -177,6 +186,7 @@ class Window(ABC):
             end = value_end(self._buffer, start, depth=depth, at_end=self._at_end)
         except Malformed as malformed:
             malformed.path = (step, *malformed.path)
+            malformed.quoted_from = start
             self._check_bytes(since, malformed.index)
             raise
         except Unfinished as unfinished:

@@ -105,8 +105,8 @@ void Body::check_rows(const MemberKey& key) const {
   }
   if (byte == '{' && !options_.takes_keyed) {
     throw Malformed{
-        "expected an array of rows, got an object: one record, which is no listing, or "
-        "records by a field, which --key-by names,",
+        "expected an array of rows, got an object: either one record, which is no listing, "
+        "or records keyed by a field (key_by)",
         key.value,
         {Step(key.text)}};
   }
@@ -226,7 +226,7 @@ void Body::check_no_array() const {
   const size_t start = window_.index;
   if (follow(start + 1, {"{"}) || follow(start + 1, {"]"})) {
     throw Malformed{
-        "expected newline-delimited records, got an array: --no-lines reads it", start, {}};
+        "expected newline-delimited records, got an array", start, {}};
   }
 }
 

@@ -9,6 +9,7 @@ namespace streamlic {
 namespace {
 
 constexpr size_t kPieceBytes = 4096;
+constexpr size_t kQuotedBytes = 4096;  // as in findings.py
 
 }  // namespace
 
@@ -156,6 +157,12 @@ void Decoder::set_verdict(const Malformed& malformed) {
   verdict_ = {malformed.fault, malformed.reason,
               window_.position + static_cast<int64_t>(malformed.index),
               joined(body_.path(), malformed.path), malformed.value};
+  if (malformed.fault == Fault::Malformed || malformed.fault == Fault::NoListing) {
+    const size_t end = malformed.index + 1;
+    const size_t since = std::max(std::min(malformed.quoted_from, malformed.index),
+                                  end - std::min(end, kQuotedBytes));
+    verdict_.quoted.assign(reinterpret_cast<const char*>(window_.text.data + since), end - since);
+  }
   if (malformed.fault == Fault::TooDeep) {
     verdict_.reason =
         "expected at most " + std::to_string(options_.max_depth) + " open brackets (max_depth)";

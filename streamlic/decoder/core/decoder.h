@@ -62,6 +62,7 @@ struct Verdict {
   int64_t position = 0;
   Path path;
   std::string value;  // with Fault::Rescue and no reason: the text of what did not fit
+  std::string quoted = {};  // what leads to the byte that is wrong, and that
 };
 
 class Decoder {

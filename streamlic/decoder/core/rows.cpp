@@ -209,7 +209,7 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool is_
   if (!found.count) return;  // A later value of the same key did fit.
   if (options_.is_strict) {
     throw Malformed{"", start + found.first_start, joined({step(key)}, found.first_path),
-                    Fault::Rescue,
+                    Fault::Rescue, SIZE_MAX,
                     std::string(reinterpret_cast<const char*>(record.data + found.first_start),
                                 std::min(found.first_end - found.first_start, kShownBytes))};
   }

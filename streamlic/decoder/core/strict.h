@@ -47,6 +47,7 @@ struct Malformed {
   size_t index;
   Path path;
   Fault fault = Fault::Malformed;
+  size_t quoted_from = SIZE_MAX;  // where the value begins that it is in, as far as that is known
   std::string value = {};  // with Fault::Rescue and no reason: the text of what did not fit
 };
 

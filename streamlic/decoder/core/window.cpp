@@ -30,6 +30,7 @@ size_t Window::value_end(size_t start, int depth, const Step& step) const {
   } catch (Malformed& malformed) {
     if (malformed.fault == Fault::TooLong) throw;
     malformed.path.insert(malformed.path.begin(), step);
+    malformed.quoted_from = start;
     check_bytes(malformed.index);
     throw;
   } catch (Unfinished& stop) {

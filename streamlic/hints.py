@@ -1,0 +1,32 @@
+"""Which option of a command helps with an error: what raises it may be used without a command."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from streamlic.errors import DecodeError
+
+_HELP = {
+    "expected rows at ": {
+        "--rows-at": "names the path to the rows",
+        "--lines": "reads newline-delimited records",
+    },
+    "(key_by)": {"--key-by": "names the field"},
+    "records, got an array": {"--no-lines": "reads an array"},
+    "(max_record_bytes)": {"--max-record-bytes": "allows more, and takes more memory"},
+    "(max_depth)": {"--max-depth": "allows more"},
+}
+
+
+def hint(error: Exception, options: Collection[str]) -> str:
+    """Return what of these options helps, to be put behind the error's message; often nothing."""
+    if not isinstance(error, DecodeError):
+        return ""
+    helps = [
+        f"{option} {does}"
+        for sign, those in _HELP.items()
+        if sign in error.reason
+        for option, does in those.items()
+        if option in options
+    ]
+    return "".join(f"; {one}" for one in helps)
