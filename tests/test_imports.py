@@ -16,6 +16,7 @@ ORDER = [
     "errors",
     "file_kinds",
     "machine",
+    "hints",
     "amounts",
     "waits",
     "wait_headers",
