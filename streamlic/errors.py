@@ -206,12 +206,15 @@ class IntegrityError(StreamlicError):
 class TransportError(StreamlicError):
     """No complete answer came: refused, reset, silent, too slow, or cut short.
 
-    ``retryable`` is false where asking again cannot help, as with a certificate that is not valid.
+    ``retryable`` is false where asking again cannot help, as with a certificate that is not valid;
+    ``exit_code`` is then 6.
     """
 
     def __init__(self, text: str, *, retryable: bool = True) -> None:
         super().__init__(text)
         self.retryable = retryable
+        if not retryable:
+            self.exit_code = NO_RETRY_HELPS
 
 
 # The machine's fault

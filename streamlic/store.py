@@ -79,8 +79,6 @@ class LocalStore:
         with _translated(self.root):
             if not self.root.exists():
                 return f"there is no directory {self.root}"
-            if not self.root.is_dir():
-                return f"{self.root} is no directory"
         if not self.names(LOG_DIRECTORY):
             return f"{self.root} is no dataset of streamlic: it has no commit log"
         return None

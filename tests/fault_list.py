@@ -54,7 +54,7 @@ class Trouble:
         if issubclass(self.error, TruncatedBody):  # It may be whole the next time.
             return RETRY_CAN_HELP
         own = self.error.exit_code
-        is_for_good = own == RETRY_CAN_HELP and self.once is not Once.AGAIN
+        is_for_good = own == RETRY_CAN_HELP and self.once is Once.FATAL
         return NO_RETRY_HELPS if is_for_good else own
 
 

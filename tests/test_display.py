@@ -234,7 +234,7 @@ async def test_an_error_follows_the_display_on_a_line_of_its_own(tmp_path: Path)
     async with running_emulator(config, faults=(fault,)) as emulator:
         args = ["export", str(tmp_path / "dest"), "--base-url", emulator.url, "--account", ACCOUNT]
         shown = await show_cli(*args)
-    assert shown.code == 1
+    assert shown.code == 6
     last = [line for line in shown.frames[-1] if line]
     [at] = [number for number, line in enumerate(last) if line.startswith("streamlic: HTTP 404")]
     assert figures(last[:at])["rows"] == "40"

@@ -195,7 +195,7 @@ def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name, says in [
         ("missing", "there is no directory {}"),
-        ("file", "{} is no directory"),
+        ("file", "expected a directory, got {}, which is a file (DEST)"),
         (".", "{} is no dataset of streamlic: it has no commit log"),
         ("empty", "{} is no dataset of streamlic: it has no run"),
     ]:

@@ -100,7 +100,8 @@ class EnvelopeReader:
     def end(self, index: int, *, rows: int, has_rows: bool) -> None:
         """Say that the envelope ends, with the brace at ``index``, after ``rows`` rows of its own.
 
-        Raises Reported where it says that the listing failed, NoListing where it has no rows.
+        Raises Reported where it says that the listing failed. One without rows is no listing: an
+        answer of something else than Truto may pass; at a vendor's own the path to them is wrong.
         """
         if reports_failure(self._said, is_trutos=self._is_trutos, has_rows=has_rows):
             raise Reported(self._said, index)
@@ -108,7 +109,7 @@ class EnvelopeReader:
             self._add_up(rows if has_rows else self.envelope.rows)
         elif not has_rows:
             keys = ", ".join(self.envelope.keys) or "none"
-            raise NoListing(
+            raise (NoListing if self._is_trutos else Malformed)(
                 f"expected rows at {self._rows_at}, got an envelope with the keys: {keys},", index
             )
 
