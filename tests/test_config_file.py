@@ -26,7 +26,7 @@ SECRET = "abc-secret"
         ("[exprot]", r"\[exprot\]: unknown table \(did you mean export\?\): expected accounts, "),
         ("export = 1", "export: expected a table, got 1"),
         ("[export]\nrate_limit = 'none'",
-         r"\[export\] rate_limit: unknown key \(did you mean rate-limit\?\): expected absent-accounts, account, "),
+         r"\[export\] rate_limit: unknown key \(did you mean rate-limit\?\): expected absent-acc"),
         ("[verify]\nmode = 'error'", r"\[verify\] mode: unknown key: expected json$"),
         ("[completion]\nx = 1", r"\[completion\]: unknown table: expected accounts, "),
         ("[export]\ndest = 'x'", r"\[export\] dest: unknown key"),
