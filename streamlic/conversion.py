@@ -153,6 +153,8 @@ def _next(source: BinaryIO) -> bytes:
 
 
 def _is_all(envelope: Envelope) -> None:
-    """Take a body at hand for the whole listing: there is nobody to ask for the next page."""
+    """Take a body at hand for all there is: where it names a next page, nobody can be asked."""
     check_count(envelope)
-    envelope.next_cursor = None
+    if envelope.next_cursor:
+        envelope.is_partial_response = True
+        envelope.next_cursor = None

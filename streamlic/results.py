@@ -51,7 +51,7 @@ def summary_text(summary: Summary, dest: str, go_on: str | None = None) -> str:
             "values did not fit their columns and are")  # fmt: skip
         lines.append(f"{summary.rescued:,} {fit} kept in _rescued")
     if summary.partial_response:
-        lines.append("the API said that its answer was partial: some licenses may be missing")
+        lines.append("the answer was partial, or named a page that was not read: some are missing")
     lines += _skipped(summary)
     for one in summary.failed:
         lines += _wrapped(_failure(one))

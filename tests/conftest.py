@@ -1,9 +1,21 @@
-"""What holds for all tests: they speak to servers on this machine, and to no proxy before them."""
+"""What holds for all tests, whatever started them.
+
+They speak to servers on this machine, and to no proxy before them. No signal is ignored: what a
+``nohup`` or a shell's ``&`` had ignored, the processes that tests start would ignore too.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 
 for _name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
     os.environ.pop(_name, None)
     os.environ.pop(_name.upper(), None)
+
+for _number, _handler in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)

@@ -232,7 +232,7 @@ def test_a_token_for_this_machine_goes_to_no_proxy_elsewhere(
 async def test_doctor_names_the_proxy(tmp_path: Path) -> None:
     async with server(WANTED) as (url, asked):
         ended = await run_cli("doctor", "--base-url", "https://api.truto.invalid", HTTPS_PROXY=url)
-    assert ended.code == 1
+    assert ended.code == 6
     assert "wants a user" in ended.out
     assert f"{url.removeprefix('http://')} (HTTPS_PROXY)" in ended.out
     assert asked[0].startswith(b"CONNECT api.truto.invalid:443 ")

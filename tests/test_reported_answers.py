@@ -170,9 +170,9 @@ async def converted(dest: Path, body: bytes, engine: str, options: dict[str, Any
         (b'{"statusCode":401,"error":"x"}', {}, 4, "HTTP 401"),
         (b'{"result":[{"id":"a"}],"success":false}', {}, 1, "HTTP 502"),
         (ROWS + b'{"statusCode":500,"error":"boom"}', LINE, 1, "500.*boom"),
-        (b'{"result":{"id":"a"}}', {}, 5, "--key-by"),
+        (b'{"result":{"id":"a"}}', {}, 5, "key_by"),
         (b'{"value":[]}', {}, 5, "keys: value"),
-        (b'[{"id":"a"}]', LINE, 5, "--no-lines"),
+        (b'[{"id":"a"}]', LINE, 5, "got an array"),
         (b'{"id":"a"}\n{"result_count":2}\n', LINE, 5, "expected 2 rows"),
     ],
 )
@@ -190,7 +190,7 @@ async def test_a_converted_body_ends_as_what_it_says(
     ("body", "options", "rows", "is_partial"),
     [
         (b'{"result":null}', {}, [], False),
-        (b'{"result":[{"id":"a"}],"next_cursor":"p2"}\n', LINE, ["a"], False),
+        (b'{"result":[{"id":"a"}],"next_cursor":"p2"}\n', LINE, ["a"], True),
         (b'{"result":{"a":{},"b":5}}', BY_ID, ["a", "b"], False),
         (b'{"d":{"a":{},"b":5}}', RAW, ["a", "b"], False),
         (b'{"d":[1],"nextPage":0}', RAW, [None], False),
