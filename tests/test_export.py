@@ -185,7 +185,7 @@ async def test_both_rate_limits_are_kept_without_meeting_a_429(tmp_path: Path) -
 async def test_a_429_is_waited_out(tmp_path: Path) -> None:
     answers = [(429, {"Retry-After": "1"}), (503, {}), (200, {})]
     async with answering(answers) as url:
-        ended = await run_cli(*export_args(tmp_path, url))
+        ended = await run_cli(*export_args(tmp_path, url), STREAMLIC_RETRY_FOR="600")
     assert ended.code == 0
     assert ended.summary["retries"] == 2
 
@@ -489,7 +489,8 @@ async def test_a_disk_that_failed_promises_nothing_though_the_api_failed_first(
 
     monkeypatch.setattr(DatasetWriter, "write_whole", fails_late)
     monkeypatch.setattr(Pipeline, "close", closes)
-    async with answering([page("a", "1"), page("b", "2"), (404, b"{}")]) as url:
+    refused = (404, b'{"statusCode":404,"error":"Not Found"}')
+    async with answering([page("a", "1"), page("b", "2"), refused]) as url:
         with pytest.raises(StoreError, match="no room"):
             await _exported(tmp_path, url)
     assert not list(tmp_path.glob("*.parquet"))

@@ -22,7 +22,8 @@ from tests.cli import ACCOUNT, TOKEN, asked, check_landed, export_args, files_of
 RECORDS = 60_000
 
 
-@pytest.mark.parametrize("engine", ["fast", pytest.param("reference", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["fast", "reference"])
 async def test_ten_random_kills_lose_and_double_nothing(tmp_path: Path, engine: str) -> None:
     """Kill an export ten times at a random moment, then let it end: every record is there once."""
     rng = random.Random(os.environ.get("STREAMLIC_TEST_SEED", "11"))
