@@ -44,6 +44,14 @@ _LIMIT_USED_UP = frozenset({403, 420, 429})
 _BLOCKED = re.compile(r"\baccount\b(\s+\S+){0,4}\s+blocked\b|\bblocked\s+(integrated\s+)?account\b")
 _TEXT_CHARACTERS = 300
 _INSIGHT_CHARACTERS = 600
+_TRUTOS_NAMES = frozenset(
+    {
+        *("statusCode", "error", "message", "details", "raw_response"),
+        *("truto_is_remote_error", "truto_error_insight", "description", "value"),
+        *("missing_required_query_parameters", "conditionally_required_query_parameters"),
+        *("rate_limit_error", "forbidden_error", "missing_scopes", "remote_error"),
+    }
+)
 _OPTIONS = {"product": "--product", "organization_id": "--organization-id", "limit": "--limit"}
 
 
@@ -209,13 +217,26 @@ def one_line(value: Any, *, hide: str = "", most: int = _TEXT_CHARACTERS) -> str
 
 
 def _object(body: bytes, token: str) -> dict[str, Any]:
-    """Read the envelope, the token hidden wherever it stands and however it was escaped."""
+    """Read the envelope, the token hidden wherever it is and however it was escaped."""
     try:
-        text = json.dumps(json.loads(body), ensure_ascii=False)
-        value = json.loads(text.replace(json.dumps(token)[1:-1], "***") if token else text)
+        value = json.loads(body)
+        return _hidden(value, token) if isinstance(value, dict) else {}
     except (ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
+
+
+def _hidden(value: Any, token: str) -> Any:
+    """Return a JSON value without the token. Truto's own names stay: a token may be one letter."""
+    if isinstance(value, str):
+        return value.replace(token, "***") if token else value
+    if isinstance(value, list):
+        return [_hidden(one, token) for one in value]
+    if isinstance(value, dict):
+        return {
+            key if key in _TRUTOS_NAMES else _hidden(key, token): _hidden(one, token)
+            for key, one in value.items()
+        }
+    return value
 
 
 def _is_rate_limit(

@@ -103,6 +103,16 @@ def test_each_status_has_its_kind_its_fault_and_its_worth(
     assert str(error).startswith(f"HTTP {status}")
 
 
+@pytest.mark.parametrize("token", ["t", "statusCode", "rror"])
+def test_whatever_the_token_is_truto_s_own_names_are_read(token: str) -> None:
+    body = {**LIMIT, "statusCode": 403, "message": f"no {token}", f"x{token}": token}
+    error = api_error(403, {}, json.dumps(body).encode(), account="", token=token, now=NOW)
+    assert (type(error), error.message) == (RateLimited, "no ***")
+    body = {**OWN, "statusCode": 403}
+    error = api_error(403, {}, json.dumps(body).encode(), account="", token=token, now=NOW)
+    assert (error.retryable, error.fault) == (False, Fault.REQUEST)
+
+
 def test_the_vendors_own_words_stand_in_for_an_empty_message() -> None:
     body = {**REMOTE, "message": "", "error": "Conflict", "raw_response": {"code": "SKU_LOCKED"}}
     assert error_of(409, body).message == '{"code": "SKU_LOCKED"}'
