@@ -196,7 +196,12 @@ def reported_failure(
         token=token,
         now=now,
     )
-    failed.args = (f"{failed}; reported in the body of a complete answer",)
+    text = f"{failed}; reported in the body of a complete answer"
+    if isinstance(failed, AuthenticationError):
+        # This answer's token was taken. If it is refused from now on, the next answer says so.
+        return ApiError(text, status=failed.status, message=failed.message,
+                        insight=failed.insight, fault=failed.fault, retryable=True)  # fmt: skip
+    failed.args = (text,)
     return failed
 
 

@@ -132,7 +132,7 @@ class Client:
             for batch in decoder.close():
                 yield batch
         except ReportedFailure as failure:
-            raise self._connection.reported(failure, page, account) from failure
+            raise self._connection.reported(failure, page, account) from None
         check_count(decoder.envelope)
 
 

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streamlic.commits import Carried, ResumePoint, Run, load_run
-from streamlic.dataset import ACCOUNT_COLUMN, DatasetWriter
+from streamlic.dataset import ACCOUNT_COLUMN, DatasetWriter, PartFile
 from streamlic.errors import DatasetConflict, IntegrityError
 
 ABSENT_ACCOUNTS = ("keep", "drop")
@@ -60,18 +60,25 @@ class Carrying:
     def write(self, run: Run, superseded: Iterable[str], writer: DatasetWriter) -> None:
         """Write what counts of superseded part files, and the rows that are carried over.
 
-        Raises IntegrityError where the replaced runs have not the rows that their logs promise.
+        Raises IntegrityError where the replaced runs have not the rows that their logs promise, or
+        a file is not as it was committed: a copy would make its damage look sound.
         """
         partial = self.partial(run)
+        staged = {file.name: file for file in run.files}
         for name in superseded:
             path = _staged(run, name)
+            _check_content(run, f"{run.staging}/{name}", staged[name])
             for batch in _rows(path, partial, self.batch_bytes, is_without=True):
                 writer.write_rows(batch)
         found: Counter[str | None] = Counter()
         for old in self.replaced:
             for file in old.files:
                 path = old.store.path(file.name)
+                is_checked = False
                 for batch in _rows(path, self.accounts.keys(), self.batch_bytes):
+                    if not is_checked:
+                        _check_content(old, file.name, file)
+                        is_checked = True
                     writer.write_rows(batch)
                     for entry in pc.value_counts(batch[ACCOUNT_COLUMN]).to_pylist():
                         found[entry["values"]] += entry["counts"]
@@ -159,6 +166,14 @@ def _reason(run: Run, failed: Mapping[str, str], account: str | None) -> str:
 
 def _is_raw(request: Mapping[str, Any]) -> bool:
     return bool(request.get("is_raw"))
+
+
+def _check_content(run: Run, name: str, file: PartFile) -> None:
+    if run.store.sha256(name) != file.sha256:
+        raise IntegrityError(
+            f"{run.store.path(name)} was altered: the SHA-256 differs, so that its rows cannot be "
+            f"carried over ({_DROP})"
+        )
 
 
 def _staged(run: Run, name: str) -> Path:

@@ -376,14 +376,17 @@ class Connection:
                 account,
                 error.retry_after_seconds,
                 time.monotonic(),
-                is_accounts=error.fault is Fault.VENDOR or self.pacing.is_accounts_tier(headers),
+                # Only a 429 is about the token; an account may ask for time by other statuses.
+                is_accounts=error.status != 429
+                or error.fault is Fault.VENDOR
+                or self.pacing.is_accounts_tier(headers),
             )
 
     async def _start_of(self, response: aiohttp.ClientResponse, token: str) -> bytes:
         """Return as much of a body as a message may need; what fails in it is no news."""
         body = bytearray()
         chunks = self._page(response, token).chunks()
-        with suppress(TransportError, TimeoutError):
+        with suppress(ApiError, TransportError, TimeoutError):
             seconds = min(self._timeouts.silence_seconds, _ERROR_BODY_SECONDS)
             async with asyncio.timeout(seconds), aclosing(chunks):
                 async for chunk in chunks:

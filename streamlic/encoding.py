@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import brotli
 
-from streamlic.errors import TransportError
+from streamlic.errors import ApiError, Fault, TransportError
 
 ACCEPT_ENCODING = "gzip, deflate, br"
 _PLAIN = frozenset(
@@ -52,10 +52,11 @@ def open_decompressor(content_encoding: str) -> Decompressor:
         return _Zlib(None)
     if coding == "br":
         return _Brotli()
-    raise TransportError(
+    raise ApiError(
         f"expected a body in one of {ACCEPT_ENCODING}, got Content-Encoding {coding[:80]!r}, which "
         "was not asked for: does a proxy change it?",
-        retryable=False,
+        status=200,
+        fault=Fault.UNKNOWN,
     )
 
 

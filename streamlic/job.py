@@ -357,7 +357,7 @@ class _Export:
                     params.account, open_decoder, chunks, check, on_large
                 )
             except ReportedFailure as failure:
-                raise connection.reported(failure, page, params.account) from failure
+                raise connection.reported(failure, page, params.account) from None
         return listing.move_on(envelope.next_cursor, envelope.rows)
 
     def _tell(self, retry: Retry | None) -> None:

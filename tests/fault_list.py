@@ -115,7 +115,7 @@ TROUBLES = [
     _again("break-gzip=300", "a gzip stream that is corrupt", TransportError,
            "compressed"),
     _taken("coding=utf-8", "a Content-Encoding that encodes nothing, such as utf-8"),
-    _fatal("coding=zstd", "a Content-Encoding that was not asked for", TransportError, "zstd"),
+    _fatal("coding=zstd", "a Content-Encoding that was not asked for", ApiError, "zstd"),
     _taken("bomb=64", "64 MiB of white space in a small gzip stream"),
     _again("cut-json=3000", "JSON that is cut, in whole framing", TruncatedBody, "byte 3000"),
     _again("break-json=3000", "a byte that is no JSON", DecodeError, "byte 3000"),

@@ -145,6 +145,8 @@ def at_least_400(status: Any) -> bool:
 def is_envelope_line(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
+    if value.get("id") is not None and next(iter(value)) != "result":
+        return False
     facts = {"result", "next_cursor", "prev_cursor", "result_count", "is_partial_response"}
     signs = {"statusCode", "error", "errors", "success", "message", "truto_is_remote_error"}
     is_known = bool(facts & value.keys()) and not value.keys() - facts - signs
@@ -165,7 +167,7 @@ def is_report(record: Any) -> bool:
     if not isinstance(record, dict) or record.get("id") is not None:
         return False
     status = record.get("statusCode")
-    is_error = at_least_400(status) and bool(record.get("error"))
+    is_error = at_least_400(status) and bool(record.get("error") or record.get("message"))
     return is_error or record.get("truto_is_remote_error") is True
 
 

@@ -237,6 +237,19 @@ def test_a_damaged_part_file_replaces_nothing_where_its_rows_are_to_be_kept(
     check_sound(tmp_path)
 
 
+@pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
+def test_a_copy_makes_no_damage_look_sound(tmp_path: Path, at: float) -> None:
+    old = land(tmp_path, "old")
+    path = old.store.path(old.files[0].name)
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[int(len(whole) * at)] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(IntegrityError, match="--absent-accounts drop"):
+        land(tmp_path, "new", mode="overwrite", accounts=[B])
+    assert path.read_bytes() == damaged
+
+
 def test_rows_that_the_log_promises_and_no_part_file_has_are_missed(tmp_path: Path) -> None:
     """Nothing is replaced by less than the log says that it has."""
     old = open_run(LocalStore(tmp_path), request={}, accounts=[A])

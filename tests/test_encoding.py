@@ -11,7 +11,7 @@ import brotli
 import pytest
 
 from streamlic.encoding import PIECE_BYTES, open_decompressor
-from streamlic.errors import TransportError
+from streamlic.errors import ApiError, TransportError
 
 DATA = random.Random(3).randbytes(5000) * 400
 
@@ -81,7 +81,7 @@ def test_a_bomb_unpacks_piece_by_piece(coding: str) -> None:
 
 def test_a_coding_that_was_not_asked_for_is_refused() -> None:
     for coding in ("zstd", "compress", "gzip, br", "utf-8, zstd", "aes128gcm"):
-        with pytest.raises(TransportError, match="not asked for") as caught:
+        with pytest.raises(ApiError, match="not asked for") as caught:
             open_decompressor(coding)
         assert not caught.value.retryable, "it would come again"
 

@@ -118,6 +118,27 @@ def test_a_bad_envelope_line_is_refused_with_its_place(
     assert is_same_at_every_cut(body, is_lines=True)[1:3] == (position, path)
 
 
+def test_a_line_with_an_id_is_a_record_whatever_else_it_holds() -> None:
+    for line in (b'{"id":"1","result":[]}', b'{"id":"1","result":[{"id":"x"}],"next_cursor":"p"}'):
+        rows = is_same_at_every_cut(line + b'\n{"id":"2"}\n', is_lines=True)[0]
+        assert [row["id"] for row in rows] == ["1", "2"]
+    rows = is_same_at_every_cut(b'{"id":null,"result":[{"id":"x"}]}\n', is_lines=True)[0]
+    assert [row["id"] for row in rows] == ["x"]
+
+
+def test_only_rows_that_have_keys_take_them() -> None:
+    """Lines may hold keyed rows beside others, which have none."""
+    keyed, row, array = b'{"result":{"a":{}}}\n', b'{"name":"x"}\n', b'{"result":[{}]}\n'
+    for lines, ids in (
+        ((keyed, row), ["a", None]),
+        ((row, keyed), [None, "a"]),
+        ((array, keyed, array), [None, "a", None]),
+        ((keyed, b"5\n"), ["a", None]),
+    ):
+        rows = is_same_at_every_cut(b"".join(lines), is_lines=True, key_by="id")[0]
+        assert [row["id"] for row in rows] == ids
+
+
 @pytest.mark.parametrize("body", [b'[{"id":"a"}]', b" [\n {}]", b"[]", b"[ ]\n"])
 def test_an_array_is_not_taken_for_lines(body: bytes) -> None:
     for schema in (None, RAW_SCHEMA):

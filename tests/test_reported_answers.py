@@ -17,7 +17,6 @@ from streamlic.credentials import TokenSource
 from streamlic.errors import (
     AccountNeedsReauth,
     ApiError,
-    AuthenticationError,
     Fault,
     RateLimited,
     ReportedFailure,
@@ -49,7 +48,8 @@ def test_a_report_becomes_the_error_that_its_status_means() -> None:
     assert (limited.retryable, limited.retry_after_seconds) == (True, 7.0)
     assert str(limited).startswith(f"HTTP 429 Too Many Requests for account {ACCOUNT}: slow")
     assert str(limited).endswith("reported in the body of a complete answer")
-    assert type(translated({"statusCode": 401, "error": "x"})) is AuthenticationError
+    refused = translated({"statusCode": 401, "error": "x"})
+    assert (type(refused), refused.status, refused.retryable) == (ApiError, 401, True)
     remote = {"statusCode": 401.0, "truto_is_remote_error": True, "message": TOKEN}
     reauth = translated(remote)
     assert type(reauth) is AccountNeedsReauth
@@ -167,7 +167,7 @@ async def converted(dest: Path, body: bytes, engine: str, options: dict[str, Any
     ("body", "options", "code", "says"),
     [
         (b'{"statusCode":429,"error":"x","message":"slow down"}', {}, 1, "429.*slow down"),
-        (b'{"statusCode":401,"error":"x"}', {}, 4, "HTTP 401"),
+        (b'{"statusCode":401,"error":"x"}', {}, 1, "HTTP 401"),
         (b'{"result":[{"id":"a"}],"success":false}', {}, 1, "HTTP 502"),
         (ROWS + b'{"statusCode":500,"error":"boom"}', LINE, 1, "500.*boom"),
         (b'{"result":{"id":"a"}}', {}, 5, "key_by"),

@@ -46,7 +46,9 @@ class KeyedRows:
         """Return the rows with their keys filled in."""
         filled, beside, members = list(rows), {}, {}
         for number, row in enumerate(rows):
-            key = str(records.place(number)[1])
+            key = records.place(number)[1]
+            if not isinstance(key, str):  # The rows of a line, or of another line's array.
+                continue
             text = records.texts[number]
             is_object = text[:1] == b"{"
             if not is_object:

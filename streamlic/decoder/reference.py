@@ -206,7 +206,7 @@ class ReferenceDecoder:
         return [columns[name] for name in self._schema.names]
 
     def _filled_in(self, rows: list[Row], records: Records) -> KeyFill:
-        if self._keyed and records and isinstance(records.place(0)[1], str):
+        if self._keyed:
             return self._keyed.fill(rows, records)
         return KeyFill(rows, {}, {})
 

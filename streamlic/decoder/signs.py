@@ -5,7 +5,7 @@ Rules:
    in Truto's own envelope ``statusCode`` of 400 or more, ``error``, ``errors``,
    ``truto_is_remote_error: true``, ``success: false``.
 2. Elsewhere only a whole error report counts: a vendor's envelope without rows, or a record
-   without ``id``, that has ``statusCode`` of 400 or more and ``error``; and a record with
+   without ``id``, that has ``statusCode`` of 400 or more and ``error`` or ``message``; and one with
    ``truto_is_remote_error: true``.
 3. A vendor names a further page in more ways than can be listed. A sign that is empty is none.
 4. Records and members of more than a mebibyte are not searched.
@@ -101,14 +101,18 @@ def may_be_envelope(line: bytes) -> bool:
 
 
 def is_envelope(line: bytes) -> bool:
-    """Return whether a line, a valid object, is an envelope: of rows, or of nothing but facts."""
-    is_known, has_fact = True, False
+    """Return whether a line, a valid object, is an envelope: of rows, or of nothing but facts.
+
+    A line with an ``id`` is a record, whatever else it holds.
+    """
+    is_known, has_fact, has_rows = True, False, False
     for key, start, _ in children(line, 0):
-        if key == "result" and line[start] == 0x5B:
-            return True
+        if key == "id" and line[start] != 0x6E:
+            return False
+        has_rows = has_rows or (key == "result" and line[start] == 0x5B)
         has_fact = has_fact or key in ENVELOPE_KEYS
         is_known = is_known and (key in ENVELOPE_KEYS or key in REPORT_MEMBERS)
-    return is_known and has_fact
+    return has_rows or (is_known and has_fact)
 
 
 def next_link(path: tuple[str, ...], text: bytes) -> str | None:
@@ -137,7 +141,8 @@ def _is_failed(status: Any) -> bool:
 
 
 def _is_error(members: Mapping[str, Any]) -> bool:
-    return _is_failed(members.get("statusCode")) and bool(members.get("error"))
+    says_why = members.get("error") or members.get("message")
+    return _is_failed(members.get("statusCode")) and bool(says_why)
 
 
 def _link_in(path: tuple[str, ...], value: Any, levels: int) -> str | None:

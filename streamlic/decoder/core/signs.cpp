@@ -96,14 +96,15 @@ bool is_envelope(Text line) {
       std::begin(kEnvelopeMarks), std::end(kEnvelopeMarks),
       [&](std::string_view mark) { return find(line.data, end, mark) != end; });
   if (!may_be) return false;
-  bool has_rows = false, has_fact = false, is_known = true;
+  bool has_rows = false, has_fact = false, is_known = true, has_id = false;
   for_each_member(line, [&](const std::string& key, size_t start) {
     const bool is_envelopes = has(kEnvelopeKeys, key);
     has_rows |= key == "result" && line[start] == '[';
     has_fact |= is_envelopes;
+    has_id |= key == "id" && line[start] != 'n';
     is_known &= is_envelopes || has(kReportKeys, key);
   });
-  return has_rows || (is_known && has_fact);
+  return !has_id && (has_rows || (is_known && has_fact));
 }
 
 bool lacks_member(Text record, const std::string& name) {
