@@ -131,6 +131,29 @@ async def test_a_reported_rate_limit_makes_the_account_wait(
     assert waits == [77.0]
 
 
+async def test_only_a_429_makes_other_accounts_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 503 with Retry-After is its account's, however long it asks to wait."""
+    answers = [
+        b"HTTP/1.1 %b X\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n" % status
+        for status in (b"503", b"403", b"429")
+    ]
+    async with server(*answers) as (url, _):
+        one = connection(url)
+        waits: list[bool] = []
+
+        def penalize(*_: Any, is_accounts: bool) -> None:
+            waits.append(is_accounts)
+
+        monkeypatch.setattr(one.pacing, "penalize", penalize)
+        request = streamlic.LicensesRequest(account=ACCOUNT)
+        async with one:
+            for _ in answers:
+                with pytest.raises(RateLimited):
+                    async with one.page(request):
+                        pass
+    assert waits == [True, True, False]
+
+
 async def test_the_client_and_the_reader_translate_it_too() -> None:
     bad = whole(b'{"result":[{"id":"a"}],"errors":["no"]}')
     async with (

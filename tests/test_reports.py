@@ -191,6 +191,8 @@ def test_of_raw_bodies_only_a_whole_error_report_is_a_failure() -> None:
         assert len(is_same_at_every_cut(b'{"value":[{"id":1}],%b}' % sign, **raw)[0]) == 1
     assert is_same_at_every_cut(b"{%b}" % ERROR, **raw)[0] == "ReportedFailure"
     assert is_same_at_every_cut(b'{"success":false}', **raw)[0] == "DecodeError"
+    trutos = b'{"value":[{"id":1}],"truto_is_remote_error":true}'
+    assert is_same_at_every_cut(trutos, **raw)[0] == "ReportedFailure"
     body = b'{"value":[{"a":1},{"b":"%b"},{%b},{"a":2}]}' % (b"x" * 300, ERROR)
     assert outcome(body, **raw)[:3] == ("ReportedFailure", body.index(b'{"stat'), "value[2]")
     is_same_at_every_cut(body, **raw)

@@ -5,8 +5,8 @@ Rules:
    in Truto's own envelope ``statusCode`` of 400 or more, ``error``, ``errors``,
    ``truto_is_remote_error: true``, ``success: false``.
 2. Elsewhere only a whole error report counts: a vendor's envelope without rows, or a record
-   without ``id``, that has ``statusCode`` of 400 or more and ``error`` or ``message``; and one with
-   ``truto_is_remote_error: true``.
+   without ``id``, that has ``statusCode`` of 400 or more and ``error`` or ``message``; and whatever
+   has ``truto_is_remote_error: true``.
 3. A vendor names a further page in more ways than can be listed. A sign that is empty is none.
 4. Records and members of more than a mebibyte are not searched.
 """
@@ -76,13 +76,14 @@ def report_of(record: bytes) -> dict[str, Any] | None:
 
 def reports_failure(members: Mapping[str, Any], *, is_trutos: bool, has_rows: bool) -> bool:
     """Return whether an envelope with these members says that the listing failed."""
+    if members.get("truto_is_remote_error") is True:  # No vendor says so.
+        return True
     if not is_trutos:
         return not has_rows and _is_error(members)
     return (
         _is_failed(members.get("statusCode"))
         or bool(members.get("error"))
         or bool(members.get("errors"))
-        or members.get("truto_is_remote_error") is True
         or members.get("success") is False
     )
 
