@@ -93,12 +93,12 @@ def open_run(
             f"{store.root} holds a finished dataset of {counted(rows, 'row')}: "
             "add to it with --mode append, or replace it with --mode overwrite"
         )
-    for run in unfinished:
-        remove_run(store, run.id)
-    _check_nothing_foreign(store, finished)
     replaced = finished if mode == "overwrite" else []
     if carries_over:
         check_schemas(request, accounts, replaced)
+    for run in unfinished:
+        remove_run(store, run.id)
+    _check_nothing_foreign(store, finished)
     return begin_run(
         store,
         request=request,

@@ -269,6 +269,16 @@ def test_rows_of_another_schema_are_refused_before_a_run_begins(tmp_path: Path) 
     assert visible_ids(tmp_path) == expected_ids("new")
 
 
+def test_a_refused_restart_discards_nothing(tmp_path: Path) -> None:
+    land(tmp_path, "old", request={"is_raw": True})
+    store = LocalStore(tmp_path)
+    unfinished = open_run(store, request={"is_raw": True}, accounts=[A], mode="append")
+    with pytest.raises(DatasetConflict, match="--absent-accounts drop"):
+        open_run(store, request={"is_raw": False}, accounts=[B], mode="overwrite", restart=True,
+                 carries_over=True)  # fmt: skip
+    assert unfinished.id in {run.id for run in load_runs(store)}
+
+
 async def test_rows_of_another_schema_are_not_replaced_where_their_account_fails(
     tmp_path: Path,
 ) -> None:
