@@ -23,7 +23,7 @@ _MOST_LARGE = 8
 _COMFORTABLE_BYTES = 116 * _MIB
 _MOST_PAGES = TOKEN_RATE_LIMIT.requests
 _BASE_BYTES = 96 * _MIB  # Python with Arrow, and a small export.
-_COPIES = 4
+_COPIES = 12
 _MOST_RECORD_BYTES = 64 * _MIB
 _WHOLE_BYTES = 128 * 1024
 _MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
@@ -113,9 +113,11 @@ class JobOptions:
 
     @property
     def record_bytes(self) -> int:
-        """The most that one record may take: on its way there are up to four copies of it at once.
+        """The most that one record may take, by default a twelfth of what is beyond Python and Arrow.
 
-        As it came and in columns; or in columns, in a Parquet page and in that page compressed.
+        Up to four copies of it are in use at once: as it came and in columns; or in columns, in a
+        Parquet page and in that page compressed. The allocators keep as much again for a time, and
+        of each further page a part waits.
         """
         if self.max_record_bytes is not None:
             return self.max_record_bytes

@@ -17,7 +17,7 @@ _MIB = 1 << 20
 
 
 @pytest.mark.parametrize(
-    ("memory", "record"), [(128, 8), (192, 24), (256, 40), (352, 64), (4096, 64)]
+    ("memory", "record"), [(132, 3), (192, 8), (264, 14), (864, 64), (4096, 64)]
 )
 def test_the_largest_record_follows_the_memory(memory: int, record: int) -> None:
     assert JobOptions(memory_bytes=memory * _MIB).record_bytes == record * _MIB
