@@ -113,7 +113,7 @@ class JobOptions:
 
     @property
     def record_bytes(self) -> int:
-        """The most that one record may take, by default a twelfth of what is beyond Python and Arrow.
+        """The most that one record may take: a twelfth of what is left beside Python and Arrow.
 
         Up to four copies of it are in use at once: as it came and in columns; or in columns, in a
         Parquet page and in that page compressed. The allocators keep as much again for a time, and

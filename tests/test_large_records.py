@@ -26,7 +26,7 @@ def test_the_largest_record_follows_the_memory(memory: int, record: int) -> None
 
 
 def test_a_larger_record_is_an_error_that_names_the_bound() -> None:
-    decoder = JobOptions(memory_bytes=128 * _MIB).open_decoder()
+    decoder = JobOptions(memory_bytes=192 * _MIB).open_decoder()
     decoder.feed(b'{"result":[{"id":"')
     with pytest.raises(LimitExceeded, match=r"at most 8388608 bytes .*max_record_bytes"):
         for _ in range(9):
