@@ -7,7 +7,7 @@ are values (types are slow to compare) is said once, when the decoder is made.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain, compress, repeat
+from itertools import accumulate, chain, compress, islice, repeat
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
@@ -144,10 +144,12 @@ class _ListColumn:
     def build(self, values: Sequence[Any], source: Source) -> tuple[pa.Array, list[Place]]:
         """Return the values as a column, and the places of what did not fit."""
         is_plain = self._string_keys is not None and not source.has_huge
-        usual = self._usual_structs(values) if is_plain else None
+        usual = self._usual_structs(values, source.most) if is_plain else None
         return usual or self._any(values, source)
 
-    def _usual_structs(self, values: Sequence[Any]) -> tuple[pa.Array, list[Place]] | None:
+    def _usual_structs(
+        self, values: Sequence[Any], most: int
+    ) -> tuple[pa.Array, list[Place]] | None:
         """Return a column of lists of structs of strings, if all is of these types; else None."""
         if not {list, NONE}.issuperset(map(type, values)):
             return None
@@ -160,16 +162,15 @@ class _ListColumn:
             return None
         keys = set().union(*objects).difference(self._string_keys or ())
         places: list[Place] = []
-        if keys:
-            places = [
+        for number, one in enumerate(values if keys else ()):
+            unknown = (
                 (number, (index, key))
-                for number, one in enumerate(values)
-                if one
-                for index, members in enumerate(one)
+                for index, members in enumerate(one or ())
                 if not keys.isdisjoint(members)
                 for key in members
                 if key in keys
-            ]
+            )
+            places += islice(unknown, most + 1)
         return column, places
 
     def _any(self, values: Sequence[Any], source: Source) -> tuple[pa.Array, list[Place]]:
@@ -178,6 +179,9 @@ class _ListColumn:
         if None in lists:
             is_null = pa.array([one is None for one in lists], pa.bool_())
             lists = [one or () for one in lists]
+        if any(len(one) > source.most for one in lists):
+            lists, more = _without_many(lists, source.most)
+            misfits += more
         inner = list(chain.from_iterable(lists))
         ends = list(accumulate(map(len, lists)))
         child, child_misfits = self._elements.build(inner, source.elements(ends))
@@ -188,6 +192,25 @@ class _ListColumn:
                 number, index = owners[element]
                 misfits.append((number, (index, *path)))
         return pa.ListArray.from_arrays(offsets, child, type=self.kind, mask=is_null), misfits
+
+
+def _without_many(
+    lists: Sequence[Sequence[Any]], most: int
+) -> tuple[list[Sequence[Any]], list[Place]]:
+    """Return the lists, in those of too many misfits null for each element that is no object.
+
+    And places enough of each of these, for its record to be rescued whole.
+    """
+    kept: list[Sequence[Any]] = []
+    places: list[Place] = []
+    for number, one in enumerate(lists):
+        others = sum(type(element) not in (dict, NONE) for element in one)
+        if others > most:
+            kept.append([element if type(element) is dict else None for element in one])
+            places += [(number, (index,)) for index in range(most + 1)]
+        else:
+            kept.append(one)
+    return kept, places
 
 
 def _only(kind: type, values: Sequence[Any]) -> tuple[Sequence[Any], list[Place]]:

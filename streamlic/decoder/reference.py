@@ -197,7 +197,9 @@ class ReferenceDecoder:
             return [self._whole_column(field, records) for field in self._schema]
         rows, has_huge = self._parse(records)
         fill = self._filled_in(rows, records)
-        columns, places = self._columns.build(fill.rows, _source(records, has_huge=has_huge))
+        columns, places = self._columns.build(
+            fill.rows, _source(records, self._options.max_rescued, has_huge=has_huge)
+        )
         for name in self._json_columns:
             texts = member_texts(name, records.texts, columns[name])
             columns[name] = pa.array([text and text.decode() for text in texts], pa.string())
@@ -243,7 +245,9 @@ class ReferenceDecoder:
                 if self._options.is_strict:  # A rescue in an earlier record comes first.
                     earlier = records.between(0, number)
                     fill = self._filled_in(rows, earlier)
-                    _, places = self._columns.build(fill.rows, _source(earlier, has_huge=True))
+                    _, places = self._columns.build(
+                        fill.rows, _source(earlier, self._options.max_rescued, has_huge=True)
+                    )
                     self._rescue(earlier, places, fill)
                 raise
             rows += self._columns.read([_read_exactly(text.decode())])
@@ -335,8 +339,10 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _source(records: Records, *, has_huge: bool) -> Source:
-    return Source(lambda number: _read_exactly(records.texts[number].decode()), has_huge=has_huge)
+def _source(records: Records, most: int, *, has_huge: bool) -> Source:
+    return Source(
+        lambda number: _read_exactly(records.texts[number].decode()), has_huge=has_huge, most=most
+    )
 
 
 def _number(text: str) -> int | Decimal | HugeNumber:

@@ -31,18 +31,24 @@ class Source:
     """Where values come from, and what may be asked there beside them.
 
     ``exactly`` reads the value of a number again, with its numbers as ints, Decimals and
-    HugeNumbers. ``has_huge`` says that a HugeNumber may be among the values already.
+    HugeNumbers. ``has_huge`` says that a HugeNumber may be among the values already. Of misfits in
+    one record's list ``most`` and one more are noted: it is then rescued whole.
     """
 
-    __slots__ = ("exactly", "has_huge")
+    __slots__ = ("exactly", "has_huge", "most")
 
-    def __init__(self, exactly: Callable[[int], Any], *, has_huge: bool) -> None:
+    def __init__(
+        self, exactly: Callable[[int], Any], *, has_huge: bool, most: int = 1 << 20
+    ) -> None:
         self.exactly = exactly
         self.has_huge = has_huge
+        self.most = most
 
     def member(self, name: str) -> Source:
         """Return the source of a member of the values, which are objects."""
-        return Source(lambda number: self.exactly(number)[name], has_huge=self.has_huge)
+        return Source(
+            lambda number: self.exactly(number)[name], has_huge=self.has_huge, most=self.most
+        )
 
     def elements(self, ends: Sequence[int]) -> Source:
         """Return the source of the elements of the values, which are lists with these ends."""
@@ -51,7 +57,7 @@ class Source:
             number = bisect_right(ends, element)
             return self.exactly(number)[element - ends[number]]  # Counted from the list's end.
 
-        return Source(exactly, has_huge=self.has_huge)
+        return Source(exactly, has_huge=self.has_huge, most=self.most)
 
 
 NONE: Final = type(None)
