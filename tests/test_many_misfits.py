@@ -86,3 +86,20 @@ def test_of_a_long_value_strict_shows_the_beginning() -> None:
     text = "é" * 3000
     whole: Any = outcome(f'[{{"x":"{text}"}}]'.encode(), is_strict=True)
     assert whole[3] == f'expected no such field, got string "{text[:56]}... (--strict)'
+
+
+@pytest.mark.parametrize("most", [2, 100])
+def test_a_list_of_mostly_nulls_is_a_column_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """However few its objects are, and whatever does not fit in them."""
+    monkeypatch.setattr("streamlic.decoder.columns._MANY", 0)
+    lists = [
+        '[null,1,{"id":"a"},null,2,null]',
+        "[null,null,null]",
+        '[7,{"id":8,"x":1},true,null,{"name":"n","status":[1]}]',
+        "[]",
+    ]
+    records = ",".join(f'{{"id":"r","products":{one},"roles":{one}}}' for one in lists)
+    table, _ = decode(f"[{records}]".encode(), max_rescued=most)
+    check_rows(table.to_pylist(), parsed(f"[{records}]"), max_rescued=most)

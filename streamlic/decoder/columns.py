@@ -6,7 +6,7 @@ are values (types are slow to compare) is said once, when the decoder is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, compress, islice, repeat
 from operator import itemgetter
 from typing import Any, Final, Protocol
@@ -19,6 +19,7 @@ from streamlic.schema import JSON_VALUE, json_role
 Row = tuple[Any, ...]
 """A record's values by column, None for what it has not, and the paths of what it has beside."""
 
+_MANY: Final = 10_000
 _MISFITS: Final = "\ud800"
 """Among an object's members, what did not fit: no JSON text has such a key by now."""
 
@@ -120,6 +121,9 @@ class _StructColumn:
     def build(self, values: Sequence[Any], source: Source) -> tuple[pa.Array, list[Place]]:
         """Return the values as a column, and the places of what did not fit."""
         objects, misfits = _only(dict, values)
+        if len(objects) > _MANY and objects.count(None) > len(objects) // 2:
+            array, more = self._of_few(objects, source)
+            return array, misfits + more
         is_null = None
         if None in objects:
             is_null = pa.array([one is None for one in objects], pa.bool_())
@@ -128,6 +132,19 @@ class _StructColumn:
         children = [columns[field.name] for field in self._fields]
         array = pa.StructArray.from_arrays(children, fields=self._fields, mask=is_null)
         return array, misfits + more
+
+    def _of_few(self, objects: Sequence[Any], source: Source) -> tuple[pa.Array, list[Place]]:
+        """Return a column of mostly nulls: each would take an object and a row of its own."""
+        numbers = [number for number, one in enumerate(objects) if one is not None]
+        few = [objects[number] for number in numbers]
+        exactly = Source(
+            lambda at: source.exactly(numbers[at]), has_huge=source.has_huge, most=source.most
+        )
+        array, misfits = self.build(few, exactly)
+        places = pa.array(
+            (None if one is None else at for one, at in _counted(objects)), pa.int32()
+        )
+        return array.take(places), [(numbers[at], path) for at, path in misfits]
 
 
 class _ListColumn:
@@ -192,6 +209,14 @@ class _ListColumn:
                 number, index = owners[element]
                 misfits.append((number, (index, *path)))
         return pa.ListArray.from_arrays(offsets, child, type=self.kind, mask=is_null), misfits
+
+
+def _counted(objects: Sequence[Any]) -> Iterator[tuple[Any, int]]:
+    """Yield each object with the number of those before it that are not None."""
+    before = 0
+    for one in objects:
+        yield one, before
+        before += one is not None
 
 
 def _without_many(
