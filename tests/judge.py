@@ -135,10 +135,14 @@ def judged(body: bytes, *, is_lines: bool = False) -> Judged | None:
     records = list(rows.values()) if isinstance(rows, dict) else rows or []
     if is_failed_envelope(value) or any(map(is_report, records)):
         return None
+    if isinstance(rows, dict) and is_report(rows, are_rows=True):
+        return None
     return Judged(records, list(rows) if isinstance(rows, dict) else None, value.get("next_cursor"))
 
 
 def at_least_400(status: Any) -> bool:
+    if isinstance(status, str) and re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,18})?", status):
+        status = Decimal(status)
     return is_number(status) and bool(status >= 400)
 
 
@@ -149,7 +153,7 @@ def is_envelope_line(value: Any) -> bool:
         return False
     facts = {"result", "next_cursor", "prev_cursor", "result_count", "is_partial_response"}
     signs = {"statusCode", "error", "errors", "success", "message", "truto_is_remote_error"}
-    is_known = bool(facts & value.keys()) and not value.keys() - facts - signs
+    is_known = bool(facts & value.keys()) and not value.keys() - facts - signs - {"limit"}
     return isinstance(value.get("result"), list) or is_known
 
 
@@ -163,12 +167,22 @@ def is_failed_envelope(envelope: dict[str, Any]) -> bool:
     )
 
 
-def is_report(record: Any) -> bool:
-    if not isinstance(record, dict) or record.get("id") is not None:
+def is_report(record: Any, *, are_rows: bool = False) -> bool:
+    """Return whether a record reports a failure, or all rows under their keys do (``are_rows``)."""
+    if not isinstance(record, dict):
+        return False
+    plain = {
+        key: value for key, value in record.items() if not (are_rows and isinstance(value, dict))
+    }
+    if plain.get("id") is not None:
         return False
     status = record.get("statusCode")
     is_error = at_least_400(status) and bool(record.get("error") or record.get("message"))
-    return is_error or record.get("truto_is_remote_error") is True
+    if is_error or record.get("truto_is_remote_error") is True:
+        return True
+    if any(plain.get(name) is not None for name in LICENSE_SCHEMA.names):
+        return False
+    return bool(plain.get("error") and "message" in plain) or plain.get("success") is False
 
 
 def expected_row(

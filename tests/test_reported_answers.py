@@ -88,6 +88,7 @@ BODIES: dict[str, tuple[bytes, tuple[bytes, ...]]] = {
     "record": (b'[{"id":"a"},{"statusCode":%d,"error":"x","message":"m"}]', ()),
     "line": (ROWS + b'{"statusCode":%d,"error":"x","message":"m"}\n', (LINES,)),
     "lines": (b'{"statusCode":%d,"error":"x","message":"m"}', (LINES,)),
+    "text": (b'{"result":[{"id":"a"},{"statusCode":"%d","error":"x","message":"m"}]}', ()),
     "large": (
         b'{"result":[%b],"statusCode":%%d,"error":"x","message":"m"}'
         % b",".join([b'{"id":"a"}'] * 40_000),
@@ -193,6 +194,9 @@ async def converted(dest: Path, body: bytes, engine: str, options: dict[str, Any
         (b'{"statusCode":401,"error":"x"}', {}, 1, "HTTP 401"),
         (b'{"result":[{"id":"a"}],"success":false}', {}, 1, "HTTP 502"),
         (ROWS + b'{"statusCode":500,"error":"boom"}', LINE, 1, "500.*boom"),
+        (b'{"result":{"statusCode":429,"error":"x","message":"slow"}}', BY_ID, 1, "429.*slow"),
+        (b'{"result":[{"error":"x","message":"boom"}]}', {}, 1, "HTTP 502.*boom"),
+        (ROWS + b'{"success":false,"message":"no"}', LINE, 1, "HTTP 502.*no"),
         (b'{"result":{"id":"a"}}', {}, 5, "key_by"),
         (b'{"value":[]}', {}, 5, "keys: value"),
         (b'[{"id":"a"}]', LINE, 5, "got an array"),

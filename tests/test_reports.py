@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streamlic.errors import ReportedFailure
+from streamlic.errors import DecodeError, ReportedFailure
 from streamlic.schema import JSON_RESCUED, RAW_SCHEMA, json_field
 from tests.judge import check_rows, decode, judged, outcome
 
@@ -33,11 +33,20 @@ def reported(body: bytes, **options: Any) -> ReportedFailure:
     return raised.value
 
 
+def long_report(body: bytes, **options: Any) -> ReportedFailure:
+    whole = outcome(body, **options)
+    assert outcome(body, [len(body) // 3, len(body) - 20], **options) == whole
+    with pytest.raises(ReportedFailure) as raised:
+        decode(body, **options)
+    return raised.value
+
+
 @pytest.mark.parametrize(
     "sign",
     [
         b'"statusCode":502',
         b'"statusCode":4.0e2',
+        b'"statusCode":"429"',
         b'"error":"Bad Gateway"',
         b'"error":{"code":1}',
         b'"errors":[{"message":"part 2 failed"}]',
@@ -65,7 +74,8 @@ def test_a_sign_in_trutos_envelope_is_a_failure_before_and_after_the_rows(sign: 
         b'"statusCode":200,"error":null',
         b'"error":"","errors":[],"success":true',
         b'"error":{},"errors":{},"truto_is_remote_error":false',
-        b'"statusCode":"502","success":null,"errors":""',
+        b'"statusCode":"5e2","success":null,"errors":""',
+        b'"statusCode":"-502","status":502',
         b'"message":"all is well","details":{"error":1},"statusCode":true',
         b'"error":"x","error":null',
     ],
@@ -93,10 +103,16 @@ def test_all_that_an_envelope_says_of_its_failure_is_kept() -> None:
 
 
 @pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1])
-def test_a_member_that_is_too_long_to_be_searched_is_a_sign_all_the_same(size: int) -> None:
+def test_a_long_member_of_an_envelope_is_a_sign_all_the_same(size: int) -> None:
     with pytest.raises(ReportedFailure) as raised:
         decode(b'{"result":[],"error":"%b"}' % (b"x" * size))
     assert len(str(raised.value)) < 500
+    assert raised.value.members["error"].startswith("xxx")
+    with pytest.raises(ReportedFailure) as raised:
+        decode(b'{"result":[],"errors":[%b1]}' % (b"1," * size))
+    assert raised.value.members == {"errors": "..."}
+    with pytest.raises(DecodeError, match="expected a whole number or null, got a very long value"):
+        decode(b'{"result":[],"result_count":[%b1]}' % (b"1," * size))
     table, envelope = decode(b'{"result":[{"id":"a"}],"next_cursor":"%b"}' % (b"c" * size))
     assert (len(table), len(envelope.next_cursor or "")) == (1, size)
 
@@ -123,6 +139,13 @@ def test_the_first_error_in_a_body_counts() -> None:
         b'{"truto_is_remote_error":true}',
         b'{"name":[],"truto_is_remote_error" : true}',
         b'{"statusCode":4e2,"error":["x"]}',
+        b'{"statusCode":"429","error":"x"}',
+        b'{"statusCode":"500.0","message":"x","name":"n"}',
+        b'{"error":"x","message":"m"}',
+        b'{"message":null,"sku":1,"id":null,"name":null,"error":{"code":1}}',
+        b'{"success":false}',
+        b'{"id":null,"statusCode":200,"success":false,"reason":"x"}',
+        b'{"x":"%b",%b}' % (b"x" * (1 << 20), ERROR),
     ],
 )
 def test_an_error_report_in_place_of_a_record_is_a_failure(record: bytes) -> None:
@@ -135,7 +158,7 @@ def test_an_error_report_in_place_of_a_record_is_a_failure(record: bytes) -> Non
     }
     for shape, path, options in at.values():
         body = shape % record
-        error = reported(body, **options)
+        error = reported(body, **options) if len(body) < 1000 else long_report(body, **options)
         assert (error.position, error.path) == (body.index(record), path)
         assert outcome(body, is_strict=True, **options)[0] in ("ReportedFailure", "RescueError")
 
@@ -161,7 +184,8 @@ def test_an_error_report_comes_before_a_rescue_of_its_own_and_after_one_before_i
         b'{"i\\u0064":7,"statusCode":500,"error":"x"}',
         b'{"statusCode":500}',
         b'{"statusCode":200,"error":"x"}',
-        b'{"statusCode":"500","error":"x"}',
+        b'{"statusCode":"500x","error":"x"}',
+        b'{"statusCode":"500","error":""}',
         b'{"statusCode":500,"error":""}',
         b'{"statusCode":500,"statusCode":1,"error":"x"}',
         b'{"error":"x"}',
@@ -169,7 +193,15 @@ def test_an_error_report_comes_before_a_rescue_of_its_own_and_after_one_before_i
         b'{"remote_data":{%b}}' % ERROR,
         b'{"name":"\\"statusCode\\":500,\\"error\\":1"}',
         b'["statusCode",500,"error"]',
-        b'{"x":"%b",%b}' % (b"x" * (1 << 20), ERROR),
+        b'{"error":"x","message":"m","name":"n"}',
+        b'{"name":"n","error":"x","message":"m"}',
+        b'{"id":"a","error":"x","message":"m","success":false}',
+        b'{"name":"n","name":null,"error":"x","message":"m"}',
+        b'{"error":"","message":"m"}',
+        b'{"success":false,"is_paid":true}',
+        b'{"success":null,"message":"m"}',
+        b'{"remote_data":{"error":"x","message":"m","success":false}}',
+        b'{"id":"a","x":"%b",%b}' % (b"x" * (1 << 20), ERROR),
     ],
 )
 def test_a_record_of_data_is_no_report(record: bytes) -> None:
@@ -179,7 +211,92 @@ def test_a_record_of_data_is_no_report(record: bytes) -> None:
         assert outcome(body, [len(body) // 2], is_lines=is_lines)[0] == rows
 
 
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        (b"x" * (1 << 20), "x" * 1000 + "..."),
+        (b"xy\\n" * (1 << 19), "xy\n" * 333 + "x..."),
+        (b"\\ud83d\\ude00x" * (1 << 17), "\U0001f600x" * 333 + "\ufffd..."),
+        ("\u00e9".encode() * (1 << 20), "\u00e9" * 1000 + "..."),
+    ],
+)
+def test_of_a_long_message_the_start_is_kept(message: bytes, kept: str) -> None:
+    said = b'"statusCode":"503","message":"%b"' % message
+    for shape, options in (
+        (b'[{"id":"a"},{%b}]', {}),
+        (b'{"id":"a"}\n{%b}\n', {"is_lines": True}),
+        (b'{"result":{"a":{},%b}}', {"key_by": "id"}),
+        (b'{"result":null,%b}', {}),
+        (b'{"value":[{%b}]}', {"schema": RAW_SCHEMA, "rows_at": "value"}),
+    ):
+        members = long_report(shape % said, **options).members
+        assert members == {"statusCode": 503, "message": kept}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        b"{%b}" % ERROR,
+        b'{"id":null,"statusCode":"429","error":"x"}',
+        b'{"truto_is_remote_error":true,"statusCode":null}',
+        b'{"E5":{"id":"a"},%b,"E3":{}}' % ERROR,
+        b'{"statusCode":429,"error":{"code":1},"id":{"name":"n"}}',
+        b'{"error":"x","message":"m"}',
+        b'{"E5":{"name":"n"},"success":false}',
+    ],
+)
+def test_an_error_report_in_place_of_keyed_rows_is_a_failure(rows: bytes) -> None:
+    body = b'{"result":%b,"next_cursor":null}' % rows
+    for key_by in ("id", "name"):
+        error = reported(body, key_by=key_by)
+        assert (error.position, error.path) == (body.rindex(b"}", 0, -1), "result")
+    lines = b'{"id":"b"}\n%b\n' % body
+    assert is_same_at_every_cut(lines, key_by="id", is_lines=True)[0] == "ReportedFailure"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        b'{"statusCode":{"id":"a"},"error":{"id":"b"},"message":{"id":"c"},"success":{}}',
+        b'{"error":{"id":"a"},"message":"no record"}',
+        b'{"id":"one license","statusCode":500,"error":"x"}',
+        b'{"statusCode":200,"error":"x"}',
+        b'{"success":false,"name":"n"}',
+        b'{"success":true,"error":null}',
+        b'{"statusCode":429,"statusCode":{},"error":{}}',
+    ],
+)
+def test_keyed_rows_are_no_report(rows: bytes) -> None:
+    assert isinstance(is_same_at_every_cut(b'{"result":%b}' % rows, key_by="id")[0], list)
+
+
+def test_keyed_rows_of_a_raw_body_are_a_report_by_a_status_alone() -> None:
+    raw = {"schema": RAW_SCHEMA, "rows_at": "plans"}
+    whole = is_same_at_every_cut(b'{"plans":{%b}}' % ERROR, **raw)
+    assert whole[:3] == ("ReportedFailure", 10 + len(ERROR), "plans")
+    for rows in (b'"error":"x","message":"m"', b'"success":false'):
+        assert isinstance(is_same_at_every_cut(b'{"plans":{%b}}' % rows, **raw)[0], list)
+
+
+def test_of_raw_records_only_a_status_makes_a_report() -> None:
+    raw = {"schema": RAW_SCHEMA, "rows_at": "value"}
+    for record in (b'{"error":"x","message":"m"}', b'{"success":false}'):
+        assert len(is_same_at_every_cut(b'{"value":[%b]}' % record, **raw)[0]) == 1
+    whole = is_same_at_every_cut(b'{"value":[{"statusCode":"500","error":"x"}]}', **raw)
+    assert whole[0] == "ReportedFailure"
+
+
+def test_a_broken_row_comes_before_the_report_of_all_rows() -> None:
+    body = b'{"result":{"a":{"id":tru},%b,"error":{"a":nul}}}' % ERROR
+    assert is_same_at_every_cut(body, key_by="id")[:2] == ("DecodeError", 24)
+    body = b'{"result":{%b,"error":{"a":nul}}}' % ERROR
+    assert is_same_at_every_cut(body, key_by="id")[0] == "DecodeError"
+
+
 def test_fields_that_are_columns_are_data() -> None:
+    schema = pa.schema([("message", pa.string()), json_field("rest", JSON_RESCUED)])
+    rows = is_same_at_every_cut(b'[{"error":"x","message":"m"}]', schema=schema)[0]
+    assert rows == [{"message": "m", "rest": '{"/error":"x"}'}]
     schema = pa.schema([("statusCode", pa.int64()), json_field("rest", JSON_RESCUED)])
     rows = is_same_at_every_cut(b'[{"statusCode":500,"error":"x"}]', schema=schema)[0]
     assert rows == [{"statusCode": 500, "rest": '{"/error":"x"}'}]
@@ -203,6 +320,7 @@ def test_of_raw_bodies_only_a_whole_error_report_is_a_failure() -> None:
 PIECES = [
     *('"id":"a"', '"id":null', '"statusCode":500', '"statusCode":200', '"error":"x"', '"error":0'),
     *('"name":"n"', '"truto_is_remote_error":true', '"x":{"statusCode":500,"error":1}'),
+    *('"statusCode":"429"', '"message":"m"', '"success":false', '"name":null'),
 ]
 TRAILERS = [
     *('"next_cursor":"x"', '"next_cursor":null', '"error":"x"', '"errors":[]', '"success":false'),
@@ -222,7 +340,9 @@ def test_generated_bodies_are_what_json_alone_says(seed: int) -> None:
         ]
         more = "".join("," + one for one in rng.sample(TRAILERS, rng.randrange(3)))
         rows = f"[{','.join(records)}]"
-        keyed = "{" + ",".join(f'"k~{at}":{one}' for at, one in enumerate([*records, "5"])) + "}"
+        members = [f'"k~{at}":{one}' for at, one in enumerate([*records, "5"])]
+        pieces = {one.partition(":")[0]: one for one in rng.sample(PIECES, rng.randrange(3))}
+        keyed = "{" + ",".join([*members, *pieces.values()]) + "}"
         lines = [*records, f'{{"result":{rows}{more}}}', "{" + more[1:] + "}"]
         rng.shuffle(lines)
         key_by = rng.choice(["id", "name", "sku"])

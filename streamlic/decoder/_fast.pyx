@@ -69,6 +69,7 @@ cdef extern from "core/envelope.h" namespace "streamlic" nogil:
         Key "streamlic::Remark::Kind::Key"
         Member "streamlic::Remark::Kind::Member"
         End "streamlic::Remark::Kind::End"
+        Rows "streamlic::Remark::Kind::Rows"
 
     cdef cppclass Remark:
         RemarkKind kind
@@ -78,6 +79,7 @@ cdef extern from "core/envelope.h" namespace "streamlic" nogil:
         int64_t rows
         int64_t own_rows
         cbool has_rows
+        cbool is_data
 
     cdef cppclass CEnvelope "streamlic::Envelope":
         cbool is_keyed
@@ -163,6 +165,7 @@ cdef class FastDecoder:
     cdef object _schema
     cdef object _options
     cdef object _said  # what the body says of itself
+    cdef object _columns  # the fields that data has
     cdef cbool _is_enveloped
     cdef cbool _is_spent
     cdef cbool _is_at_work  # Without the interpreter's lock: nobody else may look.
@@ -187,6 +190,7 @@ cdef class FastDecoder:
         given.max_rescued = options.max_rescued
         self._schema = schema
         self._options = options
+        self._columns = rules.columns
         self._said = EnvelopeReader(options, rules)
         self._decoder.reset(new Decoder(prepared.schema, given, level))
 
@@ -278,9 +282,12 @@ cdef class FastDecoder:
             self._said.envelope.rows = remark.rows
             self._said.end(position, rows=remark.own_rows, has_rows=remark.has_rows)
         else:
-            members = report_of(<bytes>remark.text)
+            are_rows = remark.kind == RemarkKind.Rows
+            columns = None if remark.is_data else self._columns
+            members = report_of(<bytes>remark.text, columns, are_rows=are_rows)
             if members is not None:
-                in_envelope = tuple(self._options.rows_at.split(".")) if self._is_enveloped else ()
+                is_below = self._is_enveloped and not are_rows
+                in_envelope = tuple(self._options.rows_at.split(".")) if is_below else ()
                 raise decode_error(Reported(members, position), 0, in_envelope + path)
 
     cdef _handed_over(self, unique_ptr[Batch] batch):

@@ -83,8 +83,8 @@ class EnvelopeReader:
     def member(self, path: tuple[str, ...], text: bytes, index: int) -> None:
         """Take the member at ``path`` whose valid JSON is ``text``; of a repeated key the last.
 
-        ``text`` is empty where it is too long to be searched. Raises Malformed, at ``index``, for
-        a value of the wrong type, unless the envelope is a vendor's own, whose members may mean
+        ``text`` is what ``shortened`` leaves of one that is long. Raises Malformed, at ``index``,
+        for a value of the wrong type, unless the envelope is a vendor's own, whose members may mean
         anything.
         """
         key = path[-1]
@@ -115,7 +115,7 @@ class EnvelopeReader:
 
     def _is_fact(self, key: str, text: bytes, index: int) -> bool:
         """Take a fact; return whether its value is one, or null."""
-        # A count or a flag that is too long to be searched is none.
+        # A count or a flag that is so long is none.
         given = json.loads(mend_surrogates(text), **_NUMBERS_AS_TEXT) if text else {}
         value = _READ[key](given)
         if value is None and text != b"null":

@@ -15,13 +15,21 @@ from streamlic.decoder.cutting import RowWindow
 from streamlic.decoder.options import DecoderOptions
 from streamlic.decoder.ordinary import ReadRows
 from streamlic.decoder.rules import BodyRules
-from streamlic.decoder.signs import SEARCHED_BYTES, NoListing, is_envelope, may_be_envelope
+from streamlic.decoder.signs import (
+    NoListing,
+    Report,
+    Reported,
+    is_envelope,
+    may_be_envelope,
+    shortened,
+)
 from streamlic.decoder.strict import (
     Malformed,
     PathStep,
     TooDeep,
     Unfinished,
     after_white_space,
+    is_value,
     key_of,
     string_end,
     value_end,
@@ -41,6 +49,7 @@ class Framer(RowWindow):
         self._rows_before = 0  # the envelope: only lines have any
         self._is_first_line = True
         self._rows_closer = 0
+        self._report: Report | None = None  # what rows that are an object say in place of rows
         self._next_step: Callable[[], bool] = self._line if options.is_lines else self._top
 
     def row_path(self, step: PathStep) -> tuple[PathStep, ...]:
@@ -93,11 +102,11 @@ class Framer(RowWindow):
         except Unfinished as unfinished:
             return self._unfinished(start, unfinished)
         path = (*self._rows_path[: len(self._path)], key)
-        text = self._buffer[value:end]
-        if path == self._rows_path and text == b"null":
+        if path == self._rows_path and self._buffer[value:end] == b"null":
             self._has_rows = True
-        is_searched = len(text) <= SEARCHED_BYTES or path in _CURSORS
-        self._said.member(path, text if is_searched else b"", value)
+        is_cursor = path in _CURSORS  # It is taken whole, however long it is.
+        text = self._buffer[value:end] if is_cursor else shortened(self._buffer, value, end)
+        self._said.member(path, text, value)
         self._index = end
         self._next_step = self._after_member
         return True
@@ -150,11 +159,13 @@ class Framer(RowWindow):
         self._has_rows = True
         self._rows_closer = byte + 2  # In ASCII both closing brackets stand two behind.
         self.envelope.is_keyed = byte == 0x7B
+        is_watched = self.envelope.is_keyed and self._rules.has_reports
+        self._report = Report(self._rules.columns, are_rows=True) if is_watched else None
         self._open_bracket()
         self._next_step = self._first_row
 
     def _first_row(self) -> bool:
-        return self._close_bracket() if self._peek() == self._rows_closer else self._row()
+        return self._end_rows() if self._peek() == self._rows_closer else self._row()
 
     def _row(self) -> bool:
         if self._peek() is None:
@@ -164,6 +175,7 @@ class Framer(RowWindow):
             if self.envelope.is_keyed:
                 key, value = self._key()
                 self._cut(value, key, since=start)
+                self._note_keyed(key, self._buffer[value : self._index])
             else:
                 self._cut_ordinary_rows()
                 start = self._index
@@ -174,7 +186,20 @@ class Framer(RowWindow):
         return True
 
     def _after_row(self) -> bool:
-        return self._separator(self._rows_closer, self._close_bracket, self._row)
+        return self._separator(self._rows_closer, self._end_rows, self._row)
+
+    def _note_keyed(self, key: str, text: bytes) -> None:
+        """Note a row that may be a member of a report in place of all rows; no JSON is none."""
+        if not self._report or not self._report.concerns(key):
+            return
+        if is_value(text, depth=self._options.max_depth):
+            self._report.take(key, text, 0, len(text))
+
+    def _end_rows(self) -> bool:
+        members = self._report.failure() if self._report else None
+        if members:
+            raise Reported(members, self._index)
+        return self._close_bracket()
 
     def _line(self) -> bool:
         byte = self._peek()

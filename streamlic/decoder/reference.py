@@ -37,10 +37,11 @@ from streamlic.decoder.records import UNREAD, Records
 from streamlic.decoder.rescue import kept_whole, locate, rescued_texts, why
 from streamlic.decoder.rules import BodyRules
 from streamlic.decoder.scalars import Place, Source
-from streamlic.decoder.signs import Reported, may_be_report, report_of
+from streamlic.decoder.signs import Reported, is_surely_data, may_be_report, report_of
 from streamlic.decoder.strict import (
     Malformed,
     PathStep,
+    is_value,
     path_text,
     value_end,
     without_strings,
@@ -177,19 +178,18 @@ class ReferenceDecoder:
 
     def _first_report(self, records: Records) -> tuple[int, Reported] | None:
         """Return the first record that reports a failure; what is no JSON reports nothing."""
-        if not may_be_report(b"\n".join(records.texts)):
+        columns = self._rules.columns
+        if not may_be_report(b"\n".join(records.texts), columns):
             return None
         for number, text in enumerate(records.texts):
-            if may_be_report(text) and self._is_valid(text) and (members := report_of(text)):
+            if not may_be_report(text, columns) or is_surely_data(text, columns):
+                continue
+            if self._is_valid(text) and (members := report_of(text, columns)):
                 return number, Reported(members, 0)
         return None
 
     def _is_valid(self, text: bytes) -> bool:
-        try:
-            value_end(text, 0, depth=self._options.max_depth, at_end=True)
-        except Malformed:
-            return False
-        return True
+        return is_value(text, depth=self._options.max_depth)
 
     def _valid_arrays(self, records: Records) -> list[pa.Array]:
         if self._is_whole_record:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
 from streamlic.decoder.signs import ENVELOPE_KEYS, RECORD_SIGNS
-from streamlic.schema import JSON_RECORD, json_role
+from streamlic.schema import JSON_RECORD, JSON_RESCUED, json_role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +17,15 @@ class BodyRules:
 
     ``is_trutos`` says that the envelope is Truto's own, not a vendor's. ``takes_keyed``: the rows
     may be an object. ``has_envelope_lines``: a line may be an envelope. ``has_reports``: a record
-    may be an error report; a column of such a name makes it data.
+    may be an error report; a column of such a name makes it data. ``columns`` are the fields that
+    a record of data has; None where records are kept whole, which may have any.
     """
 
     is_trutos: bool
     takes_keyed: bool
     has_envelope_lines: bool
     has_reports: bool
+    columns: frozenset[str] | None
 
     @classmethod
     def of(cls, schema: pa.Schema, options: DecoderOptions) -> BodyRules:
@@ -36,4 +38,7 @@ class BodyRules:
             takes_keyed=is_raw or options.key_by is not None,
             has_envelope_lines=options.is_lines and is_trutos and not names & ENVELOPE_KEYS,
             has_reports=is_raw or not names & RECORD_SIGNS,
+            columns=None
+            if is_raw
+            else frozenset(field.name for field in schema if json_role(field) != JSON_RESCUED),
         )

@@ -4,11 +4,14 @@ Rules:
 1. Truto documents nowhere how ``stream`` reports a failure half-way, so every sign of one counts:
    in Truto's own envelope ``statusCode`` of 400 or more, ``error``, ``errors``,
    ``truto_is_remote_error: true``, ``success: false``.
-2. Elsewhere only a whole error report counts: a vendor's envelope without rows, or a record
-   without ``id``, that has ``statusCode`` of 400 or more and ``error`` or ``message``; and whatever
-   has ``truto_is_remote_error: true``.
-3. A vendor names a further page in more ways than can be listed. A sign that is empty is none.
-4. Records and members of more than a mebibyte are not searched.
+2. Elsewhere only a whole error report counts: a vendor's envelope without rows, a record without
+   ``id``, or rows that are an object and are none, with ``statusCode`` of 400 or more and ``error``
+   or ``message``; and whatever has ``truto_is_remote_error: true``.
+3. Of a record without ``id`` that has a value for no column, ``error`` and ``message`` are enough,
+   or ``success: false``. A record that is kept whole has no columns: it may be anything.
+4. A ``statusCode`` may be a number or a text of digits.
+5. A vendor names a further page in more ways than can be listed. A sign that is empty is none.
+6. Of a member of more than a mebibyte only the start of a text is kept.
 """
 
 from __future__ import annotations
@@ -18,22 +21,29 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from streamlic.decoder.strict import Malformed, children, mend_surrogates
+from streamlic.decoder.strict import Malformed, PathStep, children, mend_surrogates
 
 SEARCHED_BYTES: Final = 1 << 20
-"""A record or a member that is longer is not searched for signs."""
+"""Of a member that is longer only the start of a text is kept."""
 RECORD_SIGNS: Final = frozenset({"statusCode", "truto_is_remote_error"})
 """The fields without which a record is no error report."""
 FACTS: Final = frozenset({"next_cursor", "prev_cursor", "result_count", "is_partial_response"})
 ENVELOPE_KEYS: Final = FACTS | {"result"}
 """What tells an envelope from a record."""
+_BESIDE_FACTS = frozenset({"limit"})
+"""What an envelope may have too, and a record as well."""
 REPORT_MEMBERS: Final = RECORD_SIGNS | {
     *("error", "errors", "message", "details", "success"),
     *("raw_response", "truto_error_insight"),
 }
 """What a report of a failure may say."""
 
-_RECORD_MARKS = tuple(b'"%b"' % name.encode() for name in RECORD_SIGNS)
+_LINE_MEMBERS = ENVELOPE_KEYS | _BESIDE_FACTS | REPORT_MEMBERS
+_SURE_MARKS = tuple(b'"%b"' % name.encode() for name in RECORD_SIGNS)
+_MARKS = (*_SURE_MARKS, b'"error"', b'"success"')
+_FIRST_MEMBER = re.compile(rb'\{[ \t\n\r]*+"([^"\\]*+)"[ \t\n\r]*+:[ \t\n\r]*+(?!null|[ \t\n\r])')
+_STATUS = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
+_TEXT_START = re.compile(rb'"(?:[^"\\\x80-\xbf][\x80-\xbf]*+|\\(?:u.{4}|.)){0,1000}+', re.DOTALL)
 _ENVELOPE_MARKS = (b'"result', b'_cursor"', b'"is_partial_response"')
 _SHOWN_CHARACTERS = 300
 _MOST_LEVELS = 8
@@ -52,26 +62,78 @@ class Reported(Malformed):
 
     def __init__(self, members: dict[str, Any], index: int) -> None:
         super().__init__(failure_text(members), index)
-        self.members = members
+        status = status_of(members.get("statusCode"))
+        self.members = members if status is None else {**members, "statusCode": status}
 
 
-def may_be_report(text: bytes) -> bool:
-    """Return whether these bytes of one record or several may hold a report of a failure."""
-    return any(mark in text for mark in _RECORD_MARKS)
+class Report:
+    """What an object says that may be a report of a failure, taken member by member.
 
+    ``columns`` are the fields that data has, None where it may have any. ``are_rows`` says that the
+    members are rows under their keys: one that is an object is a record.
+    """
 
-def report_of(record: bytes) -> dict[str, Any] | None:
-    """Return what a valid record says of a failure, None for a record of data."""
-    if record[:1] != b"{" or len(record) > SEARCHED_BYTES or not may_be_report(record):
-        return None
-    has_id, members = False, {}
-    for key, start, end in children(record, 0):
+    def __init__(self, columns: frozenset[str] | None, *, are_rows: bool = False) -> None:
+        self._columns = columns
+        self._are_rows = are_rows
+        self._members: dict[str, Any] = {}
+        self._has_id = False
+        self._is_data = columns is None
+
+    def concerns(self, key: PathStep) -> bool:
+        """Return whether it matters what this member holds."""
+        return key == "id" or key in REPORT_MEMBERS or key in (self._columns or ())
+
+    def take(self, key: PathStep, text: bytes, start: int, end: int) -> None:
+        """Take the member whose valid JSON is there in ``text``; of a repeated key the last."""
+        holds = text[start] != 0x6E and not (self._are_rows and text[start] == 0x7B)
         if key == "id":
-            has_id = record[start:end] != b"null"
-        elif key in REPORT_MEMBERS:
-            members[str(key)] = value_of(record[start:end])
-    is_report = _is_error(members) or members.get("truto_is_remote_error") is True
-    return members if is_report and not has_id else None
+            self._has_id = holds
+        if holds and (key == "id" or key in (self._columns or ())):
+            self._is_data = True
+        if key in REPORT_MEMBERS:
+            self._members[str(key)] = value_of(shortened(text, start, end))
+
+    def failure(self) -> dict[str, Any] | None:
+        """Return what is said of the failure, None where none is reported."""
+        said = self._members
+        is_sure = _is_error(said) or said.get("truto_is_remote_error") is True
+        is_report = is_sure or (not self._is_data and self._seems_failed())
+        return said if is_report and not self._has_id else None
+
+    def _seems_failed(self) -> bool:
+        said = self._members
+        if said.get("success") is False:
+            return True
+        are_records = self._are_rows and any(
+            isinstance(said.get(name), dict) for name in ("error", "message")
+        )
+        return bool(said.get("error")) and "message" in said and not are_records
+
+
+def may_be_report(text: bytes, columns: frozenset[str] | None) -> bool:
+    """Return whether these bytes of one record or several may hold a report of a failure."""
+    marks = _SURE_MARKS if columns is None else _MARKS
+    return any(mark in text for mark in marks)
+
+
+def report_of(
+    record: bytes, columns: frozenset[str] | None, *, are_rows: bool = False
+) -> dict[str, Any] | None:
+    """Return what a valid record says of a failure, None for a record of data."""
+    report = Report(columns, are_rows=are_rows)
+    if record[:1] == b"{":
+        for key, start, end in children(record, 0):
+            report.take(key, record, start, end)
+    return report.failure()
+
+
+def is_surely_data(record: bytes, columns: frozenset[str] | None) -> bool:
+    """Return whether a record is no report, by its first member and without much searching."""
+    if b"\\u" in record or any(mark in record for mark in _SURE_MARKS):
+        return False
+    first = _FIRST_MEMBER.match(record)
+    return first is not None and (first[1] == b"id" or first[1].decode() in (columns or ()))
 
 
 def reports_failure(members: Mapping[str, Any], *, is_trutos: bool, has_rows: bool) -> bool:
@@ -112,7 +174,7 @@ def is_envelope(line: bytes) -> bool:
             return False
         has_rows = has_rows or (key == "result" and line[start] == 0x5B)
         has_fact = has_fact or key in ENVELOPE_KEYS
-        is_known = is_known and (key in ENVELOPE_KEYS or key in REPORT_MEMBERS)
+        is_known = is_known and key in _LINE_MEMBERS
     return has_rows or (is_known and has_fact)
 
 
@@ -133,12 +195,29 @@ def value_of(text: bytes) -> Any:
     return value
 
 
+def shortened(text: bytes, start: int, end: int) -> bytes:
+    """Return the valid JSON there: of a long text its start, of another long value nothing."""
+    if end - start <= SEARCHED_BYTES:
+        return text[start:end]
+    begun = _TEXT_START.match(text, start)
+    return begun[0] + b'..."' if begun else b""
+
+
 def _number(digits: str) -> int | float:
     return int(digits) if len(digits) < 19 else float(digits)
 
 
+def status_of(value: Any) -> float | None:
+    """Return the number that a status is, as a text too; None where it is none."""
+    if isinstance(value, str):
+        number = float(value) if _STATUS.fullmatch(value) else None
+        return int(number) if number is not None and number.is_integer() else number
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
 def _is_failed(status: Any) -> bool:
-    return isinstance(status, int | float) and not isinstance(status, bool) and status >= 400
+    number = status_of(status)
+    return number is not None and number >= 400
 
 
 def _is_error(members: Mapping[str, Any]) -> bool:

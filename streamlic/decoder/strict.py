@@ -167,6 +167,14 @@ def value_end(buffer: bytes, index: int, *, depth: int, at_end: bool = False) ->
         raise
 
 
+def is_value(text: bytes, *, depth: int) -> bool:
+    """Return whether a text that seems to be one value is valid."""
+    try:
+        return value_end(text, 0, depth=depth, at_end=True) == len(text)
+    except (Malformed, Unfinished):
+        return False
+
+
 def _scalar_end(buffer: bytes, index: int, expected: str) -> int:
     byte = buffer[index]
     if byte == 0x22:

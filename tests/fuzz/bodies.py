@@ -84,6 +84,7 @@ _ENDS = [
     *(',"error":""', ',"errors":[]', ',"statusCode":200,"success":true', ',"statusCode":502'),
     *(',"error":"x"', ',"errors":[{"message":"\\u00e9"}]', ',"truto_is_remote_error":true'),
     *(',"success":false,"message":"no"', ',"result":null', ',"statusCode":4e2,"error":null'),
+    *(',"next_cursor":"x","limit":10', ',"limit":10'),
 ]  # fmt: skip
 _REPORTS = [
     *('"statusCode":500,"error":"x"', '"id":null,"error":"x","statusCode":4.5e2'),
@@ -91,6 +92,9 @@ _REPORTS = [
     *('"id":[],"statusCode":500,"error":"x"', '"i\\u0064":"a","statusCode":500,"error":"x"'),
     *('"status\\u0043ode":500,"error":"x"', '"x":{"statusCode":500,"error":"x"}'),
     *('"truto_is_remote_error":true,"truto_is_remote_error":false', '"statusCode":"500"'),
+    *('"error":"x","message":"m"', '"success":false', '"statusCode":"500","message":"\\ud800"'),
+    *('"error":{"a":1},"message":null,"name":null', '"name":"n","success":false'),
+    '"id":"a","id":null,"message":"m","error":1',
 ]
 _MORE = [
     *("", "", ',"next":0,"paging":{"next":{"after":1}}', ',"links":[{"rel":"next","href":"u"}]'),
@@ -188,6 +192,8 @@ class _Writer:
                 if rng.random() < 0.9
                 else {}
             )
+            if rng.random() < 0.2:
+                keyed = ",".join([part for part in (keyed, rng.choice(_REPORTS)) if part])
             return f'{{"result":{{{keyed}}}}}'.encode(), options
         if shape == 3:
             lines = rng.choice(["\n", "\r\n", "\n\n "]).join(

@@ -12,7 +12,8 @@ Body::Body(const Schema& schema, const Options& options, Simd simd, Window& wind
     : options_(options),
       window_(window),
       rows_(schema, options, simd, window, envelope_),
-      step_(options.is_lines ? &Body::line : &Body::top) {}
+      step_(options.is_lines ? &Body::line : &Body::top),
+      fields_(schema.fields) {}
 
 void Body::read() {
   path_in_progress_.clear();
@@ -112,7 +113,7 @@ void Body::check_rows(const MemberKey& key) const {
   }
 }
 
-// Hands on a member that ends here, unless it is too long to be searched: cursors never are.
+// Hands on a member that ends here, shortened if it is no cursor.
 void Body::note_member(const MemberKey& key, size_t end) {
   const auto* const value = reinterpret_cast<const char*>(window_.text.data + key.value);
   const size_t size = end - key.value;
@@ -123,9 +124,9 @@ void Body::note_member(const MemberKey& key, size_t end) {
   }
   const bool is_cursor =
       path_.empty() && (key.text == "next_cursor" || key.text == "prev_cursor");
-  const bool is_searched = size <= kSearchedBytes || is_cursor;
   remark(Remark::Kind::Member, key.value, joined(path_, {Step(key.text)}),
-         is_searched ? std::string(value, size) : "");
+         is_cursor ? std::string(value, size)
+                   : shortened({window_.text.data + key.value, size}));
 }
 
 void Body::remark(Remark::Kind kind, size_t index, Path path, std::string text) {
@@ -155,12 +156,14 @@ void Body::open_rows() {
   has_rows_ = true;
   rows_closer_ = static_cast<uint8_t>(byte + 2);
   envelope_.is_keyed = byte == '{';
+  report_.reset();
+  if (envelope_.is_keyed && options_.has_reports) report_.emplace(fields_, true);
   open_bracket();
   step_ = &Body::first_row;
 }
 
 bool Body::first_row() {
-  return window_.has_byte() && window_.text[window_.index] == rows_closer_ ? close_bracket() : row();
+  return window_.has_byte() && window_.text[window_.index] == rows_closer_ ? end_rows() : row();
 }
 
 bool Body::row() {
@@ -171,6 +174,7 @@ bool Body::row() {
     if (envelope_.is_keyed) {
       const MemberKey name = key();
       if (!rows_.read(name.value, &name.text, depth(), false)) return unfinished({});
+      if (report_) report_->take(name.text, {text.data + name.value, index - name.value});
     } else {
       while (true) {  // as long as one row follows the other
         if (!rows_.read(index, nullptr, depth(), true)) return unfinished({});
@@ -189,7 +193,15 @@ bool Body::row() {
 }
 
 bool Body::after_row() {
-  return separator(rows_closer_, &Body::close_bracket, &Body::row);
+  return separator(rows_closer_, &Body::end_rows, &Body::row);
+}
+
+bool Body::end_rows() {
+  if (report_ && report_->may_be()) {
+    remark(Remark::Kind::Rows, window_.index, path_, report_->json());
+    envelope_.remarks.back().is_data = report_->is_data();
+  }
+  return close_bracket();
 }
 
 bool Body::line() {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "envelope.h"
 #include "options.h"
 #include "rows.h"
+#include "signs.h"
 #include "strict.h"
 #include "window.h"
 
@@ -58,6 +60,7 @@ class Body {
   void open_envelope();
   bool end_envelope();
   void open_rows();
+  bool end_rows();
   bool separator(uint8_t closer, StepFunction at_closer, StepFunction at_comma);
   struct MemberKey {
     std::string text;
@@ -86,6 +89,8 @@ class Body {
   bool is_first_line_ = true;
   int64_t rows_before_ = 0;  // the envelope: only lines have any
   uint8_t rows_closer_ = 0;
+  const std::vector<Field>& fields_;
+  std::optional<Report> report_;  // what rows that are an object say in place of rows
 };
 
 }  // namespace streamlic

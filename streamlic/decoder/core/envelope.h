@@ -17,14 +17,16 @@ struct Remark {
     Member,  // any other member of it, or of what is on the way to the rows
     End,     // it ends
     Record,  // a row that may be an error report
+    Rows,    // rows that are an object, and may be one
   };
   Kind kind;
   Path path;              // to the member, or from the rows to the row
-  std::string text;       // its JSON; none where it is too long to be searched
+  std::string text;       // its JSON, shortened where it is long
   int64_t position;       // where it stands in the body
   int64_t rows = 0;       // with End: all so far
   int64_t own_rows = 0;   // with End: those of this envelope
   bool has_rows = false;  // with End: whether it has a place for any
+  bool is_data = false;   // with Record and Rows: whether it has a value for a column
 };
 
 struct Envelope {

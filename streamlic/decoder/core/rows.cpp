@@ -47,11 +47,13 @@ Rows::Rows(const Schema& schema, const Options& options, Simd simd, Window& wind
       window_(window),
       envelope_(envelope),
       reader_(make_record_reader(simd, schema)),
+      is_whole_record_(std::any_of(fields_.begin(), fields_.end(),
+                                   [](const Field& one) { return one.kind == Kind::Record; })),
+      marks_(is_whole_record_),
       batch_(std::make_unique<Batch>(fields_)) {
   for (size_t i = 0; i < fields_.size(); ++i) {
     const Kind kind = fields_[i].kind;
     if (kind == Kind::Rescued) rescued_column_ = i;
-    if (kind == Kind::Record) is_whole_record_ = true;
     if (kind != Kind::Rescued && fields_[i].name == "id") id_column_ = i;
   }
   for (size_t i = 0; i < fields_.size(); ++i) {
@@ -160,12 +162,13 @@ void Rows::note_report(size_t start, size_t end, const std::string* key) {
   const Text text = window_.text;
   const uint8_t* const first = text.data + start;
   if (id_column_ != kNone && batch_->columns[id_column_].is_valid(Row(batch_->rows))) return;
-  if (*first != '{' || end - start > kSearchedBytes) return;
-  if (!marks_.are_in(first, text.data + end, text.data + text.size)) return;
-  envelope_.remarks.push_back({Remark::Kind::Record,
-                               {step(key)},
-                               std::string(reinterpret_cast<const char*>(first), end - start),
-                               window_.position + static_cast<int64_t>(start)});
+  if (*first != '{' || !marks_.are_in(first, text.data + end, text.data + text.size)) return;
+  const Report report = report_in({first, end - start}, fields_);
+  if (!report.may_be()) return;
+  Remark said{Remark::Kind::Record, {step(key)}, report.json(),
+              window_.position + static_cast<int64_t>(start)};
+  said.is_data = report.is_data();
+  envelope_.remarks.push_back(std::move(said));
 }
 
 // Whether the row that was read lacks the field that the rows are keyed by.

@@ -52,12 +52,12 @@ class Rows {
   Window& window_;
   Envelope& envelope_;
   const std::unique_ptr<RecordReader> reader_;
-  ReportMarks marks_;
   static constexpr size_t kNone = SIZE_MAX;
   size_t rescued_column_ = kNone;
   size_t id_column_ = kNone;
   size_t key_column_ = kNone;  // of strings, which takes the keys of rows that are an object
-  bool is_whole_record_ = false;
+  const bool is_whole_record_;
+  ReportMarks marks_;
   std::vector<Field> keyed_fields_;  // the schema as it is where a key is rescued instead of a null
   std::unique_ptr<Batch> batch_;
   bool is_foreseen_ = false;  // how much room the batch will need

@@ -16,8 +16,10 @@ namespace streamlic {
 
 namespace {
 
-constexpr std::string_view kReportMarks[] = {"\"statusCode\"", "\"truto_is_remote_error\""};
-constexpr size_t kRarePairs[] = {7, 16};  // "Co" and "_e"
+constexpr std::string_view kReportMarks[] = {"\"statusCode\"", "\"truto_is_remote_error\"",
+                                             "\"error\"", "\"success\""};
+constexpr size_t kRarePairs[] = {7, 16, 2, 3};  // "Co", "_e", "rr" and "cc"
+constexpr size_t kKeptUnits = 1000;  // of a long text
 constexpr std::string_view kEnvelopeMarks[] = {"\"result", "_cursor\"", "\"is_partial_response\""};
 constexpr std::string_view kEnvelopeKeys[] = {"result", "next_cursor", "prev_cursor", "result_count",
                                               "is_partial_response"};
@@ -65,7 +67,7 @@ bool has(const Names& names, const std::string& name) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
-// Calls `take(key, start)` for each member of a valid object, in document order.
+// Calls `take(key, start, end)` for each member of a valid object, in document order.
 template <class Take>
 void for_each_member(Text text, Take take) {
   size_t index = after_white_space(text, 1);
@@ -73,17 +75,66 @@ void for_each_member(Text text, Take take) {
     const size_t key_end = string_end(text, index);
     const std::string key = key_of(text.data + index, key_end - index);
     const size_t start = after_white_space(text, after_white_space(text, key_end) + 1);
-    take(key, start);
-    index = after_white_space(text, value_end(text, start, INT_MAX, true));
+    const size_t end = value_end(text, start, INT_MAX, true);
+    take(key, start, end);
+    index = after_white_space(text, end);
     if (text[index] == ',') index = after_white_space(text, index + 1);
   }
 }
 
 }  // namespace
 
+std::string shortened(Text value) {
+  if (value.size <= kSearchedBytes) {
+    return {reinterpret_cast<const char*>(value.data), value.size};
+  }
+  if (value[0] != '"') return {};
+  size_t end = 1;
+  for (size_t units = 0; units < kKeptUnits && value[end] != '"'; ++units) {
+    end += value[end] != '\\' ? 1 : value[end + 1] == 'u' ? 6 : 2;
+    while ((value[end] & 0xC0) == 0x80) ++end;
+  }
+  return std::string(reinterpret_cast<const char*>(value.data), end) + "...\"";
+}
+
+void Report::take(const std::string& key, Text value) {
+  const bool holds = value[0] != 'n' && !(are_rows_ && value[0] == '{');
+  const bool is_id = key == "id";
+  if (is_id) has_id_ = holds;
+  const bool is_column = is_id || std::any_of(fields_->begin(), fields_->end(), [&](const Field& field) {
+    return field.kind != Kind::Rescued && field.name == key;
+  });
+  is_data_ |= holds && is_column;
+  if (!has(kReportKeys, key)) return;
+  const auto member = std::find_if(members_.begin(), members_.end(),
+                                   [&](const auto& one) { return one.first == key; });
+  if (member == members_.end()) {
+    members_.emplace_back(key, shortened(value));
+  } else {
+    member->second = shortened(value);
+  }
+}
+
+std::string Report::json() const {
+  std::string json = "{";
+  for (const auto& [key, value] : members_) {
+    if (json.size() > 1) json += ',';
+    json += '"' + key + "\":" + (value.empty() ? "\"...\"" : value);
+  }
+  return json + '}';
+}
+
+Report report_in(Text record, const std::vector<Field>& fields) {
+  Report report(fields, false);
+  for_each_member(record, [&](const std::string& key, size_t start, size_t end) {
+    report.take(key, {record.data + start, end - start});
+  });
+  return report;
+}
+
 bool ReportMarks::are_in(const uint8_t* begin, const uint8_t* end, const uint8_t* text_end) {
   bool are_there = false;
-  for (size_t i = 0; i < next_.size(); ++i) {
+  for (size_t i = 0; i < marks_; ++i) {
     if (next_[i] < begin) next_[i] = find_by_pair(begin, text_end, kReportMarks[i], kRarePairs[i]);
     are_there |= next_[i] < end;
   }
@@ -97,19 +148,19 @@ bool is_envelope(Text line) {
       [&](std::string_view mark) { return find(line.data, end, mark) != end; });
   if (!may_be) return false;
   bool has_rows = false, has_fact = false, is_known = true, has_id = false;
-  for_each_member(line, [&](const std::string& key, size_t start) {
+  for_each_member(line, [&](const std::string& key, size_t start, size_t) {
     const bool is_envelopes = has(kEnvelopeKeys, key);
     has_rows |= key == "result" && line[start] == '[';
     has_fact |= is_envelopes;
     has_id |= key == "id" && line[start] != 'n';
-    is_known &= is_envelopes || has(kReportKeys, key);
+    is_known &= is_envelopes || key == "limit" || has(kReportKeys, key);
   });
   return !has_id && (has_rows || (is_known && has_fact));
 }
 
 bool lacks_member(Text record, const std::string& name) {
   bool lacks = true;
-  for_each_member(record, [&](const std::string& key, size_t start) {
+  for_each_member(record, [&](const std::string& key, size_t start, size_t) {
     if (key == name) lacks = record[start] == 'n';
   });
   return lacks;
