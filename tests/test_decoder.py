@@ -323,6 +323,21 @@ def test_unpaired_surrogates_become_replacement_characters_in_every_value() -> N
         assert json.loads(row["remote_data"]) == {"\\dc00": "\ufffd\U0001f600 \\ud800"}
 
 
+def test_a_key_with_the_very_text_of_an_unpaired_surrogate_repeats_it() -> None:
+    """The documented rule of repeated keys: the last one counts, and in JSON text both are kept."""
+    for surrogate, text, last in (("1", "2", 2), ("[]", '"x"', "x")):
+        first = rb'"\ud800":%b,"\\d800":%b' % (surrogate.encode(), text.encode())
+        body = rb'[{"id":"a",%b,"remote_data":{%b}}]' % (first, first)
+        for cut in range(len(body)):
+            row = decode(body, [cut])[0].to_pylist()[0]
+            assert json.loads(row["_rescued"]) == {"/\\d800": last}
+            pairs = json.loads(row["remote_data"], object_pairs_hook=list)
+            assert [key for key, _ in pairs] == ["\\d800", "\\d800"]
+    keyed = rb'{"result":{"\ud800":{"name":"n"},"\\d800":{"name":"m"}}}'
+    rows = decode(keyed, key_by="id")[0].to_pylist()
+    assert [(row["id"], row["name"]) for row in rows] == [("\\d800", "n"), ("\\d800", "m")]
+
+
 KEYED = (
     rb'{"\ud800":1,"\udbff x":2,"\uD800":3,"\uDC00\ud83d\ude00":"\udc00","\ufffd":4,'
     rb'"\\\ud800":5,"a":["\ud800"]}'

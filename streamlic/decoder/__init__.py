@@ -9,9 +9,10 @@ The contract, for every engine:
    length. The first error in the body counts. What came is told by the bytes up to there alone. A
    decoder that failed stays failed.
 3. JSON is RFC 8259, strictly. An unpaired surrogate escape becomes U+FFFD, and in a record's key a
-   backslash and its digits, so that keys that differ stay different. Of a repeated key of a record
-   the last counts; the rows may stand only once; rows that are an object are all kept, and so are
-   their keys. Null in place of the rows is an empty listing.
+   backslash and its digits, so that keys that differ stay different; a key that has this very text
+   is the same key repeated. Of a repeated key of a record the last counts; the rows may stand only
+   once; rows that are an object are all kept, and so are their keys. Null in place of the rows is
+   an empty listing.
 4. Columns, rescues and JSON text follow the rules of ``streamlic.schema``: JSON columns and
    rescued values keep their text as it came. Rescues stand in document order. A record of which
    more than ``max_rescued`` values do not fit is kept whole instead, which counts as one.
