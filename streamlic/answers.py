@@ -20,11 +20,13 @@ from streamlic.errors import (
     AccountNeedsReauth,
     ApiError,
     AuthenticationError,
+    DecodeError,
     Fault,
     RateLimited,
     ReportedFailure,
     TransportError,
 )
+from streamlic.hiding import hide_in
 from streamlic.pacing import ProgressWatch
 from streamlic.wait_headers import is_used_up, names_a_sane_wait, retry_after_seconds
 
@@ -73,6 +75,7 @@ class Page:
         self.headers = headers
         """The answer's own, found by names of any case."""
         self._read = read
+        self._hide = hide
         self._watch = watch
         self._coding = headers.get("Content-Encoding", "").replace(hide, "***")
         kind = headers.get("Content-Type", "").partition(";")[0]
@@ -86,6 +89,10 @@ class Page:
         """Whether a ``Link`` header names a further page (RFC 8288)."""
         links = [value for name, value in self.headers.items() if name.lower() == "link"]
         return any("next" in rel.lower().split() for rel in _RELATION.findall(", ".join(links)))
+
+    def hide_in(self, error: DecodeError) -> None:
+        """Hide in an error of the body, which quotes it, what is shown nowhere."""
+        hide_in(error, self._hide)
 
     def check(self, *, is_lines: bool | None = None) -> None:
         """Raise TransportError for newline-delimited records whose end could not be seen.

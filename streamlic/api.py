@@ -14,7 +14,7 @@ from streamlic.blocking import run_to_end
 from streamlic.client import Connection, Page, Timeouts
 from streamlic.credentials import TokenSource, base_url_from_environment
 from streamlic.decoder import Decoder, open_decoder
-from streamlic.errors import ReportedFailure, UsageError
+from streamlic.errors import DecodeError, ReportedFailure, UsageError
 from streamlic.job import export_async
 from streamlic.job_options import JobOptions
 from streamlic.pacing import RetryPolicy, parse_rate_limit
@@ -133,6 +133,9 @@ class Client:
                 yield batch
         except ReportedFailure as failure:
             raise self._connection.reported(failure, page, account) from None
+        except DecodeError as error:
+            page.hide_in(error)
+            raise
         check_count(decoder.envelope)
 
 

@@ -358,6 +358,9 @@ class _Export:
                 )
             except ReportedFailure as failure:
                 raise connection.reported(failure, page, params.account) from None
+            except DecodeError as error:
+                page.hide_in(error)
+                raise
         return listing.move_on(envelope.next_cursor, envelope.rows)
 
     def _tell(self, retry: Retry | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import aiohttp
@@ -20,7 +20,7 @@ _PROXY_WANTS_CREDENTIALS = 407
 def translated(
     token: str, proxy: Proxy | None, *, answer_seconds: float, silence_seconds: float
 ) -> Iterator[None]:
-    """Raise aiohttp's errors as TransportError; ``token`` stands nowhere in it.
+    """Raise aiohttp's errors as TransportError, without ``token`` and the proxy's credentials.
 
     ``answer_seconds`` and ``silence_seconds`` are the limits that a timeout was at.
     """
@@ -29,12 +29,13 @@ def translated(
     except aiohttp.ClientHttpProxyError as error:
         raise refused_by(proxy, error.status) from None  # It holds what was sent to the proxy.
     except (aiohttp.ClientError, OSError) as error:  # A TimeoutError is an OSError.
-        detail = one_line(str(error), hide=token)
+        secrets = (token, *(proxy.secrets if proxy else ()))
+        detail = one_line(_hidden(str(error), secrets))
         said = _silence(error, answer_seconds, silence_seconds) or _failure(error, detail)
         raise TransportError(
             f"{said}; asked through the proxy {proxy}" if proxy else said,
             retryable=not isinstance(error, _HOPELESS),
-        ) from (None if _shows(error, token) else error)
+        ) from (None if _shows(error, secrets) else error)
 
 
 def refused_by(proxy: Proxy | None, status: int) -> TransportError:
@@ -48,9 +49,16 @@ def refused_by(proxy: Proxy | None, status: int) -> TransportError:
     return TransportError(f"{named} made no connection to the API (HTTP {status})")
 
 
-def _shows(error: Exception, token: str) -> bool:
-    """Return whether the token stands in an error, or in what led to it, as tracebacks have it."""
-    return token in "".join(traceback.format_exception(error, limit=0))
+def _hidden(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def _shows(error: Exception, secrets: Sequence[str]) -> bool:
+    """Return whether a secret is in an error, or in what led to it, as tracebacks have it."""
+    shown = "".join(traceback.format_exception(error, limit=0))
+    return any(secret in shown for secret in secrets)
 
 
 def _silence(error: Exception, answer_seconds: float, silence_seconds: float) -> str | None:

@@ -37,6 +37,15 @@ class Proxy:
     password: str = field(default="", repr=False)
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must be shown nowhere, the longest first: the credentials in any form, the password.
+
+        Without a password the user is the secret.
+        """
+        basic = self.credentials.get("Proxy-Authorization", "").removeprefix("Basic ")
+        return (basic, f"{self.user}:{self.password}", self.password or self.user) if basic else ()
+
+    @property
     def credentials(self) -> dict[str, str]:
         """The header that the proxy knows its user by (RFC 9110, 11.7.2), if there is a user."""
         if not (self.user or self.password):

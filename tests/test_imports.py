@@ -14,6 +14,7 @@ ORDER = [
     "signals",
     "checks",
     "errors",
+    "hiding",
     "file_kinds",
     "machine",
     "hints",

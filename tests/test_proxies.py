@@ -197,6 +197,43 @@ async def test_a_proxy_that_refuses_or_is_not_there_is_named(
         check_hidden(one.value)
 
 
+SENT = b"dXNlcjpwQHNzOndvcmQ= user:p@ss:word"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 " + SENT + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + SENT + b" : x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + SENT + b"\r\n",
+        whole(SENT, b"Content-Type: text/html"),
+        whole(SENT, status=b"403 Forbidden"),
+        whole(b'{"statusCode":500,"message":"%b"}' % SENT, status=b"500 X"),
+    ],
+)
+async def test_a_proxy_that_repeats_its_password_does_not_get_it_shown(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    async with (
+        server(answer) as (url, _),
+        through(monkeypatch, url, user="user:p%40ss:word", url="http://localhost:1") as asking,
+    ):
+        with pytest.raises(StreamlicError) as raised:
+            await body_of(asking)
+    check_hidden(raised.value)
+
+
+def test_a_proxy_s_secret_is_its_password_or_its_only_name() -> None:
+    def secrets(text: str) -> tuple[str, ...]:
+        proxy = proxy_for(API, {"HTTPS_PROXY": text})
+        assert proxy
+        return proxy.secrets
+
+    assert secrets("http://u:pw@p:1") == ("dTpwdw==", "u:pw", "pw")
+    assert secrets("http://key@p:1")[1:] == ("key:", "key")
+    assert secrets("http://p:1") == ()
+
+
 def check_hidden(error: StreamlicError) -> None:
     shown = str(error) + "".join(traceback.format_exception(error))
     assert "ss:word" not in shown
