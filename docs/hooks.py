@@ -22,7 +22,7 @@ import streamlic
 from streamlic import errors
 from streamlic.cli import cli
 from streamlic.emulator import FAULTS
-from streamlic.job_options import JobOptions
+from streamlic.job_options import JobOptions, default_record_bytes
 from streamlic.schema import SCALARS
 
 _README = Path(__file__).parent.parent / "README.md"
@@ -142,7 +142,12 @@ def memory() -> str:
         "row group, gathered to be encoded": [one.write_options.row_group_bytes for one in each],
         "page that waits to be whole": [one.write_options.hold_bytes for one in each],
         "record batches that wait to be encoded": [one.batch_queue_bytes for one in each],
-        "one record, unless `--max-record-bytes` is given": [one.record_bytes for one in each],
+        **{
+            f"one record, with the {engine} engine": [
+                default_record_bytes(size * _MIB, engine) for size in sizes
+            ]
+            for engine in ("fast", "reference")
+        },
         "chunks that wait to be decoded": [one.chunk_queue_bytes for one in each],
     }
     rows = [(what, *(_mib(size) for size in of)) for what, of in shares.items()]

@@ -68,7 +68,8 @@ job_options = options(
                  show_default=True, help="Compression of the Parquet files."),
     click.option("--max-record-bytes", type=Size(1 << 10, 1 << 30),
                  help="The most that one record may take; more is an error. "
-                 "By default a twelfth of --memory beyond 96MiB, at most 64MiB."),
+                 "By default a twelfth of --memory beyond 96MiB, with the reference engine a "
+                 "third of that; at most 64MiB."),
     click.option("--max-depth", type=click.IntRange(5, 512), default=128, show_default=True,
                  help="The most brackets that may be open at once; more is an error."),
     click.option("--mode", type=click.Choice(["error", "append", "overwrite"]), default="error",

@@ -23,7 +23,7 @@ _MOST_LARGE = 8
 _COMFORTABLE_BYTES = 116 * _MIB
 _MOST_PAGES = TOKEN_RATE_LIMIT.requests
 _BASE_BYTES = 96 * _MIB  # Python with Arrow, and a small export.
-_COPIES = 12
+_COPIES = {"fast": 12, "reference": 36}
 _MOST_RECORD_BYTES = 64 * _MIB
 _WHOLE_BYTES = 128 * 1024
 _MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
@@ -31,6 +31,18 @@ _READ_BUFFER_BYTES = 256 * 1024
 
 
 _GUARDS = Guards()
+
+
+def default_record_bytes(memory_bytes: int, engine: str) -> int:
+    """Return the most that one record may take where nothing else is said.
+
+    With the fast engine a twelfth of what is left beside Python and Arrow: up to four copies of a
+    record are in use at once, as it came and in columns; or in columns, in a Parquet page and in
+    that page compressed. The allocators keep as much again for a time, and of each further page a
+    part waits. With the reference engine a third of that: it holds the record as Python objects,
+    up to 36 bytes for each byte of JSON.
+    """
+    return min((memory_bytes - _BASE_BYTES) // _COPIES[engine], _MOST_RECORD_BYTES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +54,7 @@ class JobOptions:
     ``absent_accounts`` says what ``mode`` "overwrite" does with the rows of accounts that were not
     read: "keep" carries them over, "drop" lets them go.
     ``guards`` bound what a server may send.
-    ``max_record_bytes`` bounds one record; by default it follows ``memory_bytes``.
+    ``max_record_bytes`` bounds one record; by default it follows ``memory_bytes`` and the engine.
     ``memory_bytes`` is the whole process's aim: by default 256 MiB, or three quarters of the
     container's limit where that is less, but at least 128 MiB. Row groups, held pages, pages under
     way and the queues between network, decoding and encoding take their shares of it.
@@ -113,15 +125,10 @@ class JobOptions:
 
     @property
     def record_bytes(self) -> int:
-        """The most that one record may take: a twelfth of what is left beside Python and Arrow.
-
-        Up to four copies of it are in use at once: as it came and in columns; or in columns, in a
-        Parquet page and in that page compressed. The allocators keep as much again for a time, and
-        of each further page a part waits.
-        """
+        """The most that one record may take: what was given, or what memory and engine allow."""
         if self.max_record_bytes is not None:
             return self.max_record_bytes
-        return min((self.memory_bytes - _BASE_BYTES) // _COPIES, _MOST_RECORD_BYTES)
+        return default_record_bytes(self.memory_bytes, engine_named(self.engine))
 
     @property
     def large_record_bytes(self) -> int:

@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from streamlic.decoder import engine_named
 from streamlic.errors import LimitExceeded
-from streamlic.job_options import JobOptions
+from streamlic.hints import hint
+from streamlic.job_options import JobOptions, default_record_bytes
 from streamlic.parts import Part
 from streamlic.schema import LICENSE_SCHEMA
 from streamlic.store import LocalStore
 from tests.judge import decoders
 
 _MIB = 1 << 20
+_ENGINES = ["fast", "reference"]
 
 
 @pytest.mark.parametrize(
     ("memory", "record"), [(132, 3), (192, 8), (264, 14), (864, 64), (4096, 64)]
 )
 def test_the_largest_record_follows_the_memory(memory: int, record: int) -> None:
-    assert JobOptions(memory_bytes=memory * _MIB).record_bytes == record * _MIB
-    given = JobOptions(memory_bytes=memory * _MIB, max_record_bytes=5 * _MIB)
-    assert given.record_bytes == 5 * _MIB
+    assert default_record_bytes(memory * _MIB, "fast") == record * _MIB
 
 
-def test_a_larger_record_is_an_error_that_names_the_bound() -> None:
-    decoder = JobOptions(memory_bytes=192 * _MIB).open_decoder()
+@pytest.mark.parametrize(("memory", "record"), [(132, 1), (312, 6), (2400, 64), (4096, 64)])
+def test_the_reference_engine_takes_smaller_records(memory: int, record: int) -> None:
+    """For it holds a record as Python objects, many times its bytes."""
+    assert default_record_bytes(memory * _MIB, "reference") == record * _MIB
+
+
+@pytest.mark.parametrize("engine", ["auto", *_ENGINES])
+def test_a_job_takes_what_its_engine_allows_or_what_it_is_given(engine: str) -> None:
+    options = JobOptions(memory_bytes=312 * _MIB, engine=engine)
+    takes = {"fast": 18, "reference": 6}[engine_named(engine)]
+    assert options.record_bytes == takes * _MIB
+    assert replace(options, max_record_bytes=19 * _MIB).record_bytes == 19 * _MIB
+
+
+@pytest.mark.parametrize("engine", _ENGINES)
+def test_a_larger_record_is_an_error_that_names_the_bound(engine: str) -> None:
+    options = JobOptions(memory_bytes=204 * _MIB, engine=engine)
+    decoder = options.open_decoder()
     decoder.feed(b'{"result":[{"id":"')
-    with pytest.raises(LimitExceeded, match=r"at most 8388608 bytes .*max_record_bytes"):
-        for _ in range(9):
+    match = rf"at most {options.record_bytes} bytes .*max_record_bytes"
+    with pytest.raises(LimitExceeded, match=match) as caught:
+        for _ in range(10):
             decoder.feed(b"x" * _MIB)
+    said = hint(caught.value, {"--max-record-bytes", "--memory"})
+    assert "three times as large with --engine fast" in said
 
 
 def test_a_decoder_says_what_it_holds_of_a_record() -> None:
