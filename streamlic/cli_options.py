@@ -136,7 +136,8 @@ waiting_options = (
     read_timeout(300),
     click.option("--retry-for", type=click.FloatRange(0), metavar="S", default=900,
                  show_default=True,
-                 help="Seconds for which a page that fails is asked for again; twice at least."),
+                 help="Seconds from its first failure for which a page is asked for again; four "
+                 "attempts at least, however long they take."),
 )  # fmt: skip
 
 guard_options = (

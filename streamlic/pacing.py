@@ -34,6 +34,7 @@ from streamlic.waits import Cause, WaitReason
 _MARGIN_SECONDS = 0.02  # Two clocks, and how finely they tell.
 _UNDER_WAY_SECONDS = 0.5
 _MAX_ACCOUNTS = 10_000
+_LEAST_ATTEMPTS = 4
 _RATE = re.compile(r"([0-9]{1,6})/([0-9]{1,6}(?:\.[0-9]{1,6})?)s")
 
 
@@ -279,9 +280,11 @@ class Failures:
 class RetryPolicy:
     """How long one page is asked for again, and how long to wait in between.
 
-    A page is given up when its failures have gone on for ``retry_for_seconds`` without progress,
-    and after two attempts at the earliest. A wait that the server named is always waited, and one
-    attempt made after it. ``backoff_seconds`` is doubled for each attempt up to
+    A page is given up when ``retry_for_seconds`` have passed since its first failure, and after
+    four attempts at the earliest. The attempts' own time counts, and so does that in the queue for
+    the rate limit: a long page may use all of it up in one attempt, and three more outlast a
+    server's restart. A wait that the server named is always waited, and one attempt made after it.
+    ``backoff_seconds`` is doubled for each attempt up to
     ``max_backoff_seconds``, and something between its half and its whole is waited; 0 takes all
     waiting out, for tests.
     """
@@ -299,7 +302,8 @@ class RetryPolicy:
         """
         named = _named_wait(error)
         if may_pass(error):
-            is_over = failures.total > 1 and failures.seconds >= self.retry_for_seconds
+            has_tried = failures.total >= _LEAST_ATTEMPTS
+            is_over = has_tried and failures.seconds >= self.retry_for_seconds
             if is_over and (named is None or failures.waited_as_named):
                 return None
         elif not _may_be_spoilt(error) or failures.spoilt > 1:

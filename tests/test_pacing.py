@@ -262,8 +262,16 @@ def test_what_may_pass_is_tried_for_a_quarter_of_an_hour(error: StreamlicError) 
     moments = attempts(RetryPolicy(), repeat(error))
     assert 900 <= moments[-1] <= 930
     assert 30 < len(moments) < 80, "the waits grow, up to half a minute"
-    assert len(attempts(RetryPolicy(retry_for_seconds=0), repeat(error))) == 2
-    assert len(attempts(RetryPolicy(), repeat(error), attempt_seconds=5000)) == 2
+
+
+def test_a_page_has_four_attempts_however_long_they_take() -> None:
+    """A long one, and the queue for the rate limit, may take all the time in one attempt."""
+    for seconds, attempt_seconds in [(0, 0), (0, 5000), (900, 300), (900, 5000)]:
+        moments = attempts(
+            RetryPolicy(retry_for_seconds=seconds), repeat(TransportError("x")), attempt_seconds
+        )
+        assert len(moments) == 4
+    assert len(attempts(RetryPolicy(), repeat(TransportError("x")), attempt_seconds=100)) > 8
 
 
 @pytest.mark.parametrize(
@@ -286,10 +294,11 @@ def test_no_other_failure_is_waited_for(error: StreamlicError, times: int) -> No
 
 def test_a_wait_that_the_server_named_is_waited_and_tried_once_after_it() -> None:
     slow, other = api(429, retryable=True, after=250), TransportError("x")
-    assert len(attempts(RetryPolicy(retry_for_seconds=100), repeat(slow))) == 2
-    assert len(attempts(RetryPolicy(retry_for_seconds=0), [other, slow, slow, slow])) == 3
+    at_once = RetryPolicy(retry_for_seconds=0)
+    assert len(attempts(RetryPolicy(retry_for_seconds=100), repeat(slow))) == 4
+    assert len(attempts(at_once, [*[other] * 3, slow, slow, slow])) == 5
     assert len(attempts(RetryPolicy(), repeat(slow))) == 5
-    assert len(attempts(RetryPolicy(retry_for_seconds=0), [other, slow, other, slow])) == 3
+    assert len(attempts(at_once, [*[other] * 3, slow, other, slow])) == 5
 
 
 def test_spoilt_bodies_are_counted_apart() -> None:

@@ -22,9 +22,9 @@ async def test_retry_for_is_named_where_a_page_is_given_up(tmp_path: Path) -> No
         ended = await run_cli(*export_args(tmp_path, url, "--retry-for", "0"))
     assert ended.code == 1
     assert "502 Bad Gateway" in ended.err
-    assert "given up after 2 attempts" in ended.err
+    assert "given up after 4 attempts" in ended.err
     assert "--retry-for" in ended.err
-    assert len(asked) == 2
+    assert len(asked) == 4
 
 
 async def test_read_timeout_is_named_where_no_byte_comes(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ async def test_no_time_at_all_is_refused(tmp_path: Path, wrong: tuple[str, str])
 
 def test_python_has_both(tmp_path: Path) -> None:
     with in_a_thread(lambda: server(BAD)) as (url, asked):
-        with pytest.raises(streamlic.ApiError, match="given up after 2 attempts"):
+        with pytest.raises(streamlic.ApiError, match="given up after 4 attempts"):
             streamlic.export(
                 tmp_path,
                 ACCOUNT,
@@ -61,4 +61,4 @@ def test_python_has_both(tmp_path: Path) -> None:
                 timeouts=Timeouts(silence_seconds=ONE_MINUTE),
                 retry=streamlic.RetryPolicy(retry_for_seconds=0, backoff_seconds=0),
             )
-    assert len(asked) == 2
+    assert len(asked) == 4
