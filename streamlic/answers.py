@@ -163,7 +163,8 @@ def api_error(
         message=message,
         insight=insight,
         fault=fault,
-        retryable=is_limit or _is_retryable(kind, status, is_trutos=is_trutos),
+        retryable=not _is_for_lack_of_scopes(status, insight)
+        and (is_limit or _is_retryable(kind, status, is_trutos=is_trutos)),
         retry_after_seconds=retry_after_seconds(headers, now, is_rate_limit=is_limit),
     )
 
@@ -255,6 +256,8 @@ def _is_rate_limit(
     status: int, headers: Mapping[str, str], insight: dict[str, Any], now: datetime
 ) -> bool:
     """Return whether an error asks to come later: vendors say so by many statuses."""
+    if _is_for_lack_of_scopes(status, insight):
+        return False
     entry = insight.get("rate_limit_error", False)
     if (entry.get("value", True) if isinstance(entry, dict) else entry) is not False:
         return True
@@ -264,7 +267,12 @@ def _is_rate_limit(
         return False
     if names_a_sane_wait(headers, now):
         return True
-    return status in _LIMIT_USED_UP and is_used_up(headers) and not _missing_scopes(insight)
+    return status in _LIMIT_USED_UP and is_used_up(headers)
+
+
+def _is_for_lack_of_scopes(status: int, insight: dict[str, Any]) -> bool:
+    """Return whether a request was refused for scopes that its account lacks: no wait adds one."""
+    return status != HTTPStatus.TOO_MANY_REQUESTS and bool(_missing_scopes(insight))
 
 
 def _is_retryable(kind: type[ApiError], status: int, *, is_trutos: bool) -> bool:
