@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from streamlic.errors import DatasetConflict, StoreError, UsageError
+from streamlic.paths import check_path
 from streamlic.request import check_text
 
 LOG_DIRECTORY = "_streamlic"
@@ -278,7 +279,7 @@ class LocalStore:
 
 
 def check_dest(dest: str) -> None:
-    """Raise UsageError for a DEST that names no directory of this machine: a URL, or a file."""
+    """Raise UsageError for a DEST that can be no directory of this machine: a URL, or a file."""
     url = _URL.match(dest)  # With one slash too: that is how pathlib writes a URL.
     if url:
         advice = "object stores and other URLs cannot be written"
@@ -287,10 +288,9 @@ def check_dest(dest: str) -> None:
         raise UsageError(
             f"expected a directory on this machine, got {url['scheme']}://...: {advice} (DEST)"
         )
+    check_path(dest)
     if os.path.isdir(dest):  # noqa: PTH112  # it raises for no path whatever
         return
-    if os.path.exists(dest):  # noqa: PTH110  # likewise
-        raise UsageError(f"expected a directory, got {dest}, which is a file (DEST)")
     suffix = PurePosixPath(dest).suffix.lower()
     if suffix in _FILE_SUFFIXES:
         raise UsageError(

@@ -59,6 +59,54 @@ def test_a_file_that_is_there_is_refused(tmp_path: Path) -> None:
         LocalStore(tmp_path / "dest")
 
 
+IMPOSSIBLE = {
+    "file/out": r"got file/out, but file is a file",
+    "file/out/deeper": r"got file/out/deeper, but file is a file",
+    "file/..": r"got file/\.\., but file is a file",
+    "link": r"got link, which is a link that leads to no directory",
+    "link/out": r"got link/out, but link is a link that leads to no directory",
+    "loop/out": r"got loop/out, but loop is a link that leads to no directory",
+    "x" * 256: r"names of up to 255 bytes, got one of 256: x+\.\.\.",
+    "new/" + "x" * 256: r"names of up to 255 bytes, got one of 256: new/x+\.\.\.",
+    "new/" + "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 128: r"got one of 256: new/",
+    "/".join(["x" * 100] * 41): r"a shorter path, got x.*\.\.\. of 4,140 bytes",
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a place where a file and links are, and go there."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    Path("link").symlink_to("nowhere")
+    Path("loop").symlink_to("loop")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("dest", "says"), IMPOSSIBLE.items())
+def test_a_path_that_no_directory_can_have_is_refused(place: Path, dest: str, says: str) -> None:
+    before = sorted(place.iterdir())
+    with pytest.raises(UsageError, match=says + r".* \(DEST\)$") as refused:
+        LocalStore(dest)
+    assert refused.value.exit_code == 2
+    assert sorted(place.iterdir()) == before
+
+
+async def test_both_commands_refuse_a_path_that_no_directory_can_have(place: Path) -> None:
+    """Before anything is asked, or read."""
+    exported = await run_cli("export", "file/out", "--account", ACCOUNT, "--base-url", NOWHERE)
+    converted = await run_cli("convert", "-", "link/out", stdin=b'{"result":[{"id":"a"}]}')
+    assert (exported.code, exported.err.count("\n")) == (2, 1)
+    assert (converted.code, converted.err.count("\n")) == (2, 1)
+    assert len(list(place.iterdir())) == 3
+
+
+def test_a_path_of_directories_to_be_made_may_be_as_long_as_names_may_be(place: Path) -> None:
+    dest = place / ("x" * 255) / "out"
+    LocalStore(dest).make_directory()
+    assert dest.is_dir()
+
+
 @pytest.mark.parametrize("dest", ["s3://b/x", "out.parquet"])
 @pytest.mark.parametrize(("command", "more"), COMMANDS)
 async def test_every_command_says_so_in_one_line(

@@ -151,12 +151,13 @@ def test_an_error_of_the_disk_names_the_path_and_keeps_its_cause(store: LocalSto
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
-def test_a_destination_below_a_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_destination_that_comes_to_be_below_a_file_is_an_error_that_names_it(
+    tmp_path: Path,
+) -> None:
+    """Though it was none when it was looked at."""
+    store = LocalStore(tmp_path / "file/dest")
     (tmp_path / "file").write_text("no directory")
-    with (
-        pytest.raises(StoreError, match="file/dest: Not a directory"),
-        LocalStore(tmp_path / "file/dest").lock(),
-    ):
+    with pytest.raises(StoreError, match="file/dest: Not a directory"), store.lock():
         pass
 
 
