@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -22,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from streamlic import locks
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.paths import check_path
 from streamlic.request import check_text
@@ -35,7 +35,6 @@ _NO_HARD_LINKS = frozenset(
     {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 )
 """By what a file system says that it has no hard links: FAT, SMB, and some below FUSE."""
-_LOCKED = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL})
 """By what a file system says that it has no locks: Lustre without ``flock``, NFS without lockd."""
 _NOT_THE_DISKS = {
@@ -197,24 +196,23 @@ class LocalStore:
             )
 
     def writer(self) -> str:
-        """Return who seems to hold the writer's lock, empty if nobody does.
+        """Say which writer is at work, or may be; empty where none is.
 
-        A hint, for the lock itself cannot be looked at without being in a writer's way: a process
-        that was killed is known to be gone on its own machine only.
+        The kernel's lock is the proof. It can be held on one machine and not be seen on another, on
+        a network's file system, so where it is free the owner's file says who may be there.
         """
-        try:
-            owner = self.read(_OWNER).decode(errors="replace")[:200]
-        except StoreError:
-            return ""
+        owner = self._owner()
+        is_held = locks.is_held(self.path(_LOCK))
+        if is_held:
+            return "a writer is at work" + (f" ({owner})" if owner else "")
         match = _WRITER.fullmatch(owner)
-        if match and match["host"] == socket.gethostname():
-            try:
-                os.kill(int(match["process"]), 0)
-            except ProcessLookupError:
-                return ""
-            except (OSError, OverflowError):
-                pass  # It is somebody else's.
-        return owner
+        if not match:
+            return ""
+        if match["host"] != socket.gethostname():
+            return f"{owner} may be at work, on another host: cannot tell whether it lives"
+        if is_held is None and locks.is_alive(int(match["process"])):
+            return f"a writer is at work ({owner})"
+        return ""
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -236,24 +234,13 @@ class LocalStore:
                 with suppress(OSError):
                     self.path(_OWNER).unlink(missing_ok=True)
         finally:
-            with suppress(OSError):  # Closing would not end it where a fork has it open, too.
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            locks.give_back(descriptor)
 
     def _take_lock(self, descriptor: int) -> None:
         with _translated(self.path(_LOCK)):
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_taken = locks.take(descriptor)
             except OSError as error:
-                if error.errno in _LOCKED:
-                    owner = ""
-                    with suppress(StoreError):
-                        owner = self.read(_OWNER).decode(errors="replace")[:200]
-                    raise DatasetConflict(
-                        f"another writer is at work in {self.root}"
-                        + (f" ({owner})" if owner else "")
-                        + ": wait for it, or choose another DEST"
-                    ) from None
                 if error.errno not in _NO_LOCKS:
                     raise
                 raise UsageError(
@@ -261,6 +248,19 @@ class LocalStore:
                     "so that nothing would keep a second writer out: choose a DEST on another "
                     "file system, or mount this one with locks"
                 ) from error
+        if not is_taken:
+            owner = self._owner()
+            raise DatasetConflict(
+                f"another writer is at work in {self.root}"
+                + (f" ({owner})" if owner else "")
+                + ": wait for it, or choose another DEST"
+            )
+
+    def _owner(self) -> str:
+        """Return who held the lock last, as it said itself."""
+        with suppress(StoreError):
+            return self.read(_OWNER).decode(errors="replace")[:200]
+        return ""
 
     def _link(self, old: Path, new: Path) -> None:
         """Give a file a second name; FileExistsError where something has that name."""

@@ -89,7 +89,7 @@ def verify_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Verify
             seen.update(name for name in names if name.startswith(f"{PART_PREFIX}{run_id}-"))
     if not (report.runs or report.problems or report.notes):
         if writer := store.writer():
-            report.notes.append(f"it has no run yet: a writer is at work ({writer})")
+            report.notes.append(f"it has no run yet: {writer}")
         elif any(load_run(store, run_id) for run_id in run_ids(store)):
             return verify_dataset(store, on_bytes)  # The writer has ended meanwhile.
         else:
@@ -122,7 +122,7 @@ def _note_unfinished(
     if not is_still_so():
         return
     if writer:
-        report.notes.append(f"{what}: a writer is at work ({writer})")
+        report.notes.append(f"{what}: {writer}")
     else:
         report.problems.append(f"{what}: {_TIDY}")
 

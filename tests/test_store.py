@@ -10,10 +10,12 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from streamlic import locks
 from streamlic.doctor import check_dest
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.store import LocalStore
@@ -193,6 +195,31 @@ def test_the_lock_refuses_a_writer_of_another_process_and_ends_when_that_is_kill
         holder.wait()
     with store.lock():
         pass
+
+
+def test_nobody_who_looks_at_the_lock_keeps_a_writer_out(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even one that looks at the very moment: the writer tries again."""
+    with store.lock():
+        assert store.writer().startswith(f"a writer is at work (process {os.getpid()} on ")
+    assert store.writer() == ""
+    looker = os.open(store.path("_streamlic/lock"), os.O_RDONLY)
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        fcntl.flock(looker, fcntl.LOCK_UN)
+
+    monkeypatch.setattr(locks, "time", SimpleNamespace(sleep=wait))
+    with store.lock():
+        assert len(waits) == 1
+    monkeypatch.setattr(locks, "time", SimpleNamespace(sleep=waits.append))
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    with pytest.raises(DatasetConflict, match="another writer is at work"), store.lock():
+        pass
+    os.close(looker)
 
 
 def test_the_lock_ends_though_a_child_has_its_file_open(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from streamlic import locks
 from streamlic.carrying import carrying, complete_keeping
 from streamlic.commits import ResumePoint, Run, load_runs, remove_run
 from streamlic.dataset import PartFile
@@ -191,6 +193,75 @@ def test_what_a_reader_does_not_see_as_promised_is_a_problem(
         report = verify_dataset(LocalStore(tmp_path))
     assert report.is_sound
     assert any(says in note and "a writer is at work" in note for note in report.notes)
+
+
+def write_owner(dest: Path, owner: str) -> None:
+    (dest / "_streamlic/lock-owner").write_text(owner)
+
+
+HERE = socket.gethostname()
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [f"process {os.getpid()} on {HERE}", f"process 1 on {HERE}", "nonsense"],
+    ids=["this", "the first", "none"],
+)
+def test_a_writer_that_was_killed_is_none_whoever_has_its_number_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    """The kernel has its lock no more: in containers every writer may be process 1."""
+    cut_short_in_a_removal(tmp_path, monkeypatch)
+    write_owner(tmp_path, owner)
+    assert "is half removed: the next export" in problems(tmp_path)[0]
+
+
+def test_of_a_writer_on_another_host_it_is_not_said_that_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_short_in_a_removal(tmp_path, monkeypatch)
+    write_owner(tmp_path, "process 12 on elsewhere")
+    report = verify_dataset(LocalStore(tmp_path))
+    assert report.problems == []
+    [note] = report.notes
+    assert note.endswith(
+        "is half removed: process 12 on elsewhere may be at work, on another host: "
+        "cannot tell whether it lives"
+    )
+
+
+@pytest.mark.parametrize(
+    "owner",
+    ["process 12 on elsewhere", f"process {os.getpid()} on {HERE}"],
+    ids=["elsewhere", "this"],
+)
+def test_a_writer_that_has_the_lock_lives_wherever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    """Another host's lock is seen on some file systems, and this process may be the writer."""
+    cut_short_in_a_removal(tmp_path, monkeypatch)
+    with LocalStore(tmp_path).lock():
+        write_owner(tmp_path, owner)
+        report = verify_dataset(LocalStore(tmp_path))
+    assert report.problems == []
+    assert f"a writer is at work ({owner})" in report.notes[0]
+
+
+def test_where_the_lock_cannot_be_looked_at_a_process_of_the_owners_number_is_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the one that looks, which could look at its own."""
+    cut_short_in_a_removal(tmp_path, monkeypatch)
+    monkeypatch.setattr(locks, "is_held", lambda _: None)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
+        write_owner(tmp_path, f"process {living.pid} on {HERE}")
+        assert problems(tmp_path) == []
+        living.kill()
+    assert len(problems(tmp_path)) == 1
+    write_owner(tmp_path, f"process {os.getpid()} on {HERE}")
+    assert len(problems(tmp_path)) == 1
+    write_owner(tmp_path, f"process {'9' * 30} on {HERE}")
+    assert len(problems(tmp_path)) == 1
 
 
 class Meanwhile(LocalStore):
