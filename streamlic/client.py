@@ -90,7 +90,8 @@ class Timeouts:
     ``silence_seconds`` may pass until the first byte of an answer, and between two bytes. Of a
     body's content at least ``progress_bytes`` have to arrive in so many seconds spent waiting for
     them; time that the consumer takes does not count, and blanks keep a body alive however few
-    they are. A token file is read again for ``token_seconds`` when its token was refused.
+    they are. A token file is read again for ``token_seconds`` when its token was refused, until one
+    is accepted.
     """
 
     connect_seconds: float = 30.0
@@ -285,11 +286,12 @@ class Connection:
         self, url: URL, account: str, turn: Turn | None
     ) -> tuple[aiohttp.ClientResponse, str]:
         """Return the answer with status 200, its body still to come, and the token it took."""
-        token, is_read_again, redirects = await self._token.settled(), False, 0
+        token, is_first, redirects = await self._token.settled(), True, 0
         while True:
             response = await self._send(url, token, turn or await self._turn(account))
             turn = None
             if response.status == 200:
+                self._token.accepted(token)
                 return response, token
             if response.status in _REDIRECTS:
                 redirects += 1
@@ -299,9 +301,10 @@ class Connection:
                 response.close()
                 raise refused_by(self.proxy, response.status)
             error = await self._error(response, account, token)
-            if not isinstance(error, AuthenticationError) or is_read_again:
+            if not isinstance(error, AuthenticationError):
                 raise error
-            token, is_read_again = await self._token.after(token, error), True
+            token = await self._token.after(token, error, is_first=is_first)
+            is_first = False
 
     async def _turn(self, account: str) -> Turn:
         """Wait until a request of this account may go."""

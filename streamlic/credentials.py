@@ -78,13 +78,16 @@ class TokenSource:
 class CurrentToken:
     """The token that requests carry, read again when it is refused: by one page for all others.
 
-    A source that may change is read for ``wait_seconds``, for what rotates a secret may come late.
+    A source that may change is read for ``wait_seconds``, for what rotates a secret may come late,
+    or may have written a part of the new token when it is read. That time counts from the first
+    refusal until a token is accepted, whichever tokens come meanwhile.
     """
 
     def __init__(self, source: TokenSource, wait_seconds: float) -> None:
         self._source = source
         self._wait_seconds = wait_seconds
         self._reading = asyncio.Lock()
+        self._reads_until: float | None = None
         self._lost: tuple[str, AuthenticationError] | None = None
         self.value = source.read()
 
@@ -99,18 +102,33 @@ class CurrentToken:
                     raise self._lost[1]
         return self.value
 
-    async def after(self, refused: str, error: AuthenticationError) -> str:
-        """Return another token than ``refused``; raise ``error`` where there is none in time."""
+    def accepted(self, token: str) -> None:
+        """Say that a request with this token was answered: the next refusal is another matter."""
+        if token == self.value:
+            self._reads_until = self._lost = None
+
+    async def after(self, refused: str, error: AuthenticationError, *, is_first: bool) -> str:
+        """Return another token than ``refused``; raise ``error`` where there is none in time.
+
+        ``is_first`` says that the page's token was not refused before: the source is then read at
+        once, and also when the time is over.
+        """
         async with self._reading:
-            has_waited = self._lost is not None and self._lost[0] == refused
-            is_waiting = self._source.may_change and not has_waited
-            until = time.monotonic() + (self._wait_seconds if is_waiting else 0.0)
-            while (missing := self._read()) or self.value == refused:
-                if time.monotonic() >= until:
-                    self._lost = (refused, error)
-                    raise error from missing
-                await asyncio.sleep(POLL_SECONDS)
-            return self.value
+            if self.value != refused:  # Another page has read it meanwhile.
+                return self.value
+            if self._reads_until is None:
+                seconds = self._wait_seconds if self._source.may_change else 0.0
+                self._reads_until = time.monotonic() + seconds
+            until, is_now, missing = self._reads_until, is_first, None
+            while is_now or time.monotonic() < until:
+                if not is_now:
+                    await asyncio.sleep(POLL_SECONDS)
+                is_now = False
+                missing = self._read()
+                if self.value != refused:
+                    return self.value
+            self._lost = (refused, error)
+            raise error from missing
 
     def _read(self) -> UsageError | None:
         try:

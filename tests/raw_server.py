@@ -78,7 +78,7 @@ async def server(
 
 
 def connection(url: str, token: TokenSource | None = None, **given: Any) -> Connection:
-    """Return a connection without pacing, which asks twice for a page that fails, at once."""
+    """Return a connection without pacing, which asks four times for a page that fails, at once."""
     policy = RetryPolicy(retry_for_seconds=0, backoff_seconds=0)
     given = {"rate_limit": None, "retry": policy, **given}
     return Connection(token or TokenSource.from_value(TOKEN), base_url=url, **given)

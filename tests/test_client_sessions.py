@@ -132,12 +132,13 @@ async def test_who_watches_is_told_of_each_retry() -> None:
 
 
 async def test_a_token_may_expire_more_than_once_in_a_run(tmp_path: Path) -> None:
-    """Each page may meet one 401, if the token that is read then is another one."""
+    """What it is replaced with is asked with, and no other token is waited for in vain."""
     file = tmp_path / "token"
     file.write_text("first")
     answers = [DENIED, whole(BODY), DENIED, whole(BODY), DENIED, DENIED, whole(BODY)]
     async with server(*answers, is_kept=True) as (url, asked):
-        async with connection(url, TokenSource.from_file(file)) as asking:
+        at_once = Timeouts(token_seconds=0)
+        async with connection(url, TokenSource.from_file(file), timeouts=at_once) as asking:
             for token in ("second", "third"):
                 file.write_text(token)
                 assert await body_of(asking) == BODY
@@ -148,13 +149,84 @@ async def test_a_token_may_expire_more_than_once_in_a_run(tmp_path: Path) -> Non
             assert len(asked) == 6
 
 
-async def test_a_page_meets_one_401_only_however_often_the_token_changes() -> None:
-    tokens = iter(f"token-{number}" for number in range(100))
-    source = TokenSource(lambda: next(tokens), "a source of tokens")
-    async with server(DENIED) as (url, asked), connection(url, source) as asking:
+def one_after_the_other(*tokens: str, may_change: bool = True) -> TokenSource:
+    """Return a source that has another token each time it is read, and stays at the last."""
+    left = list(tokens)
+
+    def read() -> str:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return TokenSource(read, "a source of tokens", may_change=may_change)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let three seconds pass each time that a page looks whether it still waits for a token."""
+    ticks = itertools.count(step=3)
+    monkeypatch.setattr("streamlic.credentials.POLL_SECONDS", 0)
+    monkeypatch.setattr(
+        "streamlic.credentials.time", SimpleNamespace(monotonic=lambda: next(ticks))
+    )
+
+
+@pytest.mark.usefixtures("clock")
+async def test_a_token_that_was_half_written_is_read_again() -> None:
+    """A file that is written in place is empty, then holds a part of its token, then the whole."""
+    half = one_after_the_other("old", "", "ne", "ne", "new-to", "new-token")
+    answers = [DENIED] * 3
+    async with server(*answers, whole(BODY), is_kept=True) as (url, asked):
+        async with connection(url, half) as asking:
+            assert await body_of(asking) == BODY
+    used = [head.split(b"Bearer ")[1].split(b"\r\n")[0] for head in asked]
+    assert used == [b"old", b"ne", b"new-to", b"new-token"]
+
+
+@pytest.mark.usefixtures("clock")
+async def test_pages_that_were_refused_the_same_half_token_wait_for_the_rest_once() -> None:
+    half = one_after_the_other("old", "ne", "ne", "ne", "new")
+    both = asyncio.Barrier(2)
+
+    async def denied(writer: asyncio.StreamWriter) -> None:
+        await both.wait()
+        writer.write(DENIED)
+
+    async with server(*[denied] * 4, whole(BODY)) as (url, asked):
+        async with connection(url, half) as asking:
+            first, second = await asyncio.gather(body_of(asking), body_of(asking))
+            assert first == second == BODY
+    assert len(asked) == 2 + 2 + 2
+
+
+@pytest.mark.usefixtures("clock")
+async def test_tokens_that_are_refused_one_after_the_other_are_read_for_a_minute() -> None:
+    changing = one_after_the_other(*map(str, range(100)))
+    async with server(DENIED) as (url, asked), connection(url, changing) as asking:
         with pytest.raises(AuthenticationError):
             await body_of(asking)
-    assert len(asked) == 2
+        assert len(asked) == 1 + 20, "the first, and one every three seconds"
+        with pytest.raises(AuthenticationError):
+            await body_of(asking)
+        assert len(asked) == 21 + 2, "that minute is over"
+
+
+@pytest.mark.usefixtures("clock")
+async def test_a_token_that_was_accepted_may_be_waited_for_a_minute_again() -> None:
+    answers = [DENIED, DENIED, whole(BODY), DENIED, DENIED, DENIED, whole(BODY)]
+    tokens = ["a", *["a"] * 15, "b", "c", *["c"] * 15, "d", "e", "f"]
+    async with server(*answers, is_kept=True) as (url, asked):
+        async with connection(url, one_after_the_other(*tokens)) as asking:
+            for _ in range(2):
+                assert await body_of(asking) == BODY
+    assert len(asked) == len(answers)
+
+
+async def test_a_source_that_nothing_changes_is_read_again_once_for_each_page() -> None:
+    tokens = one_after_the_other(*map(str, range(100)), may_change=False)
+    async with server(DENIED) as (url, asked), connection(url, tokens) as asking:
+        for refused in (2, 4):
+            with pytest.raises(AuthenticationError):
+                await body_of(asking)
+            assert len(asked) == refused
 
 
 async def test_a_token_that_is_gone_when_it_expires_is_an_error_of_the_token(
@@ -229,14 +301,8 @@ async def test_a_token_that_is_rotated_late_is_waited_for_once_by_all_pages(
     assert [b"Bearer new" in head for head in asked] == [False, True, True, True, True]
 
 
-async def test_a_token_that_stays_refused_is_waited_for_a_minute_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = itertools.count(step=3)
-    monkeypatch.setattr("streamlic.credentials.POLL_SECONDS", 0)
-    monkeypatch.setattr(
-        "streamlic.credentials.time", SimpleNamespace(monotonic=lambda: next(clock))
-    )
+@pytest.mark.usefixtures("clock")
+async def test_a_token_that_stays_refused_is_waited_for_a_minute_once() -> None:
     rotating = Rotating()
     async with server(DENIED) as (url, asked):
         async with connection(url, rotating.source) as asking:
