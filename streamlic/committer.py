@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from streamlic.carrying import Carrying, complete_keeping
+from streamlic.carrying import Carrying, CopyStopped, complete_keeping
 from streamlic.commits import ResumePoint, Run
 from streamlic.dataset import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
@@ -77,7 +77,8 @@ class Committer:
     def complete(self, keeps: Carrying | None = None) -> None:
         """Promise what is whole, and that the run is complete, if that was not promised before.
 
-        ``keeps`` is what the run takes over from those that it replaces.
+        ``keeps`` is what the run takes over from those that it replaces. Where that is stopped the
+        run is not complete, and its pages are committed.
         """
         if self._run.is_complete:
             return
@@ -85,7 +86,10 @@ class Committer:
             self._commit(is_complete=True)
             return
         self._commit()
-        complete_keeping(self._run, self._writer, keeps)
+        try:
+            complete_keeping(self._run, self._writer, keeps)
+        except CopyStopped:
+            self._writer.discard()
 
     def close(self, *, keeps_pages: bool) -> None:
         """End; ``keeps_pages`` commits the pages that are whole."""

@@ -84,8 +84,9 @@ def _amounts(state: State, now: float, memory_aim_bytes: int) -> list[tuple[str,
     if state.memory_bytes is not None:
         memory = f"{state.memory_bytes >> 20:,} of {memory_aim_bytes >> 20:,} MiB"
     average = f"{progress.bytes_received / seconds / 1e6:,.1f} on average"
+    carried = f"  ({progress.carried_rows:,} carried over)" if progress.carried_rows else ""
     return [
-        ("rows", f"{progress.rows:,}"),
+        ("rows", f"{progress.rows:,}{carried}"),
         ("pages", f"{progress.pages:,}  ({progress.pages / seconds:,.1f}/s)"),
         ("received", bytes_text(progress.bytes_received)),
         ("part files", f"{progress.parts:,}"),

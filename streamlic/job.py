@@ -16,13 +16,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
 
-from streamlic.carrying import carrying
+from streamlic.carrying import Copying, carrying
 from streamlic.client import Connection, Retry
 from streamlic.commits import Run
 from streamlic.committer import Committer
@@ -131,24 +130,40 @@ class Job:
         """Commit what has waited long enough, though no page may end for long."""
         await self._pipeline.encode(self._committer.commit_if_due)
 
-    async def complete(self, failed: Mapping[str, StreamlicError] | None = None) -> None:
-        """Promise all pages, and that there are no more. To be cancelled then comes too late.
+    async def complete(
+        self, failed: Mapping[str, StreamlicError] | None = None, cancel: Cancel | None = None
+    ) -> None:
+        """Promise all pages, and that there are no more.
 
-        Raises DatasetConflict where rows of another schema would have to be kept for accounts that
-        failed.
+        Rows that are carried over are copied first: to be cancelled, or ``cancel``, ends that, and
+        the run is not complete. When all is promised it comes too late. Raises DatasetConflict
+        where rows of another schema would have to be kept for accounts that failed.
         """
         keeps = None
-        if self.options.carries_over and not self.run.is_complete:
-            reasons = {account: str(error) for account, error in (failed or {}).items()}
-            batch_bytes = self.options.carried_batch_bytes
-            keeps = carrying(self.run, reasons, batch_bytes=batch_bytes)
+        if not self.run.is_complete:
+            keeps = carrying(
+                self.run,
+                {account: str(error) for account, error in (failed or {}).items()},
+                batch_bytes=self.options.carried_batch_bytes,
+                keeps_absent=self.options.carries_over,
+            )
+        copying = keeps.copying if keeps else Copying()
         step = partial(self._committer.complete, keeps)
         promised = asyncio.ensure_future(self._pipeline.encode(step))
+        ended: BaseException | None = None
         while not promised.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.shield(promised)
+            try:
+                await asyncio.wait([promised], timeout=_TICK_SECONDS)
+                self.told(carried_rows=copying.rows)
+                if cancel and cancel.is_set():
+                    copying.stop()
+            except BaseException as error:  # noqa: BLE001  # it is raised again when all is settled
+                ended = ended or error
+                copying.stop()
         promised.result()
-        self.told()
+        if ended and (self.is_watchers_fault or not self.run.is_complete):
+            raise ended
+        self.told(carried_rows=copying.rows)
 
     def close(self, *, keeps_pages: bool) -> None:
         """End the job; ``keeps_pages`` commits the pages that are whole."""
@@ -224,7 +239,7 @@ async def export_async(
             async with connection:
                 await export.run(requests)
             if export.may_end:
-                await job.complete(export.failed)
+                await job.complete(export.failed, cancel)
             keeps_pages = True
         except _OTHERS_FAULTS:
             keeps_pages = True
@@ -242,7 +257,7 @@ async def export_async(
     )
     if job.failure:  # Pages are lost that were whole: that is worse news than whatever ended it.
         raise job.failure
-    if export.is_stopped:
+    if export.is_stopped or (export.may_end and not summary.complete):
         raise Cancelled(summary)
     if export.failed:
         raise _failure(summary, export.failed)

@@ -90,6 +90,8 @@ def state_lines(progress: Progress, now: float) -> list[str]:
         f"MB/s), {counted(progress.parts, 'part file')}, "
         f"{counted(progress.retries, 'retry', 'retries')}"
     )
+    if progress.carried_rows:
+        came += f", {counted(progress.carried_rows, 'row')} carried over"
     memory = resident_bytes()
     if memory:
         came += f", {memory >> 20:,} MiB of memory"
@@ -114,8 +116,8 @@ def state_lines(progress: Progress, now: float) -> list[str]:
 def _fields(progress: Progress, now: float) -> dict[str, Any]:
     seconds = max(now - progress.started, 0.001)
     names = ("account", "accounts", "accounts_done", "accounts_failed", "rows", "resumed_rows",
-             "rescued", "pages", "pages_under_way", "bytes_received", "bytes_in_all", "parts",
-             "retries")  # fmt: skip
+             "carried_rows", "rescued", "pages", "pages_under_way", "bytes_received",
+             "bytes_in_all", "parts", "retries")  # fmt: skip
     return {
         **{name: getattr(progress, name) for name in names},
         "seconds": round(seconds, 3),

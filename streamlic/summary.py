@@ -219,6 +219,8 @@ class Progress:
     retries: int = 0
     retry: Retry | None = None
     resumed_rows: int = 0
+    carried_rows: int = 0
+    """Rows of replaced runs that are carried over so far."""
     started: float = field(default_factory=time.monotonic)
 
 

@@ -75,6 +75,7 @@ async def exported(
     rate_limit: RateLimit | None = None,
     on_progress: Any = None,
     response_format: str = "stream",
+    cancel: Any = None,
     **options: Any,
 ) -> streamlic.Summary:
     connection = Connection(
@@ -87,9 +88,8 @@ async def exported(
         streamlic.LicensesRequest(account=account, response_format=response_format)
         for account in accounts
     ]
-    return await export_async(
-        str(dest), requests, connection, streamlic.JobOptions(**options), on_progress
-    )
+    given = streamlic.JobOptions(**options)
+    return await export_async(str(dest), requests, connection, given, on_progress, cancel=cancel)
 
 
 def check_accounts(dest: Path, sizes: dict[str, int], seed: int = 7) -> None:

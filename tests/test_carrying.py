@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +17,16 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic.carrying import NOT_ASKED_FOR, carrying, complete_keeping
+from streamlic import job
+from streamlic.carrying import NOT_ASKED_FOR, Copying, carrying, complete_keeping
 from streamlic.commits import Carried, ResumePoint, Run, load_runs
-from streamlic.dataset import ACCOUNT_COLUMN, WriteOptions
-from streamlic.emulator import EmulatorConfig
+from streamlic.dataset import ACCOUNT_COLUMN, DatasetWriter, WriteOptions
+from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import DatasetConflict, IntegrityError
 from streamlic.inspection import inspect_dataset
 from streamlic.runs import open_run
 from streamlic.store import LocalStore
+from streamlic.summary import Progress
 from streamlic.verify import verify_dataset
 from tests.batches import ACCOUNTS, expected_ids, land, license_batch, open_writer, visible_ids
 from tests.cli import check_landed
@@ -86,14 +90,17 @@ def test_an_account_that_fails_amid_its_pages_keeps_its_earlier_rows_only(
     land(tmp_path, "old", accounts=[A, B])
     land(tmp_path, "new", mode="overwrite", accounts=[A, B, C], failing={A: pages, C: pages})
     run = check_sound(tmp_path)
-    assert visible_ids(tmp_path) == sorted(
-        expected_ids("old", [A])
-        + expected_ids("new", [B])
-        + expected_ids("new", [C], pages)  # It has no earlier rows: these are better than none.
-    )
+    assert visible_ids(tmp_path) == sorted(expected_ids("old", [A]) + expected_ids("new", [B]))
     assert run.carried_over == {A: Carried(rows=ROWS, reason="failed: gone")}
     assert (run.point(A).rows, run.point(A).pages) == (0, 0)
-    assert run.point(C).pages == pages
+    assert (run.point(C).rows, run.point(C).pages) == (0, 0), "it had no earlier rows"
+
+
+def test_an_account_that_fails_in_the_first_run_of_all_shows_no_row(tmp_path: Path) -> None:
+    """Readers find what they found before: nothing. Half an account is not its current state."""
+    land(tmp_path, "new", mode="overwrite", accounts=[A, B], failing={A: 1})
+    assert visible_ids(tmp_path) == expected_ids("new", [B])
+    assert check_sound(tmp_path).account_rows == {B: ROWS}
 
 
 async def test_pages_of_an_account_that_fails_go_from_the_part_file_that_others_share(
@@ -126,6 +133,106 @@ async def test_pages_of_an_account_that_fails_go_from_the_part_file_that_others_
     check_landed(tmp_path, 50, accounts=tuple(accounts))
     check_sound(tmp_path)
     assert inspect_dataset(LocalStore(tmp_path)).rows == 300
+
+
+@pytest.mark.parametrize("absent_accounts", ["keep", "drop"])
+async def test_an_account_that_had_no_rows_and_fails_amid_its_pages_has_none(
+    tmp_path: Path, absent_accounts: str
+) -> None:
+    """And with ``drop`` none in any case: no reader takes half of an account for the whole."""
+    accounts = sorted(ids(3))
+
+    def fault(request: web.Request, account: str) -> web.Response | None:
+        return refused(404) if account == accounts[1] and "next_cursor" in request.query else None
+
+    nightly: dict[str, Any] = {"mode": "overwrite", "without_failed": True}
+    async with faulty(EmulatorConfig(records=50, page_size=20), fault) as emulator:
+        await exported(tmp_path, emulator.url, [accounts[0]])
+        with pytest.raises(streamlic.AccountsFailed) as failed:
+            await exported(
+                tmp_path, emulator.url, accounts, absent_accounts=absent_accounts, **nightly
+            )
+    assert failed.value.summary.carried_over == []
+    check_landed(tmp_path, 50, accounts=(accounts[0], accounts[2]))
+    check_sound(tmp_path)
+
+
+class Told:
+    """Asks to stop once rows were carried over, and lets the copying wait for that."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[int] = []
+        self._batches = 0
+        self._is_stopped = threading.Event()
+        monkeypatch.setattr(job, "_TICK_SECONDS", 0.001)
+        monkeypatch.setattr(streamlic.JobOptions, "carried_batch_bytes", 50_000)
+        stop, write_rows = Copying.stop, DatasetWriter.write_rows
+
+        def stops(copying: Copying) -> None:
+            stop(copying)
+            self._is_stopped.set()
+
+        def writes(writer: DatasetWriter, batch: pa.RecordBatch) -> None:
+            write_rows(writer, batch)
+            self._batches += 1
+            if self._batches == 2:
+                assert self._is_stopped.wait(60)
+
+        monkeypatch.setattr(Copying, "stop", stops)
+        monkeypatch.setattr(DatasetWriter, "write_rows", writes)
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.carried_rows:
+            self.seen.append(progress.carried_rows)
+
+    def is_set(self) -> bool:
+        return bool(self.seen)
+
+
+class Gone(Exception):
+    """Of who watches."""
+
+
+@pytest.mark.parametrize(
+    ("way", "raised"),
+    [("cancel", streamlic.Cancelled), ("task", asyncio.CancelledError), ("watcher", Gone)],
+)
+async def test_carrying_tells_how_far_it_has_come_and_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, raised: type[BaseException]
+) -> None:
+    """Nothing is replaced then, what was read is committed, and the same command ends the run."""
+    kept, read = sorted(ids(2))
+    async with running_emulator(EmulatorConfig(records=2_000, page_size=1_000)) as emulator:
+        await exported(tmp_path, emulator.url, [kept])
+        asked = len(emulator.requests)
+        with monkeypatch.context() as patch:
+            told = Told(patch)
+
+            def watch(progress: Progress) -> None:
+                told(progress)
+                if told.seen and way == "task":
+                    running.cancel()
+                if told.seen and way == "watcher":
+                    raise Gone
+
+            export = exported(
+                tmp_path, emulator.url, [read], on_progress=watch, mode="overwrite",
+                cancel=told if way == "cancel" else None,
+            )  # fmt: skip
+            running = asyncio.create_task(export)
+            with pytest.raises(raised):
+                await running
+        assert 0 < told.seen[0] < 2_000
+        check_landed(tmp_path, 2_000, accounts=(kept,))
+        assert verify_dataset(LocalStore(tmp_path)).problems == []
+        [left] = [run for run in load_runs(LocalStore(tmp_path)) if not run.is_complete]
+        assert left.point(read).is_done
+        assert LocalStore(tmp_path).names(left.staging) == [file.name for file in left.files]
+        summary = await exported(tmp_path, emulator.url, [read], mode="overwrite")
+        assert len(emulator.requests) == asked + 2, "no page is asked for twice"
+    assert summary.complete
+    check_landed(tmp_path, 2_000, accounts=(kept, read))
+    check_sound(tmp_path)
 
 
 def test_all_snapshots_of_a_history_are_kept(tmp_path: Path) -> None:
@@ -162,20 +269,18 @@ def test_an_account_that_is_read_and_has_nothing_more_loses_its_rows(tmp_path: P
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Count the row groups that are decoded, by part file, and those looked into."""
+    """Count the row groups that are decoded, and those of which one column is looked into."""
     counts: Counter[str] = Counter()
-    whole, column = pq.ParquetFile.iter_batches, pq.ParquetFile.read_row_group
+    real = pq.ParquetFile.iter_batches
 
     def iter_batches(file: pq.ParquetFile, *args: Any, **given: Any) -> Any:
-        counts["decoded"] += 1
-        return whole(file, *args, **given)
-
-    def read_row_group(file: pq.ParquetFile, *args: Any, **given: Any) -> Any:
-        counts["looked into"] += 1
-        return column(file, *args, **given)
+        if given.get("columns") == [ACCOUNT_COLUMN]:
+            counts["looked into"] += 1
+        elif "columns" not in given:
+            counts["decoded"] += 1
+        return real(file, *args, **given)
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", read_row_group)
     return counts
 
 

@@ -69,6 +69,13 @@ def test_many_accounts_have_plain_lines() -> None:
     assert "account-x 45 pages in 1 m 01 s; account-y 1 page in 3 s" in text
 
 
+def test_rows_that_are_carried_over_are_counted() -> None:
+    state = Progress(accounts=1, rows=5, carried_rows=1_234)
+    assert "1,234 rows carried over" in text_of(state, state)
+    assert events_of(state, state)[-1]["carried_rows"] == 1_234
+    assert "carried over" not in text_of(of_many(), of_many())
+
+
 def test_lines_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_EVERY_SECONDS", 1000)
     assert text_of(*[of_many()] * 5) == ""

@@ -17,7 +17,17 @@ import pyarrow.dataset as ds
 import pytest
 
 from streamlic.emulator import EmulatorConfig, running_emulator
-from tests.cli import ACCOUNT, TOKEN, asked, check_landed, export_args, files_of, run_cli, start_cli
+from tests.cli import (
+    ACCOUNT,
+    OTHER_ACCOUNT,
+    TOKEN,
+    asked,
+    check_landed,
+    export_args,
+    files_of,
+    run_cli,
+    start_cli,
+)
 
 RECORDS = 60_000
 
@@ -157,6 +167,38 @@ async def test_128_mib_of_memory_are_kept(tmp_path: Path, engine: str) -> None:
         assert peak < 128
     emulator.terminate()
     await emulator.wait()
+
+
+COMPACT = {
+    "texts": lambda number: f'{{"id": "{number}", "name": "N{number % 20}{"x" * 20_000}"}}',
+    "nulls": lambda number: f'{{"id": "{number}", "products": [{",".join(["null"] * 2_000)}]}}',
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
+@pytest.mark.parametrize("kind", COMPACT)
+async def test_rows_of_large_row_groups_are_carried_over_in_little_memory(
+    tmp_path: Path, kind: str
+) -> None:
+    """A run with much memory wrote them, and they take far less in the file than in memory."""
+    body, other, dest = tmp_path / "body.json", tmp_path / "other.json", tmp_path / "dest"
+    with body.open("w") as file:
+        file.write(f'{{"result": [{COMPACT[kind](0)}')
+        file.writelines(f", {COMPACT[kind](number)}" for number in range(1, 6_000))
+        file.write("]}")
+    other.write_text('{"result": [{"id": "a"}]}')
+    land = ["convert", str(body), str(dest), "--account", OTHER_ACCOUNT, "--memory", "2GiB"]
+    assert (await run_cli(*land)).code == 0
+    [part] = dest.glob("*.parquet")
+    assert part.stat().st_size < 1_000_000
+    peak = await peak_mib(
+        "convert", str(other), str(dest), "--account", ACCOUNT, "--memory", "128MiB",
+        "--mode", "overwrite",
+    )  # fmt: skip
+    print(f"peak memory of carrying {kind} with --memory 128MiB: {peak}")
+    assert ds.dataset(dest).count_rows() == 6_001
+    assert peak < 144
 
 
 async def test_a_commit_covers_whole_pages_only(tmp_path: Path) -> None:
