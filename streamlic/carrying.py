@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streamlic.batch_sizes import batches_of, opened
-from streamlic.commits import Carried, ResumePoint, Run, load_run
+from streamlic.commits import Carried, Failed, ResumePoint, Run, load_run
 from streamlic.dataset import ACCOUNT_COLUMN, DatasetWriter, PartFile
 from streamlic.errors import DatasetConflict, IntegrityError
 
@@ -131,7 +131,12 @@ class Carrying:
         return found
 
 
-def complete_keeping(run: Run, writer: DatasetWriter, keeps: Carrying) -> None:
+def complete_keeping(
+    run: Run,
+    writer: DatasetWriter,
+    keeps: Carrying,
+    failed: Mapping[str | None, Failed] | None = None,
+) -> None:
     """Commit that a run is complete, with all that it keeps; its pages are committed already."""
     superseded = keeps.superseded(run)
     points = {account: ResumePoint() for account in keeps.partial(run)}
@@ -142,6 +147,7 @@ def complete_keeping(run: Run, writer: DatasetWriter, keeps: Carrying) -> None:
         is_complete=True,
         superseded=superseded,
         carried_over=keeps.accounts,
+        failed=failed,
     )
 
 

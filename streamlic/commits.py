@@ -68,6 +68,15 @@ class Carried:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """Why an account failed that a complete run was ended without, and whether a retry can help."""
+
+    kind: str
+    message: str
+    retryable: bool
+
+
 @dataclass(kw_only=True)
 class Run:
     """One run of a dataset: its request, and what its commit records add up to."""
@@ -87,6 +96,10 @@ class Run:
     """Accounts that were listed and not asked for when the run began, each with the reason."""
     carried_over: dict[str | None, Carried] = field(default_factory=dict)
     """Accounts whose rows the run has from the runs that it replaced."""
+    failed: dict[str | None, Failed] = field(default_factory=dict)
+    """Accounts that a complete run was ended without."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What the run began with that a later process may have otherwise, by the options' names."""
     last_sha256: str = ""
     is_resumed: bool = False
     is_cut_short: bool = False
@@ -141,9 +154,11 @@ class Run:
         is_complete: bool,
         superseded: Iterable[str] = (),
         carried_over: Mapping[str | None, Carried] | None = None,
+        failed: Mapping[str | None, Failed] | None = None,
     ) -> None:
         """Promise these staged files and resume points, then publish the files.
 
+        ``failed`` are the accounts that a run is completed without.
         ``superseded`` names promised part files that count no more; they must still be in staging.
         """
         files = list(files)
@@ -160,6 +175,7 @@ class Run:
             "carried_over": {
                 account or "": asdict(carried) for account, carried in (carried_over or {}).items()
             },
+            "failed": {account or "": asdict(one) for account, one in (failed or {}).items()},
         }
         data = json_bytes(record)
         self.store.write_exclusive(f"{self.directory}/commits/{self.commits + 1:08d}.json", data)
@@ -202,6 +218,8 @@ class Run:
         self.files = [*(file for file in self.files if file.name not in superseded), *files]
         for account, carried in record["carried_over"].items():
             self.carried_over[account or None] = Carried(**carried)
+        for account, failed in record["failed"].items():
+            self.failed[account or None] = Failed(**failed)
         for account, point in record["accounts"].items():
             self.points[account or None] = ResumePoint(**point)
         self.is_complete = record["is_complete"]
@@ -311,6 +329,7 @@ def run_of(store: LocalStore, body: dict[str, Any], data: bytes) -> Run:
         accounts=body["accounts"],
         replaces=body["replaces"],
         skipped=body["skipped"],
+        settings=body["settings"],
         last_sha256=hashlib.sha256(data).hexdigest(),
     )
 

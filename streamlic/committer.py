@@ -13,13 +13,13 @@ Rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 
 from streamlic.carrying import Carrying, CopyStopped, complete_keeping
-from streamlic.commits import ResumePoint, Run
+from streamlic.commits import Failed, ResumePoint, Run
 from streamlic.dataset import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
 from streamlic.job_options import JobOptions
@@ -74,20 +74,21 @@ class Committer:
         self._move_on(account, envelope)
         self.commit_if_due()
 
-    def complete(self, keeps: Carrying | None = None) -> None:
+    def complete(self, keeps: Carrying | None, failed: Mapping[str | None, Failed]) -> None:
         """Promise what is whole, and that the run is complete, if that was not promised before.
 
-        ``keeps`` is what the run takes over from those that it replaces. Where that is stopped the
-        run is not complete, and its pages are committed.
+        ``keeps`` is what the run takes over from those that it replaces, and ``failed`` are the
+        accounts that it is completed without. Where taking over is stopped the run is not complete,
+        and its pages are committed.
         """
         if self._run.is_complete:
             return
         if keeps is None:
-            self._commit(is_complete=True)
+            self._commit(is_complete=True, failed=failed)
             return
         self._commit()
         try:
-            complete_keeping(self._run, self._writer, keeps)
+            complete_keeping(self._run, self._writer, keeps, failed)
         except CopyStopped:
             self._writer.discard()
 
@@ -121,10 +122,12 @@ class Committer:
         if self._writer.is_full or waited >= self._commit_seconds:
             self._commit()
 
-    def _commit(self, *, is_complete: bool = False) -> None:
+    def _commit(
+        self, *, is_complete: bool = False, failed: Mapping[str | None, Failed] | None = None
+    ) -> None:
         files = self._writer.finish(with_empty=is_complete and not self._run.files)
         if files or self._moved or is_complete:
-            self._run.commit(files, self._moved, is_complete=is_complete)
+            self._run.commit(files, self._moved, is_complete=is_complete, failed=failed)
             self._moved = {}
         self._committed_at = time.monotonic()
 

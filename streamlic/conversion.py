@@ -69,6 +69,7 @@ async def convert_async(
             mode=options.mode,
             restart=options.restart,
             carries_over=options.carries_over,
+            settings=options.settings(),
         )
         job = Job(run, options, on_progress, is_one_page=True)
         job.told(pages_under_way=1, bytes_in_all=_size_of(source))

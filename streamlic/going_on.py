@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _MOST_ACCOUNTS = 3
@@ -13,9 +13,14 @@ _DEFAULTS = {"response_format": "stream", "rows_at": "result"}
 
 
 def command_of(
-    dest: str, *, request: dict[str, Any], mode: str, accounts: Sequence[str | None]
+    dest: str,
+    *,
+    request: dict[str, Any],
+    mode: str,
+    accounts: Sequence[str | None],
+    settings: Mapping[str, Any],
 ) -> str:
-    """Return the command that asks again for what a run was asked for.
+    """Return the command that asks again for what a run was asked for, and ends it as it would.
 
     What concerns the connection is not in the log, nor is what differs between accounts.
     """
@@ -24,6 +29,10 @@ def command_of(
     words += _body_options(request, accounts) if is_body else _export_options(request, accounts)
     if mode != "error":
         words += ["--mode", mode]
+    if settings.get("absent_accounts", "keep") != "keep":
+        words += ["--absent-accounts", settings["absent_accounts"]]
+    if settings.get("without_failed"):
+        words.append("--without-failed")
     return shlex.join(["streamlic", *words])
 
 

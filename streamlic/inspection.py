@@ -156,6 +156,10 @@ def _run_facts(run: Run) -> dict[str, Any]:
             {"account": account, "reason": reason}
             for account, reason in sorted(run.skipped.items())
         ],
+        "failed": [
+            {"account": account, **asdict(one)}
+            for account, one in sorted(run.failed.items(), key=lambda item: item[0] or "")
+        ],
         "carried_over": [
             {"account": account, **asdict(one)}
             for account, one in sorted(run.carried_over.items(), key=lambda item: item[0] or "")
@@ -164,7 +168,11 @@ def _run_facts(run: Run) -> dict[str, Any]:
         "go_on": None
         if run.is_complete
         else command_of(
-            str(run.store.root), request=run.request, mode=run.mode, accounts=run.accounts
+            str(run.store.root),
+            request=run.request,
+            mode=run.mode,
+            accounts=run.accounts,
+            settings=run.settings,
         ),
     }
 

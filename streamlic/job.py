@@ -23,7 +23,7 @@ from typing import Any
 
 from streamlic.carrying import Copying, carrying
 from streamlic.client import Connection, Retry
-from streamlic.commits import Run
+from streamlic.commits import Failed, Run
 from streamlic.committer import Committer
 from streamlic.decoder import Decoder, Envelope, engine_named
 from streamlic.dispatch import Bounds, Dispatch, Listing, listings_of
@@ -148,7 +148,7 @@ class Job:
                 keeps_absent=self.options.carries_over,
             )
         copying = keeps.copying if keeps else Copying()
-        step = partial(self._committer.complete, keeps)
+        step = partial(self._committer.complete, keeps, recorded(failed or {}))
         promised = asyncio.ensure_future(self._pipeline.encode(step))
         ended: BaseException | None = None
         while not promised.done():
@@ -230,6 +230,7 @@ async def export_async(
             keeps_accounts=all_of is not None,
             skipped=skipped,
             carries_over=options.carries_over,
+            settings=options.settings(),
         )
         job = Job(run, options, on_progress)
         export = _Export(job, connection, cancel)
@@ -261,6 +262,8 @@ async def export_async(
         raise Cancelled(summary)
     if export.failed:
         raise _failure(summary, export.failed)
+    if run.failed:  # Of a process that ended before it could say so.
+        raise AccountsFailed(summary, {str(account): one for account, one in run.failed.items()})
     return summary
 
 
@@ -396,6 +399,16 @@ class _Export:
             UnderWay(one.account, one.pages, now - one.begun_at)
             for one in islice(self._dispatch.under_way.values(), _SLOWEST)
         ]
+
+
+def recorded(failed: Mapping[str, StreamlicError]) -> dict[str | None, Failed]:
+    """Return what the commit log keeps of accounts' failures."""
+    return {
+        account or None: Failed(
+            kind=type(error).__name__, message=str(error), retryable=may_pass(error)
+        )
+        for account, error in failed.items()
+    }
 
 
 def _failure(summary: Summary, failed: Mapping[str, StreamlicError]) -> StreamlicError:

@@ -182,6 +182,10 @@ class JobOptions:
             max_depth=self.max_depth,
         )
 
+    def settings(self) -> dict[str, Any]:
+        """Return what decides how a run ends; another process may go on with other settings."""
+        return {"without_failed": self.without_failed, "absent_accounts": self.absent_accounts}
+
     def identity(self) -> dict[str, Any]:
         """Return what makes the rows what they are, for the run's request."""
         return {"rows_at": self.rows_at, "is_lines": self.is_lines, "is_raw": self.is_raw}

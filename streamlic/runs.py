@@ -39,6 +39,7 @@ def open_run(
     keeps_accounts: bool = False,
     skipped: Mapping[str, str] | None = None,
     carries_over: bool = True,
+    settings: Mapping[str, Any] | None = None,
 ) -> Run:
     """Recover the destination, then go on with its unfinished run or begin one.
 
@@ -49,6 +50,7 @@ def open_run(
     ``keeps_accounts`` goes on with an unfinished run's own accounts, whichever are given.
     ``skipped`` are accounts that cannot be read, with the reasons; a new run remembers them.
     ``carries_over`` says that an overwriting run keeps the rows of accounts that it does not read.
+    ``settings`` are no part of the request: a later process may go on with others.
     Raises DatasetConflict, with the options that help, where the destination holds something else:
     an unfinished run of another request, a finished dataset under ``mode`` "error", rows of another
     schema that would have to be kept, or files that are not streamlic's. Raises IntegrityError
@@ -106,6 +108,7 @@ def open_run(
         mode=mode,
         replaces=[run.id for run in replaced],
         skipped=skipped,
+        settings=settings,
     )
 
 
@@ -117,6 +120,7 @@ def begin_run(
     mode: str,
     replaces: list[str],
     skipped: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Run:
     """Begin a run and make its request durable."""
     now = datetime.now(UTC).replace(microsecond=0)
@@ -129,6 +133,7 @@ def begin_run(
         "accounts": accounts,
         "replaces": replaces,
         "skipped": dict(skipped or {}),
+        "settings": dict(settings or {}),
         "request": request,
     }
     data = json_bytes(body)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from streamlic.amounts import counted
 from streamlic.client import Retry
-from streamlic.commits import Run
+from streamlic.commits import Failed, Run
 from streamlic.errors import NO_RETRY_HELPS, RETRY_CAN_HELP, StreamlicError
 from streamlic.pacing import may_pass
 from streamlic.waits import Wait
@@ -27,10 +27,12 @@ class AccountError:
     retryable: bool
 
     @classmethod
-    def of(cls, error: StreamlicError | None) -> Self | None:
+    def of(cls, error: StreamlicError | Failed | None) -> Self | None:
         """Return what there is to tell of an error, if there is one."""
         if error is None:
             return None
+        if isinstance(error, Failed):
+            return cls(kind=error.kind, message=error.message, retryable=error.retryable)
         return cls(kind=type(error).__name__, message=str(error), retryable=may_pass(error))
 
 
@@ -57,7 +59,7 @@ class SkippedAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedAccount:
-    """An account that failed in this process; ``reason`` is the error's message."""
+    """An account that failed; ``reason`` is the error's message."""
 
     account: str | None
     reason: str
@@ -100,12 +102,15 @@ class Summary:
     accounts: list[AccountSummary]
     skipped: list[SkippedAccount] = field(default_factory=list)
     failed: list[FailedAccount] = field(default_factory=list)
-    """The accounts that failed in this process."""
+    """The accounts that failed in this process, or in the one that completed the run."""
     carried_over: list[CarriedOverAccount] = field(default_factory=list)
 
     @classmethod
     def of(cls, run: Run, failed: Mapping[str, StreamlicError], **this_process: Any) -> Self:
-        """Sum up what is committed of a run, and which accounts failed in this process."""
+        """Sum up what is committed of a run, and which accounts failed.
+
+        ``failed`` are those of this process; the commit log has those that the run ended without.
+        """
         accounts = [
             AccountSummary(
                 account=account,
@@ -114,7 +119,7 @@ class Summary:
                 pages=point.pages,
                 partial_response=point.is_partial,
                 complete=point.is_done,
-                error=AccountError.of(failed.get(account or "")),
+                error=AccountError.of(failed.get(account or "", run.failed.get(account))),
             )
             for account, point in ((one, run.point(one)) for one in run.accounts)
         ]
@@ -157,11 +162,11 @@ class AccountsFailed(StreamlicError):
     none is done it is that of their errors, or 6 where these differ.
     """
 
-    def __init__(self, summary: Summary, errors: Mapping[str, StreamlicError]) -> None:
+    def __init__(self, summary: Summary, errors: Mapping[str, StreamlicError | Failed]) -> None:
         self.summary = summary
         self.exit_code = _exit_code(summary, errors.values())
         [first, *_] = errors.values()
-        hopeless = sum(not may_pass(error) for error in errors.values())
+        hopeless = sum(not _may_pass(error) for error in errors.values())
         left = "run the same command again to go on with them"
         if summary.complete:
             left = "the run was ended without them"
@@ -171,14 +176,19 @@ class AccountsFailed(StreamlicError):
             left += ", or add --without-failed to end the run without them"
         super().__init__(
             f"{len(errors):,} of {counted(len(summary.accounts), 'account')} failed, "
-            f"{hopeless:,} of them where no retry can help, such as: {first}; {left}"
+            f"{hopeless:,} of them where no retry can help, such as: "
+            f"{first.message if isinstance(first, Failed) else first}; {left}"
         )
 
 
-def _exit_code(summary: Summary, errors: Collection[StreamlicError]) -> int:
-    if any(map(may_pass, errors)):
+def _may_pass(error: StreamlicError | Failed) -> bool:
+    return error.retryable if isinstance(error, Failed) else may_pass(error)
+
+
+def _exit_code(summary: Summary, errors: Collection[StreamlicError | Failed]) -> int:
+    if any(map(_may_pass, errors)):
         return RETRY_CAN_HELP
-    codes = {error.exit_code for error in errors}
+    codes = {NO_RETRY_HELPS if isinstance(error, Failed) else error.exit_code for error in errors}
     is_any_done = any(one.complete for one in summary.accounts)
     return codes.pop() if len(codes) == 1 and not is_any_done else NO_RETRY_HELPS
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 import streamlic
+from streamlic.commits import Run
 from streamlic.emulator import EmulatorConfig
 from streamlic.errors import StreamlicError
+from streamlic.inspection import inspect_dataset
+from streamlic.store import LocalStore
 from streamlic.summary import AccountsFailed, AccountSummary, Summary
 from tests.test_accounts import exported, faulty, ids, refused
 
@@ -87,6 +91,42 @@ async def test_a_deleted_customer_ends_every_mode_with_6(
                 )
             assert failed.value.exit_code == 6
             assert failed.value.summary.complete is without_failed
+
+
+@pytest.mark.parametrize(
+    ("status", "mode", "code"),
+    [(404, "error", 6), (404, "append", 6), (404, "overwrite", 6), (502, "append", 1)],
+)
+async def test_a_run_that_was_killed_after_its_last_record_ends_as_it_would_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, mode: str, code: int
+) -> None:
+    """The same command again asks for nothing, and names the accounts that failed."""
+    accounts = sorted(ids(3))
+    asked = []
+
+    def fault(_: web.Request, account: str) -> web.Response | None:
+        asked.append(account)
+        return refused(status) if account == accounts[1] else None
+
+    given: dict[str, Any] = {"mode": mode, "without_failed": True}
+    async with faulty(EmulatorConfig(records=5), fault) as emulator:
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "publish", lambda *_: None)
+            with pytest.raises(AccountsFailed) as killed:
+                await exported(tmp_path, emulator.url, accounts, **given)
+        before = len(asked)
+        with pytest.raises(AccountsFailed) as failed:
+            await exported(tmp_path, emulator.url, accounts, **given)
+    assert len(asked) == before
+    assert failed.value.exit_code == killed.value.exit_code == code
+    assert str(failed.value) == str(killed.value)
+    summary = failed.value.summary
+    assert (summary.complete, summary.resumed, summary.rows) == (True, True, 10)
+    assert summary.failed == killed.value.summary.failed
+    assert [one.account for one in summary.failed] == [accounts[1]]
+    [run] = inspect_dataset(LocalStore(tmp_path)).runs
+    [recorded] = run["failed"]
+    assert (recorded["account"], recorded["retryable"]) == (accounts[1], code == 1)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,11 @@ from streamlic.amounts import bytes_text, clipped, counted, duration_text
 from streamlic.cli_watch import command_again
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.going_on import command_of
+from streamlic.inspection import inspect_dataset
+from streamlic.job_options import JobOptions
 from streamlic.results import read_command, summary_text, verify_text
+from streamlic.runs import open_run
+from streamlic.store import LocalStore
 from streamlic.summary import (
     CarriedOverAccount,
     FailedAccount,
@@ -200,8 +204,31 @@ REQUEST: dict[str, Any] = {"response_format": "stream", "rows_at": "result"}
 def test_the_log_knows_the_command_that_goes_on(
     request_of_run: dict[str, Any], mode: str, accounts: list[str], expected: str
 ) -> None:
-    command = command_of("d", request=request_of_run, mode=mode, accounts=accounts)
+    command = command_of("d", request=request_of_run, mode=mode, accounts=accounts, settings={})
     assert command == f"streamlic {expected}"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "--mode overwrite"),
+        ({"absent_accounts": "drop"}, "--mode overwrite --absent-accounts drop"),
+        ({"without_failed": True}, "--mode overwrite --without-failed"),
+        (
+            {"absent_accounts": "drop", "without_failed": True},
+            "--mode overwrite --absent-accounts drop --without-failed",
+        ),
+    ],
+)
+def test_the_command_that_goes_on_ends_the_run_as_it_would(
+    tmp_path: Path, options: dict[str, Any], expected: str
+) -> None:
+    """What is no part of the request is in the log all the same."""
+    settings = JobOptions(mode="overwrite", **options).settings()
+    store = LocalStore(tmp_path)
+    open_run(store, request=REQUEST, accounts=["a"], mode="overwrite", settings=settings)
+    [run] = inspect_dataset(store).runs
+    assert run["go_on"] == f"streamlic export {tmp_path} --account a {expected}"
 
 
 def test_the_last_line_of_verify_is_the_verdict() -> None:
