@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import ROOT
-from streamlic.machine import processors
+from streamlic.system.machine import processors
 
 _PACKAGES = ("streamlic", "aiohttp", "ijson", "pyarrow", "duckdb", "msgspec", "polars", "dlt")
 

@@ -1,6 +1,6 @@
 """The process's entry, as ``streamlic`` and as ``python -m streamlic``."""
 
-from streamlic.signals import end_at_once
+from streamlic.system.signals import end_at_once
 
 
 def main() -> None:

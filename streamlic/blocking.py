@@ -20,7 +20,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
-from streamlic.machine import limits_named
+from streamlic.system.machine import limits_named
 
 _LOOK_SECONDS = 0.1
 T = TypeVar("T")

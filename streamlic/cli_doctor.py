@@ -73,7 +73,7 @@ async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
         check_token,
     )
     from streamlic.job_options import JobOptions
-    from streamlic.machine import memory_limit
+    from streamlic.system.machine import memory_limit
 
     timeouts = Timeouts(connect_seconds=10, silence_seconds=given["read_timeout"], token_seconds=0)
     is_online = not given["offline"]

@@ -17,7 +17,6 @@ from streamlic.cli_types import Number, Size, license_fields
 from streamlic.cli_watch import choose_format, log_of_command
 from streamlic.errors import UsageError
 from streamlic.log_lines import FORMATS
-from streamlic.machine import default_memory_bytes
 from streamlic.request import (
     PRODUCTS,
     RESPONSE_FORMATS,
@@ -25,6 +24,7 @@ from streamlic.request import (
     parse_remote_query,
     split_assignment,
 )
+from streamlic.system.machine import default_memory_bytes
 
 if TYPE_CHECKING:
     from streamlic.client import Connection, Retry, Timeouts

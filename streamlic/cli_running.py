@@ -21,14 +21,14 @@ from streamlic.cli_watch import asks_for_json, log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
 from streamlic.hints import hint
 from streamlic.log_lines import Log
-from streamlic.machine import (
+from streamlic.system.machine import (
     USUAL_MEMORY_BYTES,
     limits_named,
     memory_limit,
     open_files_limit,
     room_for_connections,
 )
-from streamlic.signals import heeded
+from streamlic.system.signals import heeded
 
 if TYPE_CHECKING:
     from streamlic.summary import Summary

@@ -34,9 +34,9 @@ from rich.segment import ControlType
 
 from streamlic.client import Retry
 from streamlic.frames import State, frame
-from streamlic.process_memory import resident_bytes
 from streamlic.progress import state_lines
 from streamlic.summary import Progress
+from streamlic.system.process_memory import resident_bytes
 
 _STATE_SECONDS = 0.2
 _FRAMES_PER_SECOND = 4

@@ -25,7 +25,8 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.job_options import JobOptions
-from streamlic.machine import (
+from streamlic.store import PROBE_PREFIX, LocalStore
+from streamlic.system.machine import (
     USUAL_MEMORY_BYTES,
     MemoryLimit,
     limits_named,
@@ -33,7 +34,6 @@ from streamlic.machine import (
     processors,
     room_for_connections,
 )
-from streamlic.store import PROBE_PREFIX, LocalStore
 
 _LITTLE_SPACE_BYTES = 1 << 30
 _THREADS = 4

@@ -38,7 +38,6 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.job_options import JobOptions
-from streamlic.machine import room_for_connections
 from streamlic.pacing import Turn, may_pass
 from streamlic.page_checks import Watched, check_count
 from streamlic.pipeline import Pipeline
@@ -47,6 +46,7 @@ from streamlic.runs import open_run
 from streamlic.stopping import Cancel, Cancelled
 from streamlic.store import LocalStore
 from streamlic.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
+from streamlic.system.machine import room_for_connections
 
 _OTHERS_FAULTS = (
     ApiError,

@@ -7,8 +7,8 @@ from typing import Any
 
 from streamlic.amounts import bytes_text, counted, duration_text
 from streamlic.log_lines import Log
-from streamlic.process_memory import resident_bytes
 from streamlic.summary import Progress
+from streamlic.system.process_memory import resident_bytes
 from streamlic.waits import Wait
 
 _EVERY_SECONDS = 10.0

@@ -19,11 +19,12 @@ import click
 import pytest
 import yaml
 
-from streamlic import errors, machine
+from streamlic import errors
 from streamlic.cli import cli
 from streamlic.cli_types import Size
 from streamlic.demo import DEMO_TOKEN, emulator_process
-from streamlic.machine import MemoryLimit
+from streamlic.system import machine
+from streamlic.system.machine import MemoryLimit
 from tests.examples import ROOT, RUN, Block, blocks_of, check_command, commands_in, run_page
 
 DOCS = ROOT / "docs"

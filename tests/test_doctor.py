@@ -16,7 +16,7 @@ import pytest
 from streamlic.checks import Check, exit_code_of
 from streamlic.doctor import check_dest, check_memory
 from streamlic.emulator import EmulatorConfig, running_emulator
-from streamlic.machine import MemoryLimit, memory_limit
+from streamlic.system.machine import MemoryLimit, memory_limit
 from tests.cli import ACCOUNT, TOKEN, Ended, export_args, files_of, run_cli
 from tests.raw_server import server
 

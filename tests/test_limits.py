@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 import streamlic
-from streamlic import machine
 from streamlic.doctor import check_limits
 from streamlic.emulator import EmulatorConfig
-from streamlic.machine import limits_named, room_for_connections
+from streamlic.system import machine
+from streamlic.system.machine import limits_named, room_for_connections
 from tests.cli import ACCOUNT, TOKEN
 from tests.served import served
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from streamlic import machine
 from streamlic.job_options import JobOptions
-from streamlic.machine import MemoryLimit, default_memory_bytes, memory_limit, processors
+from streamlic.system import machine
+from streamlic.system.machine import MemoryLimit, default_memory_bytes, memory_limit, processors
 
 RAM = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 MIB = 1 << 20

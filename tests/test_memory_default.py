@@ -10,10 +10,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from streamlic import cli_running, machine
+from streamlic import cli_running
 from streamlic.cli import cli
 from streamlic.cli_types import Size
-from streamlic.machine import MemoryLimit
+from streamlic.system import machine
+from streamlic.system.machine import MemoryLimit
 
 MIB = 1 << 20
 BODY = b'{"result":[{"id":"a"}]}'

@@ -22,7 +22,7 @@ from streamlic.emulator.answers import (
 from streamlic.emulator.faults import Fault, FaultPlan, faulty_answer
 from streamlic.emulator.sending import cut_off, send
 from streamlic.errors import UsageError
-from streamlic.signals import heeded
+from streamlic.system.signals import heeded
 
 _WINDOW_SECONDS = 10.0
 _TOKEN_REQUESTS = 500
