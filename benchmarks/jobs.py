@@ -117,7 +117,7 @@ def encode(given: dict[str, Any]) -> Iterator[Run]:
     from streamlic.decoder import open_decoder
     from streamlic.emulator.records import Shape, blocks
     from streamlic.job_options import JobOptions
-    from streamlic.schema import LICENSE_SCHEMA
+    from streamlic.schema.values import LICENSE_SCHEMA
     from streamlic.store import LocalStore
 
     decoder = open_decoder()

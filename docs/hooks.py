@@ -23,7 +23,7 @@ from streamlic import errors
 from streamlic.cli import cli
 from streamlic.emulator import FAULTS
 from streamlic.job_options import JobOptions, default_record_bytes
-from streamlic.schema import SCALARS
+from streamlic.schema.values import SCALARS
 
 _README = Path(__file__).parent.parent / "README.md"
 _ACCOUNTS = 10_000  # More than any memory has room for at once.

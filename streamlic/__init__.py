@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from streamlic.page_checks import Guards
     from streamlic.reading import read_licenses
     from streamlic.request import LicensesRequest
-    from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
+    from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
     from streamlic.stopping import Cancel, Cancelled
     from streamlic.summary import (
         AccountError,
@@ -129,7 +129,7 @@ _HOMES = {
     "Guards": "page_checks",
     "read_licenses": "reading",
     "LicensesRequest": "request",
-    **dict.fromkeys(["LICENSE_SCHEMA", "RAW_SCHEMA"], "schema"),
+    **dict.fromkeys(["LICENSE_SCHEMA", "RAW_SCHEMA"], "schema.values"),
     **dict.fromkeys(["Cancel", "Cancelled"], "stopping"),
 }
 

@@ -20,7 +20,7 @@ from streamlic.job_options import JobOptions
 from streamlic.pacing import RetryPolicy, parse_rate_limit
 from streamlic.page_checks import Cursors, check_count
 from streamlic.request import LicensesRequest, requests_of
-from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
+from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
 from streamlic.stopping import GOES_ON, Cancel
 from streamlic.summary import OnProgress, Summary
 

@@ -239,7 +239,7 @@ def inspect(dest: str, as_json: bool) -> None:
 def schema(as_json: bool) -> None:
     """Show the columns of a dataset of licenses."""
     from streamlic.dataset import dataset_schema
-    from streamlic.schema import LICENSE_SCHEMA, json_role
+    from streamlic.schema.values import LICENSE_SCHEMA, json_role
 
     columns = [
         {"name": field.name, "type": str(field.type), "json": json_role(field) is not None}

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from streamlic.errors import UsageError
 from streamlic.parts import Part
-from streamlic.schema import TIMESTAMP
+from streamlic.schema.values import TIMESTAMP
 from streamlic.store import LocalStore
 
 ACCOUNT_COLUMN = "integrated_account_id"

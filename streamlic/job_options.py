@@ -13,7 +13,7 @@ from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
 from streamlic.pacing import TOKEN_RATE_LIMIT
 from streamlic.page_checks import Guards
-from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
+from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
 from streamlic.system.machine import MIN_MEMORY_BYTES, default_memory_bytes
 
 _MIB = 1 << 20

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamlic.errors import StoreError
-from streamlic.schema import json_role
+from streamlic.schema.values import json_role
 from streamlic.store import LocalStore
 
 _LONG_TEXTS = frozenset({"description"})

@@ -11,7 +11,7 @@ import pytest
 
 from streamlic.decoder.columns import RecordColumns
 from streamlic.decoder.scalars import Source
-from streamlic.schema import (
+from streamlic.schema.values import (
     JSON_RESCUED,
     JSON_VALUE,
     MISFIT,

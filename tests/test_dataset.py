@@ -19,7 +19,7 @@ from streamlic.commits import Run
 from streamlic.dataset import DatasetWriter, PartFile, WriteOptions, dataset_schema
 from streamlic.errors import StoreError, UsageError
 from streamlic.runs import open_run
-from streamlic.schema import RAW_SCHEMA
+from streamlic.schema.values import RAW_SCHEMA
 from streamlic.store import LocalStore
 from tests.batches import EXPORTED_AT, SCHEMA, TINY, license_batch, open_writer
 

@@ -18,7 +18,7 @@ from streamlic.decoder.records import Records
 from streamlic.decoder.skeleton import cuts, is_one_unit, nests_within, skeleton
 from streamlic.decoder.strict import mend_surrogates
 from streamlic.emulator.records import license_json
-from streamlic.schema import JSON_RESCUED, json_field
+from streamlic.schema.values import JSON_RESCUED, json_field
 from tests.judge import outcome
 
 ORDINARY = [license_json(7, "account", i).decode() for i in range(300)]

@@ -13,7 +13,7 @@ from streamlic.errors import LimitExceeded
 from streamlic.hints import hint
 from streamlic.job_options import JobOptions, default_record_bytes
 from streamlic.parts import Part
-from streamlic.schema import LICENSE_SCHEMA
+from streamlic.schema.values import LICENSE_SCHEMA
 from streamlic.store import LocalStore
 from tests.judge import decoders
 

@@ -10,7 +10,7 @@ import pytest
 
 from streamlic.decoder import open_decoder, ordinary, reference
 from streamlic.errors import DecodeError
-from streamlic.schema import LICENSE_SCHEMA, RAW_SCHEMA
+from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
 from tests.judge import outcome
 
 LONG = 300_000

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlic.errors import UsageError
-from streamlic.schema import (
+from streamlic.schema.values import (
     JSON_RECORD,
     JSON_RESCUED,
     JSON_VALUE,

@@ -13,7 +13,7 @@ The contract, for every engine:
    is the same key repeated. Of a repeated key of a record the last counts; the rows may stand only
    once; rows that are an object are all kept, and so are their keys. Null in place of the rows is
    an empty listing.
-4. Columns, rescues and JSON text follow the rules of ``streamlic.schema``: JSON columns and
+4. Columns, rescues and JSON text follow the rules of ``streamlic.schema.values``: JSON columns and
    rescued values keep their text as it came. Rescues stand in document order. A record of which
    more than ``max_rescued`` values do not fit is kept whole instead, which counts as one.
 5. A batch is full at ``batch_rows`` rows or ``batch_bytes`` bytes of records, so that batches, too,
@@ -38,7 +38,7 @@ import pyarrow as pa
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.options import DecoderOptions
 from streamlic.errors import UsageError
-from streamlic.schema import LICENSE_SCHEMA, ExactSchema, check_schema
+from streamlic.schema.values import LICENSE_SCHEMA, ExactSchema, check_schema
 
 __all__ = [
     "ENGINES",

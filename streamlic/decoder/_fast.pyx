@@ -29,7 +29,7 @@ from streamlic.errors import (
     TruncatedBody,
     UsageError,
 )
-from streamlic.schema import (
+from streamlic.schema.values import (
     JSON_RECORD,
     JSON_RESCUED,
     JSON_VALUE,

@@ -19,7 +19,7 @@ from streamlic.decoder.columns import Row
 from streamlic.decoder.records import Records
 from streamlic.decoder.rescue import pointer
 from streamlic.decoder.strict import children
-from streamlic.schema import JSON_VALUE, json_role
+from streamlic.schema.values import JSON_VALUE, json_role
 
 
 class KeyFill(NamedTuple):

@@ -48,7 +48,7 @@ from streamlic.decoder.strict import (
 )
 from streamlic.decoder.window import decode_error
 from streamlic.errors import DecodeError, RescueError, UsageError
-from streamlic.schema import JSON_RECORD, JSON_RESCUED, JSON_VALUE, HugeNumber, json_role
+from streamlic.schema.values import JSON_RECORD, JSON_RESCUED, JSON_VALUE, HugeNumber, json_role
 
 _BLOCK_ROWS: Final = 768
 _BLOCK_BYTES: Final = 262_144

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
 from streamlic.decoder.signs import ENVELOPE_KEYS, RECORD_SIGNS
-from streamlic.schema import JSON_RECORD, JSON_RESCUED, json_role
+from streamlic.schema.values import JSON_RECORD, JSON_RESCUED, json_role
 
 
 @dataclass(frozen=True, kw_only=True)

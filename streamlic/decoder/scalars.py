@@ -21,7 +21,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from streamlic.decoder.strict import PathStep
-from streamlic.schema import MISFIT, SCALARS, TIMESTAMP
+from streamlic.schema.values import MISFIT, SCALARS, TIMESTAMP
 
 Place = tuple[int, tuple[PathStep, ...]]
 """A value's place: the number of its row in the batch, and the path within the record."""

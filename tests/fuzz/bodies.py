@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from streamlic.emulator.records import license_json
-from streamlic.schema import (
+from streamlic.schema.values import (
     JSON_RESCUED,
     JSON_VALUE,
     LICENSE_SCHEMA,
