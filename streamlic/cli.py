@@ -18,7 +18,6 @@ import click
 
 from streamlic._version import __version__
 from streamlic.accounts_file import CSV_COLUMNS
-from streamlic.amounts import counted
 from streamlic.cli_completion import completion
 from streamlic.cli_doctor import doctor
 from streamlic.cli_emulator import demo, emulate
@@ -41,6 +40,7 @@ from streamlic.cli_settings import EPILOG, SettingsGroup, config_option
 from streamlic.cli_types import license_fields
 from streamlic.cli_watch import command_again, log_of_command, reading, watching
 from streamlic.errors import IntegrityError, UsageError
+from streamlic.formatting import counted
 from streamlic.option_names import OptionNames
 from streamlic.request import LicensesRequest
 

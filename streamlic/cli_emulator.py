@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from streamlic.amounts import counted
 from streamlic.cli_options import options
 from streamlic.cli_running import run, show
 from streamlic.cli_settings import SettingsCommand
 from streamlic.cli_types import Number
 from streamlic.cli_watch import watching
+from streamlic.formatting import counted
 from streamlic.request import LicensesRequest
 
 

@@ -12,10 +12,10 @@ import click
 from click.core import ParameterSource
 
 from streamlic.accounts_file import read_file
-from streamlic.amounts import counted
 from streamlic.cli_types import Number, Size, license_fields
 from streamlic.cli_watch import choose_format, log_of_command
 from streamlic.errors import UsageError
+from streamlic.formatting import counted
 from streamlic.log_lines import FORMATS
 from streamlic.request import (
     PRODUCTS,

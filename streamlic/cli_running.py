@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from streamlic.amounts import counted, memory_text
 from streamlic.cli_completion import COMPLETE_VARIABLE
 from streamlic.cli_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli_watch import asks_for_json, log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
+from streamlic.formatting import counted, memory_text
 from streamlic.hints import hint
 from streamlic.log_lines import Log
 from streamlic.system.machine import (

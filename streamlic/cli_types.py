@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamlic.amounts import counted
+from streamlic.formatting import counted
 from streamlic.request import LICENSE_FIELDS
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from streamlic.amounts import counted
 from streamlic.answers import one_line
 from streamlic.client import Connection, Retry
 from streamlic.decoder.strict import text_of
 from streamlic.errors import PageMismatch
+from streamlic.formatting import counted
 from streamlic.page_checks import Cursors
 from streamlic.request import check_text
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from streamlic.amounts import counted, memory_text
 from streamlic.checks import INSTALL, Check
 from streamlic.client import Connection
 from streamlic.credentials import TOKEN_VARIABLE, TokenSource, readable_by_others
@@ -24,6 +23,7 @@ from streamlic.errors import (
     TransportError,
     UsageError,
 )
+from streamlic.formatting import counted, memory_text
 from streamlic.job_options import JobOptions
 from streamlic.store import PROBE_PREFIX, LocalStore
 from streamlic.system.machine import (

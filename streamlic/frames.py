@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from streamlic.amounts import bytes_text, counted, duration_text
+from streamlic.formatting import bytes_text, counted, duration_text
 from streamlic.summary import Progress, UnderWay
 from streamlic.waits import Wait
 

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from streamlic.amounts import clipped
 from streamlic.commits import Run, load_runs
 from streamlic.dataset import PartFile
 from streamlic.errors import UsageError
+from streamlic.formatting import clipped
 from streamlic.going_on import command_of
 from streamlic.rescues import OTHERS, RescueCount, Rescues
 from streamlic.store import LocalStore

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from streamlic.amounts import counted
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import GuardExceeded, PageMismatch, UsageError
+from streamlic.formatting import counted
 
 _REMEMBERED_CURSORS = 20_000
 

@@ -6,8 +6,8 @@ import errno
 import os
 from pathlib import Path
 
-from streamlic.amounts import clipped
 from streamlic.errors import UsageError
+from streamlic.formatting import clipped
 
 _BELOW = "x" * 150
 """As long as any name below DEST: that of a part file in staging."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from streamlic.amounts import bytes_text, counted, duration_text
+from streamlic.formatting import bytes_text, counted, duration_text
 from streamlic.log_lines import Log
 from streamlic.summary import Progress
 from streamlic.system.process_memory import resident_bytes

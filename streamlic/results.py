@@ -14,7 +14,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-from streamlic.amounts import bytes_text, clipped, counted
+from streamlic.formatting import bytes_text, clipped, counted
 from streamlic.inspection import ColumnFacts, Inspection
 from streamlic.summary import CarriedOverAccount, FailedAccount, Summary
 from streamlic.verify import VerifyReport

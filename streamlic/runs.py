@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from streamlic.amounts import counted
 from streamlic.carrying import check_schemas, replaced_by
 from streamlic.commits import (
     PART_PREFIX,
@@ -24,6 +23,7 @@ from streamlic.commits import (
     written,
 )
 from streamlic.errors import DatasetConflict, UsageError
+from streamlic.formatting import counted
 from streamlic.store import LOG_DIRECTORY, LocalStore
 
 MODES = ("error", "append", "overwrite")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from streamlic.amounts import counted
 from streamlic.errors import StreamlicError
+from streamlic.formatting import counted
 from streamlic.summary import Summary
 
 GOES_ON = "what is committed is kept: call it again with the same arguments to go on"

@@ -22,10 +22,10 @@ from io import BufferedReader
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamlic.amounts import counted
 from streamlic.commits import PART_PREFIX, Run, is_removed, load_run, run_ids
 from streamlic.dataset import PartFile
 from streamlic.errors import IntegrityError, StoreError
+from streamlic.formatting import counted
 from streamlic.store import LOG_DIRECTORY, LocalStore
 
 _TIDY = "the next export into this DEST, of whatever mode, completes it first"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from streamlic.amounts import counted, duration_text
+from streamlic.formatting import counted, duration_text
 
 
 class WaitReason(StrEnum):

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from streamlic import results
-from streamlic.amounts import bytes_text, clipped, counted, duration_text
 from streamlic.cli_watch import command_again
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
+from streamlic.formatting import bytes_text, clipped, counted, duration_text
 from streamlic.going_on import command_of
 from streamlic.inspection import inspect_dataset
 from streamlic.job_options import JobOptions
