@@ -13,8 +13,6 @@ from streamlic._version import __version__
 
 if TYPE_CHECKING:
     from streamlic.api import Client, export
-    from streamlic.client import Timeouts
-    from streamlic.credentials import TokenSource
     from streamlic.decoder import Decoder, Envelope, open_decoder
     from streamlic.errors import (
         AccountBlocked,
@@ -40,10 +38,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from streamlic.job_options import JobOptions
-    from streamlic.pacing import RetryPolicy
     from streamlic.page_checks import Guards
     from streamlic.reading import read_licenses
-    from streamlic.request import LicensesRequest
     from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
     from streamlic.stopping import Cancel, Cancelled
     from streamlic.summary import (
@@ -56,6 +52,10 @@ if TYPE_CHECKING:
         SkippedAccount,
         Summary,
     )
+    from streamlic.truto.client import Timeouts
+    from streamlic.truto.credentials import TokenSource
+    from streamlic.truto.rate_limit import RetryPolicy
+    from streamlic.truto.request import LicensesRequest
 
 __all__ = [
     "LICENSE_SCHEMA",
@@ -108,8 +108,8 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(["Client", "export"], "api"),
-    "Timeouts": "client",
-    "TokenSource": "credentials",
+    "Timeouts": "truto.client",
+    "TokenSource": "truto.credentials",
     **dict.fromkeys(["Decoder", "Envelope", "open_decoder"], "decoder"),
     "JobOptions": "job_options",
     **dict.fromkeys(
@@ -125,10 +125,10 @@ _HOMES = {
         ],
         "summary",
     ),
-    "RetryPolicy": "pacing",
+    "RetryPolicy": "truto.rate_limit",
     "Guards": "page_checks",
     "read_licenses": "reading",
-    "LicensesRequest": "request",
+    "LicensesRequest": "truto.request",
     **dict.fromkeys(["LICENSE_SCHEMA", "RAW_SCHEMA"], "schema.values"),
     **dict.fromkeys(["Cancel", "Cancelled"], "stopping"),
 }

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from streamlic.errors import UsageError
 from streamlic.file_kinds import decoded
-from streamlic.request import LicensesRequest, parse_remote_query, split_assignment
+from streamlic.truto.request import LicensesRequest, parse_remote_query, split_assignment
 
 CSV_COLUMNS = ("account", "integration", "tenant_id")
 """What ``streamlic accounts --csv`` writes of each account that can be read."""

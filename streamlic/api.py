@@ -11,18 +11,18 @@ from typing import Any, Self
 import pyarrow as pa
 
 from streamlic.blocking import run_to_end
-from streamlic.client import Connection, Page, Timeouts
-from streamlic.credentials import TokenSource, base_url_from_environment
 from streamlic.decoder import Decoder, open_decoder
 from streamlic.errors import DecodeError, ReportedFailure, UsageError
 from streamlic.job import export_async
 from streamlic.job_options import JobOptions
-from streamlic.pacing import RetryPolicy, parse_rate_limit
 from streamlic.page_checks import Cursors, check_count
-from streamlic.request import LicensesRequest, requests_of
 from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
 from streamlic.stopping import GOES_ON, Cancel
 from streamlic.summary import OnProgress, Summary
+from streamlic.truto.client import Connection, Page, Timeouts
+from streamlic.truto.credentials import TokenSource, base_url_from_environment
+from streamlic.truto.rate_limit import RetryPolicy, parse_rate_limit
+from streamlic.truto.request import LicensesRequest, requests_of
 
 _HELD_BYTES = 8 << 20
 

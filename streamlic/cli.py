@@ -42,7 +42,7 @@ from streamlic.cli_watch import command_again, log_of_command, reading, watching
 from streamlic.errors import IntegrityError, UsageError
 from streamlic.formatting import counted
 from streamlic.option_names import OptionNames
-from streamlic.request import LicensesRequest
+from streamlic.truto.request import LicensesRequest
 
 if TYPE_CHECKING:
     from streamlic.job_options import JobOptions

@@ -62,7 +62,6 @@ def doctor(ctx: click.Context, /, dest: str | None, **given: Any) -> None:
 
 
 async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
-    from streamlic.client import Timeouts
     from streamlic.doctor import (
         check_api,
         check_dest,
@@ -74,6 +73,7 @@ async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
     )
     from streamlic.job_options import JobOptions
     from streamlic.system.machine import memory_limit
+    from streamlic.truto.client import Timeouts
 
     timeouts = Timeouts(connect_seconds=10, silence_seconds=given["read_timeout"], token_seconds=0)
     is_online = not given["offline"]

@@ -13,7 +13,7 @@ from streamlic.cli_settings import SettingsCommand
 from streamlic.cli_types import Number
 from streamlic.cli_watch import watching
 from streamlic.formatting import counted
-from streamlic.request import LicensesRequest
+from streamlic.truto.request import LicensesRequest
 
 
 class _Emulate(SettingsCommand):
@@ -84,12 +84,12 @@ def emulate(host: str, port: int, count: int | None, faults: tuple[str, ...], **
               help="Licenses to export.")  # fmt: skip
 def demo(dest: str, records: int) -> None:
     """Export licenses from an emulated Truto into DEST and answer a question from them."""
-    from streamlic.client import Connection
-    from streamlic.credentials import TokenSource
     from streamlic.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
     from streamlic.job import export_async
     from streamlic.job_options import JobOptions
     from streamlic.store import check_dest
+    from streamlic.truto.client import Connection
+    from streamlic.truto.credentials import TokenSource
 
     check_dest(dest)
     given: dict[str, Any] = {"as_json": False, "quiet": False, "verbose": False}

@@ -17,20 +17,20 @@ from streamlic.cli_watch import choose_format, log_of_command
 from streamlic.errors import UsageError
 from streamlic.formatting import counted
 from streamlic.log_lines import FORMATS
-from streamlic.request import (
+from streamlic.system.machine import default_memory_bytes
+from streamlic.truto.request import (
     PRODUCTS,
     RESPONSE_FORMATS,
     LicensesRequest,
     parse_remote_query,
     split_assignment,
 )
-from streamlic.system.machine import default_memory_bytes
 
 if TYPE_CHECKING:
-    from streamlic.client import Connection, Retry, Timeouts
-    from streamlic.credentials import TokenSource
-    from streamlic.discovery import IntegratedAccount
-    from streamlic.pacing import RetryPolicy
+    from streamlic.truto.accounts import IntegratedAccount
+    from streamlic.truto.client import Connection, Retry, Timeouts
+    from streamlic.truto.credentials import TokenSource
+    from streamlic.truto.rate_limit import RetryPolicy
 
 Command = Callable[..., Any]
 _SOME = 3
@@ -158,9 +158,9 @@ account_filters = (
 
 def connection_named(given: dict[str, Any]) -> Connection:
     """Return the connection that the options describe; warn where others can read its token."""
-    from streamlic.client import Timeouts
-    from streamlic.credentials import readable_by_others
-    from streamlic.pacing import RetryPolicy
+    from streamlic.truto.client import Timeouts
+    from streamlic.truto.credentials import readable_by_others
+    from streamlic.truto.rate_limit import RetryPolicy
 
     token = given["token_file"]
     if token and (mode := readable_by_others(token)):
@@ -178,8 +178,8 @@ def connection_of(
     given: dict[str, Any], timeouts: Timeouts, retry: RetryPolicy | None = None
 ) -> Connection:
     """Return the connection that the options describe, that waits so long."""
-    from streamlic.client import Connection
-    from streamlic.pacing import parse_rate_limit
+    from streamlic.truto.client import Connection
+    from streamlic.truto.rate_limit import parse_rate_limit
 
     return Connection(
         token_named(given),
@@ -194,7 +194,7 @@ def connection_of(
 
 def _base_url_of(given: dict[str, Any]) -> str:
     """Return where the API is. To Click an empty variable is none, and would lead to production."""
-    from streamlic.credentials import base_url_from_environment
+    from streamlic.truto.credentials import base_url_from_environment
 
     context = click.get_current_context()
     if context.get_parameter_source("base_url") is not ParameterSource.DEFAULT:
@@ -205,7 +205,7 @@ def _base_url_of(given: dict[str, Any]) -> str:
 
 def token_named(given: dict[str, Any]) -> TokenSource:
     """Return where the options say that the token is."""
-    from streamlic.credentials import TokenSource
+    from streamlic.truto.credentials import TokenSource
 
     token = given["token_file"]
     return TokenSource.from_file(token) if token else TokenSource.from_environment()
@@ -236,7 +236,7 @@ async def accounts_found(
     given: dict[str, Any], connection: Connection
 ) -> tuple[list[IntegratedAccount], str | None]:
     """Ask for the accounts that there are; where the filters leave none, say which there are."""
-    from streamlic.discovery import why_none
+    from streamlic.truto.accounts import why_none
 
     on_retry = None if given.get("quiet") else _tell_retry
     filters = {"integration": given["integration"], "tenant": given["tenant"]}
@@ -252,7 +252,7 @@ async def _listed(
     filters: dict[str, str | None],
     on_retry: Callable[[Retry], None] | None,
 ) -> list[IntegratedAccount]:
-    from streamlic.discovery import integrated_accounts
+    from streamlic.truto.accounts import integrated_accounts
 
     listed = integrated_accounts(connection, **filters, on_retry=on_retry)
     # A live list may name one twice, as accounts come and go between its pages.

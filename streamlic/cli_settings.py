@@ -16,7 +16,6 @@ import click
 from click.core import ParameterSource
 
 from streamlic.config_file import DEFAULT_FILE, Setting, read_config
-from streamlic.credentials import TOKEN_VARIABLE
 from streamlic.errors import UsageError
 from streamlic.log_lines import Log
 from streamlic.option_names import (
@@ -26,6 +25,7 @@ from streamlic.option_names import (
     unknown_variables,
     variable_of,
 )
+from streamlic.truto.credentials import TOKEN_VARIABLE
 
 CONFIG_VARIABLE = variable_of("", "config")
 _OTHER_VARIABLES = {CONFIG_VARIABLE, "STREAMLIC_NO_FAST"}

@@ -28,7 +28,7 @@ from streamlic.cli_types import Size
 from streamlic.errors import UsageError
 from streamlic.file_kinds import decoded
 from streamlic.option_names import Commands, OptionNames
-from streamlic.request import encode_parameter
+from streamlic.truto.request import encode_parameter
 
 DEFAULT_FILE = "streamlic.toml"
 _TOKENS_WAY = ("base-url", "allow-http", "ca-file")

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, BinaryIO
 
-from streamlic.answers import reported_failure
 from streamlic.decoder import Envelope
 from streamlic.errors import ReportedFailure, StoreError
 from streamlic.job import Job
@@ -24,6 +23,7 @@ from streamlic.page_checks import check_count
 from streamlic.runs import open_run
 from streamlic.store import LocalStore
 from streamlic.summary import OnProgress, Summary
+from streamlic.truto.response import reported_failure
 
 _READ_BYTES = 256 * 1024
 _CHUNKS_AHEAD = 4

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush, nsmallest
 from itertools import count
 
-from streamlic.client import Connection, Retry
 from streamlic.commits import ResumePoint
 from streamlic.errors import StreamlicError
-from streamlic.pacing import (
+from streamlic.page_checks import Cursors, RecentCursors, Repeats
+from streamlic.truto.client import Connection, Retry
+from streamlic.truto.rate_limit import (
     Failures,
     Turn,
     given_up,
@@ -27,10 +28,9 @@ from streamlic.pacing import (
     naming_restart,
     retry_cause,
 )
-from streamlic.page_checks import Cursors, RecentCursors, Repeats
-from streamlic.request import LicensesRequest
+from streamlic.truto.request import LicensesRequest
+from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
 from streamlic.turns import Turns
-from streamlic.waits import Cause, Wait, WaitReason
 
 _NEXT = 100
 _NO_CAUSE = Cause(WaitReason.ACCOUNT_LIMIT)

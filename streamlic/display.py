@@ -32,11 +32,11 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.segment import ControlType
 
-from streamlic.client import Retry
 from streamlic.frames import State, frame
 from streamlic.progress import state_lines
 from streamlic.summary import Progress
 from streamlic.system.process_memory import resident_bytes
+from streamlic.truto.client import Retry
 
 _STATE_SECONDS = 0.2
 _FRAMES_PER_SECOND = 4

@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from streamlic.checks import INSTALL, Check
-from streamlic.client import Connection
-from streamlic.credentials import TOKEN_VARIABLE, TokenSource, readable_by_others
 from streamlic.decoder import NO_FAST, engine_named, why_not_fast
-from streamlic.discovery import PATH
 from streamlic.errors import (
     AuthenticationError,
     MachineError,
@@ -34,6 +31,9 @@ from streamlic.system.machine import (
     processors,
     room_for_connections,
 )
+from streamlic.truto.accounts import PATH
+from streamlic.truto.client import Connection
+from streamlic.truto.credentials import TOKEN_VARIABLE, TokenSource, readable_by_others
 
 _LITTLE_SPACE_BYTES = 1 << 30
 _THREADS = 4

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from streamlic.formatting import bytes_text, counted, duration_text
 from streamlic.summary import Progress, UnderWay
-from streamlic.waits import Wait
+from streamlic.truto.wait_reasons import Wait
 
 _LABEL = 12
 _CELL = 38

@@ -22,7 +22,6 @@ from itertools import islice
 from typing import Any
 
 from streamlic.carrying import Copying, carrying
-from streamlic.client import Connection, Retry
 from streamlic.commits import Failed, Run
 from streamlic.committer import Committer
 from streamlic.decoder import Decoder, Envelope, engine_named
@@ -38,15 +37,16 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.job_options import JobOptions
-from streamlic.pacing import Turn, may_pass
 from streamlic.page_checks import Watched, check_count
 from streamlic.pipeline import Pipeline
-from streamlic.request import LicensesRequest, check_requests, identity_of
 from streamlic.runs import open_run
 from streamlic.stopping import Cancel, Cancelled
 from streamlic.store import LocalStore
 from streamlic.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
 from streamlic.system.machine import room_for_connections
+from streamlic.truto.client import Connection, Retry
+from streamlic.truto.rate_limit import Turn, may_pass
+from streamlic.truto.request import LicensesRequest, check_requests, identity_of
 
 _OTHERS_FAULTS = (
     ApiError,

@@ -11,10 +11,10 @@ from streamlic.carrying import ABSENT_ACCOUNTS
 from streamlic.dataset import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
-from streamlic.pacing import TOKEN_RATE_LIMIT
 from streamlic.page_checks import Guards
 from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
 from streamlic.system.machine import MIN_MEMORY_BYTES, default_memory_bytes
+from streamlic.truto.rate_limit import TOKEN_RATE_LIMIT
 
 _MIB = 1 << 20
 _PAGE_BYTES = 4 * _MIB

@@ -9,7 +9,7 @@ from streamlic.formatting import bytes_text, counted, duration_text
 from streamlic.log_lines import Log
 from streamlic.summary import Progress
 from streamlic.system.process_memory import resident_bytes
-from streamlic.waits import Wait
+from streamlic.truto.wait_reasons import Wait
 
 _EVERY_SECONDS = 10.0
 _LONG_WAIT_SECONDS = 2.0

@@ -29,13 +29,13 @@ import pyarrow as pa
 
 from streamlic.api import Client, schema_of
 from streamlic.blocking import TaskElsewhere
-from streamlic.client import Timeouts
-from streamlic.credentials import TokenSource
 from streamlic.dataset import ACCOUNT_COLUMN
 from streamlic.decoder import open_decoder
 from streamlic.errors import UsageError
-from streamlic.pacing import RetryPolicy
-from streamlic.request import requests_of
+from streamlic.truto.client import Timeouts
+from streamlic.truto.credentials import TokenSource
+from streamlic.truto.rate_limit import RetryPolicy
+from streamlic.truto.request import requests_of
 
 _BATCHES_AHEAD = 2
 _CLOSED = "the reader is closed: call read_licenses for another"

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from streamlic import locks
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.paths import check_path
-from streamlic.request import check_text
+from streamlic.truto.request import check_text
 
 LOG_DIRECTORY = "_streamlic"
 PROBE_PREFIX = ".streamlic-doctor-"

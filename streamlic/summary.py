@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from streamlic.client import Retry
 from streamlic.commits import Failed, Run
 from streamlic.errors import NO_RETRY_HELPS, RETRY_CAN_HELP, StreamlicError
 from streamlic.formatting import counted
-from streamlic.pacing import may_pass
-from streamlic.waits import Wait
+from streamlic.truto.client import Retry
+from streamlic.truto.rate_limit import may_pass
+from streamlic.truto.wait_reasons import Wait
 
 
 @dataclass(frozen=True, kw_only=True)

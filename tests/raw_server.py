@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any
 
-from streamlic.client import Connection
-from streamlic.credentials import TokenSource
-from streamlic.pacing import RetryPolicy
-from streamlic.request import LicensesRequest
+from streamlic.truto.client import Connection
+from streamlic.truto.credentials import TokenSource
+from streamlic.truto.rate_limit import RetryPolicy
+from streamlic.truto.request import LicensesRequest
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 OTHER_ACCOUNT = "0aa44730-dd91-461e-bd6a-aedd9e0ad79d"

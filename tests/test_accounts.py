@@ -17,7 +17,6 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic.client import Connection
 from streamlic.commits import ResumePoint, load_runs
 from streamlic.dispatch import Bounds, Dispatch, Listing, listings_of
 from streamlic.emulator import (
@@ -28,8 +27,9 @@ from streamlic.emulator import (
     running_emulator,
 )
 from streamlic.job import export_async
-from streamlic.pacing import RateLimit, RetryPolicy, Turn
 from streamlic.store import LocalStore
+from streamlic.truto.client import Connection
+from streamlic.truto.rate_limit import RateLimit, RetryPolicy, Turn
 from streamlic.verify import verify_dataset
 from tests.cli import TOKEN, check_landed, run_cli, start_cli
 from tests.judge import check_rows, parsed

@@ -14,10 +14,10 @@ import pytest
 
 from streamlic import accounts_file
 from streamlic.accounts_file import read_accounts, read_file
-from streamlic.discovery import IntegratedAccount
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
-from streamlic.request import LicensesRequest
+from streamlic.truto.accounts import IntegratedAccount
+from streamlic.truto.request import LicensesRequest
 from tests.cli import export_args, run_cli
 
 A, B, C = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abc")

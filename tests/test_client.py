@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from streamlic.client import Connection, Timeouts
-from streamlic.credentials import TokenSource
 from streamlic.decoder import open_decoder
 from streamlic.errors import (
     ApiError,
@@ -21,7 +19,9 @@ from streamlic.errors import (
     TruncatedBody,
     UsageError,
 )
-from streamlic.pacing import Failures, RetryPolicy
+from streamlic.truto.client import Connection, Timeouts
+from streamlic.truto.credentials import TokenSource
+from streamlic.truto.rate_limit import Failures, RetryPolicy
 from tests.raw_server import (
     BODY,
     OK,

@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import brotli
 import pytest
 
-from streamlic.answers import Page
-from streamlic.client import Timeouts
-from streamlic.encoding import PIECE_BYTES
 from streamlic.errors import ApiError, TransportError
-from streamlic.pacing import ProgressWatch
+from streamlic.truto.client import Timeouts
+from streamlic.truto.content_encoding import PIECE_BYTES
+from streamlic.truto.rate_limit import ProgressWatch
+from streamlic.truto.response import Page
 from tests.raw_server import BODY, OK, REQUEST, Answer, body_of, chunked, connection, server, whole
 
 LONG = BODY * 2000
@@ -191,7 +191,9 @@ async def test_blanks_keep_a_body_alive_and_a_drip_of_content_does_not(
 
     wire = iter([*(coded(drip) for _ in range(90)), coded(BODY) + stream.flush() * bool(coding)])
     clock = count(step=60)
-    monkeypatch.setattr("streamlic.answers.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(
+        "streamlic.truto.response.time", SimpleNamespace(monotonic=lambda: next(clock))
+    )
 
     async def read() -> bytes:
         return next(wire, b"")

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlic.answers import api_error, one_line
 from streamlic.errors import (
     AccountBlocked,
     AccountNeedsReauth,
@@ -23,6 +22,7 @@ from streamlic.errors import (
     RateLimited,
     StreamlicError,
 )
+from streamlic.truto.response import api_error, one_line
 from tests.raw_server import ACCOUNT, TOKEN, body_of, connection, server, whole
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

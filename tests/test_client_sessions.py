@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from streamlic.client import Connection, Retry, Timeouts
-from streamlic.credentials import TokenSource
 from streamlic.errors import AuthenticationError, RateLimited, TransportError, UsageError
-from streamlic.pacing import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, RetryPolicy, Turn
-from streamlic.request import LicensesRequest
+from streamlic.truto.client import Connection, Retry, Timeouts
+from streamlic.truto.credentials import TokenSource
+from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, RetryPolicy, Turn
+from streamlic.truto.request import LicensesRequest
 from tests.raw_server import (
     ACCOUNT,
     BODY,
@@ -163,9 +163,9 @@ def one_after_the_other(*tokens: str, may_change: bool = True) -> TokenSource:
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let three seconds pass each time that a page looks whether it still waits for a token."""
     ticks = itertools.count(step=3)
-    monkeypatch.setattr("streamlic.credentials.POLL_SECONDS", 0)
+    monkeypatch.setattr("streamlic.truto.credentials.POLL_SECONDS", 0)
     monkeypatch.setattr(
-        "streamlic.credentials.time", SimpleNamespace(monotonic=lambda: next(ticks))
+        "streamlic.truto.credentials.time", SimpleNamespace(monotonic=lambda: next(ticks))
     )
 
 
@@ -287,7 +287,7 @@ async def test_a_token_that_is_rotated_late_is_waited_for_once_by_all_pages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Those that come meanwhile ask nothing with the old one."""
-    monkeypatch.setattr("streamlic.credentials.POLL_SECONDS", 0)
+    monkeypatch.setattr("streamlic.truto.credentials.POLL_SECONDS", 0)
     rotating = Rotating()
     async with server(DENIED, whole(BODY)) as (url, asked):
         async with connection(url, rotating.source) as asking:
@@ -327,7 +327,7 @@ async def test_a_token_that_cannot_change_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, origin: str
 ) -> None:
     monkeypatch.setenv("TRUTO_API_TOKEN", "old")
-    monkeypatch.setattr("streamlic.credentials.asyncio.sleep", None)
+    monkeypatch.setattr("streamlic.truto.credentials.asyncio.sleep", None)
     source = {
         "value": TokenSource.from_value("old"),
         "environment": TokenSource.from_environment(),

@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from streamlic.discovery import IntegratedAccount, integrated_accounts, why_none
 from streamlic.emulator import EmulatorConfig, emulated_accounts, running_emulator
 from streamlic.errors import ApiError, PageMismatch, StreamlicError, TransportError
+from streamlic.truto.accounts import IntegratedAccount, integrated_accounts, why_none
 from tests.cli import TOKEN, asked, export_args, run_cli, start_cli
 from tests.raw_server import TOKEN as RAW_TOKEN
 from tests.raw_server import connection, server, whole

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import brotli
 import pytest
 
-from streamlic.encoding import PIECE_BYTES, open_decompressor
 from streamlic.errors import ApiError, TransportError
+from streamlic.truto.content_encoding import PIECE_BYTES, open_decompressor
 
 DATA = random.Random(3).randbytes(5000) * 400
 

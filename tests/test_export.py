@@ -17,7 +17,6 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic.client import Connection
 from streamlic.commits import Run
 from streamlic.dataset import DatasetWriter
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
@@ -25,6 +24,7 @@ from streamlic.emulator.records import license_json
 from streamlic.errors import StoreError
 from streamlic.job import export_async
 from streamlic.pipeline import Pipeline
+from streamlic.truto.client import Connection
 from tests.cli import (
     ACCOUNT,
     OTHER_ACCOUNT,

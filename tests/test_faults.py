@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 import streamlic
-from streamlic.client import Connection, Timeouts
 from streamlic.emulator import FAULTS, EmulatorConfig, parse_fault, running_emulator
 from streamlic.emulator.answers import Asked
 from streamlic.emulator.faults import FaultPlan
 from streamlic.errors import StreamlicError, UsageError
 from streamlic.job import export_async
 from streamlic.job_options import JobOptions
-from streamlic.pacing import RetryPolicy
+from streamlic.truto.client import Connection, Timeouts
+from streamlic.truto.rate_limit import RetryPolicy
 from tests.cli import ACCOUNT, TOKEN, check_landed, landed
 from tests.fault_list import TROUBLES, Once, Trouble, table
 from tests.raw_server import BODY, server, whole

@@ -11,10 +11,10 @@ import pytest
 
 import streamlic
 from streamlic.errors import DecodeError, StreamlicError
-from streamlic.hiding import without
 from streamlic.job import export_async
 from streamlic.job_options import JobOptions
 from streamlic.summary import AccountsFailed
+from streamlic.truto.redaction import without
 from tests.raw_server import ACCOUNT, OTHER_ACCOUNT, TOKEN, connection, server, whole
 
 ESCAPED = json.dumps(TOKEN)[1:-1].encode()

@@ -17,17 +17,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from streamlic import inspection as module
-from streamlic.client import Connection
-from streamlic.credentials import TokenSource
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
 from streamlic.inspection import Inspection, inspect_dataset, published_bytes
 from streamlic.job import export_async
 from streamlic.job_options import JobOptions
-from streamlic.request import LicensesRequest
 from streamlic.rescues import OTHERS, Rescues, members
 from streamlic.results import inspection_text
 from streamlic.store import LocalStore
+from streamlic.truto.client import Connection
+from streamlic.truto.credentials import TokenSource
+from streamlic.truto.request import LicensesRequest
 from tests.batches import land
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, asked, run_cli, start_cli
 

@@ -24,7 +24,7 @@ from streamlic.errors import (
     TruncatedBody,
     UsageError,
 )
-from streamlic.pacing import (
+from streamlic.truto.rate_limit import (
     ACCOUNT_RATE_LIMIT,
     TOKEN_RATE_LIMIT,
     Failures,

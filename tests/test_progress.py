@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from streamlic import progress as module
-from streamlic.client import Retry
 from streamlic.errors import TransportError
 from streamlic.log_lines import Log
 from streamlic.progress import ProgressLines
 from streamlic.summary import Progress, UnderWay
-from streamlic.waits import Cause, Wait, WaitReason
+from streamlic.truto.client import Retry
+from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
 
 NOW = 1_000_000.0
 

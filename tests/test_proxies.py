@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from streamlic.client import Connection
 from streamlic.errors import StreamlicError, TransportError, UsageError
-from streamlic.proxies import Proxy, proxy_for
+from streamlic.truto.client import Connection
+from streamlic.truto.proxies import Proxy, proxy_for
 from tests.cli import run_cli
 from tests.raw_server import BODY, TOKEN, body_of, connection, server, whole
 from tests.test_client_sessions import certified, needs_openssl

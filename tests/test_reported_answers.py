@@ -10,10 +10,7 @@ from typing import Any
 import pytest
 
 import streamlic
-from streamlic.answers import Page, reported_failure
-from streamlic.client import Connection
 from streamlic.conversion import convert_async
-from streamlic.credentials import TokenSource
 from streamlic.errors import (
     AccountNeedsReauth,
     ApiError,
@@ -25,7 +22,10 @@ from streamlic.errors import (
 )
 from streamlic.job import export_async
 from streamlic.job_options import JobOptions
-from streamlic.pacing import ProgressWatch, RetryPolicy
+from streamlic.truto.client import Connection
+from streamlic.truto.credentials import TokenSource
+from streamlic.truto.rate_limit import ProgressWatch, RetryPolicy
+from streamlic.truto.response import Page, reported_failure
 from tests.cli import landed, run_cli
 from tests.raw_server import ACCOUNT, BODY, TOKEN, server, whole
 from tests.served import in_a_thread

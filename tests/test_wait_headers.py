@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlic.pacing import Pacing
-from streamlic.wait_headers import is_used_up, names_a_sane_wait, retry_after_seconds
+from streamlic.truto.rate_limit import Pacing
+from streamlic.truto.wait_headers import is_used_up, names_a_sane_wait, retry_after_seconds
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())

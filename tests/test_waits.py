@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 import streamlic
-from streamlic.client import Connection
 from streamlic.commits import ResumePoint
-from streamlic.credentials import TokenSource
 from streamlic.dispatch import Bounds, Dispatch, listings_of
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.errors import ApiError, RateLimited, TransportError
 from streamlic.job import export_async
-from streamlic.pacing import Pacing, RateLimit, parse_rate_limit, retry_cause
-from streamlic.request import LicensesRequest
-from streamlic.waits import Cause, Wait, WaitReason
+from streamlic.truto.client import Connection
+from streamlic.truto.credentials import TokenSource
+from streamlic.truto.rate_limit import Pacing, RateLimit, parse_rate_limit, retry_cause
+from streamlic.truto.request import LicensesRequest
+from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN
 
 LIMIT = RateLimit(2, 10)

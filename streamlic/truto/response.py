@@ -14,7 +14,6 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from streamlic.encoding import open_decompressor
 from streamlic.errors import (
     AccountBlocked,
     AccountNeedsReauth,
@@ -26,9 +25,10 @@ from streamlic.errors import (
     ReportedFailure,
     TransportError,
 )
-from streamlic.hiding import hide_in
-from streamlic.pacing import ProgressWatch
-from streamlic.wait_headers import is_used_up, names_a_sane_wait, retry_after_seconds
+from streamlic.truto.content_encoding import open_decompressor
+from streamlic.truto.rate_limit import ProgressWatch
+from streamlic.truto.redaction import hide_in
+from streamlic.truto.wait_headers import is_used_up, names_a_sane_wait, retry_after_seconds
 
 LINES_TYPES = frozenset(
     f"application/{name}"

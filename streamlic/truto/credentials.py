@@ -14,7 +14,7 @@ from pathlib import Path
 from yarl import URL
 
 from streamlic.errors import AuthenticationError, UsageError
-from streamlic.proxies import Proxy
+from streamlic.truto.proxies import Proxy
 
 DEFAULT_BASE_URL = "https://api.truto.one"
 BASE_URL_VARIABLE = "TRUTO_API_BASE_URL"

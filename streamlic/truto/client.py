@@ -29,24 +29,6 @@ import tenacity
 from yarl import URL
 
 from streamlic._version import __version__
-from streamlic.answers import (
-    PAGES_OF_PEOPLE,
-    Page,
-    api_error,
-    is_error_envelope,
-    one_line,
-    reported_failure,
-)
-from streamlic.credentials import (
-    DEFAULT_BASE_URL,
-    CurrentToken,
-    TokenSource,
-    check_loopback,
-    checked_base_url,
-    redirect_target,
-    trusted,
-)
-from streamlic.encoding import ACCEPT_ENCODING
 from streamlic.errors import (
     ApiError,
     AuthenticationError,
@@ -57,8 +39,19 @@ from streamlic.errors import (
     TransportError,
     UsageError,
 )
-from streamlic.network_errors import refused_by, translated
-from streamlic.pacing import (
+from streamlic.truto.content_encoding import ACCEPT_ENCODING
+from streamlic.truto.credentials import (
+    DEFAULT_BASE_URL,
+    CurrentToken,
+    TokenSource,
+    check_loopback,
+    checked_base_url,
+    redirect_target,
+    trusted,
+)
+from streamlic.truto.network_errors import refused_by, translated
+from streamlic.truto.proxies import proxy_for
+from streamlic.truto.rate_limit import (
     ACCOUNT_RATE_LIMIT,
     Failures,
     Pacing,
@@ -68,8 +61,15 @@ from streamlic.pacing import (
     Turn,
     given_up,
 )
-from streamlic.proxies import proxy_for
-from streamlic.request import LICENSES_PATH, LicensesRequest
+from streamlic.truto.request import LICENSES_PATH, LicensesRequest
+from streamlic.truto.response import (
+    PAGES_OF_PEOPLE,
+    Page,
+    api_error,
+    is_error_envelope,
+    one_line,
+    reported_failure,
+)
 
 __all__ = ["DEFAULT_BASE_URL", "Connection", "Page", "Retry", "Timeouts"]
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from streamlic.answers import one_line
-from streamlic.client import Connection, Retry
 from streamlic.decoder.strict import text_of
 from streamlic.errors import PageMismatch
 from streamlic.formatting import counted
 from streamlic.page_checks import Cursors
-from streamlic.request import check_text
+from streamlic.truto.client import Connection, Retry
+from streamlic.truto.request import check_text
+from streamlic.truto.response import one_line
 
 PATH = "/integrated-account"
 _LIMIT = 100

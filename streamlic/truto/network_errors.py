@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import aiohttp
 
-from streamlic.answers import one_line
 from streamlic.errors import TransportError
-from streamlic.proxies import Proxy
+from streamlic.truto.proxies import Proxy
+from streamlic.truto.response import one_line
 
 _HOPELESS = (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL)
 _PROXY_WANTS_CREDENTIALS = 407

@@ -28,8 +28,8 @@ from streamlic.errors import (
     TruncatedBody,
     UsageError,
 )
-from streamlic.wait_headers import is_used_up, retry_after_seconds, seconds_of
-from streamlic.waits import Cause, WaitReason
+from streamlic.truto.wait_headers import is_used_up, retry_after_seconds, seconds_of
+from streamlic.truto.wait_reasons import Cause, WaitReason
 
 _MARGIN_SECONDS = 0.02  # Two clocks, and how finely they tell.
 _UNDER_WAY_SECONDS = 0.5

@@ -1,0 +1,1 @@
+"""Asks the API: requests, rate limits, retries, responses, cursors, accounts."""
