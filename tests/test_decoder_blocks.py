@@ -15,8 +15,8 @@ import pytest
 from streamlic.decoder import cutting, open_decoder, ordinary
 from streamlic.decoder.ordinary import RowCutter, has_many_digits
 from streamlic.decoder.records import Records
+from streamlic.decoder.scanner import mend_surrogates
 from streamlic.decoder.skeleton import cuts, is_one_unit, nests_within, skeleton
-from streamlic.decoder.strict import mend_surrogates
 from streamlic.emulator.records import license_json
 from streamlic.schema.values import JSON_RESCUED, json_field
 from tests.judge import outcome

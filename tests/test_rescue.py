@@ -9,7 +9,7 @@ import pytest
 
 from streamlic.decoder.members import lone_texts
 from streamlic.decoder.rescue import locate, rescued_json, rescued_texts
-from streamlic.decoder.strict import PathStep
+from streamlic.decoder.scanner import PathStep
 
 Path = tuple[PathStep, ...]
 

@@ -20,7 +20,7 @@ The contract, for every engine:
    are the same however the body is cut and whichever engine reads it.
 
 6. A complete body that says that the listing failed raises ReportedFailure: at the end of its
-   envelope, or at the record or line that says so. ``streamlic.decoder.signs`` has what counts.
+   envelope, or at the record or line that says so (``streamlic.decoder.failure_signs``).
 7. Each line of a newline-delimited body is a record or an envelope.
 
 The engines differ in nothing that is handed over. What may differ is when: which call of ``feed``

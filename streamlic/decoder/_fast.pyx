@@ -17,9 +17,9 @@ import pyarrow as pa
 from streamlic.decoder.envelope import EnvelopeReader
 from streamlic.decoder.findings import with_finding
 from streamlic.decoder.rescue import Rescued, why
-from streamlic.decoder.rules import BodyRules
-from streamlic.decoder.signs import Reported, report_of
-from streamlic.decoder.strict import Malformed, path_text
+from streamlic.decoder.body_rules import BodyRules
+from streamlic.decoder.failure_signs import Reported, report_of
+from streamlic.decoder.scanner import Malformed, path_text
 from streamlic.decoder.window import decode_error
 from streamlic.errors import (
     DecodeError,

@@ -9,12 +9,12 @@ from streamlic.decoder.envelope import EnvelopeReader
 from streamlic.decoder.ordinary import ReadRows, RowCutter
 from streamlic.decoder.patterns import RecordPattern, record_pattern
 from streamlic.decoder.records import Records
-from streamlic.decoder.strict import PathStep, mend_surrogates
+from streamlic.decoder.scanner import PathStep, mend_surrogates
 from streamlic.decoder.window import Window
 
 if TYPE_CHECKING:
+    from streamlic.decoder.body_rules import BodyRules
     from streamlic.decoder.options import DecoderOptions
-    from streamlic.decoder.rules import BodyRules
 
 _BLOCK_BYTES: Final = 1 << 17
 _MIN_BLOCK_BYTES: Final = 1 << 10  # Below, setting ijson up costs more than it gains.

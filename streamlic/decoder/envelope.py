@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from streamlic.decoder.signs import (
+from streamlic.decoder.failure_signs import (
     REPORT_MEMBERS,
     NoListing,
     Reported,
@@ -15,11 +15,11 @@ from streamlic.decoder.signs import (
     reports_failure,
     value_of,
 )
-from streamlic.decoder.strict import Malformed, mend_surrogates
+from streamlic.decoder.scanner import Malformed, mend_surrogates
 
 if TYPE_CHECKING:
+    from streamlic.decoder.body_rules import BodyRules
     from streamlic.decoder.options import DecoderOptions
-    from streamlic.decoder.rules import BodyRules
 
 _MAX_KEYS = 20
 

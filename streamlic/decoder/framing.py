@@ -11,11 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from streamlic.decoder.body_rules import BodyRules
 from streamlic.decoder.cutting import RowWindow
-from streamlic.decoder.options import DecoderOptions
-from streamlic.decoder.ordinary import ReadRows
-from streamlic.decoder.rules import BodyRules
-from streamlic.decoder.signs import (
+from streamlic.decoder.failure_signs import (
     NoListing,
     Report,
     Reported,
@@ -23,7 +21,9 @@ from streamlic.decoder.signs import (
     may_be_envelope,
     shortened,
 )
-from streamlic.decoder.strict import (
+from streamlic.decoder.options import DecoderOptions
+from streamlic.decoder.ordinary import ReadRows
+from streamlic.decoder.scanner import (
     Malformed,
     PathStep,
     TooDeep,

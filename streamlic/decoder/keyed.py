@@ -18,7 +18,7 @@ import pyarrow as pa
 from streamlic.decoder.columns import Row
 from streamlic.decoder.records import Records
 from streamlic.decoder.rescue import pointer
-from streamlic.decoder.strict import children
+from streamlic.decoder.scanner import children
 from streamlic.schema.values import JSON_VALUE, json_role
 
 

@@ -7,7 +7,7 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import Any, Final
 
-from streamlic.decoder.strict import PathStep
+from streamlic.decoder.scanner import PathStep
 
 UNREAD: Final = object()
 """Of a record that is cut, but neither parsed nor judged."""

@@ -26,8 +26,10 @@ import pyarrow as pa
 from ijson.backends import yajl2_c
 from ijson.common import JSONError
 
+from streamlic.decoder.body_rules import BodyRules
 from streamlic.decoder.columns import RecordColumns, Row
 from streamlic.decoder.envelope import Envelope
+from streamlic.decoder.failure_signs import Reported, is_surely_data, may_be_report, report_of
 from streamlic.decoder.framing import Framer
 from streamlic.decoder.keyed import KeyedRows, KeyFill
 from streamlic.decoder.members import member_texts
@@ -35,10 +37,8 @@ from streamlic.decoder.options import DecoderOptions
 from streamlic.decoder.ordinary import MANY_DIGITS, has_many_digits, parsed
 from streamlic.decoder.records import UNREAD, Records
 from streamlic.decoder.rescue import kept_whole, locate, rescued_texts, why
-from streamlic.decoder.rules import BodyRules
 from streamlic.decoder.scalars import Place, Source
-from streamlic.decoder.signs import Reported, is_surely_data, may_be_report, report_of
-from streamlic.decoder.strict import (
+from streamlic.decoder.scanner import (
     Malformed,
     PathStep,
     is_value,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from streamlic.decoder.members import lone_texts, member_span
-from streamlic.decoder.strict import PathStep, children
+from streamlic.decoder.scanner import PathStep, children
 
 _start_of = attrgetter("start")
 _SHOWN_CHARACTERS = 60

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from streamlic.decoder.strict import PathStep
+from streamlic.decoder.scanner import PathStep
 from streamlic.schema.values import MISFIT, SCALARS, TIMESTAMP
 
 Place = tuple[int, tuple[PathStep, ...]]

@@ -15,9 +15,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from streamlic.decoder.failure_signs import NoListing, Reported
 from streamlic.decoder.findings import QUOTED_BYTES, with_finding
-from streamlic.decoder.signs import NoListing, Reported
-from streamlic.decoder.strict import (
+from streamlic.decoder.scanner import (
     Malformed,
     PathStep,
     TooDeep,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from streamlic.decoder.strict import text_of
+from streamlic.decoder.scanner import text_of
 from streamlic.errors import PageMismatch
 from streamlic.formatting import counted
 from streamlic.page_checks import Cursors

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from streamlic.decoder.failure_signs import ENVELOPE_KEYS, RECORD_SIGNS
 from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
-from streamlic.decoder.signs import ENVELOPE_KEYS, RECORD_SIGNS
 from streamlic.schema.values import JSON_RECORD, JSON_RESCUED, json_role
 
 

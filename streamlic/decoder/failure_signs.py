@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from streamlic.decoder.strict import Malformed, PathStep, children, mend_surrogates
+from streamlic.decoder.scanner import Malformed, PathStep, children, mend_surrogates
 
 SEARCHED_BYTES: Final = 1 << 20
 """Of a member that is longer only the start of a text is kept."""
