@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streamlic.decoder.columns import RecordColumns
-from streamlic.decoder.scalars import Source
+from streamlic.decoder.reference.columns import RecordColumns
+from streamlic.decoder.reference.scalar_columns import Source
 from streamlic.schema.values import (
     JSON_RESCUED,
     JSON_VALUE,

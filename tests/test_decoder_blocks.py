@@ -12,11 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streamlic.decoder import cutting, open_decoder, ordinary
-from streamlic.decoder.ordinary import RowCutter, has_many_digits
-from streamlic.decoder.records import Records
+from streamlic.decoder import open_decoder
+from streamlic.decoder.reference import row_splitter as cutting
+from streamlic.decoder.reference import speculative_rows as ordinary
+from streamlic.decoder.reference.brackets import cuts, is_one_unit, nests_within, skeleton
+from streamlic.decoder.reference.record_buffer import Records
+from streamlic.decoder.reference.speculative_rows import RowCutter, has_many_digits
 from streamlic.decoder.scanner import mend_surrogates
-from streamlic.decoder.skeleton import cuts, is_one_unit, nests_within, skeleton
 from streamlic.emulator.records import license_json
 from streamlic.schema.values import JSON_RESCUED, json_field
 from tests.judge import outcome

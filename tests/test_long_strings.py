@@ -8,7 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streamlic.decoder import open_decoder, ordinary, reference
+from streamlic.decoder import open_decoder
+from streamlic.decoder.reference import engine as reference
+from streamlic.decoder.reference import speculative_rows as ordinary
 from streamlic.errors import DecodeError
 from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
 from tests.judge import outcome

@@ -93,7 +93,7 @@ def test_a_list_of_mostly_nulls_is_a_column_like_any_other(
     monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     """However few its objects are, and whatever does not fit in them."""
-    monkeypatch.setattr("streamlic.decoder.columns._MANY", 0)
+    monkeypatch.setattr("streamlic.decoder.reference.columns._MANY", 0)
     lists = [
         '[null,1,{"id":"a"},null,2,null]',
         "[null,null,null]",

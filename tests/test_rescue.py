@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from streamlic.decoder.members import lone_texts
-from streamlic.decoder.rescue import locate, rescued_json, rescued_texts
+from streamlic.decoder.reference.member_text import lone_texts
+from streamlic.decoder.reference.rescue import locate, rescued_json, rescued_texts
 from streamlic.decoder.scanner import PathStep
 
 Path = tuple[PathStep, ...]

@@ -138,6 +138,6 @@ def open_decoder(
         from streamlic.decoder._fast import FastDecoder  # noqa: PLC0415
 
         return FastDecoder(schema, given)
-    from streamlic.decoder.reference import ReferenceDecoder  # noqa: PLC0415  (ijson comes late)
+    from streamlic.decoder.reference.engine import ReferenceDecoder  # noqa: PLC0415  (ijson comes late)
 
     return ReferenceDecoder(schema, given)

@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from streamlic.decoder.envelope import EnvelopeReader
 from streamlic.decoder.findings import with_finding
-from streamlic.decoder.rescue import Rescued, why
+from streamlic.decoder.reference.rescue import Rescued, why
 from streamlic.decoder.body_rules import BodyRules
 from streamlic.decoder.failure_signs import Reported, report_of
 from streamlic.decoder.scanner import Malformed, path_text
-from streamlic.decoder.window import decode_error
+from streamlic.decoder.reference.window import decode_error
 from streamlic.errors import (
     DecodeError,
     LimitExceeded,

@@ -12,8 +12,8 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
+from streamlic.decoder.reference.brackets import is_one_unit, skeleton
 from streamlic.decoder.scanner import PathStep, children, element_span, plain_value_end
-from streamlic.decoder.skeleton import is_one_unit, skeleton
 
 _COLON = re.compile(rb"[ \t\n\r]*+:[ \t\n\r]*+")
 _WHITE_SPACE = b" \t\n\r"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from streamlic.decoder.members import lone_texts, member_span
+from streamlic.decoder.reference.member_text import lone_texts, member_span
 from streamlic.decoder.scanner import PathStep, children
 
 _start_of = attrgetter("start")

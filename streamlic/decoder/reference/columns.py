@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from streamlic.decoder.scalars import NONE, Place, Source, scalar_column
+from streamlic.decoder.reference.scalar_columns import NONE, Place, Source, scalar_column
 from streamlic.schema.values import JSON_VALUE, json_role
 
 Row = tuple[Any, ...]

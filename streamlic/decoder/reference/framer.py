@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from streamlic.decoder.body_rules import BodyRules
-from streamlic.decoder.cutting import RowWindow
 from streamlic.decoder.failure_signs import (
     NoListing,
     Report,
@@ -22,7 +21,8 @@ from streamlic.decoder.failure_signs import (
     shortened,
 )
 from streamlic.decoder.options import DecoderOptions
-from streamlic.decoder.ordinary import ReadRows
+from streamlic.decoder.reference.row_splitter import RowWindow
+from streamlic.decoder.reference.speculative_rows import ReadRows
 from streamlic.decoder.scanner import (
     Malformed,
     PathStep,

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from streamlic.decoder.envelope import EnvelopeReader
-from streamlic.decoder.ordinary import ReadRows, RowCutter
-from streamlic.decoder.patterns import RecordPattern, record_pattern
-from streamlic.decoder.records import Records
+from streamlic.decoder.reference.record_buffer import Records
+from streamlic.decoder.reference.record_regex import RecordPattern, record_pattern
+from streamlic.decoder.reference.speculative_rows import ReadRows, RowCutter
+from streamlic.decoder.reference.window import Window
 from streamlic.decoder.scanner import PathStep, mend_surrogates
-from streamlic.decoder.window import Window
 
 if TYPE_CHECKING:
     from streamlic.decoder.body_rules import BodyRules

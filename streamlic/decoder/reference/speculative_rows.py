@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 from ijson.backends import yajl2_c
 from ijson.common import JSONError
 
-from streamlic.decoder.skeleton import cuts, nests_within, skeleton
+from streamlic.decoder.reference.brackets import cuts, nests_within, skeleton
 
 MANY_DIGITS: Final = 300
 """From so many digits in a row on, a number is none for ijson."""

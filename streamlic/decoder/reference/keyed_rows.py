@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from streamlic.decoder.columns import Row
-from streamlic.decoder.records import Records
-from streamlic.decoder.rescue import pointer
+from streamlic.decoder.reference.columns import Row
+from streamlic.decoder.reference.record_buffer import Records
+from streamlic.decoder.reference.rescue import pointer
 from streamlic.decoder.scanner import children
 from streamlic.schema.values import JSON_VALUE, json_role
 
