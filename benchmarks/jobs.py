@@ -118,7 +118,7 @@ def encode(given: dict[str, Any]) -> Iterator[Run]:
     from streamlic.emulator.records import Shape, blocks
     from streamlic.job_options import JobOptions
     from streamlic.schema.values import LICENSE_SCHEMA
-    from streamlic.store import LocalStore
+    from streamlic.storage.local import LocalStore
 
     decoder = open_decoder()
     batches = decoder.feed(b'{"result":[')

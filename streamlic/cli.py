@@ -91,7 +91,7 @@ def export(dest: str, **given: Any) -> None:
     failed.
     """
     from streamlic.job import export_async
-    from streamlic.store import check_dest
+    from streamlic.storage.local import check_dest
     from streamlic.summary import AccountsFailed
 
     check_dest(dest)  # Before anything is asked.
@@ -204,7 +204,7 @@ def verify(dest: str, as_json: bool) -> None:
     Reads every file; writes nothing. Ends with 5 where a file is missing, altered or foreign.
     """
     from streamlic.results import verify_text
-    from streamlic.store import LocalStore
+    from streamlic.storage.local import LocalStore
     from streamlic.verify import promised_bytes, verify_dataset
 
     store = LocalStore(dest)
@@ -226,7 +226,7 @@ def inspect(dest: str, as_json: bool) -> None:
     """
     from streamlic.inspection import inspect_dataset, published_bytes
     from streamlic.results import inspection_text
-    from streamlic.store import LocalStore
+    from streamlic.storage.local import LocalStore
 
     store = LocalStore(dest)
     with reading("reading", lambda: published_bytes(store)) as on_bytes:

@@ -87,7 +87,7 @@ def demo(dest: str, records: int) -> None:
     from streamlic.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
     from streamlic.job import export_async
     from streamlic.job_options import JobOptions
-    from streamlic.store import check_dest
+    from streamlic.storage.local import check_dest
     from streamlic.truto.client import Connection
     from streamlic.truto.credentials import TokenSource
 

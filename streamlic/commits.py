@@ -32,7 +32,7 @@ from typing import Any
 
 from streamlic.dataset import PartFile
 from streamlic.errors import IntegrityError, StoreError
-from streamlic.store import LOG_DIRECTORY, LocalStore
+from streamlic.storage.local import LOG_DIRECTORY, LocalStore
 
 VERSION = 2
 PART_PREFIX = "part-"

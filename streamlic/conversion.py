@@ -21,7 +21,7 @@ from streamlic.job import Job
 from streamlic.job_options import JobOptions
 from streamlic.page_checks import check_count
 from streamlic.runs import open_run
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from streamlic.summary import OnProgress, Summary
 from streamlic.truto.response import reported_failure
 

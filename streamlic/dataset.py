@@ -21,7 +21,7 @@ import pyarrow as pa
 from streamlic.errors import UsageError
 from streamlic.parts import Part
 from streamlic.schema.values import TIMESTAMP
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 
 ACCOUNT_COLUMN = "integrated_account_id"
 EXPORTED_AT_COLUMN = "_exported_at"

@@ -22,7 +22,7 @@ from streamlic.errors import (
 )
 from streamlic.formatting import counted, memory_text
 from streamlic.job_options import JobOptions
-from streamlic.store import PROBE_PREFIX, LocalStore
+from streamlic.storage.local import PROBE_PREFIX, LocalStore
 from streamlic.system.machine import (
     USUAL_MEMORY_BYTES,
     MemoryLimit,

@@ -25,7 +25,7 @@ from streamlic.errors import UsageError
 from streamlic.formatting import clipped
 from streamlic.going_on import command_of
 from streamlic.rescues import OTHERS, RescueCount, Rescues
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 
 _BATCH_ROWS = 16_384
 _MOST_VALUES = 1_000

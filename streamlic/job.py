@@ -41,7 +41,7 @@ from streamlic.page_checks import Watched, check_count
 from streamlic.pipeline import Pipeline
 from streamlic.runs import open_run
 from streamlic.stopping import Cancel, Cancelled
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from streamlic.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
 from streamlic.system.machine import room_for_connections
 from streamlic.truto.client import Connection, Retry

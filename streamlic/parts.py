@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from streamlic.errors import StoreError
 from streamlic.schema.values import json_role
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 
 _LONG_TEXTS = frozenset({"description"})
 _UNIQUE = frozenset({"id"})

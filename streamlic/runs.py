@@ -24,7 +24,7 @@ from streamlic.commits import (
 )
 from streamlic.errors import DatasetConflict, UsageError
 from streamlic.formatting import counted
-from streamlic.store import LOG_DIRECTORY, LocalStore
+from streamlic.storage.local import LOG_DIRECTORY, LocalStore
 
 MODES = ("error", "append", "overwrite")
 

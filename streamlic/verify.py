@@ -26,7 +26,7 @@ from streamlic.commits import PART_PREFIX, Run, is_removed, load_run, run_ids
 from streamlic.dataset import PartFile
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.formatting import counted
-from streamlic.store import LOG_DIRECTORY, LocalStore
+from streamlic.storage.local import LOG_DIRECTORY, LocalStore
 
 _TIDY = "the next export into this DEST, of whatever mode, completes it first"
 

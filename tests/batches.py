@@ -15,7 +15,7 @@ from streamlic.commits import ResumePoint, Run
 from streamlic.dataset import DatasetWriter, WriteOptions
 from streamlic.runs import open_run
 from streamlic.schema.values import JSON_RESCUED, JSON_VALUE, TIMESTAMP, json_field
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 
 EXPORTED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACCOUNTS: list[str | None] = ["account-a", "account-b"]

@@ -27,7 +27,7 @@ from streamlic.emulator import (
     running_emulator,
 )
 from streamlic.job import export_async
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
 from streamlic.truto.rate_limit import RateLimit, RetryPolicy, Turn
 from streamlic.verify import verify_dataset

@@ -25,7 +25,7 @@ from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import DatasetConflict, IntegrityError
 from streamlic.inspection import inspect_dataset
 from streamlic.runs import open_run
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from streamlic.summary import Progress
 from streamlic.verify import verify_dataset
 from tests.batches import ACCOUNTS, expected_ids, land, license_batch, open_writer, visible_ids

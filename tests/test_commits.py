@@ -27,7 +27,7 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.runs import open_run, recover
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from streamlic.verify import verify_dataset
 from tests.batches import ACCOUNTS, PAGES, expected_ids, land, visible_ids
 

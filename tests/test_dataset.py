@@ -20,7 +20,7 @@ from streamlic.dataset import DatasetWriter, PartFile, WriteOptions, dataset_sch
 from streamlic.errors import StoreError, UsageError
 from streamlic.runs import open_run
 from streamlic.schema.values import RAW_SCHEMA
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from tests.batches import EXPORTED_AT, SCHEMA, TINY, license_batch, open_writer
 
 
@@ -322,7 +322,7 @@ import resource, sys
 from pathlib import Path
 from streamlic.errors import StoreError
 from streamlic.runs import open_run
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from tests.batches import license_batch, open_writer
 
 run = open_run(LocalStore(Path(sys.argv[1])), request={}, accounts=["a"])

@@ -8,7 +8,7 @@ import pytest
 
 import streamlic
 from streamlic.errors import UsageError
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from tests.cli import ACCOUNT, run_cli
 
 NOWHERE = "http://127.0.0.1:9"

@@ -14,7 +14,7 @@ from streamlic.commits import Run
 from streamlic.emulator import EmulatorConfig
 from streamlic.errors import StreamlicError
 from streamlic.inspection import inspect_dataset
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from streamlic.summary import AccountsFailed, AccountSummary, Summary
 from tests.test_accounts import exported, faulty, ids, refused
 

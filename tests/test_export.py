@@ -526,14 +526,14 @@ os.fsync = fsync
 """
 KILLED_AT_THE_END = """
 import os, signal
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 def delete_tree(store, name):
     os.kill(os.getpid(), signal.SIGKILL)
 LocalStore.delete_tree = delete_tree
 """
 FAILED_AT_THE_END = """
 from streamlic.errors import StoreError
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 def delete_tree(store, name):
     raise StoreError("the disk is gone")
 LocalStore.delete_tree = delete_tree

@@ -24,7 +24,7 @@ from streamlic.job import export_async
 from streamlic.job_options import JobOptions
 from streamlic.rescues import OTHERS, Rescues, members
 from streamlic.results import inspection_text
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
 from streamlic.truto.request import LicensesRequest

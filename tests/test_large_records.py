@@ -14,7 +14,7 @@ from streamlic.hints import hint
 from streamlic.job_options import JobOptions, default_record_bytes
 from streamlic.parts import Part
 from streamlic.schema.values import LICENSE_SCHEMA
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from tests.judge import decoders
 
 _MIB = 1 << 20

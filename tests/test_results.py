@@ -22,7 +22,7 @@ from streamlic.inspection import inspect_dataset
 from streamlic.job_options import JobOptions
 from streamlic.results import read_command, summary_text, verify_text
 from streamlic.runs import open_run
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from streamlic.summary import (
     CarriedOverAccount,
     FailedAccount,

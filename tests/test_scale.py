@@ -19,7 +19,7 @@ import pytest
 
 from streamlic.commits import load_runs
 from streamlic.emulator import EmulatedAccount, emulated_accounts
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from tests.cli import TOKEN, Ended, run_cli, start_cli
 
 pytestmark = [

@@ -16,7 +16,7 @@ import pytest
 
 import streamlic
 from streamlic.emulator import EmulatorConfig
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 from streamlic.verify import verify_dataset
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, check_landed, landed
 from tests.served import ended, served, threads_of_ours

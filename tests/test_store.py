@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from streamlic import locks
 from streamlic.doctor import check_dest
 from streamlic.errors import DatasetConflict, StoreError, UsageError
-from streamlic.store import LocalStore
+from streamlic.storage import locks
+from streamlic.storage.local import LocalStore
 
 HOLDER = """
 import sys, time
-from streamlic.store import LocalStore
+from streamlic.storage.local import LocalStore
 with LocalStore(sys.argv[1]).lock():
     print("held", flush=True)
     time.sleep(60)

@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from streamlic import locks
 from streamlic.errors import DatasetConflict, StoreError, UsageError
-from streamlic.paths import check_path
+from streamlic.storage import locks
+from streamlic.storage.dest_paths import check_path
 from streamlic.truto.request import check_text
 
 LOG_DIRECTORY = "_streamlic"

@@ -1,0 +1,1 @@
+"""Where files live: a few durable operations that know nothing of tables."""
