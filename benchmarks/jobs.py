@@ -113,7 +113,7 @@ def drain_raw(given: dict[str, Any]) -> Iterator[Run]:
 @contextlib.contextmanager
 def encode(given: dict[str, Any]) -> Iterator[Run]:
     """Write the same batches, decoded before, with the dataset writer's own options."""
-    from streamlic.dataset import DatasetWriter
+    from streamlic.dataset.writer import DatasetWriter
     from streamlic.decoder import open_decoder
     from streamlic.emulator.records import Shape, blocks
     from streamlic.job_options import JobOptions

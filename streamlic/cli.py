@@ -203,9 +203,9 @@ def verify(dest: str, as_json: bool) -> None:
 
     Reads every file; writes nothing. Ends with 5 where a file is missing, altered or foreign.
     """
+    from streamlic.dataset.verify import promised_bytes, verify_dataset
     from streamlic.results import verify_text
     from streamlic.storage.local import LocalStore
-    from streamlic.verify import promised_bytes, verify_dataset
 
     store = LocalStore(dest)
     with reading("verifying", lambda: promised_bytes(store)) as on_bytes:
@@ -224,7 +224,7 @@ def inspect(dest: str, as_json: bool) -> None:
 
     Reads what the files' footers do not tell: status, _rescued, and columns without statistics.
     """
-    from streamlic.inspection import inspect_dataset, published_bytes
+    from streamlic.dataset.inspect import inspect_dataset, published_bytes
     from streamlic.results import inspection_text
     from streamlic.storage.local import LocalStore
 
@@ -238,7 +238,7 @@ def inspect(dest: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the columns as one JSON object.")
 def schema(as_json: bool) -> None:
     """Show the columns of a dataset of licenses."""
-    from streamlic.dataset import dataset_schema
+    from streamlic.dataset.writer import dataset_schema
     from streamlic.schema.values import LICENSE_SCHEMA, json_role
 
     columns = [

@@ -18,9 +18,9 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from streamlic.carrying import Carrying, CopyStopped, complete_keeping
-from streamlic.commits import Failed, ResumePoint, Run
-from streamlic.dataset import DatasetWriter, PageWriter
+from streamlic.dataset.carry_over import Carrying, CopyStopped, complete_keeping
+from streamlic.dataset.commit_log import Failed, ResumePoint, Run
+from streamlic.dataset.writer import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
 from streamlic.job_options import JobOptions
 

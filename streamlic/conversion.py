@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, BinaryIO
 
+from streamlic.dataset.runs import open_run
 from streamlic.decoder import Envelope
 from streamlic.errors import ReportedFailure, StoreError
 from streamlic.job import Job
 from streamlic.job_options import JobOptions
 from streamlic.page_checks import check_count
-from streamlic.runs import open_run
 from streamlic.storage.local import LocalStore
 from streamlic.summary import OnProgress, Summary
 from streamlic.truto.response import reported_failure

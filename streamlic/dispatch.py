@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush, nsmallest
 from itertools import count
 
-from streamlic.commits import ResumePoint
+from streamlic.dataset.commit_log import ResumePoint
 from streamlic.errors import StreamlicError
 from streamlic.page_checks import Cursors, RecentCursors, Repeats
 from streamlic.truto.client import Connection, Retry

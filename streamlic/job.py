@@ -21,9 +21,10 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from streamlic.carrying import Copying, carrying
-from streamlic.commits import Failed, Run
 from streamlic.committer import Committer
+from streamlic.dataset.carry_over import Copying, carrying
+from streamlic.dataset.commit_log import Failed, Run
+from streamlic.dataset.runs import open_run
 from streamlic.decoder import Decoder, Envelope, engine_named
 from streamlic.dispatch import Bounds, Dispatch, Listing, listings_of
 from streamlic.errors import (
@@ -39,7 +40,6 @@ from streamlic.errors import (
 from streamlic.job_options import JobOptions
 from streamlic.page_checks import Watched, check_count
 from streamlic.pipeline import Pipeline
-from streamlic.runs import open_run
 from streamlic.stopping import Cancel, Cancelled
 from streamlic.storage.local import LocalStore
 from streamlic.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay

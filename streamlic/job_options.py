@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamlic.carrying import ABSENT_ACCOUNTS
-from streamlic.dataset import WriteOptions
+from streamlic.dataset.carry_over import ABSENT_ACCOUNTS
+from streamlic.dataset.writer import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
 from streamlic.page_checks import Guards

@@ -29,7 +29,7 @@ import pyarrow as pa
 
 from streamlic.api import Client, schema_of
 from streamlic.blocking import TaskElsewhere
-from streamlic.dataset import ACCOUNT_COLUMN
+from streamlic.dataset.writer import ACCOUNT_COLUMN
 from streamlic.decoder import open_decoder
 from streamlic.errors import UsageError
 from streamlic.truto.client import Timeouts

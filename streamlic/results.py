@@ -14,10 +14,10 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+from streamlic.dataset.inspect import ColumnFacts, Inspection
+from streamlic.dataset.verify import VerifyReport
 from streamlic.formatting import bytes_text, clipped, counted
-from streamlic.inspection import ColumnFacts, Inspection
 from streamlic.summary import CarriedOverAccount, FailedAccount, Summary
-from streamlic.verify import VerifyReport
 
 _WIDTH = 80
 _SHOWN_RUNS = 20

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from streamlic.commits import Failed, Run
+from streamlic.dataset.commit_log import Failed, Run
 from streamlic.errors import NO_RETRY_HELPS, RETRY_CAN_HELP, StreamlicError
 from streamlic.formatting import counted
 from streamlic.truto.client import Retry

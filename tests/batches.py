@@ -10,10 +10,10 @@ from types import MappingProxyType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamlic.carrying import carrying, complete_keeping
-from streamlic.commits import ResumePoint, Run
-from streamlic.dataset import DatasetWriter, WriteOptions
-from streamlic.runs import open_run
+from streamlic.dataset.carry_over import carrying, complete_keeping
+from streamlic.dataset.commit_log import ResumePoint, Run
+from streamlic.dataset.runs import open_run
+from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.schema.values import JSON_RESCUED, JSON_VALUE, TIMESTAMP, json_field
 from streamlic.storage.local import LocalStore
 

@@ -17,7 +17,8 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic.commits import ResumePoint, load_runs
+from streamlic.dataset.commit_log import ResumePoint, load_runs
+from streamlic.dataset.verify import verify_dataset
 from streamlic.dispatch import Bounds, Dispatch, Listing, listings_of
 from streamlic.emulator import (
     Emulator,
@@ -30,7 +31,6 @@ from streamlic.job import export_async
 from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
 from streamlic.truto.rate_limit import RateLimit, RetryPolicy, Turn
-from streamlic.verify import verify_dataset
 from tests.cli import TOKEN, check_landed, run_cli, start_cli
 from tests.judge import check_rows, parsed
 

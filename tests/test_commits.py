@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from streamlic.commits import ResumePoint, json_bytes, load_runs, parsed
+from streamlic.dataset.commit_log import ResumePoint, json_bytes, load_runs, parsed
+from streamlic.dataset.runs import open_run, recover
+from streamlic.dataset.verify import verify_dataset
 from streamlic.errors import (
     DatasetConflict,
     IntegrityError,
@@ -26,9 +28,7 @@ from streamlic.errors import (
     StreamlicError,
     UsageError,
 )
-from streamlic.runs import open_run, recover
 from streamlic.storage.local import LocalStore
-from streamlic.verify import verify_dataset
 from tests.batches import ACCOUNTS, PAGES, expected_ids, land, visible_ids
 
 STEPS = ("open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir")
@@ -540,7 +540,7 @@ def test_a_damaged_request_is_an_error_that_loses_nothing(
 def test_another_version_of_the_log_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamlic.runs.VERSION", 1)
+    monkeypatch.setattr("streamlic.dataset.runs.VERSION", 1)
     with pytest.raises(StreamlicError, match="another version"):
         land(tmp_path, "new", pages=1)
 

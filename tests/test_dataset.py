@@ -15,10 +15,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.commits import Run
-from streamlic.dataset import DatasetWriter, PartFile, WriteOptions, dataset_schema
+from streamlic.dataset.commit_log import Run
+from streamlic.dataset.runs import open_run
+from streamlic.dataset.writer import DatasetWriter, PartFile, WriteOptions, dataset_schema
 from streamlic.errors import StoreError, UsageError
-from streamlic.runs import open_run
 from streamlic.schema.values import RAW_SCHEMA
 from streamlic.storage.local import LocalStore
 from tests.batches import EXPORTED_AT, SCHEMA, TINY, license_batch, open_writer
@@ -321,7 +321,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from streamlic.errors import StoreError
-from streamlic.runs import open_run
+from streamlic.dataset.runs import open_run
 from streamlic.storage.local import LocalStore
 from tests.batches import license_batch, open_writer
 

@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic.commits import Run
+from streamlic.dataset.commit_log import Run
+from streamlic.dataset.inspect import inspect_dataset
 from streamlic.emulator import EmulatorConfig
 from streamlic.errors import StreamlicError
-from streamlic.inspection import inspect_dataset
 from streamlic.storage.local import LocalStore
 from streamlic.summary import AccountsFailed, AccountSummary, Summary
 from tests.test_accounts import exported, faulty, ids, refused

@@ -17,8 +17,8 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic.commits import Run
-from streamlic.dataset import DatasetWriter
+from streamlic.dataset.commit_log import Run
+from streamlic.dataset.writer import DatasetWriter
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.emulator.records import license_json
 from streamlic.errors import StoreError

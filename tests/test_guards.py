@@ -182,7 +182,7 @@ def killed_at(
     ("module", "says"),
     [
         ("streamlic.cli_running", "streamlic: interrupted while it was starting\n"),
-        ("streamlic.dataset", "streamlic: interrupted\n"),
+        ("streamlic.dataset.writer", "streamlic: interrupted\n"),
     ],
     ids=["before the command runs", "in a command without a job"],
 )
@@ -194,7 +194,7 @@ def test_a_signal_ends_every_command_with_its_code_and_a_line(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-@pytest.mark.parametrize("module", ["streamlic.cli_running", "streamlic.dataset"])
+@pytest.mark.parametrize("module", ["streamlic.cli_running", "streamlic.dataset.writer"])
 def test_a_signal_that_was_ignored_before_stays_so(module: str, number: signal.Signals) -> None:
     """As ``nohup`` and a shell's ``command &`` have it."""
     assert killed_at(module, number, "schema", is_ignored=True) == (0, "")

@@ -16,13 +16,13 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic import inspection as module
+from streamlic.dataset import inspect as module
+from streamlic.dataset.inspect import Inspection, inspect_dataset, published_bytes
+from streamlic.dataset.rescue_counts import OTHERS, Rescues, members
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
-from streamlic.inspection import Inspection, inspect_dataset, published_bytes
 from streamlic.job import export_async
 from streamlic.job_options import JobOptions
-from streamlic.rescues import OTHERS, Rescues, members
 from streamlic.results import inspection_text
 from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection

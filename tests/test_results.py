@@ -15,13 +15,14 @@ import pytest
 
 from streamlic import results
 from streamlic.cli_watch import command_again
+from streamlic.dataset.inspect import inspect_dataset
+from streamlic.dataset.runs import open_run
+from streamlic.dataset.verify import VerifyReport
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.formatting import bytes_text, clipped, counted, duration_text
 from streamlic.going_on import command_of
-from streamlic.inspection import inspect_dataset
 from streamlic.job_options import JobOptions
 from streamlic.results import read_command, summary_text, verify_text
-from streamlic.runs import open_run
 from streamlic.storage.local import LocalStore
 from streamlic.summary import (
     CarriedOverAccount,
@@ -29,7 +30,6 @@ from streamlic.summary import (
     SkippedAccount,
     Summary,
 )
-from streamlic.verify import VerifyReport
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
 
 SUMMARY = Summary(

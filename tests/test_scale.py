@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow.dataset as ds
 import pytest
 
-from streamlic.commits import load_runs
+from streamlic.dataset.commit_log import load_runs
 from streamlic.emulator import EmulatedAccount, emulated_accounts
 from streamlic.storage.local import LocalStore
 from tests.cli import TOKEN, Ended, run_cli, start_cli

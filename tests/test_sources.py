@@ -46,7 +46,7 @@ def test_a_pipe_that_never_blocks_is_read_to_its_end(tmp_path: Path) -> None:
 
 KILLED_BEFORE_THE_END = """
 import os, signal
-from streamlic.commits import Run
+from streamlic.dataset.commit_log import Run
 commit = Run.commit
 def kills(run, files, points, *, is_complete):
     if is_complete:

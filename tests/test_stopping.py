@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import streamlic
+from streamlic.dataset.verify import verify_dataset
 from streamlic.emulator import EmulatorConfig
 from streamlic.storage.local import LocalStore
-from streamlic.verify import verify_dataset
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, check_landed, landed
 from tests.served import ended, served, threads_of_ours
 

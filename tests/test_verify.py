@@ -16,14 +16,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.carrying import carrying, complete_keeping
-from streamlic.commits import ResumePoint, Run, load_runs, remove_run
-from streamlic.dataset import PartFile
-from streamlic.inspection import Inspection, inspect_dataset
-from streamlic.runs import open_run, recover
+from streamlic.dataset.carry_over import carrying, complete_keeping
+from streamlic.dataset.commit_log import ResumePoint, Run, load_runs, remove_run
+from streamlic.dataset.inspect import Inspection, inspect_dataset
+from streamlic.dataset.runs import open_run, recover
+from streamlic.dataset.verify import VerifyReport, promised_bytes, verify_dataset
+from streamlic.dataset.writer import PartFile
 from streamlic.storage import locks
 from streamlic.storage.local import LocalStore
-from streamlic.verify import VerifyReport, promised_bytes, verify_dataset
 from tests.batches import expected_ids, land, open_writer
 
 ROOT = Path(__file__).parent.parent

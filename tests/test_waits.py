@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import streamlic
-from streamlic.commits import ResumePoint
+from streamlic.dataset.commit_log import ResumePoint
 from streamlic.dispatch import Bounds, Dispatch, listings_of
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.errors import ApiError, RateLimited, TransportError

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from streamlic.carrying import check_schemas, replaced_by
-from streamlic.commits import (
+from streamlic.dataset.carry_over import check_schemas, replaced_by
+from streamlic.dataset.commit_log import (
     PART_PREFIX,
     VERSION,
     Run,

@@ -30,7 +30,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from streamlic.dataset import PartFile
+from streamlic.dataset.writer import PartFile
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.storage.local import LOG_DIRECTORY, LocalStore
 

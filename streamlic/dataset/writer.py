@@ -18,8 +18,8 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from streamlic.dataset.part_file import Part
 from streamlic.errors import UsageError
-from streamlic.parts import Part
 from streamlic.schema.values import TIMESTAMP
 from streamlic.storage.local import LocalStore
 

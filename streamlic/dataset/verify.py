@@ -22,8 +22,8 @@ from io import BufferedReader
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamlic.commits import PART_PREFIX, Run, is_removed, load_run, run_ids
-from streamlic.dataset import PartFile
+from streamlic.dataset.commit_log import PART_PREFIX, Run, is_removed, load_run, run_ids
+from streamlic.dataset.writer import PartFile
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.formatting import counted
 from streamlic.storage.local import LOG_DIRECTORY, LocalStore

@@ -1,0 +1,1 @@
+"""Record batches to part files, and the commit log that names them."""
