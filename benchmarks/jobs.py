@@ -116,7 +116,7 @@ def encode(given: dict[str, Any]) -> Iterator[Run]:
     from streamlic.dataset.writer import DatasetWriter
     from streamlic.decoder import open_decoder
     from streamlic.emulator.records import Shape, blocks
-    from streamlic.job_options import JobOptions
+    from streamlic.job.options import JobOptions
     from streamlic.schema.values import LICENSE_SCHEMA
     from streamlic.storage.local import LocalStore
 

@@ -22,7 +22,7 @@ import streamlic
 from streamlic import errors
 from streamlic.cli import cli
 from streamlic.emulator import FAULTS
-from streamlic.job_options import JobOptions, default_record_bytes
+from streamlic.job.options import JobOptions, default_record_bytes
 from streamlic.schema.values import SCALARS
 
 _README = Path(__file__).parent.parent / "README.md"

@@ -37,12 +37,10 @@ if TYPE_CHECKING:
         TruncatedBody,
         UsageError,
     )
-    from streamlic.job_options import JobOptions
-    from streamlic.page_checks import Guards
-    from streamlic.reading import read_licenses
-    from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
-    from streamlic.stopping import Cancel, Cancelled
-    from streamlic.summary import (
+    from streamlic.job.cancellation import Cancel, Cancelled
+    from streamlic.job.options import JobOptions
+    from streamlic.job.page_checks import Guards
+    from streamlic.job.summary import (
         AccountError,
         AccountsFailed,
         AccountSummary,
@@ -52,6 +50,8 @@ if TYPE_CHECKING:
         SkippedAccount,
         Summary,
     )
+    from streamlic.reading import read_licenses
+    from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
     from streamlic.truto.client import Timeouts
     from streamlic.truto.credentials import TokenSource
     from streamlic.truto.rate_limit import RetryPolicy
@@ -111,7 +111,7 @@ _HOMES = {
     "Timeouts": "truto.client",
     "TokenSource": "truto.credentials",
     **dict.fromkeys(["Decoder", "Envelope", "open_decoder"], "decoder"),
-    "JobOptions": "job_options",
+    "JobOptions": "job.options",
     **dict.fromkeys(
         [
             "AccountError",
@@ -123,14 +123,14 @@ _HOMES = {
             "SkippedAccount",
             "Summary",
         ],
-        "summary",
+        "job.summary",
     ),
     "RetryPolicy": "truto.rate_limit",
-    "Guards": "page_checks",
+    "Guards": "job.page_checks",
     "read_licenses": "reading",
     "LicensesRequest": "truto.request",
     **dict.fromkeys(["LICENSE_SCHEMA", "RAW_SCHEMA"], "schema.values"),
-    **dict.fromkeys(["Cancel", "Cancelled"], "stopping"),
+    **dict.fromkeys(["Cancel", "Cancelled"], "job.cancellation"),
 }
 
 

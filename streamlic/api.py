@@ -13,12 +13,12 @@ import pyarrow as pa
 from streamlic.blocking import run_to_end
 from streamlic.decoder import Decoder, open_decoder
 from streamlic.errors import DecodeError, ReportedFailure, UsageError
-from streamlic.job import export_async
-from streamlic.job_options import JobOptions
-from streamlic.page_checks import Cursors, check_count
+from streamlic.job.cancellation import GOES_ON, Cancel
+from streamlic.job.job import export_async
+from streamlic.job.options import JobOptions
+from streamlic.job.page_checks import Cursors, check_count
+from streamlic.job.summary import OnProgress, Summary
 from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
-from streamlic.stopping import GOES_ON, Cancel
-from streamlic.summary import OnProgress, Summary
 from streamlic.truto.client import Connection, Page, Timeouts
 from streamlic.truto.credentials import TokenSource, base_url_from_environment
 from streamlic.truto.rate_limit import RetryPolicy, parse_rate_limit

@@ -45,7 +45,7 @@ from streamlic.option_names import OptionNames
 from streamlic.truto.request import LicensesRequest
 
 if TYPE_CHECKING:
-    from streamlic.job_options import JobOptions
+    from streamlic.job.options import JobOptions
 
 
 @click.group(
@@ -90,9 +90,9 @@ def export(dest: str, **given: Any) -> None:
     Run the same command again to go on with a run that was interrupted, or with the accounts that
     failed.
     """
-    from streamlic.job import export_async
+    from streamlic.job.job import export_async
+    from streamlic.job.summary import AccountsFailed
     from streamlic.storage.local import check_dest
-    from streamlic.summary import AccountsFailed
 
     check_dest(dest)  # Before anything is asked.
     requests = requests_named(given)
@@ -176,7 +176,7 @@ def accounts(**given: Any) -> None:
 @job_options
 def convert(source: str, dest: str, account: str | None, **given: Any) -> None:
     """Land a body that is at hand, a file or - for standard input, in DEST as Parquet."""
-    from streamlic.conversion import convert_async
+    from streamlic.job.convert import convert_async
 
     if account is not None:
         account = log_of_command().account = LicensesRequest(account=account).account
@@ -253,8 +253,8 @@ def schema(as_json: bool) -> None:
 
 
 def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
-    from streamlic.job_options import JobOptions
-    from streamlic.page_checks import Guards
+    from streamlic.job.options import JobOptions
+    from streamlic.job.page_checks import Guards
 
     guards = ("max_pages", "max_records", "max_body_bytes")
     tell_memory(given)

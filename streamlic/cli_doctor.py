@@ -71,7 +71,7 @@ async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
         check_processors,
         check_token,
     )
-    from streamlic.job_options import JobOptions
+    from streamlic.job.options import JobOptions
     from streamlic.system.machine import memory_limit
     from streamlic.truto.client import Timeouts
 

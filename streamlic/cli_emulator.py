@@ -85,8 +85,8 @@ def emulate(host: str, port: int, count: int | None, faults: tuple[str, ...], **
 def demo(dest: str, records: int) -> None:
     """Export licenses from an emulated Truto into DEST and answer a question from them."""
     from streamlic.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
-    from streamlic.job import export_async
-    from streamlic.job_options import JobOptions
+    from streamlic.job.job import export_async
+    from streamlic.job.options import JobOptions
     from streamlic.storage.local import check_dest
     from streamlic.truto.client import Connection
     from streamlic.truto.credentials import TokenSource

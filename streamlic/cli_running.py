@@ -31,7 +31,7 @@ from streamlic.system.machine import (
 from streamlic.system.signals import heeded
 
 if TYPE_CHECKING:
-    from streamlic.summary import Summary
+    from streamlic.job.summary import Summary
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ import click
 from streamlic.log_lines import Log
 
 if TYPE_CHECKING:
-    from streamlic.summary import OnProgress, Progress
+    from streamlic.job.summary import OnProgress, Progress
 
 LOG_FORMAT = "--log-format"
 _DUMB = ("", "dumb", "unknown")

@@ -33,8 +33,8 @@ from rich.progress import Progress as Bar
 from rich.segment import ControlType
 
 from streamlic.frames import State, frame
+from streamlic.job.summary import Progress
 from streamlic.progress import state_lines
-from streamlic.summary import Progress
 from streamlic.system.process_memory import resident_bytes
 from streamlic.truto.client import Retry
 

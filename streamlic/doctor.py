@@ -21,7 +21,7 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.formatting import counted, memory_text
-from streamlic.job_options import JobOptions
+from streamlic.job.options import JobOptions
 from streamlic.storage.local import PROBE_PREFIX, LocalStore
 from streamlic.system.machine import (
     USUAL_MEMORY_BYTES,

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamlic.formatting import bytes_text, counted, duration_text
-from streamlic.summary import Progress, UnderWay
+from streamlic.job.summary import Progress, UnderWay
 from streamlic.truto.wait_reasons import Wait
 
 _LABEL = 12

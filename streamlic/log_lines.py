@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from streamlic.summary import Summary
+    from streamlic.job.summary import Summary
 
 FORMATS = ("text", "json")
 _LEVELS = {"retry": "warning", "skipped": "warning", "warning": "warning", "error": "error"}

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from streamlic.formatting import bytes_text, counted, duration_text
+from streamlic.job.summary import Progress
 from streamlic.log_lines import Log
-from streamlic.summary import Progress
 from streamlic.system.process_memory import resident_bytes
 from streamlic.truto.wait_reasons import Wait
 

@@ -17,7 +17,7 @@ from typing import Any
 from streamlic.dataset.inspect import ColumnFacts, Inspection
 from streamlic.dataset.verify import VerifyReport
 from streamlic.formatting import bytes_text, clipped, counted
-from streamlic.summary import CarriedOverAccount, FailedAccount, Summary
+from streamlic.job.summary import CarriedOverAccount, FailedAccount, Summary
 
 _WIDTH = 80
 _SHOWN_RUNS = 20

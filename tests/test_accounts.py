@@ -19,7 +19,6 @@ from aiohttp import web
 import streamlic
 from streamlic.dataset.commit_log import ResumePoint, load_runs
 from streamlic.dataset.verify import verify_dataset
-from streamlic.dispatch import Bounds, Dispatch, Listing, listings_of
 from streamlic.emulator import (
     Emulator,
     EmulatorConfig,
@@ -27,7 +26,8 @@ from streamlic.emulator import (
     license_json,
     running_emulator,
 )
-from streamlic.job import export_async
+from streamlic.job.job import export_async
+from streamlic.job.scheduler import Bounds, Dispatch, Listing, listings_of
 from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
 from streamlic.truto.rate_limit import RateLimit, RetryPolicy, Turn

@@ -17,7 +17,6 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic import job
 from streamlic.dataset.carry_over import NOT_ASKED_FOR, Copying, carrying, complete_keeping
 from streamlic.dataset.commit_log import Carried, ResumePoint, Run, load_runs
 from streamlic.dataset.inspect import inspect_dataset
@@ -26,8 +25,9 @@ from streamlic.dataset.verify import verify_dataset
 from streamlic.dataset.writer import ACCOUNT_COLUMN, DatasetWriter, WriteOptions
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import DatasetConflict, IntegrityError
+from streamlic.job import job
+from streamlic.job.summary import Progress
 from streamlic.storage.local import LocalStore
-from streamlic.summary import Progress
 from tests.batches import ACCOUNTS, expected_ids, land, license_batch, open_writer, visible_ids
 from tests.cli import check_landed
 from tests.test_accounts import exported, faulty, ids, refused

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.frames import State, frame
-from streamlic.summary import Progress, UnderWay
+from streamlic.job.summary import Progress, UnderWay
 from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
 from tests.terminal import Shown, show_cli

@@ -18,7 +18,7 @@ import pytest
 
 import streamlic
 from streamlic.emulator import EmulatorConfig
-from streamlic.summary import AccountError, AccountsFailed, AccountSummary
+from streamlic.job.summary import AccountError, AccountsFailed, AccountSummary
 from tests.cli import ACCOUNT, TOKEN
 from tests.served import served
 

@@ -14,8 +14,8 @@ from streamlic.dataset.commit_log import Run
 from streamlic.dataset.inspect import inspect_dataset
 from streamlic.emulator import EmulatorConfig
 from streamlic.errors import StreamlicError
+from streamlic.job.summary import AccountsFailed, AccountSummary, Summary
 from streamlic.storage.local import LocalStore
-from streamlic.summary import AccountsFailed, AccountSummary, Summary
 from tests.test_accounts import exported, faulty, ids, refused
 
 DELETED = {"statusCode": 404, "error": "Not Found", "message": "not found"}

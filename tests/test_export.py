@@ -22,8 +22,8 @@ from streamlic.dataset.writer import DatasetWriter
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.emulator.records import license_json
 from streamlic.errors import StoreError
-from streamlic.job import export_async
-from streamlic.pipeline import Pipeline
+from streamlic.job.job import export_async
+from streamlic.job.pipeline import Pipeline
 from streamlic.truto.client import Connection
 from tests.cli import (
     ACCOUNT,

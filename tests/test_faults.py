@@ -12,8 +12,8 @@ from streamlic.emulator import FAULTS, EmulatorConfig, parse_fault, running_emul
 from streamlic.emulator.answers import Asked
 from streamlic.emulator.faults import FaultPlan
 from streamlic.errors import StreamlicError, UsageError
-from streamlic.job import export_async
-from streamlic.job_options import JobOptions
+from streamlic.job.job import export_async
+from streamlic.job.options import JobOptions
 from streamlic.truto.client import Connection, Timeouts
 from streamlic.truto.rate_limit import RetryPolicy
 from tests.cli import ACCOUNT, TOKEN, check_landed, landed

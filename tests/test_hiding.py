@@ -11,9 +11,9 @@ import pytest
 
 import streamlic
 from streamlic.errors import DecodeError, StreamlicError
-from streamlic.job import export_async
-from streamlic.job_options import JobOptions
-from streamlic.summary import AccountsFailed
+from streamlic.job.job import export_async
+from streamlic.job.options import JobOptions
+from streamlic.job.summary import AccountsFailed
 from streamlic.truto.redaction import without
 from tests.raw_server import ACCOUNT, OTHER_ACCOUNT, TOKEN, connection, server, whole
 

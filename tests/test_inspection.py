@@ -21,8 +21,8 @@ from streamlic.dataset.inspect import Inspection, inspect_dataset, published_byt
 from streamlic.dataset.rescue_counts import OTHERS, Rescues, members
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
-from streamlic.job import export_async
-from streamlic.job_options import JobOptions
+from streamlic.job.job import export_async
+from streamlic.job.options import JobOptions
 from streamlic.results import inspection_text
 from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection

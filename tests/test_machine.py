@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlic.job_options import JobOptions
+from streamlic.job.options import JobOptions
 from streamlic.system import machine
 from streamlic.system.machine import MemoryLimit, default_memory_bytes, memory_limit, processors
 

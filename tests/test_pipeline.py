@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, S
 import pyarrow as pa
 import pytest
 
-from streamlic import pipeline as module
 from streamlic.decoder import Envelope
 from streamlic.errors import DecodeError, PageMismatch, StoreError, TransportError
-from streamlic.pipeline import Pipeline
+from streamlic.job import pipeline as module
+from streamlic.job.pipeline import Pipeline
 
 NUMBER_BYTES = 4
 BATCH_BYTES = 8

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import streamlic
-from streamlic.conversion import convert_async
 from streamlic.errors import (
     AccountNeedsReauth,
     ApiError,
@@ -20,8 +19,9 @@ from streamlic.errors import (
     StreamlicError,
     UsageError,
 )
-from streamlic.job import export_async
-from streamlic.job_options import JobOptions
+from streamlic.job.convert import convert_async
+from streamlic.job.job import export_async
+from streamlic.job.options import JobOptions
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
 from streamlic.truto.rate_limit import ProgressWatch, RetryPolicy

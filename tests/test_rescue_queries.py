@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.conversion import convert_async
-from streamlic.job_options import JobOptions
+from streamlic.job.convert import convert_async
+from streamlic.job.options import JobOptions
 from tests.examples import ROOT, Block, blocks_of
 
 HOW_TO = ROOT / "docs" / "how-to"

@@ -21,15 +21,15 @@ from streamlic.dataset.verify import VerifyReport
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.formatting import bytes_text, clipped, counted, duration_text
 from streamlic.going_on import command_of
-from streamlic.job_options import JobOptions
-from streamlic.results import read_command, summary_text, verify_text
-from streamlic.storage.local import LocalStore
-from streamlic.summary import (
+from streamlic.job.options import JobOptions
+from streamlic.job.summary import (
     CarriedOverAccount,
     FailedAccount,
     SkippedAccount,
     Summary,
 )
+from streamlic.results import read_command, summary_text, verify_text
+from streamlic.storage.local import LocalStore
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
 
 SUMMARY = Summary(

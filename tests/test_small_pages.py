@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streamlic import pipeline as pipeline_module
-from streamlic import small_pages as module
 from streamlic.errors import DecodeError, PageMismatch, StoreError
-from streamlic.pipeline import Pipeline
+from streamlic.job import pipeline as pipeline_module
+from streamlic.job import small_pages as module
+from streamlic.job.pipeline import Pipeline
 from tests.test_pipeline import BAD, NUMBER_BYTES, FakeDecoder, FakePages, right, settled, source
 
 

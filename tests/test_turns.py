@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlic.turns import Turns
+from streamlic.job.fair_queue import Turns
 
 
 def taken(turns: Turns[str], count: int) -> list[str]:

@@ -9,10 +9,10 @@ import pytest
 
 import streamlic
 from streamlic.dataset.commit_log import ResumePoint
-from streamlic.dispatch import Bounds, Dispatch, listings_of
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.errors import ApiError, RateLimited, TransportError
-from streamlic.job import export_async
+from streamlic.job.job import export_async
+from streamlic.job.scheduler import Bounds, Dispatch, listings_of
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
 from streamlic.truto.rate_limit import Pacing, RateLimit, parse_rate_limit, retry_cause

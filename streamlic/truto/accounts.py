@@ -16,7 +16,7 @@ from urllib.parse import quote
 from streamlic.decoder.scanner import text_of
 from streamlic.errors import PageMismatch
 from streamlic.formatting import counted
-from streamlic.page_checks import Cursors
+from streamlic.job.page_checks import Cursors
 from streamlic.truto.client import Connection, Retry
 from streamlic.truto.request import check_text
 from streamlic.truto.response import one_line

@@ -22,7 +22,7 @@ from streamlic.dataset.carry_over import Carrying, CopyStopped, complete_keeping
 from streamlic.dataset.commit_log import Failed, ResumePoint, Run
 from streamlic.dataset.writer import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
-from streamlic.job_options import JobOptions
+from streamlic.job.options import JobOptions
 
 
 class Committer:

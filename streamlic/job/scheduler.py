@@ -18,7 +18,8 @@ from itertools import count
 
 from streamlic.dataset.commit_log import ResumePoint
 from streamlic.errors import StreamlicError
-from streamlic.page_checks import Cursors, RecentCursors, Repeats
+from streamlic.job.fair_queue import Turns
+from streamlic.job.page_checks import Cursors, RecentCursors, Repeats
 from streamlic.truto.client import Connection, Retry
 from streamlic.truto.rate_limit import (
     Failures,
@@ -30,7 +31,6 @@ from streamlic.truto.rate_limit import (
 )
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
-from streamlic.turns import Turns
 
 _NEXT = 100
 _NO_CAUSE = Cause(WaitReason.ACCOUNT_LIMIT)

@@ -21,12 +21,10 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from streamlic.committer import Committer
 from streamlic.dataset.carry_over import Copying, carrying
 from streamlic.dataset.commit_log import Failed, Run
 from streamlic.dataset.runs import open_run
 from streamlic.decoder import Decoder, Envelope, engine_named
-from streamlic.dispatch import Bounds, Dispatch, Listing, listings_of
 from streamlic.errors import (
     RETRY_CAN_HELP,
     ApiError,
@@ -37,12 +35,14 @@ from streamlic.errors import (
     TransportError,
     UsageError,
 )
-from streamlic.job_options import JobOptions
-from streamlic.page_checks import Watched, check_count
-from streamlic.pipeline import Pipeline
-from streamlic.stopping import Cancel, Cancelled
+from streamlic.job.cancellation import Cancel, Cancelled
+from streamlic.job.committer import Committer
+from streamlic.job.options import JobOptions
+from streamlic.job.page_checks import Watched, check_count
+from streamlic.job.pipeline import Pipeline
+from streamlic.job.scheduler import Bounds, Dispatch, Listing, listings_of
+from streamlic.job.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
 from streamlic.storage.local import LocalStore
-from streamlic.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
 from streamlic.system.machine import room_for_connections
 from streamlic.truto.client import Connection, Retry
 from streamlic.truto.rate_limit import Turn, may_pass

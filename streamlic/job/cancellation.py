@@ -6,7 +6,7 @@ from typing import Protocol
 
 from streamlic.errors import StreamlicError
 from streamlic.formatting import counted
-from streamlic.summary import Summary
+from streamlic.job.summary import Summary
 
 GOES_ON = "what is committed is kept: call it again with the same arguments to go on"
 

@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 from streamlic.dataset.runs import open_run
 from streamlic.decoder import Envelope
 from streamlic.errors import ReportedFailure, StoreError
-from streamlic.job import Job
-from streamlic.job_options import JobOptions
-from streamlic.page_checks import check_count
+from streamlic.job.job import Job
+from streamlic.job.options import JobOptions
+from streamlic.job.page_checks import check_count
+from streamlic.job.summary import OnProgress, Summary
 from streamlic.storage.local import LocalStore
-from streamlic.summary import OnProgress, Summary
 from streamlic.truto.response import reported_failure
 
 _READ_BYTES = 256 * 1024

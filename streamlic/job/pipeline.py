@@ -30,10 +30,10 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from streamlic.bodies import Start, joined
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import TransportError
-from streamlic.small_pages import SmallPage, SmallPages
+from streamlic.job.chunks import Start, joined
+from streamlic.job.small_pages import SmallPage, SmallPages
 
 _MAX_STEPS = 64  # For pages that hold hardly a row.
 _SOON_BYTES = 64 * 1024

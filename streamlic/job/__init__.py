@@ -1,0 +1,1 @@
+"""The job: the only package that knows the order of the steps."""
