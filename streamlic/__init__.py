@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from streamlic._version import __version__
 
 if TYPE_CHECKING:
-    from streamlic.api import Client, export
+    from streamlic.api.client import Client, export
+    from streamlic.api.reader import read_licenses
     from streamlic.decoder import Decoder, Envelope, open_decoder
     from streamlic.errors import (
         AccountBlocked,
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
         SkippedAccount,
         Summary,
     )
-    from streamlic.reading import read_licenses
     from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
     from streamlic.truto.client import Timeouts
     from streamlic.truto.credentials import TokenSource
@@ -107,7 +107,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(["Client", "export"], "api"),
+    **dict.fromkeys(["Client", "export"], "api.client"),
     "Timeouts": "truto.client",
     "TokenSource": "truto.credentials",
     **dict.fromkeys(["Decoder", "Envelope", "open_decoder"], "decoder"),
@@ -127,7 +127,7 @@ _HOMES = {
     ),
     "RetryPolicy": "truto.rate_limit",
     "Guards": "job.page_checks",
-    "read_licenses": "reading",
+    "read_licenses": "api.reader",
     "LicensesRequest": "truto.request",
     **dict.fromkeys(["LICENSE_SCHEMA", "RAW_SCHEMA"], "schema.values"),
     **dict.fromkeys(["Cancel", "Cancelled"], "job.cancellation"),

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from streamlic.blocking import run_to_end
+from streamlic.api.sync import run_to_end
 from streamlic.decoder import Decoder, open_decoder
 from streamlic.errors import DecodeError, ReportedFailure, UsageError
 from streamlic.job.cancellation import GOES_ON, Cancel

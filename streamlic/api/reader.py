@@ -27,8 +27,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamlic.api import Client, schema_of
-from streamlic.blocking import TaskElsewhere
+from streamlic.api.client import Client, schema_of
+from streamlic.api.sync import TaskElsewhere
 from streamlic.dataset.writer import ACCOUNT_COLUMN
 from streamlic.decoder import open_decoder
 from streamlic.errors import UsageError

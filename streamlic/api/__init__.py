@@ -1,0 +1,1 @@
+"""Python's face: what ``streamlic`` hands on."""
