@@ -16,8 +16,8 @@ from streamlic.cli_types import Number, Size, license_fields
 from streamlic.cli_watch import choose_format, log_of_command
 from streamlic.errors import UsageError
 from streamlic.formatting import counted
-from streamlic.log_lines import FORMATS
 from streamlic.system.machine import default_memory_bytes
+from streamlic.terminal.log import FORMATS
 from streamlic.truto.request import (
     PRODUCTS,
     RESPONSE_FORMATS,

@@ -20,7 +20,6 @@ from streamlic.cli_watch import asks_for_json, log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
 from streamlic.formatting import counted, memory_text
 from streamlic.hints import hint
-from streamlic.log_lines import Log
 from streamlic.system.machine import (
     USUAL_MEMORY_BYTES,
     limits_named,
@@ -29,6 +28,7 @@ from streamlic.system.machine import (
     room_for_connections,
 )
 from streamlic.system.signals import heeded
+from streamlic.terminal.log import Log
 
 if TYPE_CHECKING:
     from streamlic.job.summary import Summary

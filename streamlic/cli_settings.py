@@ -17,7 +17,6 @@ from click.core import ParameterSource
 
 from streamlic.config_file import DEFAULT_FILE, Setting, read_config
 from streamlic.errors import UsageError
-from streamlic.log_lines import Log
 from streamlic.option_names import (
     OptionNames,
     key_of,
@@ -25,6 +24,7 @@ from streamlic.option_names import (
     unknown_variables,
     variable_of,
 )
+from streamlic.terminal.log import Log
 from streamlic.truto.credentials import TOKEN_VARIABLE
 
 CONFIG_VARIABLE = variable_of("", "config")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamlic.log_lines import Log
+from streamlic.terminal.log import Log
 
 if TYPE_CHECKING:
     from streamlic.job.summary import OnProgress, Progress
@@ -66,12 +66,12 @@ def watching(title: str, given: dict[str, Any]) -> Iterator[OnProgress | None]:
 
         yield note_run if log.is_json else None
     elif is_live() and not log.is_json:
-        from streamlic.display import LiveDisplay
+        from streamlic.terminal.display import LiveDisplay
 
         with LiveDisplay(title, given["memory_bytes"], is_verbose=given["verbose"]) as display:
             yield display
     else:
-        from streamlic.progress import ProgressLines
+        from streamlic.terminal.progress_log import ProgressLines
 
         yield ProgressLines(log, is_verbose=given["verbose"])
 
@@ -82,7 +82,7 @@ def reading(what: str, total_bytes: Callable[[], int]) -> Iterator[Callable[[int
     if not is_live():
         yield None
         return
-    from streamlic.display import bytes_bar
+    from streamlic.terminal.display import bytes_bar
 
     with bytes_bar(what, total_bytes()) as take:
         yield take

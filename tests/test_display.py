@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console, Group
 
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
-from streamlic.frames import State, frame
 from streamlic.job.summary import Progress, UnderWay
+from streamlic.terminal.frame import State, frame
 from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
 from tests.terminal import Shown, show_cli

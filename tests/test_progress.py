@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from streamlic import progress as module
 from streamlic.errors import TransportError
 from streamlic.job.summary import Progress, UnderWay
-from streamlic.log_lines import Log
-from streamlic.progress import ProgressLines
+from streamlic.terminal import progress_log as module
+from streamlic.terminal.log import Log
+from streamlic.terminal.progress_log import ProgressLines
 from streamlic.truto.client import Retry
 from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
 

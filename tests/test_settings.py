@@ -18,8 +18,8 @@ from streamlic.cli_types import Size
 from streamlic.decoder import NO_FAST
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
-from streamlic.log_lines import Log
 from streamlic.option_names import OptionNames, key_of, variable_of
+from streamlic.terminal.log import Log
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, run_cli
 
 NAMES = OptionNames(cli.commands)

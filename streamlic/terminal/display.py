@@ -32,10 +32,10 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.segment import ControlType
 
-from streamlic.frames import State, frame
 from streamlic.job.summary import Progress
-from streamlic.progress import state_lines
 from streamlic.system.process_memory import resident_bytes
+from streamlic.terminal.frame import State, frame
+from streamlic.terminal.progress_log import state_lines
 from streamlic.truto.client import Retry
 
 _STATE_SECONDS = 0.2

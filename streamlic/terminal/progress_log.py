@@ -7,8 +7,8 @@ from typing import Any
 
 from streamlic.formatting import bytes_text, counted, duration_text
 from streamlic.job.summary import Progress
-from streamlic.log_lines import Log
 from streamlic.system.process_memory import resident_bytes
+from streamlic.terminal.log import Log
 from streamlic.truto.wait_reasons import Wait
 
 _EVERY_SECONDS = 10.0
