@@ -204,7 +204,7 @@ def verify(dest: str, as_json: bool) -> None:
     Reads every file; writes nothing. Ends with 5 where a file is missing, altered or foreign.
     """
     from streamlic.dataset.verify import promised_bytes, verify_dataset
-    from streamlic.results import verify_text
+    from streamlic.reports.text import verify_text
     from streamlic.storage.local import LocalStore
 
     store = LocalStore(dest)
@@ -225,7 +225,7 @@ def inspect(dest: str, as_json: bool) -> None:
     Reads what the files' footers do not tell: status, _rescued, and columns without statistics.
     """
     from streamlic.dataset.inspect import inspect_dataset, published_bytes
-    from streamlic.results import inspection_text
+    from streamlic.reports.text import inspection_text
     from streamlic.storage.local import LocalStore
 
     store = LocalStore(dest)

@@ -144,7 +144,7 @@ def finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:
 
 def show(summary: Summary, dest: str, given: dict[str, Any], go_on: str | None = None) -> None:
     """Write a job's summary to standard output, and a line of it to the log."""
-    from streamlic.results import summary_text
+    from streamlic.reports.text import summary_text
 
     if not given["quiet"]:
         log_of_command().summary(summary)

@@ -23,7 +23,7 @@ from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
 from streamlic.job.job import export_async
 from streamlic.job.options import JobOptions
-from streamlic.results import inspection_text
+from streamlic.reports.text import inspection_text
 from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource

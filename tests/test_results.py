@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic import results
 from streamlic.cli_watch import command_again
 from streamlic.dataset.inspect import inspect_dataset
 from streamlic.dataset.runs import open_run
@@ -28,7 +27,8 @@ from streamlic.job.summary import (
     SkippedAccount,
     Summary,
 )
-from streamlic.results import read_command, summary_text, verify_text
+from streamlic.reports import text as results
+from streamlic.reports.text import read_command, summary_text, verify_text
 from streamlic.storage.local import LocalStore
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
 
