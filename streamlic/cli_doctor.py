@@ -11,7 +11,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from streamlic.checks import Check, check_versions, exit_code_of, report_of
 from streamlic.cli_options import (
     connection_of,
     connection_options,
@@ -21,6 +20,7 @@ from streamlic.cli_options import (
     token_named,
 )
 from streamlic.cli_settings import SettingsCommand, config_path, variables_not_read
+from streamlic.diagnostics.check import Check, check_versions, exit_code_of, report_of
 from streamlic.option_names import PREFIX
 
 _MANY_ACCOUNTS = 10_000
@@ -62,7 +62,7 @@ def doctor(ctx: click.Context, /, dest: str | None, **given: Any) -> None:
 
 
 async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
-    from streamlic.doctor import (
+    from streamlic.diagnostics.doctor import (
         check_api,
         check_dest,
         check_engine,

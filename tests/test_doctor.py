@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from streamlic.checks import Check, exit_code_of
-from streamlic.doctor import check_dest, check_memory
+from streamlic.diagnostics.check import Check, exit_code_of
+from streamlic.diagnostics.doctor import check_dest, check_memory
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.system.machine import MemoryLimit, memory_limit
 from tests.cli import ACCOUNT, TOKEN, Ended, export_args, files_of, run_cli

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import streamlic
-from streamlic.doctor import check_limits
+from streamlic.diagnostics.doctor import check_limits
 from streamlic.emulator import EmulatorConfig
 from streamlic.system import machine
 from streamlic.system.machine import limits_named, room_for_connections

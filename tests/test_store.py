@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from streamlic.doctor import check_dest
+from streamlic.diagnostics.doctor import check_dest
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.storage import locks
 from streamlic.storage.local import LocalStore

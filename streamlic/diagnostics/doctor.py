@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from streamlic.checks import INSTALL, Check
 from streamlic.decoder import NO_FAST, engine_named, why_not_fast
+from streamlic.diagnostics.check import INSTALL, Check
 from streamlic.errors import (
     AuthenticationError,
     MachineError,

@@ -1,0 +1,1 @@
+"""Whether a run would succeed: the checks of ``streamlic doctor``."""
