@@ -34,7 +34,7 @@ def export(given: dict[str, Any]) -> Iterator[Run]:
     told: dict[str, Any] = {}
 
     def land(asked: Asked, dest: Path) -> int:
-        from streamlic.cli import cli
+        from streamlic.cli.commands import cli
 
         pages = ["--limit", str(asked.limit)] if asked.limit else ["--ignore-limit"]
         options = ["--account", asked.account, "--base-url", asked.url, "--rate-limit", "none"]

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 import streamlic
 from streamlic import errors
-from streamlic.cli import cli
+from streamlic.cli.commands import cli
 from streamlic.emulator import FAULTS
 from streamlic.job.options import JobOptions, default_record_bytes
 from streamlic.schema.values import SCALARS

@@ -6,7 +6,7 @@ from streamlic.system.signals import end_at_once
 def main() -> None:
     """Load the command line and run it; a signal meanwhile ends the process at once."""
     end_at_once()
-    from streamlic.cli import main as run  # noqa: PLC0415  (it is what takes the time)
+    from streamlic.cli.commands import main as run  # noqa: PLC0415  (it is what takes the time)
 
     run()
 

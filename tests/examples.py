@@ -25,7 +25,7 @@ from pathlib import Path
 
 import click
 
-from streamlic.cli import cli
+from streamlic.cli.commands import cli
 
 ROOT = Path(__file__).parent.parent
 RUN = ("sh", "python")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from streamlic import accounts_file
-from streamlic.accounts_file import read_accounts, read_file
+from streamlic.cli import accounts_file
+from streamlic.cli.accounts_file import read_accounts, read_file
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
 from streamlic.truto.accounts import IntegratedAccount

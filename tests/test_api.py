@@ -44,8 +44,8 @@ def test_the_public_names_are_typed() -> None:
 
 def test_help_comes_without_the_heavy_modules() -> None:
     code = (
-        "import sys, streamlic.cli\n"
-        "try: streamlic.cli.cli.main(['export', '--help'])\n"
+        "import sys, streamlic.cli.commands\n"
+        "try: streamlic.cli.commands.cli.main(['export', '--help'])\n"
         "except SystemExit: pass\n"
         "sys.exit(bool({'pyarrow', 'aiohttp', 'ijson'} & set(sys.modules)))"
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streamlic.cli import cli
-from streamlic.config_file import read_config
+from streamlic.cli.commands import cli
+from streamlic.cli.config_file import read_config
 from streamlic.errors import UsageError
 from tests.cli import run_cli
 

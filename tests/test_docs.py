@@ -20,9 +20,9 @@ import pytest
 import yaml
 
 from streamlic import errors
-from streamlic.cli import cli
-from streamlic.cli_types import Size
-from streamlic.demo import DEMO_TOKEN, emulator_process
+from streamlic.cli.commands import cli
+from streamlic.cli.demo import DEMO_TOKEN, emulator_process
+from streamlic.cli.types import Size
 from streamlic.system import machine
 from streamlic.system.machine import MemoryLimit
 from tests.examples import ROOT, RUN, Block, blocks_of, check_command, commands_in, run_page

@@ -542,7 +542,7 @@ LocalStore.delete_tree = delete_tree
 
 async def start_with(patch: str, *args: str, **given: Any) -> asyncio.subprocess.Process:
     """Start streamlic in a process in which something goes otherwise."""
-    script = patch + "from streamlic.cli import main\nmain()"
+    script = patch + "from streamlic.cli.commands import main\nmain()"
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", script, *args),
         stderr=asyncio.subprocess.PIPE,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from streamlic.cli.hints import hint
 from streamlic.decoder.findings import with_finding
 from streamlic.errors import LimitExceeded, NotAListing
-from streamlic.hints import hint
 from tests.judge import outcome
 
 R = b'{"result":['

@@ -128,7 +128,7 @@ async def test_signals_that_come_again_and_again_spoil_nothing(
 def test_a_signal_in_the_last_moment_of_one_step_keeps_the_next_from_beginning() -> None:
     script = """
 import os, signal
-from streamlic.cli_running import Interrupted, run
+from streamlic.cli.main import Interrupted, run
 async def step():
     os.kill(os.getpid(), signal.SIGTERM)
     return 5
@@ -181,7 +181,7 @@ def killed_at(
 @pytest.mark.parametrize(
     ("module", "says"),
     [
-        ("streamlic.cli_running", "streamlic: interrupted while it was starting\n"),
+        ("streamlic.cli.main", "streamlic: interrupted while it was starting\n"),
         ("streamlic.dataset.writer", "streamlic: interrupted\n"),
     ],
     ids=["before the command runs", "in a command without a job"],
@@ -194,7 +194,7 @@ def test_a_signal_ends_every_command_with_its_code_and_a_line(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-@pytest.mark.parametrize("module", ["streamlic.cli_running", "streamlic.dataset.writer"])
+@pytest.mark.parametrize("module", ["streamlic.cli.main", "streamlic.dataset.writer"])
 def test_a_signal_that_was_ignored_before_stays_so(module: str, number: signal.Signals) -> None:
     """As ``nohup`` and a shell's ``command &`` have it."""
     assert killed_at(module, number, "schema", is_ignored=True) == (0, "")
@@ -208,7 +208,7 @@ def test_a_signal_that_was_ignored_before_stays_so(module: str, number: signal.S
 def test_a_signal_before_the_command_runs_is_an_event_where_json_is_asked_for(
     arguments: list[str], env: dict[str, str]
 ) -> None:
-    code, err = killed_at("streamlic.cli_running", signal.SIGTERM, "export", *arguments, env=env)
+    code, err = killed_at("streamlic.cli.main", signal.SIGTERM, "export", *arguments, env=env)
     event = json.loads(err)
     assert code == event["exit_code"] == 143
     assert (event["event"], event["level"], event["kind"]) == ("error", "error", "Interrupted")

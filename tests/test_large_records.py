@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from streamlic.cli.hints import hint
 from streamlic.dataset.part_file import Part
 from streamlic.decoder import engine_named
 from streamlic.errors import LimitExceeded
-from streamlic.hints import hint
 from streamlic.job.options import JobOptions, default_record_bytes
 from streamlic.schema.values import LICENSE_SCHEMA
 from streamlic.storage.local import LocalStore

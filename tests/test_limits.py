@@ -97,7 +97,7 @@ def test_the_doctor_counts_the_pages_that_there_are_files_for(limited: Any) -> N
 RUN = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))
-from streamlic.cli import main
+from streamlic.cli.commands import main
 main()
 """
 

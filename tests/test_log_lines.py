@@ -86,8 +86,8 @@ async def test_an_error_of_use_has_no_run_yet(tmp_path: Path) -> None:
 STRAY = """
 import logging, threading, warnings
 import click
-from streamlic.cli_running import run_command_line
-from streamlic.cli_watch import log_of_command
+from streamlic.cli.main import run_command_line
+from streamlic.cli.watch import log_of_command
 
 class Bad:
     def __del__(self): raise OSError("in the end")

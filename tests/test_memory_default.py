@@ -10,9 +10,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from streamlic import cli_running
-from streamlic.cli import cli
-from streamlic.cli_types import Size
+from streamlic.cli import main as cli_running
+from streamlic.cli.commands import cli
+from streamlic.cli.types import Size
 from streamlic.system import machine
 from streamlic.system.machine import MemoryLimit
 

@@ -100,7 +100,7 @@ def asked_of_duckdb(question: str) -> tuple[Any, ...]:
 
 MEASURE = """
 import sys
-from streamlic.cli import cli
+from streamlic.cli.commands import cli
 try:
     cli.main(sys.argv[1:], standalone_mode=False)
 finally:

@@ -12,8 +12,8 @@ import click
 import pyarrow.dataset as ds
 import pytest
 
-from streamlic.cli import cli
-from streamlic.config_file import read_config
+from streamlic.cli.commands import cli
+from streamlic.cli.config_file import read_config
 from streamlic.emulator import EmulatedAccount, EmulatorConfig
 from tests.cli import TOKEN
 from tests.examples import run_page

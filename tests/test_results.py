@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.cli_watch import command_again
+from streamlic.cli.resume_command import command_of
+from streamlic.cli.watch import command_again
 from streamlic.dataset.inspect import inspect_dataset
 from streamlic.dataset.runs import open_run
 from streamlic.dataset.verify import VerifyReport
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.formatting import bytes_text, clipped, counted, duration_text
-from streamlic.going_on import command_of
 from streamlic.job.options import JobOptions
 from streamlic.job.summary import (
     CarriedOverAccount,

@@ -30,7 +30,7 @@ LATENCY_MS = 50
 PAGE_SIZE = 500
 MEASURE = """
 import sys
-from streamlic.cli import main
+from streamlic.cli.commands import main
 try:
     main()
 finally:

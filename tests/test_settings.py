@@ -12,13 +12,13 @@ import pytest
 from click.core import ParameterSource
 
 import streamlic
-from streamlic.cli import cli
-from streamlic.cli_settings import CONFIG_VARIABLE
-from streamlic.cli_types import Size
+from streamlic.cli.commands import cli
+from streamlic.cli.option_names import OptionNames, key_of, variable_of
+from streamlic.cli.settings import CONFIG_VARIABLE
+from streamlic.cli.types import Size
 from streamlic.decoder import NO_FAST
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
-from streamlic.option_names import OptionNames, key_of, variable_of
 from streamlic.terminal.log import Log
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, run_cli
 

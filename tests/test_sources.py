@@ -53,7 +53,7 @@ def kills(run, files, points, *, is_complete):
         os.kill(os.getpid(), signal.SIGKILL)
     commit(run, files, points, is_complete=is_complete)
 Run.commit = kills
-from streamlic.cli import main
+from streamlic.cli.commands import main
 main()
 """
 
@@ -259,7 +259,7 @@ def test_output_that_cannot_be_written_is_one_clear_line(
 def test_another_files_error_does_not_pass_for_the_outputs() -> None:
     script = """
 import click, errno
-from streamlic.cli_running import run_command_line
+from streamlic.cli.main import run_command_line
 
 @click.group()
 def cli(): pass
@@ -292,7 +292,7 @@ def test_what_an_encoding_has_no_characters_for_is_written_as_escapes(
     """A run that is complete does not fail at the words for it."""
     script = r"""
 import click
-from streamlic.cli_running import run_command_line
+from streamlic.cli.main import run_command_line
 
 @click.group()
 def cli(): pass
@@ -315,7 +315,7 @@ def test_a_stream_that_was_put_in_place_of_the_output_gets_it() -> None:
     """It need not be a file at all."""
     script = """
 import io, sys
-from streamlic.cli import main
+from streamlic.cli.commands import main
 sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
 try:
     main()

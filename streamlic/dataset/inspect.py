@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from streamlic.cli.resume_command import command_of
 from streamlic.dataset.commit_log import Run, load_runs
 from streamlic.dataset.rescue_counts import OTHERS, RescueCount, Rescues
 from streamlic.dataset.writer import PartFile
 from streamlic.errors import UsageError
 from streamlic.formatting import clipped
-from streamlic.going_on import command_of
 from streamlic.storage.local import LocalStore
 
 _BATCH_ROWS = 16_384

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from streamlic.accounts_file import read_file
-from streamlic.cli_types import Number, Size, license_fields
-from streamlic.cli_watch import choose_format, log_of_command
+from streamlic.cli.accounts_file import read_file
+from streamlic.cli.types import Number, Size, license_fields
+from streamlic.cli.watch import choose_format, log_of_command
 from streamlic.errors import UsageError
 from streamlic.formatting import counted
 from streamlic.system.machine import default_memory_bytes

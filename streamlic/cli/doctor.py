@@ -11,7 +11,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from streamlic.cli_options import (
+from streamlic.cli.option_names import PREFIX
+from streamlic.cli.options import (
     connection_of,
     connection_options,
     machine_options,
@@ -19,9 +20,8 @@ from streamlic.cli_options import (
     read_timeout,
     token_named,
 )
-from streamlic.cli_settings import SettingsCommand, config_path, variables_not_read
+from streamlic.cli.settings import SettingsCommand, config_path, variables_not_read
 from streamlic.diagnostics.check import Check, check_versions, exit_code_of, report_of
-from streamlic.option_names import PREFIX
 
 _MANY_ACCOUNTS = 10_000
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from streamlic.cli_completion import COMPLETE_VARIABLE
-from streamlic.cli_streams import OutputFailed, give_up_output, prepare_streams
-from streamlic.cli_watch import asks_for_json, log_of_command
+from streamlic.cli.completion import COMPLETE_VARIABLE
+from streamlic.cli.hints import hint
+from streamlic.cli.std_streams import OutputFailed, give_up_output, prepare_streams
+from streamlic.cli.watch import asks_for_json, log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
 from streamlic.formatting import counted, memory_text
-from streamlic.hints import hint
 from streamlic.system.machine import (
     USUAL_MEMORY_BYTES,
     limits_named,

@@ -24,10 +24,10 @@ from typing import Any
 
 import click
 
-from streamlic.cli_types import Size
+from streamlic.cli.option_names import Commands, OptionNames
+from streamlic.cli.text_files import decoded
+from streamlic.cli.types import Size
 from streamlic.errors import UsageError
-from streamlic.file_kinds import decoded
-from streamlic.option_names import Commands, OptionNames
 from streamlic.truto.request import encode_parameter
 
 DEFAULT_FILE = "streamlic.toml"

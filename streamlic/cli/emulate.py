@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from streamlic.cli_options import options
-from streamlic.cli_running import run, show
-from streamlic.cli_settings import SettingsCommand
-from streamlic.cli_types import Number
-from streamlic.cli_watch import watching
+from streamlic.cli.main import run, show
+from streamlic.cli.options import options
+from streamlic.cli.settings import SettingsCommand
+from streamlic.cli.types import Number
+from streamlic.cli.watch import watching
 from streamlic.formatting import counted
 from streamlic.truto.request import LicensesRequest
 
@@ -84,7 +84,7 @@ def emulate(host: str, port: int, count: int | None, faults: tuple[str, ...], **
               help="Licenses to export.")  # fmt: skip
 def demo(dest: str, records: int) -> None:
     """Export licenses from an emulated Truto into DEST and answer a question from them."""
-    from streamlic.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
+    from streamlic.cli.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
     from streamlic.job.job import export_async
     from streamlic.job.options import JobOptions
     from streamlic.storage.local import check_dest

@@ -15,15 +15,15 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from streamlic.config_file import DEFAULT_FILE, Setting, read_config
-from streamlic.errors import UsageError
-from streamlic.option_names import (
+from streamlic.cli.config_file import DEFAULT_FILE, Setting, read_config
+from streamlic.cli.option_names import (
     OptionNames,
     key_of,
     options_of,
     unknown_variables,
     variable_of,
 )
+from streamlic.errors import UsageError
 from streamlic.terminal.log import Log
 from streamlic.truto.credentials import TOKEN_VARIABLE
 

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+from streamlic.cli.text_files import decoded
 from streamlic.errors import UsageError
-from streamlic.file_kinds import decoded
 from streamlic.truto.request import LicensesRequest, parse_remote_query, split_assignment
 
 CSV_COLUMNS = ("account", "integration", "tenant_id")

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 import click
 
 from streamlic._version import __version__
-from streamlic.accounts_file import CSV_COLUMNS
-from streamlic.cli_completion import completion
-from streamlic.cli_doctor import doctor
-from streamlic.cli_emulator import demo, emulate
-from streamlic.cli_options import (
+from streamlic.cli.accounts_file import CSV_COLUMNS
+from streamlic.cli.completion import completion
+from streamlic.cli.doctor import doctor
+from streamlic.cli.emulate import demo, emulate
+from streamlic.cli.main import finish, run, run_command_line, show, tell_memory, tell_open_files
+from streamlic.cli.option_names import OptionNames
+from streamlic.cli.options import (
     account_filters,
     accounts_found,
     connection_named,
@@ -35,13 +37,11 @@ from streamlic.cli_options import (
     requests_of_all,
     waiting_options,
 )
-from streamlic.cli_running import finish, run, run_command_line, show, tell_memory, tell_open_files
-from streamlic.cli_settings import EPILOG, SettingsGroup, config_option
-from streamlic.cli_types import license_fields
-from streamlic.cli_watch import command_again, log_of_command, reading, watching
+from streamlic.cli.settings import EPILOG, SettingsGroup, config_option
+from streamlic.cli.types import license_fields
+from streamlic.cli.watch import command_again, log_of_command, reading, watching
 from streamlic.errors import IntegrityError, UsageError
 from streamlic.formatting import counted
-from streamlic.option_names import OptionNames
 from streamlic.truto.request import LicensesRequest
 
 if TYPE_CHECKING:
