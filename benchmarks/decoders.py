@@ -41,7 +41,8 @@ def engine(given: dict[str, Any]) -> Iterator[Run]:
     ``is_raw``: records are found and checked, and their text is kept, but not taken apart.
     """
     from streamlic.decoder import open_decoder
-    from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
+    from streamlic.resources.license_schema import LICENSE_SCHEMA
+    from streamlic.schema.columns import RAW_SCHEMA
 
     size = given.get("chunk_bytes", 65536)
     with Path(given["envelope"]).open("rb") as body:  # In chunks, as a socket gives it.

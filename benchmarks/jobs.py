@@ -117,7 +117,7 @@ def encode(given: dict[str, Any]) -> Iterator[Run]:
     from streamlic.decoder import open_decoder
     from streamlic.emulator.records import Shape, blocks
     from streamlic.job.options import JobOptions
-    from streamlic.schema.values import LICENSE_SCHEMA
+    from streamlic.resources.license_schema import LICENSE_SCHEMA
     from streamlic.storage.local import LocalStore
 
     decoder = open_decoder()

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from streamlic.job.cancellation import Cancel, Cancelled
+    from streamlic.job.limits import Guards
     from streamlic.job.options import JobOptions
-    from streamlic.job.page_checks import Guards
     from streamlic.job.summary import (
         AccountError,
         AccountsFailed,
@@ -51,11 +51,12 @@ if TYPE_CHECKING:
         SkippedAccount,
         Summary,
     )
-    from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
-    from streamlic.truto.client import Timeouts
+    from streamlic.resources.license_schema import LICENSE_SCHEMA
+    from streamlic.schema.columns import RAW_SCHEMA
     from streamlic.truto.credentials import TokenSource
-    from streamlic.truto.rate_limit import RetryPolicy
     from streamlic.truto.request import LicensesRequest
+    from streamlic.truto.retry import RetryPolicy
+    from streamlic.truto.timeouts import Timeouts
 
 __all__ = [
     "LICENSE_SCHEMA",
@@ -107,36 +108,39 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(["Client", "export"], "api.client"),
-    "Timeouts": "truto.client",
-    "TokenSource": "truto.credentials",
-    **dict.fromkeys(["Decoder", "Envelope", "open_decoder"], "decoder"),
-    "JobOptions": "job.options",
-    **dict.fromkeys(
-        [
-            "AccountError",
-            "AccountSummary",
-            "AccountsFailed",
-            "CarriedOverAccount",
-            "FailedAccount",
-            "Progress",
-            "SkippedAccount",
-            "Summary",
-        ],
-        "job.summary",
-    ),
-    "RetryPolicy": "truto.rate_limit",
-    "Guards": "job.page_checks",
-    "read_licenses": "api.reader",
-    "LicensesRequest": "truto.request",
-    **dict.fromkeys(["LICENSE_SCHEMA", "RAW_SCHEMA"], "schema.values"),
-    **dict.fromkeys(["Cancel", "Cancelled"], "job.cancellation"),
+    "api.client": ["Client", "export"],
+    "api.reader": ["read_licenses"],
+    "decoder": ["Decoder", "Envelope", "open_decoder"],
+    "job.cancellation": ["Cancel", "Cancelled"],
+    "job.limits": ["Guards"],
+    "job.options": ["JobOptions"],
+    "job.summary": [
+        "AccountError",
+        "AccountSummary",
+        "AccountsFailed",
+        "CarriedOverAccount",
+        "FailedAccount",
+        "Progress",
+        "SkippedAccount",
+        "Summary",
+    ],
+    "resources.license_schema": ["LICENSE_SCHEMA"],
+    "schema.columns": ["RAW_SCHEMA"],
+    "truto.credentials": ["TokenSource"],
+    "truto.request": ["LicensesRequest"],
+    "truto.retry": ["RetryPolicy"],
+    "truto.timeouts": ["Timeouts"],
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"streamlic.{_HOMES.get(name, 'errors')}"), name)
+    value = getattr(import_module(f"streamlic.{_HOME_OF.get(name, 'errors')}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return __all__

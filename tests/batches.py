@@ -14,7 +14,8 @@ from streamlic.dataset.carry_over import carrying, complete_keeping
 from streamlic.dataset.commit_log import ResumePoint, Run
 from streamlic.dataset.runs import open_run
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
-from streamlic.schema.values import JSON_RESCUED, JSON_VALUE, TIMESTAMP, json_field
+from streamlic.schema.columns import JSON_RESCUED, JSON_VALUE, json_field
+from streamlic.schema.values import TIMESTAMP
 from streamlic.storage.local import LocalStore
 
 EXPORTED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

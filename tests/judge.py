@@ -16,7 +16,7 @@ import pyarrow as pa
 from streamlic.decoder import Decoder, DecoderOptions, Envelope, open_decoder, why_not_fast
 from streamlic.decoder.options import MAX_RESCUED
 from streamlic.errors import DecodeError
-from streamlic.schema.values import LICENSE_SCHEMA
+from streamlic.resources.license_schema import LICENSE_SCHEMA
 
 Verdict = tuple[str, int, str]
 SURROGATE = re.compile("[\ud800-\udfff]")

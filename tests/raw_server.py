@@ -10,8 +10,8 @@ from typing import Any
 
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
-from streamlic.truto.rate_limit import RetryPolicy
 from streamlic.truto.request import LicensesRequest
+from streamlic.truto.retry import RetryPolicy
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 OTHER_ACCOUNT = "0aa44730-dd91-461e-bd6a-aedd9e0ad79d"

@@ -30,7 +30,8 @@ from streamlic.job.job import export_async
 from streamlic.job.scheduler import Bounds, Dispatch, Listing, listings_of
 from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
-from streamlic.truto.rate_limit import RateLimit, RetryPolicy, Turn
+from streamlic.truto.rate_limit import RateLimit, Turn
+from streamlic.truto.retry import RetryPolicy
 from tests.cli import TOKEN, check_landed, run_cli, start_cli
 from tests.judge import check_rows, parsed
 

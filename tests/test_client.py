@@ -19,9 +19,10 @@ from streamlic.errors import (
     TruncatedBody,
     UsageError,
 )
-from streamlic.truto.client import Connection, Timeouts
+from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
-from streamlic.truto.rate_limit import Failures, RetryPolicy
+from streamlic.truto.retry import Failures, RetryPolicy
+from streamlic.truto.timeouts import Timeouts
 from tests.raw_server import (
     BODY,
     OK,

@@ -15,10 +15,10 @@ import brotli
 import pytest
 
 from streamlic.errors import ApiError, TransportError
-from streamlic.truto.client import Timeouts
 from streamlic.truto.content_encoding import PIECE_BYTES
-from streamlic.truto.rate_limit import ProgressWatch
 from streamlic.truto.response import Page
+from streamlic.truto.stall import ProgressWatch
+from streamlic.truto.timeouts import Timeouts
 from tests.raw_server import BODY, OK, REQUEST, Answer, body_of, chunked, connection, server, whole
 
 LONG = BODY * 2000

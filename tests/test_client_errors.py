@@ -22,7 +22,7 @@ from streamlic.errors import (
     RateLimited,
     StreamlicError,
 )
-from streamlic.truto.response import api_error, one_line
+from streamlic.truto.api_errors import api_error, one_line
 from tests.raw_server import ACCOUNT, TOKEN, body_of, connection, server, whole
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

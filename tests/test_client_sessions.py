@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 
 from streamlic.errors import AuthenticationError, RateLimited, TransportError, UsageError
-from streamlic.truto.client import Connection, Retry, Timeouts
+from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
-from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, RetryPolicy, Turn
+from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, Turn
 from streamlic.truto.request import LicensesRequest
+from streamlic.truto.retry import Retry, RetryPolicy
+from streamlic.truto.timeouts import Timeouts
 from tests.raw_server import (
     ACCOUNT,
     BODY,

@@ -11,15 +11,8 @@ import pytest
 
 from streamlic.decoder.reference.columns import RecordColumns
 from streamlic.decoder.reference.scalar_columns import Source
-from streamlic.schema.values import (
-    JSON_RESCUED,
-    JSON_VALUE,
-    MISFIT,
-    SCALARS,
-    TIMESTAMP,
-    HugeNumber,
-    json_field,
-)
+from streamlic.schema.columns import JSON_RESCUED, JSON_VALUE, json_field
+from streamlic.schema.values import MISFIT, SCALARS, TIMESTAMP, HugeNumber
 
 VALUES: list[Any] = [
     *(None, None, None, True, False, "", "x", "12", [], [1], {}, {"a": 1}),

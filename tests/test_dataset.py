@@ -19,7 +19,7 @@ from streamlic.dataset.commit_log import Run
 from streamlic.dataset.runs import open_run
 from streamlic.dataset.writer import DatasetWriter, PartFile, WriteOptions, dataset_schema
 from streamlic.errors import StoreError, UsageError
-from streamlic.schema.values import RAW_SCHEMA
+from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.storage.local import LocalStore
 from tests.batches import EXPORTED_AT, SCHEMA, TINY, license_batch, open_writer
 

@@ -21,7 +21,7 @@ from streamlic.errors import (
     TruncatedBody,
     UsageError,
 )
-from streamlic.schema.values import JSON_RESCUED, JSON_VALUE, RAW_SCHEMA, json_field
+from streamlic.schema.columns import JSON_RESCUED, JSON_VALUE, RAW_SCHEMA, json_field
 from tests.judge import check_rows, decode, outcome, parsed
 
 RECORDS: list[Any] = [

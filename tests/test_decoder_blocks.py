@@ -20,7 +20,7 @@ from streamlic.decoder.reference.record_buffer import Records
 from streamlic.decoder.reference.speculative_rows import RowCutter, has_many_digits
 from streamlic.decoder.scanner import mend_surrogates
 from streamlic.emulator.records import license_json
-from streamlic.schema.values import JSON_RESCUED, json_field
+from streamlic.schema.columns import JSON_RESCUED, json_field
 from tests.judge import outcome
 
 ORDINARY = [license_json(7, "account", i).decode() for i in range(300)]

@@ -8,7 +8,7 @@ import pytest
 from streamlic.decoder import Envelope, open_decoder
 from streamlic.errors import DecodeError, PageMismatch
 from streamlic.job.page_checks import check_count
-from streamlic.schema.values import JSON_RESCUED, RAW_SCHEMA, json_field
+from streamlic.schema.columns import JSON_RESCUED, RAW_SCHEMA, json_field
 from tests.judge import decode, outcome
 from tests.test_reports import is_same_at_every_cut
 

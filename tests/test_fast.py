@@ -18,7 +18,8 @@ import pytest
 from streamlic.decoder import DecoderOptions, open_decoder, why_not_fast
 from streamlic.emulator.records import Shape, blocks
 from streamlic.errors import DecodeError, UsageError
-from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
+from streamlic.resources.license_schema import LICENSE_SCHEMA
+from streamlic.schema.columns import RAW_SCHEMA
 from tests.fuzz.bodies import ACCOUNT, case
 from tests.fuzz.parity import difference
 from tests.judge import outcome

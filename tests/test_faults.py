@@ -14,8 +14,9 @@ from streamlic.emulator.faults import FaultPlan
 from streamlic.errors import StreamlicError, UsageError
 from streamlic.job.job import export_async
 from streamlic.job.options import JobOptions
-from streamlic.truto.client import Connection, Timeouts
-from streamlic.truto.rate_limit import RetryPolicy
+from streamlic.truto.client import Connection
+from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.timeouts import Timeouts
 from tests.cli import ACCOUNT, TOKEN, check_landed, landed
 from tests.fault_list import TROUBLES, Once, Trouble, table
 from tests.raw_server import BODY, server, whole

@@ -10,7 +10,7 @@ import pytest
 
 from streamlic.decoder import DecoderOptions
 from streamlic.errors import DecodeError, UsageError
-from streamlic.schema.values import JSON_RECORD, RAW_SCHEMA, json_field
+from streamlic.schema.columns import JSON_RECORD, RAW_SCHEMA, json_field
 from tests.fuzz.bodies import OTHER_SCHEMA
 from tests.judge import check_rows, decode, judged, parsed
 from tests.test_reports import is_same_at_every_cut

@@ -13,7 +13,7 @@ from streamlic.dataset.part_file import Part
 from streamlic.decoder import engine_named
 from streamlic.errors import LimitExceeded
 from streamlic.job.options import JobOptions, default_record_bytes
-from streamlic.schema.values import LICENSE_SCHEMA
+from streamlic.resources.license_schema import LICENSE_SCHEMA
 from streamlic.storage.local import LocalStore
 from tests.judge import decoders
 

@@ -12,7 +12,8 @@ from streamlic.decoder import open_decoder
 from streamlic.decoder.reference import engine as reference
 from streamlic.decoder.reference import speculative_rows as ordinary
 from streamlic.errors import DecodeError
-from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
+from streamlic.resources.license_schema import LICENSE_SCHEMA
+from streamlic.schema.columns import RAW_SCHEMA
 from tests.judge import outcome
 
 LONG = 300_000

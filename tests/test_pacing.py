@@ -27,19 +27,21 @@ from streamlic.errors import (
 from streamlic.truto.rate_limit import (
     ACCOUNT_RATE_LIMIT,
     TOKEN_RATE_LIMIT,
-    Failures,
     Pacing,
-    ProgressWatch,
     RateLimit,
-    RetryPolicy,
     SlidingWindow,
     Turn,
+    parse_rate_limit,
+)
+from streamlic.truto.retry import (
+    Failures,
+    RetryPolicy,
     given_up,
     is_accounts_own,
     may_pass,
     naming_restart,
-    parse_rate_limit,
 )
+from streamlic.truto.stall import ProgressWatch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import streamlic
-from streamlic.truto.client import Timeouts
+from streamlic.truto.timeouts import Timeouts
 from tests.cli import ACCOUNT, export_args, run_cli
 from tests.raw_server import TOKEN, server, whole
 from tests.served import in_a_thread

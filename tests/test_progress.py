@@ -14,7 +14,7 @@ from streamlic.job.summary import Progress, UnderWay
 from streamlic.terminal import progress_log as module
 from streamlic.terminal.log import Log
 from streamlic.terminal.progress_log import ProgressLines
-from streamlic.truto.client import Retry
+from streamlic.truto.retry import Retry
 from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
 
 NOW = 1_000_000.0

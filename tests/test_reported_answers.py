@@ -22,10 +22,12 @@ from streamlic.errors import (
 from streamlic.job.convert import convert_async
 from streamlic.job.job import export_async
 from streamlic.job.options import JobOptions
+from streamlic.truto.api_errors import reported_failure
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
-from streamlic.truto.rate_limit import ProgressWatch, RetryPolicy
-from streamlic.truto.response import Page, reported_failure
+from streamlic.truto.response import Page
+from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.stall import ProgressWatch
 from tests.cli import landed, run_cli
 from tests.raw_server import ACCOUNT, BODY, TOKEN, server, whole
 from tests.served import in_a_thread

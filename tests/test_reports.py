@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from streamlic.errors import DecodeError, ReportedFailure
-from streamlic.schema.values import JSON_RESCUED, RAW_SCHEMA, json_field
+from streamlic.schema.columns import JSON_RESCUED, RAW_SCHEMA, json_field
 from tests.judge import check_rows, decode, judged, outcome
 
 ERROR = b'"statusCode":502,"error":"Bad Gateway","message":"vendor failed"'

@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from streamlic.errors import UsageError
-from streamlic.truto.request import LicensesRequest, encode_parameter, parse_remote_query
+from streamlic.truto.query import encode_parameter, parse_remote_query
+from streamlic.truto.request import LicensesRequest
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 

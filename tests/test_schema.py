@@ -12,16 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlic.errors import UsageError
-from streamlic.schema.values import (
+from streamlic.resources.license_schema import LICENSE_SCHEMA
+from streamlic.schema.columns import (
     JSON_RECORD,
     JSON_RESCUED,
     JSON_VALUE,
-    LICENSE_SCHEMA,
-    MISFIT,
     RAW_SCHEMA,
-    HugeNumber,
     check_schema,
     json_field,
+)
+from streamlic.schema.values import (
+    MISFIT,
+    HugeNumber,
     to_bool,
     to_double,
     to_int64,

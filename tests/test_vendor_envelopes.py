@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamlic.schema.values import RAW_SCHEMA
+from streamlic.schema.columns import RAW_SCHEMA
 from tests.judge import decode
 from tests.test_reports import is_same_at_every_cut
 

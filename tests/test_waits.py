@@ -13,10 +13,12 @@ from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.errors import ApiError, RateLimited, TransportError
 from streamlic.job.job import export_async
 from streamlic.job.scheduler import Bounds, Dispatch, listings_of
+from streamlic.terminal.wait_text import wait_text
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
-from streamlic.truto.rate_limit import Pacing, RateLimit, parse_rate_limit, retry_cause
+from streamlic.truto.rate_limit import Pacing, RateLimit, parse_rate_limit
 from streamlic.truto.request import LicensesRequest
+from streamlic.truto.retry import retry_cause
 from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
 from tests.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN
 
@@ -64,10 +66,10 @@ def test_what_follows_an_error_is_told_with_it(error: Exception, reason: WaitRea
 @pytest.mark.parametrize("reason", WaitReason)
 def test_each_reason_has_words(reason: WaitReason) -> None:
     wait = Wait(Cause(reason, "the detail"), until=107.5, accounts=1, account="a")
-    assert wait.text(100.0, accounts=1).startswith("waiting 8 s: ")
-    assert wait.text(100.0, accounts=5).startswith("waiting 8 s, 1 account: ")
+    assert wait_text(wait, 100.0, accounts=1).startswith("waiting 8 s: ")
+    assert wait_text(wait, 100.0, accounts=5).startswith("waiting 8 s, 1 account: ")
     many = Wait(wait.cause, until=107.5, accounts=3)
-    assert many.text(100.0, accounts=5).startswith("waiting 8 s, 3 accounts: ")
+    assert wait_text(many, 100.0, accounts=5).startswith("waiting 8 s, 3 accounts: ")
 
 
 async def waits_of_an_export(

@@ -16,13 +16,17 @@ from streamlic.errors import DecodeError, ReportedFailure, UsageError
 from streamlic.job.cancellation import GOES_ON, Cancel
 from streamlic.job.job import export_async
 from streamlic.job.options import JobOptions
-from streamlic.job.page_checks import Cursors, check_count
+from streamlic.job.page_checks import check_count
 from streamlic.job.summary import OnProgress, Summary
-from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
-from streamlic.truto.client import Connection, Page, Timeouts
+from streamlic.resources.license_schema import LICENSE_SCHEMA
+from streamlic.schema.columns import RAW_SCHEMA
+from streamlic.truto.client import Connection, Page
 from streamlic.truto.credentials import TokenSource, base_url_from_environment
-from streamlic.truto.rate_limit import RetryPolicy, parse_rate_limit
+from streamlic.truto.cursors import Cursors
+from streamlic.truto.rate_limit import parse_rate_limit
 from streamlic.truto.request import LicensesRequest, requests_of
+from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.timeouts import Timeouts
 
 _HELD_BYTES = 8 << 20
 

@@ -32,10 +32,10 @@ from streamlic.api.sync import TaskElsewhere
 from streamlic.dataset.writer import ACCOUNT_COLUMN
 from streamlic.decoder import open_decoder
 from streamlic.errors import UsageError
-from streamlic.truto.client import Timeouts
 from streamlic.truto.credentials import TokenSource
-from streamlic.truto.rate_limit import RetryPolicy
 from streamlic.truto.request import requests_of
+from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.timeouts import Timeouts
 
 _BATCHES_AHEAD = 2
 _CLOSED = "the reader is closed: call read_licenses for another"

@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 
 from streamlic.cli.text_files import decoded
 from streamlic.errors import UsageError
-from streamlic.truto.request import LicensesRequest, parse_remote_query, split_assignment
+from streamlic.truto.query import parse_remote_query, split_assignment
+from streamlic.truto.request import LicensesRequest
 
 CSV_COLUMNS = ("account", "integration", "tenant_id")
 """What ``streamlic accounts --csv`` writes of each account that can be read."""

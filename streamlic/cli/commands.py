@@ -239,7 +239,8 @@ def inspect(dest: str, as_json: bool) -> None:
 def schema(as_json: bool) -> None:
     """Show the columns of a dataset of licenses."""
     from streamlic.dataset.writer import dataset_schema
-    from streamlic.schema.values import LICENSE_SCHEMA, json_role
+    from streamlic.resources.license_schema import LICENSE_SCHEMA
+    from streamlic.schema.columns import json_role
 
     columns = [
         {"name": field.name, "type": str(field.type), "json": json_role(field) is not None}
@@ -253,8 +254,8 @@ def schema(as_json: bool) -> None:
 
 
 def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
+    from streamlic.job.limits import Guards
     from streamlic.job.options import JobOptions
-    from streamlic.job.page_checks import Guards
 
     guards = ("max_pages", "max_records", "max_body_bytes")
     tell_memory(given)

@@ -28,7 +28,7 @@ from streamlic.cli.option_names import Commands, OptionNames
 from streamlic.cli.text_files import decoded
 from streamlic.cli.types import Size
 from streamlic.errors import UsageError
-from streamlic.truto.request import encode_parameter
+from streamlic.truto.query import encode_parameter
 
 DEFAULT_FILE = "streamlic.toml"
 _TOKENS_WAY = ("base-url", "allow-http", "ca-file")

@@ -73,7 +73,7 @@ async def _checks(dest: str | None, given: dict[str, Any]) -> list[Check]:
     )
     from streamlic.job.options import JobOptions
     from streamlic.system.machine import memory_limit
-    from streamlic.truto.client import Timeouts
+    from streamlic.truto.timeouts import Timeouts
 
     timeouts = Timeouts(connect_seconds=10, silence_seconds=given["read_timeout"], token_seconds=0)
     is_online = not given["offline"]

@@ -16,21 +16,18 @@ from streamlic.cli.types import Number, Size, license_fields
 from streamlic.cli.watch import choose_format, log_of_command
 from streamlic.errors import UsageError
 from streamlic.formatting import counted
+from streamlic.resources.licenses import PRODUCTS
 from streamlic.system.machine import default_memory_bytes
 from streamlic.terminal.log import FORMATS
-from streamlic.truto.request import (
-    PRODUCTS,
-    RESPONSE_FORMATS,
-    LicensesRequest,
-    parse_remote_query,
-    split_assignment,
-)
+from streamlic.truto.query import parse_remote_query, split_assignment
+from streamlic.truto.request import RESPONSE_FORMATS, LicensesRequest
 
 if TYPE_CHECKING:
     from streamlic.truto.accounts import IntegratedAccount
-    from streamlic.truto.client import Connection, Retry, Timeouts
+    from streamlic.truto.client import Connection
     from streamlic.truto.credentials import TokenSource
-    from streamlic.truto.rate_limit import RetryPolicy
+    from streamlic.truto.retry import Retry, RetryPolicy
+    from streamlic.truto.timeouts import Timeouts
 
 Command = Callable[..., Any]
 _SOME = 3
@@ -158,9 +155,9 @@ account_filters = (
 
 def connection_named(given: dict[str, Any]) -> Connection:
     """Return the connection that the options describe; warn where others can read its token."""
-    from streamlic.truto.client import Timeouts
     from streamlic.truto.credentials import readable_by_others
-    from streamlic.truto.rate_limit import RetryPolicy
+    from streamlic.truto.retry import RetryPolicy
+    from streamlic.truto.timeouts import Timeouts
 
     token = given["token_file"]
     if token and (mode := readable_by_others(token)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamlic.formatting import counted
-from streamlic.truto.request import LICENSE_FIELDS
+from streamlic.resources.licenses import LICENSE_FIELDS
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[int]

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamlic.errors import StoreError
-from streamlic.schema.values import json_role
+from streamlic.schema.columns import json_role
 from streamlic.storage.local import LocalStore
 
 _LONG_TEXTS = frozenset({"description"})

@@ -16,11 +16,12 @@ import pyarrow as pa
 
 from streamlic.decoder.envelope import EnvelopeReader
 from streamlic.decoder.findings import with_finding
-from streamlic.decoder.reference.rescue import Rescued, why
+from streamlic.decoder.misfit_message import Rescued, why
 from streamlic.decoder.body_rules import BodyRules
 from streamlic.decoder.failure_signs import Reported, report_of
-from streamlic.decoder.scanner import Malformed, path_text
-from streamlic.decoder.reference.window import decode_error
+from streamlic.decoder.scanner import Malformed
+from streamlic.decoder.paths import path_text
+from streamlic.decoder.decode_errors import decode_error
 from streamlic.errors import (
     DecodeError,
     LimitExceeded,
@@ -29,15 +30,8 @@ from streamlic.errors import (
     TruncatedBody,
     UsageError,
 )
-from streamlic.schema.values import (
-    JSON_RECORD,
-    JSON_RESCUED,
-    JSON_VALUE,
-    TIMESTAMP,
-    ExactSchema,
-    check_schema,
-    json_role,
-)
+from streamlic.schema.values import TIMESTAMP
+from streamlic.schema.columns import JSON_RECORD, JSON_RESCUED, JSON_VALUE, ExactSchema, check_schema, json_role
 
 
 cdef extern from "core/columns.h" namespace "streamlic" nogil:

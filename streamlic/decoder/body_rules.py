@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from streamlic.decoder.failure_signs import ENVELOPE_KEYS, RECORD_SIGNS
 from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
-from streamlic.schema.values import JSON_RECORD, JSON_RESCUED, json_role
+from streamlic.schema.columns import JSON_RECORD, JSON_RESCUED, json_role
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -316,16 +316,3 @@ def _replaced(escape: re.Match[bytes]) -> bytes:
 
 def _kept(escape: re.Match[bytes]) -> bytes:
     return b"\\\\" + escape[1][1:].lower() if escape[1] else escape[0]
-
-
-def path_text(path: tuple[PathStep, ...]) -> str:
-    """Write a path as ``result[3].products[2]``; a key that is no plain name as ``["a b"]``."""
-    text = ""
-    for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif re.fullmatch(r"[A-Za-z_@$][\w@$-]*", step) and len(step) <= 60:
-            text += f".{step}" if text else step
-        else:
-            text += f"[{json.dumps(step if len(step) <= 60 else step[:57] + '...')}]"
-    return text

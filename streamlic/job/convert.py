@@ -23,7 +23,7 @@ from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import check_count
 from streamlic.job.summary import OnProgress, Summary
 from streamlic.storage.local import LocalStore
-from streamlic.truto.response import reported_failure
+from streamlic.truto.api_errors import reported_failure
 
 _READ_BYTES = 256 * 1024
 _CHUNKS_AHEAD = 4

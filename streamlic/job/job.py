@@ -44,9 +44,10 @@ from streamlic.job.scheduler import Bounds, Dispatch, Listing, listings_of
 from streamlic.job.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
 from streamlic.storage.local import LocalStore
 from streamlic.system.machine import room_for_connections
-from streamlic.truto.client import Connection, Retry
-from streamlic.truto.rate_limit import Turn, may_pass
+from streamlic.truto.client import Connection
+from streamlic.truto.rate_limit import Turn
 from streamlic.truto.request import LicensesRequest, check_requests, identity_of
+from streamlic.truto.retry import Retry, may_pass
 
 _OTHERS_FAULTS = (
     ApiError,

@@ -11,8 +11,9 @@ from streamlic.dataset.carry_over import ABSENT_ACCOUNTS
 from streamlic.dataset.writer import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
-from streamlic.job.page_checks import Guards
-from streamlic.schema.values import LICENSE_SCHEMA, RAW_SCHEMA
+from streamlic.job.limits import Guards
+from streamlic.resources.license_schema import LICENSE_SCHEMA
+from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.system.machine import MIN_MEMORY_BYTES, default_memory_bytes
 from streamlic.truto.rate_limit import TOKEN_RATE_LIMIT
 

@@ -19,17 +19,19 @@ from itertools import count
 from streamlic.dataset.commit_log import ResumePoint
 from streamlic.errors import StreamlicError
 from streamlic.job.fair_queue import Turns
-from streamlic.job.page_checks import Cursors, RecentCursors, Repeats
-from streamlic.truto.client import Connection, Retry
-from streamlic.truto.rate_limit import (
+from streamlic.job.page_checks import Repeats
+from streamlic.truto.client import Connection
+from streamlic.truto.cursors import Cursors, RecentCursors
+from streamlic.truto.rate_limit import Turn
+from streamlic.truto.request import LicensesRequest
+from streamlic.truto.retry import (
     Failures,
-    Turn,
+    Retry,
     given_up,
     is_accounts_own,
     naming_restart,
     retry_cause,
 )
-from streamlic.truto.request import LicensesRequest
 from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
 
 _NEXT = 100

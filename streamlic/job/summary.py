@@ -10,8 +10,7 @@ from typing import Any, Self
 from streamlic.dataset.commit_log import Failed, Run
 from streamlic.errors import NO_RETRY_HELPS, RETRY_CAN_HELP, StreamlicError
 from streamlic.formatting import counted
-from streamlic.truto.client import Retry
-from streamlic.truto.rate_limit import may_pass
+from streamlic.truto.retry import Retry, may_pass
 from streamlic.truto.wait_reasons import Wait
 
 

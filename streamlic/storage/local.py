@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.storage import locks
 from streamlic.storage.dest_paths import check_path
-from streamlic.truto.request import check_text
+from streamlic.validation import check_text
 
 LOG_DIRECTORY = "_streamlic"
 PROBE_PREFIX = ".streamlic-doctor-"

@@ -36,7 +36,7 @@ from streamlic.job.summary import Progress
 from streamlic.system.process_memory import resident_bytes
 from streamlic.terminal.frame import State, frame
 from streamlic.terminal.progress_log import state_lines
-from streamlic.truto.client import Retry
+from streamlic.truto.retry import Retry
 
 _STATE_SECONDS = 0.2
 _FRAMES_PER_SECOND = 4

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from streamlic.formatting import bytes_text, counted, duration_text
 from streamlic.job.summary import Progress, UnderWay
+from streamlic.terminal.wait_text import wait_text
 from streamlic.truto.wait_reasons import Wait
 
 _LABEL = 12
@@ -130,7 +131,7 @@ def _with_bar(line: Text, share: float, width: int) -> Text | Table:
 def _waits(state: State, now: float) -> list[Text]:
     waits = [wait for wait in state.waits if wait.until > now]
     if waits:
-        texts = [wait.text(now, accounts=state.progress.accounts) for wait in waits]
+        texts = [wait_text(wait, now, accounts=state.progress.accounts) for wait in waits]
         texts = [text.removeprefix(f"{_WAITING} ") for text in texts]
         return [_labelled("" if number else _WAITING, text, "yellow")
                 for number, text in enumerate(texts)]  # fmt: skip

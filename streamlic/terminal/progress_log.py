@@ -9,6 +9,7 @@ from streamlic.formatting import bytes_text, counted, duration_text
 from streamlic.job.summary import Progress
 from streamlic.system.process_memory import resident_bytes
 from streamlic.terminal.log import Log
+from streamlic.terminal.wait_text import wait_text
 from streamlic.truto.wait_reasons import Wait
 
 _EVERY_SECONDS = 10.0
@@ -76,7 +77,7 @@ class ProgressLines:
             wait = waits[0]
             if abs(wait.until - self._waits_until) > _SAME_SECONDS:
                 self._waits_until = wait.until
-                text = wait.text(now, accounts=progress.accounts)
+                text = wait_text(wait, now, accounts=progress.accounts)
                 self._log.event("wait", text, **_wait_fields(wait, now))
 
 
@@ -95,7 +96,7 @@ def state_lines(progress: Progress, now: float) -> list[str]:
     memory = resident_bytes()
     if memory:
         came += f", {memory >> 20:,} MiB of memory"
-    waits = "; ".join(wait.text(now, accounts=progress.accounts) for wait in progress.waits())
+    waits = "; ".join(wait_text(wait, now, accounts=progress.accounts) for wait in progress.waits())
     if waits:
         came += f"; {waits}"
     if progress.accounts == 1:

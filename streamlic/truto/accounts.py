@@ -6,20 +6,19 @@ Source: ``GET /integrated-account``, whose ``tenant_id`` and ``integration.name`
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from streamlic.decoder.scanner import text_of
 from streamlic.errors import PageMismatch
 from streamlic.formatting import counted
-from streamlic.job.page_checks import Cursors
-from streamlic.truto.client import Connection, Retry
-from streamlic.truto.request import check_text
-from streamlic.truto.response import one_line
+from streamlic.truto.api_errors import one_line
+from streamlic.truto.client import Connection
+from streamlic.truto.cursors import Cursors
+from streamlic.truto.retry import Retry
+from streamlic.validation import check_text
 
 PATH = "/integrated-account"
 _LIMIT = 100
@@ -119,7 +118,7 @@ def _cursor(body: dict[str, Any]) -> str | None:
         raise PageMismatch(
             f"{PATH}: expected next_cursor to be a string or null, got {type(cursor).__name__}"
         )
-    return text_of(json.dumps(cursor).encode()) if cursor else None
+    return cursor.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if cursor else None
 
 
 def _account(given: Any) -> IntegratedAccount | None:

@@ -18,7 +18,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,6 +38,8 @@ from streamlic.errors import (
     TransportError,
     UsageError,
 )
+from streamlic.resources.licenses import LICENSES_PATH
+from streamlic.truto.api_errors import api_error, is_error_envelope, one_line, reported_failure
 from streamlic.truto.content_encoding import ACCEPT_ENCODING
 from streamlic.truto.credentials import (
     DEFAULT_BASE_URL,
@@ -51,25 +52,12 @@ from streamlic.truto.credentials import (
 )
 from streamlic.truto.network_errors import refused_by, translated
 from streamlic.truto.proxies import proxy_for
-from streamlic.truto.rate_limit import (
-    ACCOUNT_RATE_LIMIT,
-    Failures,
-    Pacing,
-    ProgressWatch,
-    RateLimit,
-    RetryPolicy,
-    Turn,
-    given_up,
-)
-from streamlic.truto.request import LICENSES_PATH, LicensesRequest
-from streamlic.truto.response import (
-    PAGES_OF_PEOPLE,
-    Page,
-    api_error,
-    is_error_envelope,
-    one_line,
-    reported_failure,
-)
+from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, Turn
+from streamlic.truto.request import LicensesRequest
+from streamlic.truto.response import PAGES_OF_PEOPLE, Page
+from streamlic.truto.retry import Failures, Retry, RetryPolicy, given_up
+from streamlic.truto.stall import ProgressWatch
+from streamlic.truto.timeouts import Timeouts
 
 __all__ = ["DEFAULT_BASE_URL", "Connection", "Page", "Retry", "Timeouts"]
 
@@ -81,38 +69,6 @@ _READ_BUFFER_BYTES = 256 * 1024
 _MAX_LIST_BYTES = 64 << 20
 _EXCERPT_CHARACTERS = 80
 _PROXY_WANTS_CREDENTIALS = 407
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timeouts:
-    """Bounds on waiting for the network; there is none on a whole page.
-
-    ``silence_seconds`` may pass until the first byte of an answer, and between two bytes. Of a
-    body's content at least ``progress_bytes`` have to arrive in so many seconds spent waiting for
-    them; time that the consumer takes does not count, and blanks keep a body alive however few
-    they are. A token file is read again for ``token_seconds`` when its token was refused, until one
-    is accepted.
-    """
-
-    connect_seconds: float = 30.0
-    silence_seconds: float = 300.0
-    progress_bytes: int = 1024
-    token_seconds: float = 60.0
-
-    @property
-    def answer_seconds(self) -> float:
-        """The most that may pass until an answer's head is whole, for it could drip, too."""
-        return self.connect_seconds + self.silence_seconds
-
-
-@dataclass(frozen=True)
-class Retry:
-    """One more attempt is due: why, after how many, in how many seconds, and for whom if told."""
-
-    error: BaseException
-    attempt: int
-    wait_seconds: float
-    account: str | None = None
 
 
 class Connection:

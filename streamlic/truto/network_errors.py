@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import aiohttp
 
 from streamlic.errors import TransportError
+from streamlic.truto.api_errors import one_line
 from streamlic.truto.proxies import Proxy
-from streamlic.truto.response import one_line
 
 _HOPELESS = (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL)
 _PROXY_WANTS_CREDENTIALS = 407

@@ -8,33 +8,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import date, datetime
 from typing import Any, Self
 from urllib.parse import quote
 
 from streamlic.errors import UsageError
+from streamlic.resources.licenses import LICENSE_FIELDS, PRODUCTS
+from streamlic.truto.query import QueryValue, encode_parameter
+from streamlic.validation import check_text, shown
 
-LICENSES_PATH = "/unified/user-directory/licenses"
-PRODUCTS = ("azure_active_directory", "onedrive")
 RESPONSE_FORMATS = ("stream", "unified", "normalized", "raw")
-LICENSE_FIELDS = (
-    "id",
-    "name",
-    "description",
-    "available_quantity",
-    "assigned_quantity",
-    "unit_amount",
-    "currency",
-    "is_paid",
-    "status",
-    "products",
-    "roles",
-    "created_at",
-    "updated_at",
-    "remote_data",
-)
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -51,8 +35,6 @@ _OWN_PARAMETERS = {
     "truto_exclude_fields": "--exclude-field",
     "remote_query": "--remote-query",
 }
-
-QueryValue = str | int | float | bool | date | None | Mapping[str, Any] | Sequence[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +64,7 @@ class LicensesRequest:
         if not _UUID.fullmatch(self.account.lower()):
             raise UsageError(
                 f"the account must be a UUID such as 62f44730-dd91-461e-bd6a-aedd9e0ad79d, "
-                f"got {_shown(self.account)} (--account)"
+                f"got {shown(self.account)} (--account)"
             )
         object.__setattr__(self, "account", self.account.lower())
         _one_of("response format", self.response_format, RESPONSE_FORMATS, "--response-format")
@@ -117,7 +99,7 @@ class LicensesRequest:
         """Raise UsageError for what is no field of a license; a raw response has other fields."""
         base = name.partition(".")[0]
         if not _FIELD.fullmatch(name):
-            got = _shown(name)
+            got = shown(name)
             raise UsageError(
                 f"expected a field's name such as {LICENSE_FIELDS[1]}, got {got} ({option})"
             )
@@ -125,7 +107,7 @@ class LicensesRequest:
             near = difflib.get_close_matches(base.lower(), LICENSE_FIELDS, 1)
             meant = f" (did you mean {near[0]}?)" if near else ""
             raise UsageError(
-                f"a license has no field {_shown(base)}{meant}: expected "
+                f"a license has no field {shown(base)}{meant}: expected "
                 f"{', '.join(LICENSE_FIELDS)} ({option})"
             )
 
@@ -196,28 +178,6 @@ def identity_of(requests: Sequence[LicensesRequest]) -> dict[str, Any]:
     return {**shared, **({"differing": differing} if differing else {})}
 
 
-def encode_parameter(name: str, value: QueryValue) -> Iterator[tuple[str, str]]:
-    """Yield the (name, value) pairs by which Truto reads ``value`` under ``name``.
-
-    Booleans are ``true`` and ``false``; objects ``a[b]=1``; arrays ``a[]=1``, repeated; arrays of
-    objects ``a[][b]=1``; dates ISO 8601; None is left out. An empty object or array sends nothing.
-    """
-    if value is None:
-        return
-    if isinstance(value, bool):
-        yield name, "true" if value else "false"
-    elif isinstance(value, datetime | date):
-        yield name, value.isoformat()
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from encode_parameter(f"{name}[{key}]", inner)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        for inner in value:
-            yield from encode_parameter(f"{name}[]", inner)
-    else:
-        yield name, str(value)
-
-
 def requests_of(
     account: str | Iterable[str], parameters: Mapping[str, Any]
 ) -> list[LicensesRequest]:
@@ -239,74 +199,6 @@ def check_requests(requests: Iterable[LicensesRequest]) -> None:
         raise UsageError("expected at least one account (--account)")
 
 
-def check_text(text: str, option: str) -> None:
-    """Raise UsageError, naming ``option``, for text with unpaired surrogates: no URL can hold it.
-
-    Python makes them of the bytes of an argument that are no UTF-8.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"expected valid Unicode, got {_shown(text)} ({option})") from error
-
-
-def parse_remote_query(assignments: Iterable[str]) -> dict[str, Any]:
-    """Read ``K=V`` texts into nested objects: ``a[b]=1`` gives ``{"a": {"b": "1"}}``.
-
-    A leading ``remote_query`` may stand before the brackets: ``remote_query[a][b]=1`` is the same.
-    ``a[]=1`` gives a list, and a key that repeats becomes one too. Raises UsageError for anything
-    else.
-    """
-    nested: dict[str, Any] = {}
-    for text in assignments:
-        name, value = split_assignment(text, "--remote-query")
-        keys = _bracketed(name)
-        if keys is None:
-            raise UsageError(
-                f"expected K=V, K[SUB]=V or K[]=V, got {_shown(text)} (--remote-query)"
-            )
-        if keys[0] == "remote_query" and len(keys) > 1 and keys[1]:
-            keys = keys[1:]
-        _place(nested, keys, value, text)
-    return nested
-
-
-def split_assignment(text: str, option: str) -> tuple[str, str]:
-    """Split ``K=V`` at its first equals sign; without one, a UsageError names ``option``."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UsageError(f"expected KEY=VALUE, got {_shown(text)} ({option})")
-    return name, value
-
-
-def _place(nested: dict[str, Any], keys: list[str], value: str, text: str) -> None:
-    clash = UsageError(f"{_shown(text)} gives a key two different shapes (--remote-query)")
-    *parents, last = keys if keys[-1] else keys[:-1]
-    is_list = not keys[-1]
-    here = nested
-    for key in parents:
-        here = here.setdefault(key, {})
-        if not isinstance(here, dict):
-            raise clash
-    if last not in here:
-        here[last] = [value] if is_list else value
-    elif isinstance(here[last], dict):
-        raise clash
-    elif isinstance(here[last], list):
-        here[last].append(value)
-    else:
-        here[last] = [here[last], value]
-
-
-def _bracketed(name: str) -> list[str] | None:
-    """Split ``a[b][]`` into ``["a", "b", ""]``; an empty key may stand only at the end."""
-    match = re.fullmatch(r"([^\[\]]+)((?:\[[^\[\]]+\])*)(\[\])?", name)
-    if match is None:
-        return None
-    inner = re.findall(r"\[([^\[\]]+)\]", match[2])
-    return [match[1], *inner, *([""] if match[3] else [])]
-
-
 def _check_shapes(request: LicensesRequest) -> None:
     """Raise UsageError for values that would be taken apart as something else than was meant.
 
@@ -315,17 +207,17 @@ def _check_shapes(request: LicensesRequest) -> None:
     fields_, pairs = request.exclude_fields, request.query
     if not (_is_listed(fields_) and all(isinstance(one, str) for one in fields_)):
         raise UsageError(
-            f"exclude_fields must be a list or tuple of names, got {_shown(fields_)} "
+            f"exclude_fields must be a list or tuple of names, got {shown(fields_)} "
             "(--exclude-field)"
         )
     if not (_is_listed(pairs) and all(map(_is_pair, pairs))):
         raise UsageError(
             "query must be a list or tuple of (name, value) pairs of text, "
-            f"got {_shown(pairs)} (--query)"
+            f"got {shown(pairs)} (--query)"
         )
     if not isinstance(request.remote_query, Mapping):
         raise UsageError(
-            f"remote_query must be a mapping, got {_shown(request.remote_query)} (--remote-query)"
+            f"remote_query must be a mapping, got {shown(request.remote_query)} (--remote-query)"
         )
 
 
@@ -340,7 +232,7 @@ def _is_pair(value: Any) -> bool:
 def _check_further_parameter(name: str) -> None:
     base = name.partition("[")[0]
     if not base:
-        raise UsageError(f"a query parameter needs a name, got {_shown(name)} (--query)")
+        raise UsageError(f"a query parameter needs a name, got {shown(name)} (--query)")
     if base in _OWN_PARAMETERS:
         raise UsageError(f"{base} has an option of its own: {_OWN_PARAMETERS[base]} (--query)")
 
@@ -348,12 +240,5 @@ def _check_further_parameter(name: str) -> None:
 def _one_of(what: str, value: str, allowed: Sequence[str], option: str) -> None:
     if value not in allowed:
         raise UsageError(
-            f"the {what} must be one of {', '.join(allowed)}, got {_shown(value)} ({option})"
+            f"the {what} must be one of {', '.join(allowed)}, got {shown(value)} ({option})"
         )
-
-
-def _shown(value: object) -> str:
-    """Quote what came, cut to a length that fits a message."""
-    text = value if isinstance(value, str) else repr(value)
-    text = text if len(text) <= 80 else text[:77] + "..."
-    return repr(text) if isinstance(value, str) else text

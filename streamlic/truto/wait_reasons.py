@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from streamlic.formatting import counted, duration_text
-
 
 class WaitReason(StrEnum):
     """Whose word it is that a request waits for."""
@@ -30,21 +28,6 @@ class Cause:
     reason: WaitReason
     detail: str = ""
 
-    @property
-    def text(self) -> str:
-        """Say it."""
-        match self.reason:
-            case WaitReason.TOKEN_LIMIT:
-                return f"the token's rate limit, {self.detail}"
-            case WaitReason.ACCOUNT_LIMIT:
-                return f"the account's rate limit, {self.detail}"
-            case WaitReason.SERVER_LIMIT:
-                return "the API said that its rate limit is used up"
-            case WaitReason.RETRY_AFTER:
-                return f"the API asked for it (Retry-After): {self.detail}"
-            case WaitReason.BACKOFF:
-                return f"then another attempt: {self.detail}"
-
 
 @dataclass(frozen=True, slots=True)
 class Wait:
@@ -61,9 +44,3 @@ class Wait:
     def seconds(self, now: float) -> float:
         """Return how long it is yet."""
         return max(self.until - now, 0.0)
-
-    def text(self, now: float, *, accounts: int) -> str:
-        """Say it, in a run of so many accounts."""
-        left = duration_text(self.seconds(now) + 0.999)  # Not 0 s while it waits.
-        whose = f", {counted(self.accounts, 'account')}" if accounts > 1 else ""
-        return f"waiting {left}{whose}: {self.cause.text}"

@@ -10,14 +10,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from streamlic.emulator.records import license_json
-from streamlic.schema.values import (
-    JSON_RESCUED,
-    JSON_VALUE,
-    LICENSE_SCHEMA,
-    RAW_SCHEMA,
-    TIMESTAMP,
-    json_field,
-)
+from streamlic.resources.license_schema import LICENSE_SCHEMA
+from streamlic.schema.columns import JSON_RESCUED, JSON_VALUE, RAW_SCHEMA, json_field
+from streamlic.schema.values import TIMESTAMP
 from tests.judge import SURROGATE
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"

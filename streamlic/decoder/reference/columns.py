@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 
 from streamlic.decoder.reference.scalar_columns import NONE, Place, Source, scalar_column
-from streamlic.schema.values import JSON_VALUE, json_role
+from streamlic.schema.columns import JSON_VALUE, json_role
 
 Row = tuple[Any, ...]
 """A record's values by column, None for what it has not, and the paths of what it has beside."""

@@ -27,28 +27,24 @@ from ijson.backends import yajl2_c
 from ijson.common import JSONError
 
 from streamlic.decoder.body_rules import BodyRules
+from streamlic.decoder.decode_errors import decode_error
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.failure_signs import Reported, is_surely_data, may_be_report, report_of
+from streamlic.decoder.misfit_message import why
 from streamlic.decoder.options import DecoderOptions
+from streamlic.decoder.paths import path_text
 from streamlic.decoder.reference.columns import RecordColumns, Row
 from streamlic.decoder.reference.framer import Framer
 from streamlic.decoder.reference.keyed_rows import KeyedRows, KeyFill
 from streamlic.decoder.reference.member_text import member_texts
 from streamlic.decoder.reference.record_buffer import UNREAD, Records
-from streamlic.decoder.reference.rescue import kept_whole, locate, rescued_texts, why
+from streamlic.decoder.reference.rescue import kept_whole, locate, rescued_texts
 from streamlic.decoder.reference.scalar_columns import Place, Source
 from streamlic.decoder.reference.speculative_rows import MANY_DIGITS, has_many_digits, parsed
-from streamlic.decoder.reference.window import decode_error
-from streamlic.decoder.scanner import (
-    Malformed,
-    PathStep,
-    is_value,
-    path_text,
-    value_end,
-    without_strings,
-)
+from streamlic.decoder.scanner import Malformed, PathStep, is_value, value_end, without_strings
 from streamlic.errors import DecodeError, RescueError, UsageError
-from streamlic.schema.values import JSON_RECORD, JSON_RESCUED, JSON_VALUE, HugeNumber, json_role
+from streamlic.schema.columns import JSON_RECORD, JSON_RESCUED, JSON_VALUE, json_role
+from streamlic.schema.values import HugeNumber
 
 _BLOCK_ROWS: Final = 768
 _BLOCK_BYTES: Final = 262_144

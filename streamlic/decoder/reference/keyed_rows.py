@@ -19,7 +19,7 @@ from streamlic.decoder.reference.columns import Row
 from streamlic.decoder.reference.record_buffer import Records
 from streamlic.decoder.reference.rescue import pointer
 from streamlic.decoder.scanner import children
-from streamlic.schema.values import JSON_VALUE, json_role
+from streamlic.schema.columns import JSON_VALUE, json_role
 
 
 class KeyFill(NamedTuple):

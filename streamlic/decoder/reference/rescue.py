@@ -5,32 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from json.encoder import encode_basestring
 from operator import attrgetter
-from typing import NamedTuple
 
-import pyarrow as pa
-
+from streamlic.decoder.misfit_message import Rescued
 from streamlic.decoder.reference.member_text import lone_texts, member_span
 from streamlic.decoder.scanner import PathStep, children
 
 _start_of = attrgetter("start")
-_SHOWN_CHARACTERS = 60
 _SEARCHED_PATHS = 64
-_KINDS = {
-    "{": "object",
-    "[": "array",
-    '"': "string",
-    "t": "boolean",
-    "f": "boolean",
-    "n": "null",
-}
-
-
-class Rescued(NamedTuple):
-    """One value that did not fit: its path and where its text lies in the record."""
-
-    path: tuple[PathStep, ...]
-    start: int
-    end: int
 
 
 def locate(text: bytes, paths: Iterable[tuple[PathStep, ...]]) -> list[Rescued]:
@@ -99,29 +80,3 @@ def pointer(path: Iterable[PathStep]) -> str:
 def kept_whole(paths: Sequence[tuple[PathStep, ...]], most: int) -> Sequence[tuple[PathStep, ...]]:
     """Return the paths of what is rescued: one to the record itself where these are too many."""
     return paths if len(paths) <= most else [()]
-
-
-def why(schema: pa.Schema, text: bytes, one: Rescued, most: int) -> str:
-    """Say what was expected at the value's path, and what came; ``most`` values may not fit."""
-    # A character has four bytes at most: nothing behind is shown.
-    start = text[one.start : min(one.end, one.start + 4 * _SHOWN_CHARACTERS + 4)]
-    value = start.decode(errors="ignore")
-    shown = value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 3] + "..."
-    expected = _expected(schema, one.path)
-    if not one.path and value[0] == "{":
-        expected = f"at most {most} values that do not fit"
-    return f"expected {expected}, got {_KINDS.get(value[0], 'number')} {shown}"
-
-
-def _expected(schema: pa.Schema, path: tuple[PathStep, ...]) -> str:
-    if not path:
-        return "an object"
-    kind: pa.DataType = pa.struct(list(schema))
-    for step in path:
-        if isinstance(step, int):
-            kind = kind.value_type
-        elif kind.get_field_index(step) < 0:
-            return "no such field"
-        else:
-            kind = kind.field(step).type
-    return str(kind)

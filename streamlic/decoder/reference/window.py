@@ -13,10 +13,12 @@ import codecs
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from streamlic.decoder.failure_signs import NoListing, Reported
+from streamlic.decoder.decode_errors import decode_error
+from streamlic.decoder.failure_signs import Reported
 from streamlic.decoder.findings import QUOTED_BYTES, with_finding
+from streamlic.decoder.paths import path_text
 from streamlic.decoder.scanner import (
     Malformed,
     PathStep,
@@ -24,14 +26,10 @@ from streamlic.decoder.scanner import (
     TooLong,
     Unfinished,
     after_white_space,
-    path_text,
     value_end,
 )
 from streamlic.errors import (
     DecodeError,
-    LimitExceeded,
-    NotAListing,
-    ReportedFailure,
     TruncatedBody,
 )
 
@@ -52,21 +50,6 @@ def _sound_bytes(given: bytes) -> tuple[int, bool]:
         return error.start, False
     # Python waits for a third byte that could only make it a surrogate, which UTF-8 has not.
     return sound, not _SURROGATE_BEGUN.match(given, sound)
-
-
-def decode_error(malformed: Malformed, position: int, path: tuple[PathStep, ...]) -> DecodeError:
-    """Return the error to raise: its buffer began at ``position`` in the body, at ``path``."""
-    place: dict[str, Any] = {
-        "position": position + malformed.index,
-        "path": path_text(path + malformed.path),
-    }
-    if isinstance(malformed, Reported):
-        return ReportedFailure(malformed.reason, members=malformed.members, **place)
-    if isinstance(malformed, NoListing):
-        return NotAListing(malformed.reason, **place)
-    if isinstance(malformed, TooDeep | TooLong):
-        return LimitExceeded(malformed.reason, **place)
-    return DecodeError(malformed.reason, **place)
 
 
 class Window(ABC):

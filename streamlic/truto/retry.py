@@ -1,0 +1,163 @@
+"""What a failure is worth: whether to ask again, and after how long. Pure: its caller waits."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from streamlic.errors import (
+    ApiError,
+    AuthenticationError,
+    DecodeError,
+    GuardExceeded,
+    LimitExceeded,
+    NotAListing,
+    PageMismatch,
+    RescueError,
+    StreamlicError,
+    TransportError,
+    TruncatedBody,
+)
+from streamlic.truto.wait_reasons import Cause, WaitReason
+
+_LEAST_ATTEMPTS = 4
+
+
+class Failures:
+    """The failures at one page: how many, since when, and its spoilt bodies apart from them.
+
+    Other failures before it are no reason to believe a body that is no JSON sooner.
+    """
+
+    __slots__ = ("_since", "_was_named", "seconds", "spoilt", "total", "waited_as_named")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.spoilt = 0
+        """Bodies that a proxy may have spoilt."""
+        self.seconds = 0.0
+        """The time from the first failure to the last."""
+        self.waited_as_named = False
+        """Whether the attempt that failed last came after a wait that the server had named."""
+        self._since = 0.0
+        self._was_named = False
+
+    def count(self, error: BaseException, now: float) -> None:
+        """Count a failure that came at ``now`` (monotonic)."""
+        if not self.total:
+            self._since = now
+        self.total += 1
+        self.spoilt += _may_be_spoilt(error)
+        self.seconds = now - self._since
+        self.waited_as_named, self._was_named = self._was_named, _named_wait(error) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How long one page is asked for again, and how long to wait in between.
+
+    A page is given up when ``retry_for_seconds`` have passed since its first failure, and after
+    four attempts at the earliest. The attempts' own time counts, and so does that in the queue for
+    the rate limit: a long page may use all of it up in one attempt, and three more outlast a
+    server's restart. A wait that the server named is always waited, and one attempt made after it.
+    ``backoff_seconds`` is doubled for each attempt up to
+    ``max_backoff_seconds``, and something between its half and its whole is waited; 0 takes all
+    waiting out, for tests.
+    """
+
+    retry_for_seconds: float = 900.0
+    backoff_seconds: float = 0.5
+    max_backoff_seconds: float = 30.0
+
+    def wait_seconds(self, error: BaseException, failures: Failures) -> float | None:
+        """Return the seconds before the next attempt after ``error``, None to give up.
+
+        ``error`` is the last that ``failures`` counted.
+        The wait that the server named, or exponential backoff, plus jitter. A body that is no
+        JSON, or contradicts itself, is fetched a second time only: a proxy may have spoilt it.
+        """
+        named = _named_wait(error)
+        if may_pass(error):
+            has_tried = failures.total >= _LEAST_ATTEMPTS
+            is_over = has_tried and failures.seconds >= self.retry_for_seconds
+            if is_over and (named is None or failures.waited_as_named):
+                return None
+        elif not _may_be_spoilt(error) or failures.spoilt > 1:
+            return None
+        doubled = self.backoff_seconds * 2 ** min(failures.total - 1, 60)
+        backoff = min(doubled, self.max_backoff_seconds)
+        jitter = random.uniform(0, backoff / 2)  # noqa: S311  (it spreads load, and guards nothing)
+        return backoff / 2 + jitter if named is None else named + jitter
+
+
+def given_up(error: StreamlicError, failures: Failures) -> StreamlicError:
+    """Let the error of a page that is given up say how long it was tried, and which option helps.
+
+    One that cannot pass stays as it is.
+    """
+    if may_pass(error) and failures.total > 1:
+        _add(
+            error,
+            f"given up after {failures.total:,} attempts in {failures.seconds:.0f} s "
+            "(--retry-for tries longer)",
+        )
+    return error
+
+
+def naming_restart(error: StreamlicError) -> StreamlicError:
+    """Let the error of a page that a stored cursor asked for say what helps if the cursor is dead.
+
+    Only where the request was refused: what concerns the account or may pass stays as it is.
+    """
+    is_refused = type(error) is ApiError and 400 <= error.status < 500 and not error.retryable
+    if is_refused:
+        _add(error, "if the run's stored cursor is what it refuses, --restart begins anew")
+    return error
+
+
+def _add(error: StreamlicError, advice: str) -> None:
+    error.args = (f"{error}; {advice}", *error.args[1:])
+
+
+def retry_cause(error: BaseException) -> Cause:
+    """Return why the attempt after this error waits."""
+    is_named = _named_wait(error) is not None
+    return Cause(WaitReason.RETRY_AFTER if is_named else WaitReason.BACKOFF, str(error))
+
+
+def is_accounts_own(error: BaseException) -> bool:
+    """Return whether a failure is its account's alone.
+
+    The token's, the disk's and a certificate's troubles would meet the others as well.
+    """
+    if isinstance(error, TransportError):
+        return error.retryable
+    is_of_page = isinstance(error, ApiError | DecodeError | PageMismatch | GuardExceeded)
+    return is_of_page and not isinstance(error, AuthenticationError)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether the same request may succeed later, with nobody doing anything about it."""
+    if isinstance(error, ApiError | TransportError):
+        return error.retryable
+    return isinstance(error, TruncatedBody | NotAListing)
+
+
+def _named_wait(error: BaseException) -> float | None:
+    return error.retry_after_seconds if isinstance(error, ApiError) else None
+
+
+def _may_be_spoilt(error: BaseException) -> bool:
+    if may_pass(error) or isinstance(error, LimitExceeded | RescueError):
+        return False
+    return isinstance(error, DecodeError | PageMismatch)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """One more attempt is due: why, after how many, in how many seconds, and for whom if told."""
+
+    error: BaseException
+    attempt: int
+    wait_seconds: float
+    account: str | None = None
