@@ -34,7 +34,7 @@ from streamlic.dataset.writer import PartFile
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.storage.local import LOG_DIRECTORY, LocalStore
 
-VERSION = 2
+VERSION = 3
 PART_PREFIX = "part-"
 _REMOVED = "removed.json"
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
