@@ -16,6 +16,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from streamlic.cli.resume_command import add_resume_commands
 from streamlic.dataset import inspect as module
 from streamlic.dataset.inspect import Inspection, inspect_dataset, published_bytes
 from streamlic.dataset.rescue_counts import OTHERS, Rescues, members
@@ -33,7 +34,9 @@ from tests.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, asked, run_cli, start_cli
 
 
 def inspected(dest: Path) -> Inspection:
-    return inspect_dataset(LocalStore(dest))
+    found = inspect_dataset(LocalStore(dest))
+    add_resume_commands(str(dest), found.runs)
+    return found
 
 
 @pytest.fixture(scope="module")

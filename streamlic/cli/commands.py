@@ -37,6 +37,7 @@ from streamlic.cli.options import (
     requests_of_all,
     waiting_options,
 )
+from streamlic.cli.resume_command import add_resume_commands
 from streamlic.cli.settings import EPILOG, SettingsGroup, config_option
 from streamlic.cli.types import license_fields
 from streamlic.cli.watch import command_again, log_of_command, reading, watching
@@ -231,6 +232,7 @@ def inspect(dest: str, as_json: bool) -> None:
     store = LocalStore(dest)
     with reading("reading", lambda: published_bytes(store)) as on_bytes:
         found = inspect_dataset(store, on_bytes)
+    add_resume_commands(dest, found.runs)
     click.echo(json.dumps(found.as_json(dest)) if as_json else inspection_text(found, dest))
 
 

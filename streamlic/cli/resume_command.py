@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 _MOST_ACCOUNTS = 3
@@ -34,6 +34,23 @@ def command_of(
     if settings.get("without_failed"):
         words.append("--without-failed")
     return shlex.join(["streamlic", *words])
+
+
+def add_resume_commands(dest: str, runs: Iterable[dict[str, Any]]) -> None:
+    """Give each run of an inspection its ``go_on``: its command, or None where it is complete."""
+    for run in runs:
+        accounts = run.pop("account_ids")
+        run["go_on"] = (
+            None
+            if run["complete"]
+            else command_of(
+                dest,
+                request=run["request"],
+                mode=run["mode"],
+                accounts=accounts,
+                settings=run["settings"],
+            )
+        )
 
 
 def _body_options(request: dict[str, Any], accounts: Sequence[str | None]) -> Iterator[str]:

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from streamlic.batch_sizes import batches_of, opened
+from streamlic.dataset.batch_sizes import batches_of, opened
 from streamlic.dataset.commit_log import Carried, Failed, ResumePoint, Run, load_run
 from streamlic.dataset.writer import ACCOUNT_COLUMN, DatasetWriter, PartFile
 from streamlic.errors import DatasetConflict, IntegrityError

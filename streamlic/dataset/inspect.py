@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from streamlic.cli.resume_command import command_of
 from streamlic.dataset.commit_log import Run, load_runs
 from streamlic.dataset.rescue_counts import OTHERS, RescueCount, Rescues
 from streamlic.dataset.writer import PartFile
@@ -165,15 +164,8 @@ def _run_facts(run: Run) -> dict[str, Any]:
             for account, one in sorted(run.carried_over.items(), key=lambda item: item[0] or "")
         ],
         "request": run.request,
-        "go_on": None
-        if run.is_complete
-        else command_of(
-            str(run.store.root),
-            request=run.request,
-            mode=run.mode,
-            accounts=run.accounts,
-            settings=run.settings,
-        ),
+        "settings": run.settings,
+        "account_ids": run.accounts,
     }
 
 
