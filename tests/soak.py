@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
-from tests.cli import check_landed, files_of, run_cli, start_cli
+from tests.support.cli import check_landed, files_of, run_cli, start_cli
 
 FAULTS = [
     *("429=1", "429=date:1", "429=none", "vendor=429", "vendor=502", "status=500", "status=502"),

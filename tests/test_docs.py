@@ -25,7 +25,7 @@ from streamlic.cli.demo import DEMO_TOKEN, emulator_process
 from streamlic.cli.types import Size
 from streamlic.system import machine
 from streamlic.system.machine import MemoryLimit
-from tests.examples import ROOT, RUN, Block, blocks_of, check_command, commands_in, run_page
+from tests.support.examples import ROOT, RUN, Block, blocks_of, check_command, commands_in, run_page
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))

@@ -19,8 +19,8 @@ import pytest
 import streamlic
 from streamlic.emulator import EmulatorConfig
 from streamlic.job.summary import AccountError, AccountsFailed, AccountSummary
-from tests.cli import ACCOUNT, TOKEN
-from tests.served import served
+from tests.support.cli import ACCOUNT, TOKEN
+from tests.support.server_thread import served
 
 SUMMARY = streamlic.Summary(
     run="20260101T000000Z-0badcafe",

@@ -15,9 +15,9 @@ import pytest
 from streamlic.cli.commands import cli
 from streamlic.cli.config_file import read_config
 from streamlic.emulator import EmulatedAccount, EmulatorConfig
-from tests.cli import TOKEN
-from tests.examples import run_page
-from tests.served import served
+from tests.support.cli import TOKEN
+from tests.support.examples import run_page
+from tests.support.server_thread import served
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 OPTIONS = [

@@ -13,7 +13,7 @@ from streamlic.emulator.records import license_json
 from streamlic.resources.license_schema import LICENSE_SCHEMA
 from streamlic.schema.columns import JSON_RESCUED, JSON_VALUE, RAW_SCHEMA, json_field
 from streamlic.schema.values import TIMESTAMP
-from tests.judge import SURROGATE
+from tests.support.oracle import SURROGATE
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 LONG_NAME = "a_name_that_is_longer_than_what_is_compared_at_once"

@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["streamlic"]):  # The reference engine 
     from streamlic.decoder._fast import SIMD, FastDecoder
     from streamlic.errors import DecodeError, UsageError
     from tests.fuzz.bodies import SCHEMAS
-    from tests.judge import outcome
+    from tests.support.oracle import outcome
 
 
 def one_input(data: bytes) -> None:

@@ -10,7 +10,7 @@ import random
 import sys
 
 from tests.fuzz.bodies import Case, case
-from tests.judge import outcome
+from tests.support.oracle import outcome
 
 
 def difference(one: Case) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.test_decoder import SHAPES, VERDICTS
+from tests.decoder.test_contract import SHAPES, VERDICTS
 
 NAMES = {
     b'"available_quantity"': b'"n"',

@@ -1,0 +1,108 @@
+"""What a shell completes, asked of a real shell that has loaded the script."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import run_cli
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Path:
+    """Return a directory with streamlic as a command."""
+    command = tmp_path / "bin" / "streamlic"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m streamlic "$@"\n')
+    command.chmod(0o755)
+    return command.parent
+
+
+def completed(commands: Path, *words: str) -> list[str]:
+    """Return what bash completes for the last of the words, by the script's own function."""
+    script = """
+        complete() { completing=${@: -2:1}; }
+        compopt() { echo "bash's own: $2"; }
+        eval "$(streamlic completion bash)"
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+        "$completing" streamlic
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    env = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
+    ended = subprocess.run(
+        ["bash", "--norc", "-c", script, "bash", "streamlic", *words],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stderr == ""
+    return ended.stdout.split("\n")[:-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["ex"], ["export"]),
+        (["--conf"], ["--config"]),
+        (["export", "--rate"], ["--rate-limit"]),
+        (["export", "--engine", ""], ["auto", "reference", "fast"]),
+        (["export", "--mode", "a"], ["append"]),
+        (["--config", "x.toml", "export", "--compression", "z"], ["zstd"]),
+        (["export", "--exclude-field", "up"], ["updated_at"]),
+        (["emulate", "--sizes", "p"], ["power-law"]),
+        (["completion", ""], ["bash", "zsh", "fish"]),
+    ],
+)
+def test_bash_completes_commands_options_and_choices(
+    commands: Path, words: list[str], expected: list[str]
+) -> None:
+    assert completed(commands, *words) == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", ""],
+        ["export", "--token-file", ""],
+        ["export", "--accounts-file", ""],
+        ["convert", ""],
+        ["doctor", ""],
+        ["--config", ""],
+    ],
+)
+def test_bash_completes_paths_itself(commands: Path, words: list[str]) -> None:
+    assert completed(commands, *words) == ["bash's own: default", ""]
+
+
+def test_a_file_that_is_wrong_does_not_disturb(
+    commands: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(commands)
+    Path("streamlic.toml").write_text("broken")
+    assert completed(commands, "export", "--mod") == ["--mode"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+async def test_the_other_shells_get_their_scripts(shell: str) -> None:
+    ended = await run_cli("completion", shell)
+    assert ended.code == 0
+    assert f"_STREAMLIC_COMPLETE={shell}_complete" in ended.out
+    env = {
+        "_STREAMLIC_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": "streamlic",
+        "COMP_CWORD": "ex",
+    }
+    if shell == "zsh":
+        env.update(COMP_WORDS="streamlic ex", COMP_CWORD="1")
+    assert "export" in (await run_cli(**env)).out  # type: ignore[arg-type]
+
+
+async def test_an_unknown_shell_is_wrong_use() -> None:
+    ended = await run_cli("completion", "tcsh")
+    assert ended.code == 2
+    assert "'bash', 'zsh', 'fish'" in ended.err

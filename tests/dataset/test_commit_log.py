@@ -1,0 +1,555 @@
+"""The commit log: what is promised is kept, whatever ends the process, and wherever."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from streamlic.dataset.commit_log import ResumePoint, json_bytes, load_runs, parsed
+from streamlic.dataset.runs import open_run, recover
+from streamlic.dataset.verify import verify_dataset
+from streamlic.errors import (
+    DatasetConflict,
+    IntegrityError,
+    StoreError,
+    StreamlicError,
+    UsageError,
+)
+from streamlic.storage.local import LocalStore
+from tests.support.batches import ACCOUNTS, PAGES, expected_ids, land, visible_ids
+
+STEPS = ("open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir")
+SCENARIOS = ("error", "append", "overwrite", "restart", "carry")
+ALWAYS_THERE = {"lock"}
+_EARLY_STEPS = 8
+_DISK_FAILED = 3
+_DISK_FORGIVEN = 4
+
+
+# A process that is killed: run as ``python -m tests.dataset.test_commit_log``
+
+
+def _in_child(work: Callable[[], object]) -> int:
+    """Do the work in a process of its own; return how it ended, negative if by a signal."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001  # whatever it is, this copy of the caller must end
+            traceback.print_exc()
+        os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _in_child_well(what: str, work: Callable[[], object]) -> None:
+    assert _in_child(work) == 0, what
+
+
+def _kill_before(step: int, dest: Path) -> None:
+    """Kill this process before its ``step``-th change (from 1) to the file system."""
+    left = step
+
+    def audit(event: str, args: tuple[object, ...]) -> None:
+        nonlocal left
+        is_ours = event != "open" or str(args[0]).startswith(str(dest))
+        if event in STEPS and is_ours:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    # What a killed process wrote stays, synced or not, and syncing is slow.
+    os.fsync = lambda fd: None  # noqa: ARG005  # the parameter's name is part of the type
+    sys.addaudithook(audit)
+
+
+def _fail_from(step: int, dest: Path, failures: list[int], *, stays: bool) -> None:
+    """Let the disk fail at this process's ``step``-th change to it, or sync, or ever after it."""
+    left = step
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0 or (stays and left < 0):
+            failures.append(step)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def audit(event: str, args: tuple[object, ...]) -> None:
+        is_ours = event != "open" or str(args[0]).startswith(str(dest))
+        if event in STEPS and is_ours:
+            count()
+
+    os.fsync = lambda fd: count()  # noqa: ARG005  # the parameter's name is part of the type
+    sys.addaudithook(audit)
+
+
+def _begin(dest: Path, scenario: str) -> None:
+    """Bring DEST to where the scenario starts: empty, a finished run, or an unfinished one."""
+    if scenario in ("append", "overwrite", "carry"):
+        land(dest, "old")
+    elif scenario == "restart":
+        land(dest, "old", pages=4)
+
+
+def _export(dest: Path, scenario: str) -> None:
+    """Do what the scenario does; again and again, it comes to its end once."""
+    runs = [run for run in load_runs(LocalStore(dest)) if run.request == {"tag": "new"}]
+    if runs and runs[-1].is_complete:
+        with LocalStore(dest).lock():
+            recover(LocalStore(dest))
+    elif scenario == "carry":  # One account fails after its first page, and the other is read.
+        land(dest, "new", mode="overwrite", failing={ACCOUNTS[0]: 1})
+    else:
+        mode = "error" if scenario == "restart" else scenario
+        land(dest, "new", mode=mode, restart=scenario == "restart" and not runs)
+
+
+def _new_ids(scenario: str) -> list[str]:
+    """Return the ids that the scenario's new run has when it is complete."""
+    if scenario == "carry":
+        return sorted(expected_ids("old", ACCOUNTS[:1]) + expected_ids("new", ACCOUNTS[1:]))
+    return expected_ids("new")
+
+
+def _check_seen(dest: Path, scenario: str) -> None:
+    """Check what a reader sees after a kill, before any recovery: nothing that is not promised."""
+    runs = load_runs(LocalStore(dest))
+    promised = {file.name for run in runs if run.is_published for file in run.files}
+    removed = {path.parent.name for path in dest.glob("_streamlic/*/removed.json")}
+    for path in dest.glob("*.parquet"):
+        is_going = any(run in path.name for run in removed)
+        assert path.name in promised or is_going, f"{path.name} is seen, and not promised"
+    seen = visible_ids(dest)
+    is_ended = any(run.is_complete and run.request == {"tag": "new"} for run in runs)
+    # What is carried over is in both, while one takes the other's place.
+    assert len(seen) == len(set(seen)) or (is_ended and scenario == "carry")
+    if scenario in ("overwrite", "carry"):
+        # While one takes the other's place both may be seen, but never less than one of them.
+        old, new = set(expected_ids("old")), set(_new_ids(scenario))
+        assert old <= set(seen) or (is_ended and new <= set(seen))
+        assert is_ended or seen == expected_ids("old")
+    if scenario == "append":
+        assert set(expected_ids("old")) <= set(seen)
+
+
+def _check_ended(dest: Path, scenario: str) -> None:
+    old = expected_ids("old") if scenario == "append" else []
+    assert visible_ids(dest) == sorted(old + _new_ids(scenario))
+    report = verify_dataset(LocalStore(dest))
+    assert (report.problems, report.notes) == ([], [])
+    assert report.runs == (2 if old else 1)
+    wanted = {dest / "_streamlic" / name for name in ALWAYS_THERE}
+    for run in load_runs(LocalStore(dest)):
+        log = dest / run.directory
+        wanted |= {log / "request.json"} | {dest / file.name for file in run.files}
+        wanted |= {log / "commits" / f"{n:08d}.json" for n in range(1, run.commits + 1)}
+    assert {path for path in dest.rglob("*") if path.is_file()} - wanted == set()
+    assert not list(dest.rglob("staging"))
+
+
+def _kill_everywhere(place: Path, scenario: str, stride: int) -> int:
+    """Kill one export at every ``stride``-th step, and go on with each; return the kills.
+
+    Every other time going on is killed too, early, which is in recovery.
+    """
+    start = place / "start"
+    _in_child_well("begin", lambda: _begin(start, scenario))
+    kills = 0
+    while True:
+        step = 1 + kills * stride
+        dest = place / f"killed-{step}"
+        if start.exists():
+            shutil.copytree(start, dest)
+        code = _in_child(partial(_killed, dest, scenario, step))
+        if code == 0:
+            _in_child_well(f"not killed, {step}", partial(_check_ended, dest, scenario))
+            return kills
+        assert code == -signal.SIGKILL, f"{scenario}: step {step} ended with {code}"
+        _in_child_well(f"seen after step {step}", partial(_check_seen, dest, scenario))
+        if kills % 2:
+            again = _in_child(partial(_killed, dest, scenario, 1 + kills // 2 % _EARLY_STEPS))
+            assert again == -signal.SIGKILL, f"{scenario}: after step {step} it ended with {again}"
+            _in_child_well(f"seen after two kills, {step}", partial(_check_seen, dest, scenario))
+        _in_child_well(f"gone on with after step {step}", partial(_export, dest, scenario))
+        _in_child_well(f"ended after step {step}", partial(_check_ended, dest, scenario))
+        kills += 1
+
+
+def _killed(dest: Path, scenario: str, step: int) -> None:
+    _kill_before(step, dest)
+    _export(dest, scenario)
+
+
+def _fail_everywhere(place: Path, scenario: str, *, stays: bool) -> int:
+    """Let the disk fail one export at every third step, and go on with each; return how often."""
+    start = place / "start"
+    _in_child_well("begin", lambda: _begin(start, scenario))
+    for number in count():
+        step = 1 + 3 * number
+        dest = place / f"failed-{step}-{stays}"
+        if start.exists():
+            shutil.copytree(start, dest)
+        code = _in_child(partial(_failed, dest, scenario, step, stays=stays))
+        if code == 0:
+            return number
+        assert code in (_DISK_FAILED, _DISK_FORGIVEN), f"{scenario}: step {step} ended with {code}"
+        _in_child_well(f"seen after step {step}", partial(_check_seen, dest, scenario))
+        _in_child_well(f"gone on with after step {step}", partial(_export, dest, scenario))
+        _in_child_well(f"ended after step {step}", partial(_check_ended, dest, scenario))
+    raise AssertionError
+
+
+def _failed(dest: Path, scenario: str, step: int, *, stays: bool) -> None:
+    failures: list[int] = []
+    _fail_from(step, dest, failures, stays=stays)
+    try:
+        _export(dest, scenario)
+    except StoreError:
+        os._exit(_DISK_FAILED)
+    if failures:  # It was of no importance, such as a note of who holds the lock.
+        os._exit(_DISK_FORGIVEN)
+
+
+def _kill_often(place: Path, scenario: str, seed: int) -> int:
+    """Kill one export ten times in a row at random steps, then let it end; return the kills."""
+    chosen = random.Random(seed)
+    dest = place / f"often-{seed}"
+    _in_child_well("begin", lambda: _begin(dest, scenario))
+    kills = 0
+    for _ in range(10):
+        code = _in_child(partial(_killed, dest, scenario, chosen.randrange(1, 40)))
+        assert code in (0, -signal.SIGKILL)
+        kills += code != 0
+        _in_child_well(f"seen, {seed}", partial(_check_seen, dest, scenario))
+    _in_child_well(f"gone on with, {seed}", partial(_export, dest, scenario))
+    _in_child_well(f"ended, {seed}", partial(_check_ended, dest, scenario))
+    return kills
+
+
+# What must hold
+
+
+def killing(tmp_path: Path, *args: str) -> int:
+    """Run this module's killing in a fresh process, which has no threads to fork."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.dataset.test_commit_log", str(tmp_path), *args],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    assert ended.stderr == ""
+    return int(ended.stdout)
+
+
+@pytest.mark.parametrize(
+    ("stride", "kills"), [(9, 7), pytest.param(1, 60, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_an_export_killed_at_any_step_is_gone_on_with_exactly(
+    tmp_path: Path, scenario: str, stride: int, kills: int
+) -> None:
+    """SIGKILL before each change to the file system in turn; then once more, to the end."""
+    assert killing(tmp_path, "everywhere", scenario, str(stride)) >= kills
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stays", ["0", "1"], ids=["once", "from then on"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_disk_that_fails_at_any_step_promises_nothing_that_is_not_there(
+    tmp_path: Path, scenario: str, stays: str
+) -> None:
+    """EIO from each change to the file system and each sync in turn; then once more, to the end."""
+    assert killing(tmp_path, "disk", scenario, stays) >= 25
+
+
+@pytest.mark.parametrize(
+    ("seeds", "kills"), [(1, 3), pytest.param(40, 150, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_an_export_killed_ten_times_in_a_row_lands_every_row_once(
+    tmp_path: Path, scenario: str, seeds: int, kills: int
+) -> None:
+    """Kills meet recovery too, and the recovery from a recovery."""
+    assert killing(tmp_path, "often", scenario, str(seeds)) >= kills
+
+
+def test_a_run_lands_and_says_so(tmp_path: Path) -> None:
+    run = land(tmp_path / "dest", "new")
+    assert run.is_complete
+    assert visible_ids(tmp_path / "dest") == expected_ids("new")
+    [again] = load_runs(run.store)
+    assert (again.rows, again.files, again.points) == (run.rows, run.files, run.points)
+    assert again.rows == sum(point.rows for point in again.points.values())
+    assert all(point.is_done and point.pages == PAGES for point in again.points.values())
+
+
+def test_an_account_without_a_name_keeps_its_resume_point(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    open_run(store, request={}, accounts=[None]).commit(
+        [], {None: ResumePoint(cursor="next", rows=0, pages=1, is_partial=True)}, is_complete=False
+    )
+    run = open_run(store, request={}, accounts=[None])
+    assert run.is_resumed
+    assert run.point(None) == ResumePoint(cursor="next", rows=0, pages=1, is_partial=True)
+
+
+def test_a_record_holds_only_the_accounts_that_moved_on(tmp_path: Path) -> None:
+    run = land(tmp_path, "new")
+    records = [
+        json.loads(run.store.read(f"{run.directory}/commits/{n:08d}.json"))
+        for n in range(1, run.commits + 1)
+    ]
+    assert [list(record["accounts"]) for record in records] == [
+        *([[ACCOUNTS[0]]] * PAGES),
+        *([[ACCOUNTS[1]]] * PAGES),
+        [],
+    ]
+
+
+def test_what_cannot_be_utf8_is_kept(tmp_path: Path) -> None:
+    """Arguments of a command line and cursors may hold lone surrogates."""
+    store = LocalStore(tmp_path)
+    run = open_run(store, request={"q": "\udcff"}, accounts=["a"])
+    run.commit([], {"a": ResumePoint(cursor="\ud800")}, is_complete=False)
+    assert open_run(store, request={"q": "\udcff"}, accounts=["a"]).point("a").cursor == "\ud800"
+
+
+def test_tuples_and_lists_ask_for_the_same(tmp_path: Path) -> None:
+    open_run(LocalStore(tmp_path), request={"q": ("a",)}, accounts=["a"])
+    assert open_run(LocalStore(tmp_path), request={"q": ["a"]}, accounts=["a"]).is_resumed
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"request": {"tag": "other"}}, "tag was 'new', now is 'other'"),
+        ({"request": {"tag": "new", "limit": 5}}, "limit was None, now is 5"),
+        (
+            {"accounts": ["c"]},
+            "1 account is new, such as c; 2 accounts are gone, such as account-a",
+        ),
+        ({"mode": "append"}, "the mode was 'error', now is 'append'"),
+    ],
+)
+def test_an_unfinished_run_of_another_request_is_refused(
+    tmp_path: Path, changed: dict[str, object], says: str
+) -> None:
+    land(tmp_path, "new", pages=1)
+    asked: dict[str, object] = {"request": {"tag": "new"}, "accounts": ACCOUNTS, "mode": "error"}
+    with pytest.raises(DatasetConflict, match=says) as caught:
+        open_run(LocalStore(tmp_path), **{**asked, **changed})  # type: ignore[arg-type]  # one of them differs
+    assert "--restart" in str(caught.value)
+    assert "20 rows" in str(caught.value)
+    assert open_run(LocalStore(tmp_path), **asked).is_resumed  # type: ignore[arg-type]  # as above
+
+
+def test_restart_discards_an_unfinished_run_wholly(tmp_path: Path) -> None:
+    old = land(tmp_path, "old", pages=4)
+    assert visible_ids(tmp_path)
+    run = open_run(LocalStore(tmp_path), request={"tag": "new"}, accounts=ACCOUNTS, restart=True)
+    assert not run.is_resumed
+    assert visible_ids(tmp_path) == []
+    assert not run.store.exists(old.directory)
+
+
+def test_restart_touches_no_unfinished_run_where_the_finished_one_forbids_a_new_one(
+    tmp_path: Path,
+) -> None:
+    land(tmp_path, "old")
+    unfinished = land(tmp_path, "new", mode="append", pages=1)
+    with pytest.raises(DatasetConflict, match="--mode append, or replace it with --mode overwrite"):
+        land(tmp_path, "new", restart=True)
+    assert land(tmp_path, "new", mode="append").id == unfinished.id
+
+
+def test_a_finished_dataset_is_refused_by_default(tmp_path: Path) -> None:
+    land(tmp_path, "old")
+    with pytest.raises(DatasetConflict, match="finished dataset of 320 rows"):
+        land(tmp_path, "old")
+    with pytest.raises(UsageError, match="--mode"):
+        land(tmp_path, "old", mode="replace")
+
+
+def test_overwrite_shows_the_old_rows_until_the_new_run_has_ended(tmp_path: Path) -> None:
+    old = land(tmp_path, "old")
+    land(tmp_path, "new", mode="overwrite", pages=5)
+    assert visible_ids(tmp_path) == expected_ids("old")
+    land(tmp_path, "new", mode="overwrite")
+    assert visible_ids(tmp_path) == expected_ids("new")
+    assert not LocalStore(tmp_path).exists(old.directory)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "part-of-something.parquet", ".hidden"])
+def test_files_of_others_are_refused_and_left_alone(tmp_path: Path, name: str) -> None:
+    land(tmp_path, "old")
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(DatasetConflict, match=f"such as '{name}'"):
+        land(tmp_path, "new", mode="overwrite")
+    assert (tmp_path / name).read_text() == "mine"
+    (tmp_path / name).unlink()
+    assert visible_ids(tmp_path) == expected_ids("old")
+
+
+def test_recovery_frees_what_was_staged_and_not_promised(tmp_path: Path) -> None:
+    run = land(tmp_path, "new", pages=1)
+    staged = run.store.path(run.staging)
+    (staged / f"{run.part_prefix}000009.parquet").write_bytes(b"half")
+    run = land(tmp_path, "new", pages=0)
+    assert run.is_resumed
+    assert list(staged.iterdir()) == []
+
+
+def test_a_removal_that_was_cut_short_amid_the_records_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records that are left are no chain, and nobody takes them for one."""
+    old = land(tmp_path, "old", pages=3)
+
+    def cut_short(store: LocalStore, name: str) -> None:
+        if name.endswith("commits"):
+            store.delete(f"{name}/00000001.json")
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "delete_tree", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            land(tmp_path, "new", restart=True)
+    land(tmp_path, "new")
+    assert visible_ids(tmp_path) == expected_ids("new")
+    assert not old.store.exists(old.directory)
+
+
+def test_recovery_leaves_directories_that_are_no_runs(tmp_path: Path) -> None:
+    land(tmp_path, "old")
+    (tmp_path / "_streamlic/notes").mkdir()
+    (tmp_path / "_streamlic/notes/mine").write_text("mine")
+    land(tmp_path, "new", mode="overwrite")
+    assert (tmp_path / "_streamlic/notes/mine").read_text() == "mine"
+
+
+def test_a_lost_last_record_never_doubles_its_rows(tmp_path: Path) -> None:
+    """Nothing after it could miss it, but its part files stand there unpromised."""
+    run = land(tmp_path, "new", pages=3)
+    run.store.delete(f"{run.directory}/commits/{run.commits:08d}.json")
+    with pytest.raises(DatasetConflict, match="no commit record speaks of"):
+        land(tmp_path, "new")
+    land(tmp_path, "new", restart=True)
+    assert visible_ids(tmp_path) == expected_ids("new")
+
+
+@pytest.mark.parametrize("mode", ["error", "overwrite"])
+def test_a_promised_file_that_is_gone_is_an_error_and_restart_helps(
+    tmp_path: Path, mode: str
+) -> None:
+    run = land(tmp_path, "new", mode=mode, pages=2)
+    place = run.staging + "/" if mode == "overwrite" else ""
+    run.store.delete(place + run.files[0].name)
+    with pytest.raises(IntegrityError, match=f"{run.files[0].name} .* --restart"):
+        land(tmp_path, "new", mode=mode)
+    land(tmp_path, "new", mode=mode, restart=True)
+    assert visible_ids(tmp_path) == expected_ids("new")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def alter(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"pages": 1', b'"pages": 7'))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def make_a_list(path: Path) -> None:
+    path.write_bytes(b"[1]")
+
+
+DAMAGES = [cut, alter, empty, make_a_list, Path.unlink]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_damaged_record_is_an_error_that_names_it(
+    tmp_path: Path, damage: Callable[[Path], None], number: int
+) -> None:
+    run = land(tmp_path, "new", pages=4)
+    name = f"{run.directory}/commits/{number:08d}.json"
+    if damage is alter and number == 3:
+        name = f"{run.directory}/commits/00000004.json"  # The last one: no other record misses it.
+    before = visible_ids(tmp_path)
+    damage(run.store.path(name))
+    with pytest.raises(IntegrityError, match=f"{run.directory}/commits/0000000"):
+        land(tmp_path, "new")
+    assert visible_ids(tmp_path) == before
+
+
+def test_a_record_that_was_rewritten_is_missed_by_the_one_after_it(tmp_path: Path) -> None:
+    """Whole by itself, and another than the one that the next record followed."""
+    run = land(tmp_path, "new", pages=3)
+    name = f"{run.directory}/commits/00000002.json"
+    body = parsed(run.store.read(name), name)
+    body["accounts"][ACCOUNTS[0]]["cursor"] = "1"
+    run.store.path(name).write_bytes(json_bytes(body))
+    with pytest.raises(IntegrityError, match=r"00000003\.json: the record before it was altered"):
+        land(tmp_path, "new")
+
+
+def test_a_record_of_another_run_is_not_believed(tmp_path: Path) -> None:
+    """Whole by itself, but not the next one of this chain."""
+    one = land(tmp_path / "one", "new", pages=2)
+    other = land(tmp_path / "other", "new", pages=2)
+    name = "commits/00000002.json"
+    data = other.store.read(f"{other.directory}/{name}")
+    one.store.path(f"{one.directory}/{name}").write_bytes(data)
+    with pytest.raises(IntegrityError, match="00000002"):
+        land(tmp_path / "one", "new")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_request_is_an_error_that_loses_nothing(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    run = land(tmp_path, "new")
+    path = run.store.path(f"{run.directory}/request.json")
+    if damage is alter:
+        path.write_bytes(path.read_bytes().replace(b'"new"', b'"now"'))
+    else:
+        damage(path)
+    with pytest.raises(IntegrityError, match=r"request\.json"):
+        land(tmp_path, "new", mode="append")
+    assert run.store.exists(f"{run.directory}/commits/00000001.json")
+    assert visible_ids(tmp_path) == expected_ids("new")
+
+
+def test_another_version_of_the_log_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamlic.dataset.runs.VERSION", 1)
+    with pytest.raises(StreamlicError, match="another version"):
+        land(tmp_path, "new", pages=1)
+
+
+if __name__ == "__main__":
+    where, what, which, number = sys.argv[1:]
+    if what == "everywhere":
+        print(_kill_everywhere(Path(where), which, int(number)))
+    elif what == "disk":
+        print(_fail_everywhere(Path(where), which, stays=number == "1"))
+    else:
+        print(sum(_kill_often(Path(where), which, seed) for seed in range(int(number))))

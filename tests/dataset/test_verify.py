@@ -1,0 +1,434 @@
+"""What verify sees: every file, every byte, every row, and the chain of records."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from streamlic.dataset.carry_over import carrying, complete_keeping
+from streamlic.dataset.commit_log import ResumePoint, Run, load_runs, remove_run
+from streamlic.dataset.inspect import Inspection, inspect_dataset
+from streamlic.dataset.runs import open_run, recover
+from streamlic.dataset.verify import VerifyReport, promised_bytes, verify_dataset
+from streamlic.dataset.writer import PartFile
+from streamlic.storage import locks
+from streamlic.storage.local import LocalStore
+from tests.support.batches import expected_ids, land, open_writer
+
+ROOT = Path(__file__).parents[2]
+WRITING = """
+import sys
+from pathlib import Path
+from tests.support.batches import land
+for number in range(10_000):
+    land(Path(sys.argv[1]), str(number), mode="append" if number % 5 else "overwrite")
+"""
+
+
+def problems(dest: Path) -> list[str]:
+    return verify_dataset(LocalStore(dest)).problems
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return land(tmp_path / "dest", "new")
+
+
+@pytest.fixture
+def part(run: Run) -> Path:
+    return run.store.path(run.files[1].name)
+
+
+def test_a_sound_dataset_is_counted(run: Run) -> None:
+    land(run.store.root, "more", mode="append")
+    report = verify_dataset(run.store)
+    paths = list(run.store.root.glob("*.parquet"))
+    assert report.is_sound
+    assert (report.problems, report.notes) == ([], [])
+    assert report.runs == 2
+    assert report.files == len(paths)
+    assert report.rows == len(expected_ids("new")) * 2
+    assert report.bytes == sum(path.stat().st_size for path in paths)
+
+
+def test_nothing_is_written(run: Run) -> None:
+    before = sorted(run.store.root.rglob("*"))
+    verify_dataset(run.store)
+    assert sorted(run.store.root.rglob("*")) == before
+
+
+def test_a_missing_file_is_a_problem(run: Run, part: Path) -> None:
+    part.unlink()
+    assert problems(run.store.root) == [f"{part.name}: missing"]
+
+
+def test_a_truncated_file_is_a_problem(run: Run, part: Path) -> None:
+    size = part.stat().st_size
+    part.write_bytes(part.read_bytes()[:-1])
+    assert problems(run.store.root) == [f"{part.name}: expected {size} bytes, got {size - 1}"]
+
+
+@pytest.mark.parametrize("place", [0, 4, 1000, -1])
+def test_any_flipped_bit_is_a_problem(run: Run, part: Path, place: int) -> None:
+    data = bytearray(part.read_bytes())
+    data[place] ^= 1
+    part.write_bytes(data)
+    assert problems(run.store.root) == [
+        f"{part.name}: its content was altered: the SHA-256 differs"
+    ]
+
+
+def test_two_files_that_changed_places_are_problems(run: Run, part: Path) -> None:
+    other = run.store.path(run.files[0].name)
+    one, two = part.read_bytes(), other.read_bytes()
+    part.write_bytes(two)
+    other.write_bytes(one)
+    assert len(problems(run.store.root)) == 2
+
+
+@pytest.mark.parametrize("name", ["part-x.parquet", "notes.txt", ".hidden"])
+def test_a_file_of_nobody_is_a_problem(run: Run, name: str) -> None:
+    run.store.path(name).write_bytes(b"")
+    assert problems(run.store.root) == [f"{name}: no commit record speaks of it"]
+
+
+def test_a_file_of_another_content_with_a_record_to_match_is_counted(tmp_path: Path) -> None:
+    """Promised with a wrong number of rows: the file itself has the last word."""
+    run = open_run(LocalStore(tmp_path), request={}, accounts=["a"])
+    [file] = open_writer(run).finish(with_empty=True)
+    wrong = PartFile(file.name, 7, file.bytes, file.sha256)
+    run.commit([wrong], {"a": ResumePoint(is_done=True, rows=7)}, is_complete=True)
+    assert problems(tmp_path) == [f"{file.name}: expected 7 rows, got 0"]
+
+
+def test_a_file_that_is_no_parquet_is_a_problem(tmp_path: Path) -> None:
+    run = open_run(LocalStore(tmp_path), request={}, accounts=["a"])
+    name = f"{run.part_prefix}000001.parquet"
+    run.store.write_exclusive(f"{run.staging}/{name}", b"PAR1")
+    digest = run.store.sha256(f"{run.staging}/{name}")
+    run.commit([PartFile(name, 0, 4, digest)], {}, is_complete=True)
+    [problem] = problems(tmp_path)
+    assert problem.startswith(f"{name}: no readable Parquet")
+
+
+def test_an_unfinished_run_is_a_note(tmp_path: Path) -> None:
+    run = land(tmp_path, "new", pages=2)
+    report = verify_dataset(run.store)
+    assert report.problems == []
+    assert report.notes == [f"run {run.id} is unfinished, with 140 rows: run the same export again"]
+
+
+def test_an_unfinished_overwrite_is_a_note_and_its_staged_files_are_checked(
+    tmp_path: Path,
+) -> None:
+    land(tmp_path, "old")
+    run = land(tmp_path, "new", mode="overwrite", pages=2)
+    report = verify_dataset(run.store)
+    assert (report.problems, len(report.notes)) == ([], 1)
+    run.store.delete(f"{run.staging}/{run.files[0].name}")
+    assert problems(tmp_path) == [f"{run.files[0].name}: missing"]
+
+
+def test_accounts_that_have_other_rows_than_the_part_files_are_a_problem(tmp_path: Path) -> None:
+    run = open_run(LocalStore(tmp_path), request={}, accounts=["a"])
+    files = open_writer(run).finish(with_empty=True)
+    run.commit(files, {"a": ResumePoint(is_done=True, rows=3)}, is_complete=True)
+    assert problems(tmp_path) == [f"run {run.id}: its accounts have 3 rows, its part files 0"]
+
+
+def test_a_dataset_without_a_run_yet_is_noted_beside_its_writer(tmp_path: Path) -> None:
+    """It may discard the only run before it begins another."""
+    with LocalStore(tmp_path).lock():
+        report = verify_dataset(LocalStore(tmp_path))
+    assert report.is_sound
+    assert report.notes[0].startswith("it has no run yet: a writer is at work")
+
+
+def cut_short_before_the_move(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "publish", lambda *_: None)
+        land(dest, "new", pages=0)
+        land(dest, "new")
+
+
+def cut_short_before_the_end(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "publish", lambda *_: None)
+        land(dest, "new", pages=2)
+
+
+def cut_short_in_a_removal(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = land(dest, "new")
+    run.store.write_exclusive(f"{run.directory}/removed.json", b"{}\n")
+
+
+@pytest.mark.parametrize(
+    ("begin", "says"),
+    [
+        (cut_short_before_the_move, "was cut short while it was published"),
+        (cut_short_before_the_end, "readers do not see all of its rows"),
+        (cut_short_in_a_removal, "is half removed"),
+    ],
+)
+def test_what_a_reader_does_not_see_as_promised_is_a_problem(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begin: Callable[[Path, pytest.MonkeyPatch], None],
+    says: str,
+) -> None:
+    begin(tmp_path, monkeypatch)
+    assert says in problems(tmp_path)[0]
+    with LocalStore(tmp_path).lock():  # By who writes it just now, for all that is known.
+        report = verify_dataset(LocalStore(tmp_path))
+    assert report.is_sound
+    assert any(says in note and "a writer is at work" in note for note in report.notes)
+
+
+def write_owner(dest: Path, owner: str) -> None:
+    (dest / "_streamlic/lock-owner").write_text(owner)
+
+
+HERE = socket.gethostname()
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [f"process {os.getpid()} on {HERE}", f"process 1 on {HERE}", "nonsense"],
+    ids=["this", "the first", "none"],
+)
+def test_a_writer_that_was_killed_is_none_whoever_has_its_number_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    """The kernel has its lock no more: in containers every writer may be process 1."""
+    cut_short_in_a_removal(tmp_path, monkeypatch)
+    write_owner(tmp_path, owner)
+    assert "is half removed: the next export" in problems(tmp_path)[0]
+
+
+def test_of_a_writer_on_another_host_it_is_not_said_that_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_short_in_a_removal(tmp_path, monkeypatch)
+    write_owner(tmp_path, "process 12 on elsewhere")
+    report = verify_dataset(LocalStore(tmp_path))
+    assert report.problems == []
+    [note] = report.notes
+    assert note.endswith(
+        "is half removed: process 12 on elsewhere may be at work, on another host: "
+        "cannot tell whether it lives"
+    )
+
+
+@pytest.mark.parametrize(
+    "owner",
+    ["process 12 on elsewhere", f"process {os.getpid()} on {HERE}"],
+    ids=["elsewhere", "this"],
+)
+def test_a_writer_that_has_the_lock_lives_wherever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    """Another host's lock is seen on some file systems, and this process may be the writer."""
+    cut_short_in_a_removal(tmp_path, monkeypatch)
+    with LocalStore(tmp_path).lock():
+        write_owner(tmp_path, owner)
+        report = verify_dataset(LocalStore(tmp_path))
+    assert report.problems == []
+    assert f"a writer is at work ({owner})" in report.notes[0]
+
+
+def test_where_the_lock_cannot_be_looked_at_a_process_of_the_owners_number_is_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the one that looks, which could look at its own."""
+    cut_short_in_a_removal(tmp_path, monkeypatch)
+    monkeypatch.setattr(locks, "is_held", lambda _: None)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
+        write_owner(tmp_path, f"process {living.pid} on {HERE}")
+        assert problems(tmp_path) == []
+        living.kill()
+    assert len(problems(tmp_path)) == 1
+    write_owner(tmp_path, f"process {os.getpid()} on {HERE}")
+    assert len(problems(tmp_path)) == 1
+    write_owner(tmp_path, f"process {'9' * 30} on {HERE}")
+    assert len(problems(tmp_path)) == 1
+
+
+class Meanwhile(LocalStore):
+    """A store in which a writer acts just before a reader's ``step``-th operation, from 1."""
+
+    def __init__(self, root: Path, step: int, act: Callable[[], object]) -> None:
+        super().__init__(root)
+        self.left = step
+        self._act = act
+
+    def path(self, name: str) -> Path:
+        self._take_step()
+        return super().path(name)
+
+    def names(self, directory: str = "") -> list[str]:
+        self._take_step()
+        return super().names(directory)
+
+    def writer(self) -> str:
+        self._take_step()
+        return super().writer()
+
+    def _take_step(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self._act()
+
+
+def promise(dest: Path, monkeypatch: pytest.MonkeyPatch, **given: Any) -> None:
+    """Land a job that is not published: all its part files are in staging."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "publish", lambda *_: None)
+        land(dest, "new", **given)
+
+
+def publish(dest: Path) -> None:
+    recover(LocalStore(dest))
+
+
+def discard(dest: Path) -> None:
+    for run in load_runs(LocalStore(dest)):
+        if not run.is_complete:
+            remove_run(run.store, run.id)
+
+
+def complete_without_one(dest: Path) -> None:
+    """Supersede a part file, move the others in, and remove the run that they replace."""
+    [run] = [one for one in load_runs(LocalStore(dest)) if not one.is_complete]
+    keeps = carrying(run, {"account-a": "gone"}, batch_bytes=10_000)
+    assert keeps is not None
+    complete_keeping(run, open_writer(run), keeps)
+
+
+def begin_publishing(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    promise(dest, monkeypatch, accounts=["account-a"], pages=2)
+
+
+def begin_replacing(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(dest, "old", accounts=["account-a"])
+    promise(dest, monkeypatch, accounts=["account-a"], mode="overwrite")
+
+
+def begin_discarding(dest: Path, _: pytest.MonkeyPatch) -> None:
+    land(dest, "old", accounts=["account-a"])
+    land(dest, "new", accounts=["account-a"], mode="append", pages=2)
+
+
+def begin_superseding(dest: Path, _: pytest.MonkeyPatch) -> None:
+    land(dest, "old", accounts=["account-a"])
+    land(dest, "new", accounts=["account-a"], mode="overwrite", pages=2)
+
+
+WRITERS = [
+    (begin_publishing, publish),
+    (begin_replacing, publish),
+    (begin_discarding, discard),
+    (begin_superseding, complete_without_one),
+]
+
+
+@pytest.mark.parametrize(("begin", "act"), WRITERS, ids=lambda one: getattr(one, "__name__", None))
+@pytest.mark.parametrize(
+    ("read", "ends"),
+    [(verify_dataset, False), (verify_dataset, True), (inspect_dataset, False)],
+    ids=["verify", "verify, and the writer ends", "inspect"],
+)
+def test_no_step_of_a_writer_between_two_of_a_reader_is_a_problem(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begin: Callable[[Path, pytest.MonkeyPatch], None],
+    act: Callable[[Path], None],
+    read: Callable[[LocalStore], VerifyReport | Inspection],
+    *,
+    ends: bool,
+) -> None:
+    """Files move and go, records come: whenever that is, all that was promised is there."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    begin(tmp_path / "start", monkeypatch)
+    for step in itertools.count(1):
+        dest = tmp_path / str(step)
+        shutil.copytree(tmp_path / "start", dest)
+        with ExitStack() as writer:
+            writer.enter_context(LocalStore(dest).lock())
+
+            def work(dest: Path = dest, writer: ExitStack = writer) -> None:
+                act(dest)
+                if ends:
+                    writer.close()
+
+            store = Meanwhile(dest, step, work)
+            assert read(store).problems == [], f"before step {step}"
+        if store.left > 0:
+            break
+    assert step > 20
+
+
+def test_a_dataset_that_is_written_meanwhile_is_sound(tmp_path: Path) -> None:
+    land(tmp_path, "first")
+    writer = subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path)], cwd=ROOT)
+    try:
+        reports = [verify_dataset(LocalStore(tmp_path)) for _ in range(300)]
+    finally:
+        writer.kill()
+        writer.wait()
+    assert {problem for report in reports for problem in report.problems} == set()
+    assert len({report.rows for report in reports}) > 1
+
+
+def test_a_broken_chain_is_a_problem_and_other_runs_are_read_on(run: Run) -> None:
+    more = land(run.store.root, "more", mode="append")
+    run.store.delete(f"{run.directory}/commits/00000002.json")
+    report = verify_dataset(run.store)
+    assert "expected commit record 2, one is missing" in report.problems[0]
+    assert report.rows == more.rows
+
+
+def test_a_lost_request_is_a_problem(run: Run) -> None:
+    run.store.delete(f"{run.directory}/request.json")
+    assert "request.json is gone" in problems(run.store.root)[0]
+
+
+@pytest.mark.parametrize("number", [1, 7])
+def test_any_flipped_bit_of_a_record_is_a_problem(run: Run, number: int) -> None:
+    """The last record too, which no other record could miss."""
+    assert run.commits == 7
+    path = run.store.path(f"{run.directory}/commits/{number:08d}.json")
+    whole = path.read_bytes()
+    for place in range(0, len(whole) - 1, 11):
+        data = bytearray(whole)
+        data[place] ^= 1
+        path.write_bytes(data)
+        assert problems(run.store.root), f"byte {place}"
+    path.write_bytes(whole)
+    assert problems(run.store.root) == []
+
+
+def test_a_directory_without_a_log_is_no_dataset(tmp_path: Path) -> None:
+    dest = tmp_path / "dest"
+    assert problems(dest) == [f"there is no directory {dest}"]
+    dest.mkdir()
+    assert promised_bytes(LocalStore(dest)) == 0
+    assert problems(dest) == [f"{dest} is no dataset of streamlic: it has no commit log"]
+    (dest / "_streamlic").mkdir(parents=True)
+    (dest / "_streamlic/lock").touch()
+    assert problems(dest) == [f"{dest} is no dataset of streamlic: it has no run"]
+
+
+def test_the_rows_are_those_of_the_files(run: Run) -> None:
+    rows = sum(pq.read_metadata(run.store.path(file.name)).num_rows for file in run.files)
+    assert verify_dataset(run.store).rows == rows

@@ -1,0 +1,176 @@
+"""The emulator answers as Truto does, to its own SDKs' habits too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from streamlic.emulator import EmulatorConfig, license_json, license_record, running_emulator
+from streamlic.emulator.records import CYCLE, Shape, blocks
+from tests.support.cli import run_cli
+
+ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
+PATH = "/unified/user-directory/licenses"
+
+
+class Asking:
+    """Asks the emulator as any client might."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+
+    async def __call__(
+        self, *query: tuple[str, str], path: str = PATH, end: str = "", **headers: str
+    ) -> tuple[int, Any, dict[str, str]]:
+        text = "&".join(f"{quote(key)}={quote(value)}" for key, value in query)
+        url = URL(f"{self._url}{path}?{text}{end}", encoded=True)
+        async with self._session.get(url, headers=headers) as response:
+            return response.status, await response.json(), dict(response.headers)
+
+
+@asynccontextmanager
+async def asking(**config: Any) -> AsyncIterator[Asking]:
+    async with (
+        running_emulator(EmulatorConfig(**config)) as emulator,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Asking(session, emulator.url)
+
+
+OF_ACCOUNT = ("integrated_account_id", ACCOUNT)
+
+
+def test_records_are_a_pure_function_of_seed_account_and_number() -> None:
+    assert license_json(7, ACCOUNT, 5) == license_json(7, ACCOUNT, 5)
+    assert license_json(7, ACCOUNT, 5) != license_json(8, ACCOUNT, 5)
+    assert license_record(7, ACCOUNT, 5)["id"] == f"lic-{ACCOUNT[:8]}-000000005"
+    ids = {license_record(7, ACCOUNT, i)["id"] for i in range(3000)}
+    assert len(ids) == 3000
+    body = b"[" + b"".join(blocks(7, ACCOUNT, 250, 1300, Shape())) + b"]"
+    assert json.loads(body) == [license_record(7, ACCOUNT, i) for i in range(250, 1300)]
+
+
+def test_records_vary_like_the_real_world() -> None:
+    texts = [license_json(7, ACCOUNT, i) for i in range(CYCLE)]
+    records = [json.loads(text) for text in texts]
+    assert any(b"\\u00e9" in text for text in texts)
+    assert any("\U0001f600" in record.get("name", "") for record in records)
+    assert any("cost_center" in record for record in records)
+    assert any(len(record.get("products", [])) == 60 for record in records)
+    assert any(record.get("is_paid") == "yes" for record in records)
+    assert any(b"1e2" in text for text in texts)
+    assert 0.85 < sum("name" in record for record in records) / CYCLE < 0.97
+    assert len({tuple(record) for record in records}) > 100
+
+
+async def test_pages_lead_to_the_end() -> None:
+    async with asking(records=25, page_size=10) as ask:
+        cursor, seen, lengths = "", list[Any](), list[int]()
+        while True:
+            more = [("next_cursor", cursor)] * bool(cursor)
+            status, body, _ = await ask(OF_ACCOUNT, *more)
+            assert status == 200
+            assert body["result_count"] == len(body["result"])
+            lengths.append(len(body["result"]))
+            seen += body["result"]
+            cursor = body["next_cursor"]
+            if not cursor:
+                break
+    assert lengths == [10, 10, 5]
+    assert seen == [license_record(7, ACCOUNT, i) for i in range(25)]
+
+
+async def test_the_sdks_habits_on_the_wire_are_understood() -> None:
+    async with asking(records=25, page_size=10) as ask:
+        expected = (await ask(OF_ACCOUNT, ("truto_exclude_fields[]", "name")))[1]["result"]
+        python = [("limit", "None"), ("next_cursor", "None"), ("truto_exclude_fields[]", "name")]
+        typescript = [("next_cursor", ""), ("limit", ""), ("truto_exclude_fields[0]", "name")]
+        commas = [("truto_exclude_fields", "name,nothing")]
+        for habit in (python, typescript, commas):
+            assert (await ask(OF_ACCOUNT, *habit))[1]["result"] == expected
+        json_type = {"Content-Type": "application/json"}
+        assert (await ask(OF_ACCOUNT, **json_type))[0] == 200
+        assert (await ask(path="/ping"))[0] == 200, "a URL may end in a question mark"
+
+
+async def test_results_are_keyed_as_lodash_does() -> None:
+    async with asking(records=30, page_size=30) as ask:
+        plain = (await ask(OF_ACCOUNT))[1]["result"]
+        by_id = (await ask(OF_ACCOUNT, ("truto_key_by", "id")))[1]["result"]
+        by_status = (await ask(OF_ACCOUNT, ("truto_key_by", "status")))[1]["result"]
+    assert by_id == {record["id"]: record for record in plain}
+    assert by_status == {record.get("status", "undefined"): record for record in plain}
+
+
+@pytest.mark.parametrize(
+    ("config", "query", "status", "says"),
+    [
+        ({}, [], 400, "integrated_account_id is required"),
+        ({}, [("integrated_account_id", "x")], 400, "integrated_account_id is required"),
+        ({"accounts": {}}, [OF_ACCOUNT], 404, "not found"),
+        ({}, [OF_ACCOUNT, ("limit", "0")], 400, "limit must be"),
+        ({}, [OF_ACCOUNT, ("truto_response_format", "csv")], 400, "must be one of"),
+        ({}, [OF_ACCOUNT, ("next_cursor", "junk")], 400, "not valid"),
+        ({"integration": "microsoft365"}, [OF_ACCOUNT], 400, "product is required"),
+        ({"integration": "github"}, [OF_ACCOUNT], 400, "organization_id is required"),
+        ({"token": "t"}, [OF_ACCOUNT], 401, "Invalid API token"),
+    ],
+)
+async def test_errors_are_trutos_envelopes(
+    config: dict[str, Any], query: list[tuple[str, str]], status: int, says: str
+) -> None:
+    async with asking(records=5, **config) as ask:
+        got, body, headers = await ask(*query)
+    assert got == body["statusCode"] == status
+    assert body["error"]
+    assert says in body["message"]
+    assert headers["Content-Type"].startswith("application/json")
+    insight = body.get("truto_error_insight", {})
+    assert ("missing_required_query_parameters" in insight) == ("is required" in says)
+
+
+async def test_a_cursor_belongs_to_its_request() -> None:
+    async with asking(records=25, page_size=10) as ask:
+        cursor = (await ask(OF_ACCOUNT))[1]["next_cursor"]
+        status, body, _ = await ask(OF_ACCOUNT, ("truto_key_by", "id"), ("next_cursor", cursor))
+    assert status == 400
+    assert "belongs to another request" in body["message"]
+
+
+async def test_both_rate_limits_are_enforced_when_asked_for() -> None:
+    async with asking(records=1, rate_limits=True) as ask:
+        answers = [await ask(OF_ACCOUNT) for _ in range(51)]
+    assert [status for status, _, _ in answers] == [200] * 50 + [429]
+    assert answers[0][2]["ratelimit-limit"] == "50;w=10"
+    assert answers[0][2]["ratelimit-remaining"] == "49"
+    assert answers[-1][2]["Retry-After"] == "10"
+    assert "rate_limit_error" in answers[-1][1]["truto_error_insight"]
+
+
+async def test_raw_bodies_have_the_shape_of_microsoft_graph() -> None:
+    async with asking(records=15, page_size=10) as ask:
+        body = (await ask(OF_ACCOUNT, ("truto_response_format", "raw")))[1]
+    assert list(body) == ["@odata.context", "value", "@odata.nextLink"]
+    assert body["value"][3] == license_record(7, ACCOUNT, 3)["remote_data"]
+
+
+async def test_only_stream_is_sent_without_a_length() -> None:
+    async with asking(records=15) as ask:
+        for form in ("unified", "normalized", "raw", "stream"):
+            _, _, headers = await ask(OF_ACCOUNT, ("truto_response_format", form))
+            assert ("Content-Length" in headers) == (form != "stream")
+
+
+@pytest.mark.parametrize("host", ["a..b", "a\udcff.b"])
+async def test_a_host_that_no_name_server_takes_is_refused(host: str) -> None:
+    ended = await run_cli("emulate", "--host", host)
+    assert ended.code == 2
+    assert "--host" in ended.err

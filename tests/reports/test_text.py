@@ -1,0 +1,265 @@
+"""What commands print at their end fits a screen, and says what to do next."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from streamlic.cli.resume_command import command_of
+from streamlic.cli.watch import command_again
+from streamlic.dataset.inspect import inspect_dataset
+from streamlic.dataset.runs import open_run
+from streamlic.dataset.verify import VerifyReport
+from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
+from streamlic.formatting import bytes_text, clipped, counted, duration_text
+from streamlic.job.options import JobOptions
+from streamlic.job.summary import (
+    CarriedOverAccount,
+    FailedAccount,
+    SkippedAccount,
+    Summary,
+)
+from streamlic.reports import text as results
+from streamlic.reports.text import read_command, summary_text, verify_text
+from streamlic.storage.local import LocalStore
+from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
+
+SUMMARY = Summary(
+    run="20261123T235821Z-97d7a5f7",
+    complete=True,
+    resumed=True,
+    rows=123_456_789_012,
+    rescued=99_999_999,
+    pages=12_345_678,
+    parts=54_321,
+    bytes_received=9_876_543_210_987,
+    bytes_written=987_654_321_098,
+    seconds=123_456.7,
+    engine="reference",
+    partial_response=True,
+    retries=123_456,
+    accounts=[],
+)
+GO_ON = "streamlic export licenses --account " + ACCOUNT
+
+
+def failing(number: int) -> FailedAccount:
+    return FailedAccount(
+        account=f"{number:036}", kind="ApiError", reason="word " * 200, retryable=number % 2 == 0
+    )
+
+
+def test_a_summary_fits_a_screen() -> None:
+    text = summary_text(SUMMARY, "licenses")
+    assert max(len(line) for line in text.splitlines() if not line.startswith("read:")) <= 80
+    for figure in ("123,456,789,012 rows", "54,321 part files", "9.9 TB received", "80.0 MB/s",
+                   "123,456 retries", "engine reference", "99,999,999 values"):  # fmt: skip
+        assert figure in text, figure
+
+
+def test_all_failed_accounts_are_named_and_no_line_is_too_wide() -> None:
+    failed = replace(SUMMARY, complete=False, failed=[failing(one) for one in range(25)])
+    lines = summary_text(failed, "licenses", GO_ON).splitlines()
+    assert max(len(line) for line in lines if GO_ON not in line and "read:" not in line) <= 80
+    for number in range(25):
+        retry = "no retry can help" if number % 2 else "a retry may help"
+        assert sum(f"failed: {number:036} ({retry})" in line for line in lines) == 1
+
+
+def test_all_accounts_that_were_skipped_or_kept_are_named() -> None:
+    """With their reasons, several of the same reason on a line."""
+    skipped = [
+        SkippedAccount(account=f"{number:036}", reason=reason)
+        for reason in ("blocked", "needs_reauth")
+        for number in range(300)
+    ]
+    kept = [
+        CarriedOverAccount(account=one.account, reason=one.reason, rows=7)
+        for one in skipped
+        if one.reason == "blocked"
+    ]
+    kept.append(CarriedOverAccount(account=None, reason="not asked for", rows=1))
+    kept.append(CarriedOverAccount(account="f", reason="failed: HTTP 404: gone", rows=2))
+    text = summary_text(replace(SUMMARY, skipped=skipped, carried_over=kept), "licenses")
+    lines = text.splitlines()
+    assert max(len(line) for line in lines if "read:" not in line) <= 80
+    assert sum(line.startswith("skipped, blocked: ") for line in lines) == 1
+    assert sum(line.startswith("skipped, needs_reauth: ") for line in lines) == 1
+    assert "2,103 rows of 302 accounts that were not read are carried over" in lines
+    assert "123,456,786,909 rows of 0 accounts" in text, "those that were read"
+    assert "carried over, not asked for: no account (1 row)" in lines
+    assert "carried over, failed: f (2 rows)" in lines
+    for number in range(300):
+        assert text.count(f"{number:036}") == 3, "skipped for two reasons, kept for one"
+
+
+def test_what_comes_next_is_told() -> None:
+    complete = summary_text(SUMMARY, "li censes", GO_ON)
+    assert "go on:" not in complete
+    assert "verify:  streamlic verify 'li censes'" in complete
+    assert f"read:    {read_command('li censes')}" in complete
+    unfinished = summary_text(replace(SUMMARY, complete=False), "licenses", GO_ON)
+    assert f"go on:   {GO_ON}" in unfinished.splitlines()
+
+
+DUCKDB = """#!{python}
+import duckdb, sys
+_, option, query = sys.argv
+assert option == "-c"
+duckdb.sql(query).show()
+"""
+
+
+@pytest.mark.parametrize("name", ["licenses", "it's mine", 'a "b" $HOME `c` !'])
+@pytest.mark.parametrize("has", ["the command", "the package", "neither"])
+def test_the_line_that_reads_a_dataset_works_with_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, has: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir()
+    pq.write_table(pa.table({"seats": [4711]}), Path(name) / "part-1.parquet")
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    if has == "the command":
+        (commands / "duckdb").write_text(DUCKDB.format(python=sys.executable))
+        (commands / "duckdb").chmod(0o755)
+    elif has == "neither":
+        monkeypatch.setattr(results, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+    line = read_command(name)
+    assert ("duckdb" in line) == (has != "neither")
+    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "4711" in ended.stdout
+
+
+def test_the_line_names_the_python_that_has_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = tmp_path / "its env"
+    environment.mkdir()
+    (environment / "python").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(environment / "python"))
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert read_command("x").startswith(f"'{environment}/python' -c ")
+    monkeypatch.chdir(tmp_path)
+    assert read_command("x").startswith("'its env/python' -c ")
+    monkeypatch.setenv("PATH", f"{environment}:/usr/bin")
+    assert read_command("x").startswith("python -c ")
+
+
+def test_the_command_again_restarts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["__main__.py", "export", "a b", "--restart", "--limit", "5"])
+    assert command_again() == "streamlic export 'a b' --limit 5"
+
+
+async def test_the_summary_of_failed_accounts_has_the_command_that_goes_on(tmp_path: Path) -> None:
+    fault = parse_fault("status=404@1")
+    async with running_emulator(EmulatorConfig(records=5), faults=(fault,)) as emulator:
+        args = ["export", str(tmp_path), "--base-url", emulator.url, "--rate-limit", "none",
+                "--account", ACCOUNT, "--account", OTHER_ACCOUNT]  # fmt: skip
+        ended = await run_cli(*args)
+        [go_on] = [line for line in ended.out.splitlines() if line.startswith("go on:")]
+        program, *again = shlex.split(go_on.removeprefix("go on:"))
+        assert (program, again) == ("streamlic", args)
+        assert (await run_cli(*again)).code == 0
+
+
+REQUEST: dict[str, Any] = {"response_format": "stream", "rows_at": "result"}
+
+
+@pytest.mark.parametrize(
+    ("request_of_run", "mode", "accounts", "expected"),
+    [
+        (REQUEST, "error", ["a", "b"], "export d --account a --account b"),
+        (REQUEST, "overwrite", ["a"], "export d --account a --mode overwrite"),
+        (REQUEST, "error", list("abcd"), "export d --accounts-file FILE"),
+        ({**REQUEST, "differing": {}}, "error", ["a"], "export d --accounts-file FILE"),
+        (
+            {**REQUEST, "all_of": {"integration": "github", "tenant": None}}, "error", ["a"],
+            "export d --all-accounts --integration github",
+        ),
+        (
+            {**REQUEST, "response_format": "raw", "rows_at": "value"}, "error", ["a"],
+            "export d --account a --response-format raw --rows-at value",
+        ),
+        (
+            {"source": "b.json", "rows_at": "value", "is_lines": False, "is_raw": True}, "append",
+            ["a"], "convert b.json d --account a --rows-at value --no-lines --raw --mode append",
+        ),
+        (
+            {"source": "b.json", "is_lines": None, "is_raw": False, "key_by": "id"}, "error",
+            [None], "convert b.json d --key-by id",
+        ),
+    ],
+)  # fmt: skip
+def test_the_log_knows_the_command_that_goes_on(
+    request_of_run: dict[str, Any], mode: str, accounts: list[str], expected: str
+) -> None:
+    command = command_of("d", request=request_of_run, mode=mode, accounts=accounts, settings={})
+    assert command == f"streamlic {expected}"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "--mode overwrite"),
+        ({"absent_accounts": "drop"}, "--mode overwrite --absent-accounts drop"),
+        ({"without_failed": True}, "--mode overwrite --without-failed"),
+        (
+            {"absent_accounts": "drop", "without_failed": True},
+            "--mode overwrite --absent-accounts drop --without-failed",
+        ),
+    ],
+)
+def test_the_command_that_goes_on_ends_the_run_as_it_would(
+    tmp_path: Path, options: dict[str, Any], expected: str
+) -> None:
+    """What is no part of the request is in the log all the same."""
+    settings = JobOptions(mode="overwrite", **options).settings()
+    store = LocalStore(tmp_path)
+    open_run(store, request=REQUEST, accounts=["a"], mode="overwrite", settings=settings)
+    [run] = inspect_dataset(store).runs
+    assert run["go_on"] == f"streamlic export {tmp_path} --account a {expected}"
+
+
+def test_the_last_line_of_verify_is_the_verdict() -> None:
+    sound = VerifyReport(runs=1, files=2, rows=3, bytes=4_000, notes=["n"])
+    assert verify_text(sound, "d").splitlines() == [
+        "note: n", "1 run, 2 part files, 3 rows, 4.0 kB",
+        "sound: every file, byte and row is as committed",
+    ]  # fmt: skip
+    damaged = replace(sound, problems=["p", "q"])
+    assert verify_text(damaged, "d").splitlines()[-1] == "NOT SOUND: 2 problems in d"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (999_949, "999.9 kB"), (999_960, "1.0 MB"),
+     (1_500_000_000, "1.5 GB"), (9e15, "9,000.0 TB")],
+)  # fmt: skip
+def test_sizes(size: float, text: str) -> None:
+    assert bytes_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (59.9, "59 s"), (60, "1 m 00 s"), (3_599, "59 m 59 s"), (3_720, "1 h 02 m")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_counts_and_clipped_texts() -> None:
+    assert (counted(1, "page"), counted(2_000, "page")) == ("1 page", "2,000 pages")
+    assert counted(0, "retry", "retries") == "0 retries"
+    assert clipped("a\n b", 10) == "a b"
+    assert clipped("x" * 50, 10) == "x" * 7 + "..."

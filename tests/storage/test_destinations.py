@@ -1,0 +1,134 @@
+"""A DEST that names no directory of this machine is refused before anything is made or asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import streamlic
+from streamlic.errors import UsageError
+from streamlic.storage.local import LocalStore
+from tests.support.cli import ACCOUNT, run_cli
+
+NOWHERE = "http://127.0.0.1:9"
+URLS = ["s3://b/x", "gs://b", "az://c/x", "abfss://c@a.dfs.core.windows.net/x", "file:///tmp/x",
+        "https://user:secret@host/x", "S3://b", "dbfs:/mnt/x", "hdfs://n/x"]  # fmt: skip
+FILES = ["out.parquet", "x.csv", "a/b.json", "x.jsonl", "x.ndjson", "x.xlsx", "x.parq", "x.PARQUET",
+         "x.json.gz", "out.parquet/"]  # fmt: skip
+COMMANDS = [
+    ("export", ["--account", ACCOUNT, "--base-url", NOWHERE]),
+    ("export", ["--all-accounts", "--base-url", NOWHERE]),
+    ("verify", []),
+    ("inspect", []),
+    ("demo", []),
+]
+
+
+@pytest.mark.parametrize("dest", URLS)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_url_is_refused(dest: str, kind: type[str | Path]) -> None:
+    """As pathlib writes it too, which takes two slashes for one."""
+    with pytest.raises(UsageError, match=r"expected a directory on this machine, got \w+://") as no:
+        LocalStore(kind(dest))
+    assert "secret" not in str(no.value)
+    assert str(no.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("dest", FILES)
+def test_a_name_that_looks_like_a_files_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dest: str
+) -> None:
+    """But for a directory that is there already."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"looks like a file.*a name without \."):
+        LocalStore(dest)
+    Path(dest).mkdir(parents=True)
+    assert LocalStore(dest).names() == []
+
+
+@pytest.mark.parametrize("name", ["v1.2", "out.d", "2026-01-01T00:00:00.000", "a:b", ".parquet"])
+def test_other_names_are_directories(tmp_path: Path, name: str) -> None:
+    LocalStore(tmp_path / name).make_directory()
+    assert (tmp_path / name).is_dir()
+
+
+def test_a_file_that_is_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dest").write_text("mine")
+    with pytest.raises(UsageError, match=r"expected a directory, got .*dest, which is a file"):
+        LocalStore(tmp_path / "dest")
+
+
+IMPOSSIBLE = {
+    "file/out": r"got file/out, but file is a file",
+    "file/out/deeper": r"got file/out/deeper, but file is a file",
+    "file/..": r"got file/\.\., but file is a file",
+    "link": r"got link, which is a link that leads to no directory",
+    "link/out": r"got link/out, but link is a link that leads to no directory",
+    "loop/out": r"got loop/out, but loop is a link that leads to no directory",
+    "x" * 256: r"names of up to 255 bytes, got one of 256: x+\.\.\.",
+    "new/" + "x" * 256: r"names of up to 255 bytes, got one of 256: new/x+\.\.\.",
+    "new/" + "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 128: r"got one of 256: new/",
+    "/".join(["x" * 100] * 41): r"a shorter path, got x.*\.\.\. of 4,140 bytes",
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a place where a file and links are, and go there."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    Path("link").symlink_to("nowhere")
+    Path("loop").symlink_to("loop")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("dest", "says"), IMPOSSIBLE.items())
+def test_a_path_that_no_directory_can_have_is_refused(place: Path, dest: str, says: str) -> None:
+    before = sorted(place.iterdir())
+    with pytest.raises(UsageError, match=says + r".* \(DEST\)$") as refused:
+        LocalStore(dest)
+    assert refused.value.exit_code == 2
+    assert sorted(place.iterdir()) == before
+
+
+async def test_both_commands_refuse_a_path_that_no_directory_can_have(place: Path) -> None:
+    """Before anything is asked, or read."""
+    exported = await run_cli("export", "file/out", "--account", ACCOUNT, "--base-url", NOWHERE)
+    converted = await run_cli("convert", "-", "link/out", stdin=b'{"result":[{"id":"a"}]}')
+    assert (exported.code, exported.err.count("\n")) == (2, 1)
+    assert (converted.code, converted.err.count("\n")) == (2, 1)
+    assert len(list(place.iterdir())) == 3
+
+
+def test_a_path_of_directories_to_be_made_may_be_as_long_as_names_may_be(place: Path) -> None:
+    dest = place / ("x" * 255) / "out"
+    LocalStore(dest).make_directory()
+    assert dest.is_dir()
+
+
+@pytest.mark.parametrize("dest", ["s3://b/x", "out.parquet"])
+@pytest.mark.parametrize(("command", "more"), COMMANDS)
+async def test_every_command_says_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dest: str, command: str, more: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = await run_cli(command, dest, *more)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "expected a directory" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dest", ["s3://b/x", "out.parquet"])
+async def test_convert_doctor_and_python_say_so_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dest: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    converted = await run_cli("convert", "-", dest, stdin=b'{"result":[{"id":"a"}]}')
+    looked = await run_cli("doctor", dest, "--offline")
+    with pytest.raises(UsageError, match="expected a directory"):
+        streamlic.export(dest, ACCOUNT, token="t", base_url=NOWHERE)
+    assert converted.code == looked.code == 2
+    assert "expected a directory" in converted.err
+    assert "expected a directory" in looked.out
+    assert list(tmp_path.iterdir()) == []

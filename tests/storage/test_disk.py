@@ -1,0 +1,98 @@
+"""Disks that are full, read-only or gone: a clear error, no false promise, and going on works."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from streamlic.emulator import EmulatorConfig, running_emulator
+from tests.support.cli import asked, check_landed, export_args, files_of, landed, run_cli, start_cli
+
+RECORDS = 3000
+Remount = Callable[[str], None]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[tuple[Path, Remount]]:
+    """A disk of one MiB, and what mounts it anew with other options. It takes root."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str) -> None:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True)
+
+    try:
+        mount("size=1m")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root can mount a disk of its own")
+    try:
+        yield place, lambda options: mount(f"remount,{options}")
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+async def test_a_full_disk_is_told_and_gone_on_from_when_there_is_room(
+    disk: tuple[Path, Remount],
+) -> None:
+    place, remount = disk
+    dest = place / "out"
+    async with running_emulator(EmulatorConfig(records=RECORDS, page_size=100)) as emulator:
+        args = export_args(dest, emulator.url, "--commit-seconds", "0", "--compression", "none")
+        ended = await run_cli(*args)
+        assert ended.code == 1
+        assert "No space left on device" in ended.err
+        assert str(dest) in ended.err
+        assert "Traceback" not in ended.err
+        rows = len(landed(dest))
+        assert 0 < rows < RECORDS
+        assert (await run_cli("verify", str(dest))).code == 0
+        assert (await run_cli(*args)).code == 1  # Still full; nothing gets worse.
+        assert rows <= len(landed(dest)) < RECORDS
+        remount("size=64m")
+        ended = await run_cli(*args)
+    assert ended.code == 0, ended.err
+    assert ended.summary["resumed"] is True
+    check_landed(dest, RECORDS)
+    assert not [name for name in files_of(dest) if "staging" in name]
+
+
+async def test_a_disk_that_turned_read_only_is_told_and_gone_on_from(
+    disk: tuple[Path, Remount],
+) -> None:
+    place, remount = disk
+    remount("size=64m")
+    dest = place / "out"
+    async with running_emulator(EmulatorConfig(records=RECORDS, page_size=100)) as emulator:
+        args = export_args(dest, emulator.url)
+        assert (await run_cli(*args, "--max-pages", "5")).code == 5
+        remount("ro")
+        ended = await run_cli(*args)
+        assert ended.code == 1
+        assert "Read-only file system" in ended.err
+        assert "Traceback" not in ended.err
+        assert len(landed(dest)) == 500
+        assert (await run_cli("verify", str(dest))).code == 0
+        remount("rw")
+        assert (await run_cli(*args)).code == 0
+    check_landed(dest, RECORDS)
+
+
+async def test_a_dataset_that_vanishes_is_told(tmp_path: Path) -> None:
+    dest = tmp_path / "out"
+    config = EmulatorConfig(records=RECORDS, page_size=100, latency_ms=20)
+    async with running_emulator(config) as emulator:
+        args = export_args(dest, emulator.url, "--commit-seconds", "0.1")
+        process = await start_cli(*args)
+        await asked(emulator, 15)
+        shutil.rmtree(dest, ignore_errors=True)
+        _, err = await process.communicate()
+        assert process.returncode in (1, 5), err  # It is missed when written to, or when read.
+        assert str(dest).encode() in err
+        assert b"Traceback" not in err
+        shutil.rmtree(dest, ignore_errors=True)
+        assert (await run_cli(*args)).code == 0
+    check_landed(dest, RECORDS)

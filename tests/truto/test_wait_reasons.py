@@ -1,0 +1,140 @@
+"""Who watches is told what requests wait for: our own count, the server's word, or an error."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+import streamlic
+from streamlic.dataset.commit_log import ResumePoint
+from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
+from streamlic.errors import ApiError, RateLimited, TransportError
+from streamlic.job.job import export_async
+from streamlic.job.scheduler import Bounds, Dispatch, listings_of
+from streamlic.terminal.wait_text import wait_text
+from streamlic.truto.client import Connection
+from streamlic.truto.credentials import TokenSource
+from streamlic.truto.rate_limit import Pacing, RateLimit, parse_rate_limit
+from streamlic.truto.request import LicensesRequest
+from streamlic.truto.retry import retry_cause
+from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
+from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN
+
+LIMIT = RateLimit(2, 10)
+
+
+def test_our_own_count_is_told_with_its_rate() -> None:
+    pacing = Pacing(LIMIT)
+    for _ in range(2):
+        pacing.take_turn("a", 100.0)
+    assert pacing.account_delay("a", 100.0) > 0
+    assert pacing.account_cause("a") == Cause(WaitReason.ACCOUNT_LIMIT, "2 requests in 10 s")
+
+
+def test_the_tokens_count_is_the_tokens() -> None:
+    pacing = Pacing()
+    for number in range(500):
+        pacing.take_turn(str(number), 100.0)
+    assert pacing.token_cause() == Cause(WaitReason.TOKEN_LIMIT, "500 requests in 10 s")
+
+
+def test_the_longer_of_two_waits_is_told() -> None:
+    pacing = Pacing(LIMIT)
+    for _ in range(2):
+        pacing.take_turn("a", 100.0)
+    pacing.penalize("a", 3.0, 100.0, is_accounts=False)
+    assert pacing.account_cause("a").reason is WaitReason.ACCOUNT_LIMIT
+    assert pacing.token_cause().reason is WaitReason.SERVER_LIMIT
+    pacing.penalize("a", 30.0, 100.0, is_accounts=True)
+    assert pacing.account_cause("a").reason is WaitReason.SERVER_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TransportError("cut"), WaitReason.BACKOFF),
+        (ApiError("HTTP 503", status=503, retryable=True), WaitReason.BACKOFF),
+        (RateLimited("HTTP 429", status=429, retry_after_seconds=5.0), WaitReason.RETRY_AFTER),
+    ],
+)
+def test_what_follows_an_error_is_told_with_it(error: Exception, reason: WaitReason) -> None:
+    assert retry_cause(error) == Cause(reason, str(error))
+
+
+@pytest.mark.parametrize("reason", WaitReason)
+def test_each_reason_has_words(reason: WaitReason) -> None:
+    wait = Wait(Cause(reason, "the detail"), until=107.5, accounts=1, account="a")
+    assert wait_text(wait, 100.0, accounts=1).startswith("waiting 8 s: ")
+    assert wait_text(wait, 100.0, accounts=5).startswith("waiting 8 s, 1 account: ")
+    many = Wait(wait.cause, until=107.5, accounts=3)
+    assert wait_text(many, 100.0, accounts=5).startswith("waiting 8 s, 3 accounts: ")
+
+
+async def waits_of_an_export(
+    dest: Path, config: EmulatorConfig, *accounts: str, rate: str = "none", fault: str | None = None
+) -> list[Wait]:
+    """Export, and return the waits that were told while no page was under way."""
+    seen: list[Wait] = []
+
+    def watch(progress: streamlic.Progress) -> None:
+        if progress.pages_under_way == 0:
+            seen.extend(progress.waits())
+
+    faults = (parse_fault(fault),) if fault else ()
+    async with running_emulator(config, faults=faults) as emulator:
+        connection = Connection(
+            TokenSource.from_value(TOKEN),
+            base_url=emulator.url,
+            rate_limit=parse_rate_limit(rate),
+        )
+        requests = [LicensesRequest(account=account) for account in accounts]
+        await export_async(str(dest), requests, connection, on_progress=watch)
+    return seen
+
+
+async def test_an_export_that_waits_for_its_rate_limit_tells_it(tmp_path: Path) -> None:
+    config = EmulatorConfig(records=4, page_size=1)
+    waits = await waits_of_an_export(tmp_path, config, ACCOUNT, rate="2/0.5s")
+    assert {wait.cause.reason for wait in waits} == {WaitReason.ACCOUNT_LIMIT}
+    assert {(wait.accounts, wait.account) for wait in waits} == {(1, ACCOUNT)}
+    assert waits[0].cause.detail == "2 requests in 0.5 s"
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("429=1@1", WaitReason.RETRY_AFTER), ("status=503@1", WaitReason.BACKOFF)],
+)
+async def test_an_export_tells_what_a_failed_request_waits_for(
+    tmp_path: Path, fault: str, reason: WaitReason
+) -> None:
+    config = EmulatorConfig(records=2)
+    waits = await waits_of_an_export(tmp_path, config, ACCOUNT, fault=fault)
+    assert reason in {wait.cause.reason for wait in waits}
+    assert all(ACCOUNT in wait.cause.detail for wait in waits if wait.cause.reason is reason)
+
+
+def test_of_many_waits_each_reason_is_told_with_its_first() -> None:
+    connection = Connection(TokenSource.from_value(TOKEN))
+
+    async def nobody(*_: object) -> bool:
+        raise AssertionError("nothing is asked for here")
+
+    dispatch = Dispatch(connection, nobody, Bounds(4, 4), lambda _: None)
+    accounts = [f"{number:08}-0000-0000-0000-000000000000" for number in range(3_000)]
+    requests = ((LicensesRequest(account=account), ResumePoint()) for account in accounts)
+    limit = Cause(WaitReason.ACCOUNT_LIMIT, "50 requests in 10 s")
+    begun = time.monotonic() + 1_000
+    for number, listing in enumerate(listings_of(requests)):
+        error = Cause(WaitReason.BACKOFF, f"error {number}")
+        dispatch._put_off(listing, begun + number, limit if number % 3 else error)
+    first, second = dispatch.waits()
+    assert first == Wait(Cause(WaitReason.BACKOFF, "error 0"), begun, 1_000, accounts[0])
+    assert second == Wait(limit, begun + 1, 2_000, accounts[1])
+
+
+async def test_accounts_that_wait_for_one_reason_are_counted_together(tmp_path: Path) -> None:
+    config = EmulatorConfig(records=3, page_size=1)
+    waits = await waits_of_an_export(tmp_path, config, ACCOUNT, OTHER_ACCOUNT, rate="2/1.5s")
+    assert 2 in {wait.accounts for wait in waits}
