@@ -88,7 +88,7 @@ def test_only_what_asks_and_the_emulator_import_aiohttp() -> None:
     users = {
         package_of(path)
         for path in FILES
-        if re.search(r"^\s*(import|from) aiohttp", path.read_text(), re.M)
+        if re.search(r"^\s*(import|from) aiohttp", path.read_text(), re.MULTILINE)
     }
     assert users == {"emulator", "truto"}
 
