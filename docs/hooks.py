@@ -140,7 +140,7 @@ def memory() -> str:
     each = [JobOptions(memory_bytes=size * _MIB) for size in sizes]
     shares = {
         "row group, gathered to be encoded": [one.write_options.row_group_bytes for one in each],
-        "page that waits to be whole": [one.write_options.hold_bytes for one in each],
+        "page that waits to be whole": [one.write_options.page_buffer_bytes for one in each],
         "record batches that wait to be encoded": [one.batch_queue_bytes for one in each],
         **{
             f"one record, with the {engine} engine": [

@@ -3,7 +3,7 @@
 Rules:
 1. A page's batches join the open part file only when the page is whole. Small pages come whole, and
    many at a time: of however many accounts, they share part files.
-2. A page in progress waits in memory up to ``hold_bytes``; a larger one streams into part files of
+2. A page in progress waits in memory up to ``page_buffer_bytes``; a larger one streams into part files of
    its own, which go if the page is abandoned. Several may be in progress.
 3. Row groups are gathered up to ``row_group_bytes``; in a page's own part files to
    ``page_row_group_bytes``, for as many of them may be open as pages are in progress.
@@ -36,7 +36,7 @@ class WriteOptions:
     part_bytes: int = 128 * _MIB
     row_group_bytes: int = 16 * _MIB
     page_row_group_bytes: int = 16 * _MIB
-    hold_bytes: int = 8 * _MIB
+    page_buffer_bytes: int = 8 * _MIB
     compression: str = "zstd"
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class WriteOptions:
                 f"expected one of {', '.join(COMPRESSIONS)}, got {self.compression!r} "
                 "(--compression)"
             )
-        for name in ("part_bytes", "row_group_bytes", "page_row_group_bytes", "hold_bytes"):
+        for name in ("part_bytes", "row_group_bytes", "page_row_group_bytes", "page_buffer_bytes"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
 
@@ -249,7 +249,7 @@ class PageWriter:
             return
         self._held.append(whole)
         self._held_bytes += whole.nbytes
-        if self._held_bytes > self._writer.options.hold_bytes:
+        if self._held_bytes > self._writer.options.page_buffer_bytes:
             held, self._held, self._held_bytes = self._held, [], 0
             for one in held:
                 self._write_own(one)

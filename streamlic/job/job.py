@@ -89,8 +89,8 @@ class Job:
             self._committer,
             chunk_bytes=options.chunk_queue_bytes // large_pages,
             batch_bytes=options.batch_queue_bytes,
-            whole_bytes=options.whole_bytes(accounts),
-            streams=large_pages,
+            small_body_bytes=options.small_body_bytes(accounts),
+            max_large_pages=large_pages,
             record_bytes=options.large_record_bytes,
         )
 

@@ -26,7 +26,7 @@ _MOST_PAGES = TOKEN_RATE_LIMIT.requests
 _BASE_BYTES = 96 * _MIB  # Python with Arrow, and a small export.
 _COPIES = {"fast": 12, "reference": 36}
 _MOST_RECORD_BYTES = 64 * _MIB
-_WHOLE_BYTES = 128 * 1024
+_SMALL_BODY_BYTES = 128 * 1024
 _MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
 _READ_BUFFER_BYTES = 256 * 1024
 
@@ -120,7 +120,7 @@ class JobOptions:
             part_bytes=self.part_bytes,
             row_group_bytes=self.memory_bytes // 16,
             page_row_group_bytes=self.memory_bytes // 16,
-            hold_bytes=self.memory_bytes // 32,
+            page_buffer_bytes=self.memory_bytes // 32,
             compression=self.compression,
         )
 
@@ -151,9 +151,9 @@ class JobOptions:
         room = self.memory_bytes - MIN_MEMORY_BYTES // 2
         return max(min(room // _LARGE_PAGE_BYTES, self.pages_at_once(accounts), _MOST_LARGE), 1)
 
-    def whole_bytes(self, accounts: int) -> int:
+    def small_body_bytes(self, accounts: int) -> int:
         """Return up to what size a body waits in memory to be whole before it is decoded."""
-        return min(_WHOLE_BYTES, self.memory_bytes // 16 // self.pages_at_once(accounts))
+        return min(_SMALL_BODY_BYTES, self.memory_bytes // 16 // self.pages_at_once(accounts))
 
     def read_buffer_bytes(self, accounts: int) -> int:
         """Return how much of each page may wait to be read; twice as much may have come."""

@@ -68,7 +68,7 @@ class Pages(Protocol):
 class Pipeline:
     """Two threads, and the bounded queues before them. Close it, whatever happened.
 
-    Bodies up to ``whole_bytes`` are small; of others ``streams`` at a time are decoded.
+    Bodies up to ``small_body_bytes`` are small; of others ``max_large_pages`` at a time are decoded.
     """
 
     def __init__(
@@ -77,15 +77,15 @@ class Pipeline:
         *,
         chunk_bytes: int,
         batch_bytes: int,
-        whole_bytes: int = 0,
-        streams: int = 1,
+        small_body_bytes: int = 0,
+        max_large_pages: int = 1,
         record_bytes: int = 4 << 20,
     ) -> None:
         self.pages = pages
         self.chunk_bytes = chunk_bytes
         self._batch_bytes = batch_bytes
-        self._whole_bytes = whole_bytes
-        self._streams = asyncio.Semaphore(streams)
+        self._small_body_bytes = small_body_bytes
+        self._large_pages = asyncio.Semaphore(max_large_pages)
         self.record_bytes = record_bytes
         self.large_record = asyncio.Semaphore(1)
         self.failure: BaseException | None = None
@@ -112,13 +112,13 @@ class Pipeline:
         """
         async with aclosing(chunks) as arriving:
             start = Start()
-            await start.fill(arriving, self._whole_bytes)
+            await start.fill(arriving, self._small_body_bytes)
             if start.is_whole:
                 small = SmallPage(account, open_decoder, start.chunks, check)
                 return await self._small.take(small)
             if on_large:
                 on_large()
-            async with self._streams, aclosing(start.followed_by(arriving)) as all_chunks:
+            async with self._large_pages, aclosing(start.followed_by(arriving)) as all_chunks:
                 page = _Page(self, account, open_decoder())
                 return await self._stream(page, all_chunks, check)
 

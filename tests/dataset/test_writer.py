@@ -185,7 +185,9 @@ def test_a_page_too_large_to_be_held_has_part_files_of_its_own(run: Run) -> None
 
 def test_part_files_of_a_page_that_end_with_it_are_followed_by_no_empty_one(run: Run) -> None:
     """Every batch fills a part file, the last one too."""
-    writer = open_writer(run, WriteOptions(part_bytes=1, page_row_group_bytes=1, hold_bytes=1))
+    writer = open_writer(
+        run, WriteOptions(part_bytes=1, page_row_group_bytes=1, page_buffer_bytes=1)
+    )
     write_page(writer, 0, 60)
     assert [file.rows for file in writer.finish()] == [20, 20, 20]
 

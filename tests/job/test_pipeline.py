@@ -421,8 +421,8 @@ async def test_a_large_record_waits_until_that_of_another_page_is_encoded() -> N
         pages,
         chunk_bytes=1,
         batch_bytes=10_000,
-        whole_bytes=0,
-        streams=2,
+        small_body_bytes=0,
+        max_large_pages=2,
         record_bytes=2 * NUMBER_BYTES,
     )
     blocked = asyncio.Event()

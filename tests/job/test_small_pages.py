@@ -27,14 +27,14 @@ from tests.job.test_pipeline import (
 
 
 @contextmanager
-def opened(pages: FakePages, streams: int = 1) -> Iterator[Pipeline]:
+def opened(pages: FakePages, max_large_pages: int = 1) -> Iterator[Pipeline]:
     """Open a pipeline to which ten numbers are small."""
     pipeline = Pipeline(
         pages,
         chunk_bytes=1000,
         batch_bytes=1000,
-        whole_bytes=10 * NUMBER_BYTES,
-        streams=streams,
+        small_body_bytes=10 * NUMBER_BYTES,
+        max_large_pages=max_large_pages,
     )
     try:
         yield pipeline
@@ -127,7 +127,7 @@ async def test_small_pages_wait_for_no_large_one_and_large_ones_for_room(
 
     monkeypatch.setattr(pipeline_module, "_SOON_BYTES", 1)
     pages = FakePages()
-    with opened(pages, streams=2) as pipeline:
+    with opened(pages, max_large_pages=2) as pipeline:
         large = [asyncio.create_task(take(name)) for name in "abc"]
         await settled(lambda: pages.seen.count("begin") == 2)
         for number in range(5):

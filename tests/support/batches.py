@@ -25,7 +25,7 @@ PAGE_ROWS = 20
 LARGE_PAGE_ROWS = 120
 """Too many to be held by TINY: the page streams into part files of its own."""
 TINY = WriteOptions(
-    part_bytes=12_000, row_group_bytes=6_000, page_row_group_bytes=6_000, hold_bytes=12_000
+    part_bytes=12_000, row_group_bytes=6_000, page_row_group_bytes=6_000, page_buffer_bytes=12_000
 )
 
 _PRODUCT = pa.struct([("id", pa.string()), ("name", pa.string()), ("status", pa.string())])
