@@ -38,7 +38,7 @@ from streamlic.errors import (
 from streamlic.job.cancellation import Cancel, Cancelled
 from streamlic.job.committer import Committer
 from streamlic.job.options import JobOptions
-from streamlic.job.page_checks import Watched, check_count
+from streamlic.job.page_checks import ChecksummingDecoder, check_count
 from streamlic.job.pipeline import Pipeline
 from streamlic.job.scheduler import Bounds, Dispatch, Listing, listings_of
 from streamlic.job.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
@@ -353,7 +353,7 @@ class _Export:
         def check(envelope: Envelope) -> None:
             check_count(envelope)
             listing.cursors.check(params.next_cursor, envelope.next_cursor)
-            listing.repeats.check(envelope)
+            listing.duplicates.check(envelope)
 
         def on_large() -> None:
             listing.is_large = True
@@ -368,7 +368,7 @@ class _Export:
                 decoder = job.options.open_decoder(is_lines=page.is_lines, key_by=params.key_by)
                 is_further = job.options.is_raw and page.has_next_link
                 next_link = "the Link header" if is_further else None
-                return Watched(decoder, guards, listing.rows, next_link=next_link)
+                return ChecksummingDecoder(decoder, guards, listing.rows, next_link=next_link)
 
             chunks = guards.bounded(page.chunks())
             try:

@@ -31,7 +31,7 @@ def check_count(envelope: Envelope) -> None:
     )
 
 
-class Watched:
+class ChecksummingDecoder:
     """A decoder that adds up the ids of a page: two pages of the same rows have the same sum.
 
     ``records`` are those of its account before it. ``next_link`` is by what, other than the body,
@@ -65,13 +65,13 @@ class Watched:
 
     def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
         """Take the next bytes; return the batches they filled."""
-        return self._heard(self._decoder.feed(chunk))
+        return self._update(self._decoder.feed(chunk))
 
     def close(self) -> list[pa.RecordBatch]:
         """Say that the body has ended; return what was left."""
-        return self._heard(self._decoder.close())
+        return self._update(self._decoder.close())
 
-    def _heard(self, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    def _update(self, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
         for batch in batches:
             self._records += batch.num_rows
             self._guards.check_records(self._records)
@@ -83,7 +83,7 @@ class Watched:
         return batches
 
 
-class Repeats:
+class DuplicatePageDetector:
     """Notices a page that has the rows of the page before it, by their number and their ids.
 
     Of a page of one row that is not believed: some vendors' ids are not quite unique.

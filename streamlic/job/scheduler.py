@@ -19,7 +19,7 @@ from itertools import count
 from streamlic.dataset.commit_log import ResumePoint
 from streamlic.errors import StreamlicError
 from streamlic.job.fair_queue import Turns
-from streamlic.job.page_checks import Repeats
+from streamlic.job.page_checks import DuplicatePageDetector
 from streamlic.truto.client import Connection
 from streamlic.truto.cursors import Cursors, RecentCursors
 from streamlic.truto.rate_limit import Turn
@@ -45,7 +45,7 @@ class Listing:
     request: LicensesRequest
     """What is asked for next."""
     cursors: Cursors
-    repeats: Repeats = field(default_factory=Repeats)
+    duplicates: DuplicatePageDetector = field(default_factory=DuplicatePageDetector)
     pages: int = 0
     """All that came, in earlier processes too; and so the rows."""
     rows: int = 0
@@ -285,7 +285,7 @@ def listings_of(requests: Iterable[tuple[LicensesRequest, ResumePoint]]) -> list
         Listing(
             replace(request, next_cursor=point.cursor),
             Cursors(recent, request.account),
-            Repeats((point.page_rows, point.page_ids_crc32)),
+            DuplicatePageDetector((point.page_rows, point.page_ids_crc32)),
             pages=point.pages,
             rows=point.rows,
             is_resumed=point.cursor is not None,
