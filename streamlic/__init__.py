@@ -23,9 +23,9 @@ if TYPE_CHECKING:
         DatasetConflict,
         DecodeError,
         Fault,
-        GuardExceeded,
         IntegrityError,
         LimitExceeded,
+        ListingTooLarge,
         MachineError,
         NotAListing,
         PageMismatch,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from streamlic.job.cancellation import Cancel, Cancelled
-    from streamlic.job.limits import Guards
+    from streamlic.job.limits import Limits
     from streamlic.job.options import JobOptions
     from streamlic.job.summary import (
         AccountError,
@@ -78,12 +78,12 @@ __all__ = [
     "Envelope",
     "FailedAccount",
     "Fault",
-    "GuardExceeded",
-    "Guards",
     "IntegrityError",
     "JobOptions",
     "LicensesRequest",
     "LimitExceeded",
+    "Limits",
+    "ListingTooLarge",
     "MachineError",
     "NotAListing",
     "PageMismatch",
@@ -112,7 +112,7 @@ _HOMES = {
     "api.reader": ["read_licenses"],
     "decoder": ["Decoder", "Envelope", "open_decoder"],
     "job.cancellation": ["Cancel", "Cancelled"],
-    "job.limits": ["Guards"],
+    "job.limits": ["Limits"],
     "job.options": ["JobOptions"],
     "job.summary": [
         "AccountError",

@@ -188,8 +188,11 @@ class PageMismatch(StreamlicError):
     exit_code = 5
 
 
-class GuardExceeded(StreamlicError):
-    """A listing or a body goes beyond what the caller allowed it: pages, records or bytes."""
+class ListingTooLarge(StreamlicError):
+    """A listing or a body exceeds a limit of the caller: ``Limits`` of pages, records or bytes.
+
+    ``LimitExceeded`` is another error: one record is too large or nested too deep to decode.
+    """
 
     exit_code = 5
 

@@ -256,10 +256,10 @@ def schema(as_json: bool) -> None:
 
 
 def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
-    from streamlic.job.limits import Guards
+    from streamlic.job.limits import Limits
     from streamlic.job.options import JobOptions
 
-    guards = ("max_pages", "max_records", "max_body_bytes")
+    limits = ("max_pages", "max_records", "max_body_bytes")
     tell_memory(given)
     names = ("rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
              "max_record_bytes", "max_depth", "mode", "absent_accounts", "restart",
@@ -269,7 +269,7 @@ def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
         is_lines=given.get("is_lines"),
         concurrency=given.get("concurrency"),
         without_failed=given.get("without_failed", False),
-        guards=Guards(**{name: given[name] for name in guards if name in given}),
+        limits=Limits(**{name: given[name] for name in limits if name in given}),
         **{name: given[name] for name in names},
     )
 

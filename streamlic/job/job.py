@@ -347,8 +347,8 @@ class _Export:
                 return
 
     async def _read_page(self, listing: Listing, turn: Turn) -> bool:
-        params, guards = listing.request, self._job.options.guards
-        guards.check_pages(listing.pages)
+        params, limits = listing.request, self._job.options.limits
+        limits.check_pages(listing.pages)
 
         def check(envelope: Envelope) -> None:
             check_count(envelope)
@@ -368,9 +368,9 @@ class _Export:
                 decoder = job.options.open_decoder(is_lines=page.is_lines, key_by=params.key_by)
                 is_further = job.options.is_raw and page.has_next_link
                 next_link = "the Link header" if is_further else None
-                return ChecksummingDecoder(decoder, guards, listing.rows, next_link=next_link)
+                return ChecksummingDecoder(decoder, limits, listing.rows, next_link=next_link)
 
-            chunks = guards.bounded(page.chunks())
+            chunks = limits.bounded(page.chunks())
             try:
                 envelope = await job.read_page(
                     params.account, open_decoder, chunks, check, on_large

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from streamlic.errors import GuardExceeded, UsageError
+from streamlic.errors import ListingTooLarge, UsageError
 from streamlic.formatting import counted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guards:
+class Limits:
     """The most that a server may send: pages and records of an account, bytes of one body.
 
     Bytes are those of JSON, after decompression. None is no bound.
@@ -29,29 +29,29 @@ class Guards:
                 raise UsageError(f"expected 1 or more, got {value} (--{option})")
 
     def check_pages(self, pages: int) -> None:
-        """Raise GuardExceeded where an account that goes on has had all its pages."""
+        """Raise ListingTooLarge where an account that goes on has had all its pages."""
         if pages >= self.max_pages:
-            raise GuardExceeded(
+            raise ListingTooLarge(
                 f"expected at most {counted(self.max_pages, 'page')} of the account, and there are "
                 "more (--max-pages)"
             )
 
     def check_records(self, records: int) -> None:
-        """Raise GuardExceeded where an account has too many records."""
+        """Raise ListingTooLarge where an account has too many records."""
         if self.max_records is not None and records > self.max_records:
-            raise GuardExceeded(
+            raise ListingTooLarge(
                 f"expected at most {counted(self.max_records, 'record')} of the account, and there "
                 "are more (--max-records)"
             )
 
     async def bounded(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        """Yield a body's chunks; GuardExceeded where it is too long."""
+        """Yield a body's chunks; ListingTooLarge where it is too long."""
         size = 0
         async with aclosing(chunks):
             async for chunk in chunks:
                 size += len(chunk)
                 if size > self.max_body_bytes:
-                    raise GuardExceeded(
+                    raise ListingTooLarge(
                         f"expected a body of at most {self.max_body_bytes} bytes, and there are "
                         "more (--max-body-bytes)"
                     )

@@ -11,7 +11,7 @@ from streamlic.dataset.carry_over import ABSENT_ACCOUNTS
 from streamlic.dataset.writer import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
-from streamlic.job.limits import Guards
+from streamlic.job.limits import Limits
 from streamlic.resources.license_schema import LICENSE_SCHEMA
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.system.machine import MIN_MEMORY_BYTES, default_memory_bytes
@@ -31,7 +31,7 @@ _MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
 _READ_BUFFER_BYTES = 256 * 1024
 
 
-_GUARDS = Guards()
+_LIMITS = Limits()
 
 
 def default_record_bytes(memory_bytes: int, engine: str) -> int:
@@ -54,7 +54,7 @@ class JobOptions:
     as many as memory allows. ``without_failed`` ends a run though accounts failed.
     ``absent_accounts`` says what ``mode`` "overwrite" does with the rows of accounts that were not
     read: "keep" carries them over, "drop" lets them go.
-    ``guards`` bound what a server may send.
+    ``limits`` bound what a server may send.
     ``max_record_bytes`` bounds one record; by default it follows ``memory_bytes`` and the engine.
     ``memory_bytes`` is the whole process's aim: by default 256 MiB, or three quarters of the
     container's limit where that is less, but at least 128 MiB. Row groups, held pages, pages under
@@ -74,7 +74,7 @@ class JobOptions:
     compression: str = "zstd"
     mode: str = "error"
     restart: bool = False
-    guards: Guards = _GUARDS
+    limits: Limits = _LIMITS
     concurrency: int | None = None
     without_failed: bool = False
     absent_accounts: str = "keep"

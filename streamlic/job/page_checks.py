@@ -1,7 +1,7 @@
 """What a page must not contradict, and what it must not go beyond.
 
 It contradicts its own count of rows, or the page and the cursors before it. A server without end is
-stopped by guards, which the caller sets.
+stopped by limits, which the caller sets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import PageMismatch
 from streamlic.formatting import counted
-from streamlic.job.limits import Guards
+from streamlic.job.limits import Limits
 
 
 def check_count(envelope: Envelope) -> None:
@@ -39,10 +39,10 @@ class ChecksummingDecoder:
     """
 
     def __init__(
-        self, decoder: Decoder, guards: Guards, records: int, *, next_link: str | None = None
+        self, decoder: Decoder, limits: Limits, records: int, *, next_link: str | None = None
     ) -> None:
         self._decoder = decoder
-        self._guards = guards
+        self._limits = limits
         self._records = records
         self._next_link = next_link
         self._ids_crc32 = 0
@@ -74,7 +74,7 @@ class ChecksummingDecoder:
     def _update(self, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
         for batch in batches:
             self._records += batch.num_rows
-            self._guards.check_records(self._records)
+            self._limits.check_records(self._records)
             at = batch.schema.get_field_index("id")
             if at >= 0 and batch.num_rows:
                 _, offsets, text = batch.column(at).buffers()

@@ -68,7 +68,8 @@ class Pages(Protocol):
 class Pipeline:
     """Two threads, and the bounded queues before them. Close it, whatever happened.
 
-    Bodies up to ``small_body_bytes`` are small; of others ``max_large_pages`` at a time are decoded.
+    Bodies up to ``small_body_bytes`` are small. At most ``max_large_pages`` others are decoded at
+    a time.
     """
 
     def __init__(

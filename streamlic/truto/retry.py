@@ -9,8 +9,8 @@ from streamlic.errors import (
     ApiError,
     AuthenticationError,
     DecodeError,
-    GuardExceeded,
     LimitExceeded,
+    ListingTooLarge,
     NotAListing,
     PageMismatch,
     RescueError,
@@ -132,7 +132,7 @@ def is_accounts_own(error: BaseException) -> bool:
     """
     if isinstance(error, TransportError):
         return error.retryable
-    is_of_page = isinstance(error, ApiError | DecodeError | PageMismatch | GuardExceeded)
+    is_of_page = isinstance(error, ApiError | DecodeError | PageMismatch | ListingTooLarge)
     return is_of_page and not isinstance(error, AuthenticationError)
 
 

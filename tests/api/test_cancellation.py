@@ -141,7 +141,7 @@ def test_what_on_progress_raises_ends_it_and_keeps_its_pages(tmp_path: Path, is_
     [
         streamlic.TransportError("the watcher's own connection failed"),
         streamlic.PageMismatch("the watcher's own pages differ"),
-        streamlic.GuardExceeded("the watcher has had enough"),
+        streamlic.ListingTooLarge("the watcher has had enough"),
     ],
     ids=lambda error: type(error).__name__,
 )

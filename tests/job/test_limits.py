@@ -1,4 +1,4 @@
-"""A server without end is stopped, by a guard that its message names; what came before is kept."""
+"""A server without end is stopped, by a limit that its message names; what came before is kept."""
 
 from __future__ import annotations
 
