@@ -9,7 +9,7 @@ from streamlic.errors import TransportError
 _FEED_BYTES = 256 * 1024
 
 
-class Start:
+class BodyPrefix:
     """The beginning of a body: all of it, where it is small."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Start:
         self.is_whole = False
         self._error: TransportError | None = None
 
-    async def fill(self, arriving: AsyncGenerator[bytes, None], most_bytes: int) -> None:
+    async def read(self, arriving: AsyncGenerator[bytes, None], most_bytes: int) -> None:
         """Take chunks until the body ends, fails, or has more than ``most_bytes``."""
         size = 0
         try:
@@ -31,9 +31,7 @@ class Start:
         except TransportError as error:
             self._error = error
 
-    async def followed_by(
-        self, arriving: AsyncGenerator[bytes, None]
-    ) -> AsyncGenerator[bytes, None]:
+    async def then(self, arriving: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         """Yield the beginning, then what follows it; what failed after it fails again."""
         chunks, self.chunks = self.chunks[::-1], []
         while chunks:  # None is kept here once it is handed on.

@@ -32,7 +32,7 @@ import pyarrow as pa
 
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import TransportError
-from streamlic.job.chunks import Start, joined
+from streamlic.job.chunks import BodyPrefix, joined
 from streamlic.job.small_pages import SmallPage, SmallPages
 
 _MAX_STEPS = 64  # For pages that hold hardly a row.
@@ -112,14 +112,14 @@ class Pipeline:
         comes next.
         """
         async with aclosing(chunks) as arriving:
-            start = Start()
-            await start.fill(arriving, self._small_body_bytes)
-            if start.is_whole:
-                small = SmallPage(account, open_decoder, start.chunks, check)
+            prefix = BodyPrefix()
+            await prefix.read(arriving, self._small_body_bytes)
+            if prefix.is_whole:
+                small = SmallPage(account, open_decoder, prefix.chunks, check)
                 return await self._small.take(small)
             if on_large:
                 on_large()
-            async with self._large_pages, aclosing(start.followed_by(arriving)) as all_chunks:
+            async with self._large_pages, aclosing(prefix.then(arriving)) as all_chunks:
                 page = _Page(self, account, open_decoder())
                 return await self._stream(page, all_chunks, check)
 
