@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from streamlic.api.sync import run_to_end
+from streamlic.api.sync import run_sync
 from streamlic.decoder import Decoder, open_decoder
 from streamlic.errors import DecodeError, ReportedFailure, UsageError
 from streamlic.job.cancellation import GOES_ON, Cancel
@@ -205,7 +205,7 @@ def export(
     )
     requests = requests_of(account, parameters)
     work = export_async(str(dest), requests, connection, options, on_progress, cancel=cancel)
-    return run_to_end(work, when_stopped=GOES_ON)
+    return run_sync(work, when_stopped=GOES_ON)
 
 
 def schema_of(request: LicensesRequest) -> pa.Schema:

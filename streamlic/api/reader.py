@@ -28,7 +28,7 @@ from typing import Any
 import pyarrow as pa
 
 from streamlic.api.client import Client, schema_of
-from streamlic.api.sync import TaskElsewhere
+from streamlic.api.sync import CrossThreadTask
 from streamlic.dataset.writer import ACCOUNT_COLUMN
 from streamlic.decoder import open_decoder
 from streamlic.errors import UsageError
@@ -190,7 +190,7 @@ class _Source:
         self._arrived: SimpleQueue[pa.RecordBatch | BaseException | None] = SimpleQueue()
         self._room = asyncio.Semaphore(_BATCHES_AHEAD)
         self._is_over = False
-        self._task = TaskElsewhere()
+        self._task = CrossThreadTask()
         self._thread: threading.Thread | None = None
 
     def take(self) -> pa.RecordBatch | None:

@@ -26,7 +26,7 @@ _LOOK_SECONDS = 0.1
 T = TypeVar("T")
 
 
-def run_to_end(work: Coroutine[Any, Any, T], *, when_stopped: str) -> T:
+def run_sync(work: Coroutine[Any, Any, T], *, when_stopped: str) -> T:
     """Return what ``work`` returns; ``when_stopped`` is noted on what interrupts it."""
     running = _Running(work)
     thread = threading.Thread(target=copy_context().run, args=(running.run,), name="streamlic-loop")
@@ -71,7 +71,7 @@ def _current_task() -> asyncio.Task[Any] | None:
         return None
 
 
-class TaskElsewhere:
+class CrossThreadTask:
     """A task in the loop of another thread, as other threads may speak to it."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class _Running(Generic[T]):
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self.result: Future[T] = Future()
-        self.task = TaskElsewhere()
+        self.task = CrossThreadTask()
         self._work = work
 
     def run(self) -> None:
