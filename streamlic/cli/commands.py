@@ -268,7 +268,7 @@ def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
         is_raw=is_raw,
         is_lines=given.get("is_lines"),
         concurrency=given.get("concurrency"),
-        without_failed=given.get("without_failed", False),
+        skip_failed=given.get("without_failed", False),
         limits=Limits(**{name: given[name] for name in limits if name in given}),
         **{name: given[name] for name in names},
     )

@@ -31,7 +31,7 @@ def command_of(
         words += ["--mode", mode]
     if settings.get("absent_accounts", "keep") != "keep":
         words += ["--absent-accounts", settings["absent_accounts"]]
-    if settings.get("without_failed"):
+    if settings.get("skip_failed"):
         words.append("--without-failed")
     return shlex.join(["streamlic", *words])
 

@@ -306,7 +306,7 @@ class _Export:
             return False
         if not self.failed:
             return True
-        if not options.without_failed or self._done_before + self._dispatch.done == 0:
+        if not options.skip_failed or self._done_before + self._dispatch.done == 0:
             return False
         return options.mode != "overwrite" or not any(map(may_pass, self.failed.values()))
 

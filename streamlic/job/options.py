@@ -51,7 +51,7 @@ class JobOptions:
     """How a job decodes and writes, whatever its source.
 
     ``concurrency`` is how many pages may be under way at once, each of another account; by default
-    as many as memory allows. ``without_failed`` ends a run though accounts failed.
+    as many as memory allows. ``skip_failed`` ends a run though accounts failed.
     ``absent_accounts`` says what ``mode`` "overwrite" does with the rows of accounts that were not
     read: "keep" carries them over, "drop" lets them go.
     ``limits`` bound what a server may send.
@@ -76,7 +76,7 @@ class JobOptions:
     restart: bool = False
     limits: Limits = _LIMITS
     concurrency: int | None = None
-    without_failed: bool = False
+    skip_failed: bool = False
     absent_accounts: str = "keep"
 
     def __post_init__(self) -> None:
@@ -185,7 +185,7 @@ class JobOptions:
 
     def settings(self) -> dict[str, Any]:
         """Return what decides how a run ends; another process may go on with other settings."""
-        return {"without_failed": self.without_failed, "absent_accounts": self.absent_accounts}
+        return {"skip_failed": self.skip_failed, "absent_accounts": self.absent_accounts}
 
     def identity(self) -> dict[str, Any]:
         """Return what makes the rows what they are, for the run's request."""

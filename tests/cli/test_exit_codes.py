@@ -74,9 +74,9 @@ def test_an_error_of_its_own_has_the_code_of_what_helps(error: StreamlicError, c
 
 
 @pytest.mark.parametrize("mode", ["error", "append", "overwrite"])
-@pytest.mark.parametrize("without_failed", [False, True])
+@pytest.mark.parametrize("skip_failed", [False, True])
 async def test_a_deleted_customer_ends_every_mode_with_6(
-    tmp_path: Path, mode: str, *, without_failed: bool
+    tmp_path: Path, mode: str, *, skip_failed: bool
 ) -> None:
     accounts = sorted(ids(3))
 
@@ -86,11 +86,9 @@ async def test_a_deleted_customer_ends_every_mode_with_6(
     async with faulty(EmulatorConfig(records=5), fault) as emulator:
         for _ in range(2 if mode == "overwrite" else 1):
             with pytest.raises(AccountsFailed) as failed:
-                await exported(
-                    tmp_path, emulator.url, accounts, mode=mode, without_failed=without_failed
-                )
+                await exported(tmp_path, emulator.url, accounts, mode=mode, skip_failed=skip_failed)
             assert failed.value.exit_code == 6
-            assert failed.value.summary.complete is without_failed
+            assert failed.value.summary.complete is skip_failed
 
 
 @pytest.mark.parametrize(
@@ -108,7 +106,7 @@ async def test_a_run_that_was_killed_after_its_last_record_ends_as_it_would_have
         asked.append(account)
         return refused(status) if account == accounts[1] else None
 
-    given: dict[str, Any] = {"mode": mode, "without_failed": True}
+    given: dict[str, Any] = {"mode": mode, "skip_failed": True}
     async with faulty(EmulatorConfig(records=5), fault) as emulator:
         with monkeypatch.context() as patch:
             patch.setattr(Run, "publish", lambda *_: None)

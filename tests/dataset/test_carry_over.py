@@ -123,7 +123,7 @@ async def test_pages_of_an_account_that_fails_go_from_the_part_file_that_others_
         return refused(404) if night == 2 and account == failing and is_second_page else None
 
     config = EmulatorConfig(records=50, page_size=20)
-    nightly: dict[str, Any] = {"mode": "overwrite", "without_failed": True}
+    nightly: dict[str, Any] = {"mode": "overwrite", "skip_failed": True}
     async with faulty(config, fault) as emulator:
         await exported(tmp_path, emulator.url, accounts)
         night = 2
@@ -152,7 +152,7 @@ async def test_an_account_that_had_no_rows_and_fails_amid_its_pages_has_none(
     def fault(request: web.Request, account: str) -> web.Response | None:
         return refused(404) if account == accounts[1] and "next_cursor" in request.query else None
 
-    nightly: dict[str, Any] = {"mode": "overwrite", "without_failed": True}
+    nightly: dict[str, Any] = {"mode": "overwrite", "skip_failed": True}
     async with faulty(EmulatorConfig(records=50, page_size=20), fault) as emulator:
         await exported(tmp_path, emulator.url, [accounts[0]])
         with pytest.raises(streamlic.AccountsFailed) as failed:
@@ -401,7 +401,7 @@ async def test_rows_of_another_schema_are_not_replaced_where_their_account_fails
         is_raw = request.query["truto_response_format"] == "raw"
         return refused(404) if is_raw and account == accounts[1] else None
 
-    nightly: dict[str, Any] = {"mode": "overwrite", "without_failed": True}
+    nightly: dict[str, Any] = {"mode": "overwrite", "skip_failed": True}
     async with faulty(EmulatorConfig(records=5), fault) as emulator:
         await exported(tmp_path, emulator.url, accounts)
         raw = {"is_raw": True, "response_format": "raw", "rows_at": "value", **nightly}

@@ -217,7 +217,7 @@ async def test_an_outage_overwrites_nothing_though_failures_may_be_left_out(
 
     async with running_emulator(EmulatorConfig(records=10)) as emulator:
         await exported(tmp_path, emulator.url, accounts)
-    nightly: dict[str, Any] = {"mode": "overwrite", "without_failed": True}
+    nightly: dict[str, Any] = {"mode": "overwrite", "skip_failed": True}
     async with faulty(EmulatorConfig(records=10, seed=8), fault) as emulator:
         with pytest.raises(streamlic.AccountsFailed, match=r"again to go on with them$") as failed:
             await exported(tmp_path, emulator.url, accounts, **nightly)

@@ -213,9 +213,9 @@ def test_the_log_knows_the_command_that_goes_on(
     [
         ({}, "--mode overwrite"),
         ({"absent_accounts": "drop"}, "--mode overwrite --absent-accounts drop"),
-        ({"without_failed": True}, "--mode overwrite --without-failed"),
+        ({"skip_failed": True}, "--mode overwrite --without-failed"),
         (
-            {"absent_accounts": "drop", "without_failed": True},
+            {"absent_accounts": "drop", "skip_failed": True},
             "--mode overwrite --absent-accounts drop --without-failed",
         ),
     ],
