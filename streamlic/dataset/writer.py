@@ -3,8 +3,8 @@
 Rules:
 1. A page's batches join the open part file only when the page is whole. Small pages come whole, and
    many at a time: of however many accounts, they share part files.
-2. A page in progress waits in memory up to ``page_buffer_bytes``; a larger one streams into part files
-   of its own, which go if the page is abandoned. Several may be in progress.
+2. A page in progress waits in memory up to ``page_buffer_bytes``; a larger one streams into
+   part files of its own, which go if the page is abandoned. Several may be in progress.
 3. Row groups are gathered up to ``row_group_bytes``; in a page's own part files to
    ``page_row_group_bytes``, for as many of them may be open as pages are in progress.
 4. A part file counts only when it was closed, fsynced and returned by ``finish``.
