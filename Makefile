@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # What the compiled engine is made from: a change of it installs streamlic again.
-ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx streamlic/decoder/core/*)
+CORE := $(shell find streamlic/decoder/core -name "*.cpp" -o -name "*.h")
+ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx) $(CORE)
 
 .PHONY: demo test test-slow lint bench bench-compare fuzz parity sanitize soak docs clean
 
@@ -47,7 +48,7 @@ CLANGXX ?= clang++
 $(FUZZED)/decoder_fuzz: tests/fuzz/decoder_fuzz.cpp $(ENGINE)
 	mkdir -p $(FUZZED)
 	$(CLANGXX) -std=c++17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-D STREAMLIC_STRIP_BYTES=256 -I streamlic/decoder tests/fuzz/decoder_fuzz.cpp streamlic/decoder/core/*.cpp -o $@
+		-D STREAMLIC_STRIP_BYTES=256 -I streamlic/decoder tests/fuzz/decoder_fuzz.cpp $(filter %.cpp,$(CORE)) -o $@
 
 # Needs clang and its runtime (Debian: clang, libclang-rt-14-dev).
 fuzz: $(VENV)/.fuzz $(FUZZED)/decoder_fuzz  ## the compiled core under ASan and UBSan, then the Python boundary

@@ -9,8 +9,8 @@ DECODER = Path("streamlic/decoder")
 
 ENGINE = Extension(
     "streamlic.decoder._fast",
-    sources=[str(DECODER / "_fast.pyx"), *sorted(map(str, DECODER.glob("core/*.cpp")))],
-    depends=sorted(map(str, DECODER.glob("core/*.h"))),
+    sources=[str(DECODER / "_fast.pyx"), *sorted(map(str, DECODER.glob("core/**/*.cpp")))],
+    depends=sorted(map(str, DECODER.glob("core/**/*.h"))),
     include_dirs=[str(DECODER)],
     language="c++",
     # Without tables of jumps: where they lead is harder to foresee than a few comparisons.

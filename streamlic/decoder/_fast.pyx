@@ -34,7 +34,7 @@ from streamlic.schema.values import TIMESTAMP
 from streamlic.schema.columns import JSON_RECORD, JSON_RESCUED, JSON_VALUE, ExactSchema, check_schema, json_role
 
 
-cdef extern from "core/columns.h" namespace "streamlic" nogil:
+cdef extern from "core/arrow/columns.h" namespace "streamlic" nogil:
     cdef enum class Kind(uint8_t):
         String, Int64, Double, Bool, Timestamp, Struct, List, Json, Rescued, Record
 
@@ -47,7 +47,7 @@ cdef extern from "core/columns.h" namespace "streamlic" nogil:
         int64_t rows
 
 
-cdef extern from "core/strict.h" namespace "streamlic" nogil:
+cdef extern from "core/json/scanner.h" namespace "streamlic" nogil:
     cdef cppclass Step:
         string key
         int64_t index
@@ -57,7 +57,7 @@ cdef extern from "core/strict.h" namespace "streamlic" nogil:
         NoListing, TooDeep, TooLong, Truncated, Rescue, Capacity, Memory
 
 
-cdef extern from "core/envelope.h" namespace "streamlic" nogil:
+cdef extern from "core/body/envelope.h" namespace "streamlic" nogil:
     cdef enum class RemarkKind "streamlic::Remark::Kind"(uint8_t):
         Begin "streamlic::Remark::Kind::Begin"
         Key "streamlic::Remark::Kind::Key"
@@ -81,7 +81,7 @@ cdef extern from "core/envelope.h" namespace "streamlic" nogil:
         int64_t rescued
 
 
-cdef extern from "core/keys.h" namespace "streamlic" nogil:
+cdef extern from "core/reader/keys.h" namespace "streamlic" nogil:
     cdef cppclass CSchema "streamlic::Schema":
         CSchema(vector[CField]) except +
 
@@ -93,7 +93,7 @@ cdef extern from "core/simd.h" namespace "streamlic" nogil:
     Simd best_simd()
 
 
-cdef extern from "core/options.h" namespace "streamlic" nogil:
+cdef extern from "core/body/options.h" namespace "streamlic" nogil:
     cdef cppclass Options:
         vector[string] rows_path
         cbool is_lines
@@ -109,7 +109,7 @@ cdef extern from "core/options.h" namespace "streamlic" nogil:
         int64_t max_rescued
 
 
-cdef extern from "core/decoder.h" namespace "streamlic" nogil:
+cdef extern from "core/body/decoder.h" namespace "streamlic" nogil:
     cdef cppclass Verdict:
         Fault fault
         string reason
@@ -129,11 +129,11 @@ cdef extern from "core/decoder.h" namespace "streamlic" nogil:
         vector[unique_ptr[Batch]] take_batches() except +
 
 
-cdef extern from "core/arrow_export.h" nogil:
+cdef extern from "core/arrow/arrow_export.h" nogil:
     cdef cppclass ArrowArray:
         pass
 
-cdef extern from "core/arrow_export.h" namespace "streamlic" nogil:
+cdef extern from "core/arrow/arrow_export.h" namespace "streamlic" nogil:
     void export_batch(unique_ptr[Batch], ArrowArray*) except +
     void release_array(ArrowArray*)
 

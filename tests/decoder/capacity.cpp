@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "core/decoder.h"
+#include "core/body/decoder.h"
 
 using namespace streamlic;
 

@@ -338,7 +338,7 @@ def compiled(target: Path, source: str, *options: str, cores: str = "*.cpp") -> 
     """Compile a program with files of the core; skip where that cannot be."""
     compiler = shutil.which("c++") or pytest.skip("there is no C++ compiler")
     package = Path(__file__).parents[2] / "streamlic" / "decoder"
-    files = [str(path) for name in cores.split() for path in (package / "core").glob(name)]
+    files = [str(path) for name in cores.split() for path in (package / "core").rglob(name)]
     if not files:
         pytest.skip("the core's sources are not beside the decoder")
     target.with_suffix(".cpp").write_text(source)
@@ -350,7 +350,7 @@ def compiled(target: Path, source: str, *options: str, cores: str = "*.cpp") -> 
 def test_text_beyond_what_offsets_address_is_refused(tmp_path: Path) -> None:
     """Also in a batch that, after a large one, began with more room than that."""
     source = """
-#include "core/columns.h"
+#include "core/arrow/columns.h"
 using namespace streamlic;
 bool is_refused(Column& column, int64_t row, size_t bytes) {
   try {

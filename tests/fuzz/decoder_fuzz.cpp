@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "core/arrow_export.h"
-#include "core/decoder.h"
+#include "core/arrow/arrow_export.h"
+#include "core/body/decoder.h"
 
 using namespace streamlic;
 

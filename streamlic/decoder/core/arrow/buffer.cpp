@@ -1,0 +1,112 @@
+#include "core/arrow/buffer.h"
+
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/mman.h>
+#define STREAMLIC_MAPS 1
+#endif
+
+namespace streamlic {
+
+namespace {
+
+constexpr size_t kSmallest = 4096;  // Less is the allocator's own business.
+constexpr size_t kClasses = 32;
+constexpr size_t kMapped = size_t{1} << 17;  // From here on the system's own: what goes is gone at once.
+
+// The sanitizers have to see every block come and go.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kIsKept = false;
+#elif defined(__has_feature)
+constexpr bool kIsKept = !__has_feature(address_sanitizer);
+#else
+constexpr bool kIsKept = true;
+#endif
+
+// The blocks that wait, by the power of two that is their size.
+struct Cache {
+  std::mutex mutex;
+  std::vector<uint8_t*> waiting[kClasses];
+  size_t bytes = 0;
+};
+
+Cache& cache() {
+  static Cache* const the_only = new Cache;  // Never deleted: batches may outlive all else.
+  return *the_only;
+}
+
+uint8_t* new_block(size_t bytes) {
+#if defined(STREAMLIC_MAPS)
+  if (kIsKept && bytes >= kMapped) {
+    void* const block =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) throw std::bad_alloc();
+    return static_cast<uint8_t*>(block);
+  }
+  void* block = nullptr;  // Older versions of macOS lack aligned_alloc.
+  if (posix_memalign(&block, 64, bytes) != 0) throw std::bad_alloc();
+#else
+  void* const block = std::aligned_alloc(64, bytes);
+  if (!block) throw std::bad_alloc();
+#endif
+  return static_cast<uint8_t*>(block);
+}
+
+void free_block(uint8_t* block, size_t bytes) {
+#if defined(STREAMLIC_MAPS)
+  if (kIsKept && bytes >= kMapped) {
+    munmap(block, bytes);
+    return;
+  }
+#endif
+  std::free(block);
+}
+
+unsigned class_of(size_t bytes) {
+  unsigned number = 0;
+  while ((kSmallest << number) < bytes) {
+    if (++number == kClasses || !(kSmallest << number)) throw std::bad_alloc();
+  }
+  return number;
+}
+
+}  // namespace
+
+uint8_t* take_block(size_t* bytes) {
+  if (*bytes >= kSmallest) {
+    const unsigned number = class_of(*bytes);
+    *bytes = kSmallest << number;
+    const std::lock_guard<std::mutex> lock(cache().mutex);
+    std::vector<uint8_t*>& waiting = cache().waiting[number];
+    if (!waiting.empty()) {
+      uint8_t* const block = waiting.back();
+      waiting.pop_back();
+      cache().bytes -= *bytes;
+      return block;
+    }
+  } else {
+    *bytes = (*bytes + 63) & ~size_t{63};
+  }
+  return new_block(*bytes);
+}
+
+void give_back_block(uint8_t* block, size_t bytes) {
+  if (kIsKept && bytes >= kSmallest) {
+    const std::lock_guard<std::mutex> lock(cache().mutex);
+    if (cache().bytes + bytes <= kCacheBytes) {
+      try {
+        cache().waiting[class_of(bytes)].push_back(block);
+        cache().bytes += bytes;
+        return;
+      } catch (const std::bad_alloc&) {  // No room to remember it: it goes.
+      }
+    }
+  }
+  free_block(block, bytes);
+}
+
+}  // namespace streamlic

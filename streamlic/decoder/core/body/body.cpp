@@ -1,0 +1,342 @@
+#include "core/body/body.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/body/signs.h"
+#include "core/json/text.h"
+
+namespace streamlic {
+
+Body::Body(const Schema& schema, const Options& options, Simd simd, Window& window)
+    : options_(options),
+      window_(window),
+      rows_(schema, options, simd, window, envelope_),
+      step_(options.is_lines ? &Body::line : &Body::top),
+      fields_(schema.fields) {}
+
+void Body::read() {
+  path_in_progress_.clear();
+  rows_.moved();
+  while (window_.index < window_.leave_at && (this->*step_)()) {
+  }
+}
+
+bool Body::end() {
+  const bool is_complete = step_ == &Body::after_body || step_ == &Body::line;
+  if (!is_complete || !path_in_progress_.empty()) return false;
+  rows_.end();
+  return true;
+}
+
+// ---- the envelope
+
+bool Body::top() {
+  if (!window_.has_byte()) return false;
+  const uint8_t byte = window_.text[window_.index];
+  if (byte == '[') {
+    open_rows();
+  } else if (byte == '{') {
+    begin_envelope();
+  } else if (window_.may_be_byte_order_mark()) {
+    return false;
+  } else {
+    throw Malformed{"expected an object or an array", window_.index, {}, Fault::NoListing};
+  }
+  return true;
+}
+
+void Body::begin_envelope() {
+  remark(Remark::Kind::Begin, window_.index);
+  has_rows_ = false;
+  rows_before_ = envelope_.rows;
+  open_envelope();
+}
+
+void Body::open_envelope() {
+  open_bracket();
+  step_ = &Body::first_member;
+}
+
+bool Body::first_member() {
+  return window_.has_byte() && window_.text[window_.index] == '}' ? end_envelope() : member();
+}
+
+bool Body::member() {
+  if (!window_.has_byte()) return false;
+  try {
+    const MemberKey name = key();
+    if (leads_to_rows(name)) return true;
+    const size_t end = window_.value_end(name.value, depth(), Step(name.text));
+    note_member(name, end);
+    window_.index = end;
+  } catch (const Unfinished& stop) {
+    return unfinished(stop.path);
+  }
+  step_ = &Body::after_member;
+  return true;
+}
+
+// Steps into the value if it holds the rows, or is on the path to them.
+bool Body::leads_to_rows(const MemberKey& key) {
+  if (key.text != options_.rows_path[path_.size()]) return false;
+  const uint8_t byte = window_.text[key.value];
+  const bool is_last_step = path_.size() + 1 == options_.rows_path.size();
+  if (is_last_step) check_rows(key);
+  if (byte == 'n' || (byte != '{' && !is_last_step)) return false;  // A null is an empty listing.
+  if (path_.empty()) remark(Remark::Kind::Key, window_.index, {Step(key.text)});
+  if (!options_.is_lines) path_.emplace_back(key.text);  // Lines' rows are numbered as one list.
+  window_.index = key.value;
+  if (is_last_step) {
+    open_rows();
+  } else {
+    open_envelope();
+  }
+  return true;
+}
+
+void Body::check_rows(const MemberKey& key) const {
+  const uint8_t byte = window_.text[key.value];
+  if (byte != '{' && byte != '[' && byte != 'n') {
+    throw Malformed{"expected an array or an object of rows", key.value, {Step(key.text)}};
+  }
+  if (has_rows_) {
+    throw Malformed{
+        "expected the rows once, got them a second time", key.value, {Step(key.text)}};
+  }
+  if (byte == '{' && !options_.takes_keyed) {
+    throw Malformed{
+        "expected an array of rows, got an object: either one record, which is no listing, "
+        "or records keyed by a field (key_by)",
+        key.value,
+        {Step(key.text)}};
+  }
+}
+
+// Hands on a member that ends here, shortened if it is no cursor.
+void Body::note_member(const MemberKey& key, size_t end) {
+  const auto* const value = reinterpret_cast<const char*>(window_.text.data + key.value);
+  const size_t size = end - key.value;
+  const bool is_null = size == 4 && std::memcmp(value, "null", 4) == 0;
+  if (is_null && path_.size() + 1 == options_.rows_path.size() &&
+      key.text == options_.rows_path.back()) {
+    has_rows_ = true;
+  }
+  const bool is_cursor =
+      path_.empty() && (key.text == "next_cursor" || key.text == "prev_cursor");
+  remark(Remark::Kind::Member, key.value, joined(path_, {Step(key.text)}),
+         is_cursor ? std::string(value, size)
+                   : shortened({window_.text.data + key.value, size}));
+}
+
+void Body::remark(Remark::Kind kind, size_t index, Path path, std::string text) {
+  Remark said{kind, std::move(path), std::move(text),
+              window_.position + static_cast<int64_t>(index)};
+  if (kind == Remark::Kind::End) {
+    said.rows = envelope_.rows;
+    said.own_rows = envelope_.rows - rows_before_;
+    said.has_rows = has_rows_;
+  }
+  envelope_.remarks.push_back(std::move(said));
+}
+
+bool Body::after_member() {
+  return separator('}', &Body::end_envelope, &Body::member);
+}
+
+bool Body::end_envelope() {
+  if (open_brackets_ == 1) remark(Remark::Kind::End, window_.index);
+  return close_bracket();
+}
+
+// ---- the rows
+
+void Body::open_rows() {
+  const uint8_t byte = window_.text[window_.index];
+  has_rows_ = true;
+  rows_closer_ = static_cast<uint8_t>(byte + 2);
+  envelope_.is_keyed = byte == '{';
+  report_.reset();
+  if (envelope_.is_keyed && options_.has_reports) report_.emplace(fields_, true);
+  open_bracket();
+  step_ = &Body::first_row;
+}
+
+bool Body::first_row() {
+  return window_.has_byte() && window_.text[window_.index] == rows_closer_ ? end_rows() : row();
+}
+
+bool Body::row() {
+  if (!window_.has_byte()) return false;
+  const Text text = window_.text;
+  size_t& index = window_.index;
+  try {
+    if (envelope_.is_keyed) {
+      const MemberKey name = key();
+      if (!rows_.read(name.value, &name.text, depth(), false)) return unfinished({});
+      if (report_) report_->take(name.text, {text.data + name.value, index - name.value});
+    } else {
+      while (true) {  // as long as one row follows the other
+        if (!rows_.read(index, nullptr, depth(), true)) return unfinished({});
+        if (index + 1 >= text.size || text[index] != ',' || text[index + 1] != '{' ||
+            index >= window_.leave_at) {
+          break;
+        }
+        ++index;
+      }
+    }
+  } catch (const Unfinished& stop) {
+    return unfinished(stop.path);
+  }
+  step_ = &Body::after_row;
+  return true;
+}
+
+bool Body::after_row() {
+  return separator(rows_closer_, &Body::end_rows, &Body::row);
+}
+
+bool Body::end_rows() {
+  if (report_ && report_->may_be()) {
+    remark(Remark::Kind::Rows, window_.index, path_, report_->json());
+    envelope_.remarks.back().is_data = report_->is_data();
+  }
+  return close_bracket();
+}
+
+bool Body::line() {
+  if (!window_.has_byte() || window_.may_be_byte_order_mark()) return false;
+  const size_t start = window_.index;
+  const bool may_be_envelope = options_.has_envelope_lines && window_.text[start] == '{';
+  try {
+    if (is_first_line_ && window_.text[start] == '[') check_no_array();
+    // Rows that come first are read as they come: such a line may be of any length.
+    if (may_be_envelope && may_begin_with_rows(start) && follow(start + 1, {"\"result\"", ":", "["})) {
+      begin_envelope();
+      return true;
+    }
+    if (!rows_.read(start, nullptr, depth(), false)) return unfinished({});
+  } catch (const Unfinished& stop) {
+    return unfinished(stop.path);
+  }
+  if (window_.index == start) {  // It is no row.
+    begin_envelope();
+  } else {
+    step_ = &Body::after_line;
+  }
+  return true;
+}
+
+// Whether the first key may be that of the rows: nearly all lines have another.
+bool Body::may_begin_with_rows(size_t start) const {
+  const Text text = window_.text;
+  return start + 2 >= text.size || text[start + 1] != '"' || text[start + 2] == 'r';
+}
+
+// Throws where the body seems to be one array of records.
+void Body::check_no_array() const {
+  const size_t start = window_.index;
+  if (follow(start + 1, {"{"}) || follow(start + 1, {"]"})) {
+    throw Malformed{
+        "expected newline-delimited records, got an array", start, {}};
+  }
+}
+
+// Whether these tokens follow from `index` on; throws Unfinished where more bytes have to say.
+bool Body::follow(size_t index, std::initializer_list<std::string_view> tokens) const {
+  const Text text = window_.text;
+  for (const std::string_view token : tokens) {
+    index = after_white_space(text, index);
+    const size_t given = std::min(token.size(), text.size - index);
+    if (std::memcmp(text.data + index, token.data(), given) != 0) return false;
+    if (given < token.size()) {
+      if (window_.is_last) return false;
+      throw Unfinished{};
+    }
+    index += given;
+  }
+  window_.check_bytes(index - 1);
+  return true;
+}
+
+bool Body::after_line() {
+  const uint8_t* const start = window_.text.data + window_.index;
+  const bool has_more = window_.has_byte();
+  const uint8_t* const behind = window_.text.data + window_.index;
+  if (std::find(start, behind, '\n') != behind || (!has_more && window_.at_end)) {
+    is_first_line_ = false;
+    step_ = &Body::line;
+    return true;
+  }
+  if (has_more) throw Malformed{"expected a line feed after the record", window_.index, {}};
+  return false;
+}
+
+bool Body::after_body() {
+  if (window_.has_byte()) {
+    throw Malformed{"expected nothing after the end of the JSON", window_.index, {}};
+  }
+  return false;
+}
+
+// ---- what the steps are made of
+
+void Body::open_bracket() {
+  if (open_brackets_ == options_.max_depth) {
+    throw Malformed{"too many open brackets", window_.index, {}, Fault::TooDeep};
+  }
+  ++open_brackets_;
+  ++window_.index;
+}
+
+bool Body::close_bracket() {
+  --open_brackets_;
+  ++window_.index;
+  if (!path_.empty()) path_.pop_back();
+  const StepFunction after = options_.is_lines ? &Body::after_line : &Body::after_body;
+  step_ = open_brackets_ ? &Body::after_member : after;
+  return true;
+}
+
+bool Body::separator(uint8_t closer, StepFunction at_closer, StepFunction at_comma) {
+  if (!window_.has_byte()) return false;
+  const uint8_t byte = window_.text[window_.index];
+  if (byte == closer) return (this->*at_closer)();
+  if (byte != ',') {
+    throw Malformed{std::string("expected , or ") + static_cast<char>(closer), window_.index, {}};
+  }
+  ++window_.index;
+  step_ = at_comma;
+  return true;
+}
+
+// The key at the index, and where its value begins.
+Body::MemberKey Body::key() const {
+  const Text text = window_.text;
+  const size_t start = window_.index;
+  if (text[start] != '"') throw Malformed{"expected a key in double quotes", start, {}};
+  try {
+    const size_t end = string_end(text, start);
+    MemberKey key{key_of(text.data + start, end - start), 0};
+    const size_t colon = after_white_space(text, end);
+    if (colon < text.size && text[colon] != ':') {
+      throw Malformed{"expected : after the key", colon, {Step(key.text)}};
+    }
+    key.value = after_white_space(text, colon + 1);
+    if (key.value >= text.size) throw Unfinished{{Step(key.text)}};
+    window_.check_bytes(key.value);
+    return key;
+  } catch (const Malformed& malformed) {
+    window_.check_bytes(malformed.index);
+    throw;
+  }
+}
+
+// Leaves what begins at the index for later; `path` leads to where it breaks off.
+bool Body::unfinished(Path path) {
+  window_.wait_for_more();
+  if (!path.empty()) path_in_progress_ = std::move(path);
+  return false;
+}
+
+}  // namespace streamlic

@@ -1,0 +1,96 @@
+// The body's own structure, step by step: the envelope, the way to the rows, and from row to row.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/body/envelope.h"
+#include "core/body/options.h"
+#include "core/body/rows.h"
+#include "core/body/signs.h"
+#include "core/json/scanner.h"
+#include "core/body/window.h"
+
+namespace streamlic {
+
+class Body {
+ public:
+  // Reads from the window; all of these outlive it.
+  Body(const Schema& schema, const Options& options, Simd simd, Window& window);
+
+  // Reads on in the window, until it is left or more of the body is needed. Throws Malformed.
+  void read();
+
+  // Ends the last batch; returns false if the body is not complete.
+  bool end();
+
+  const Envelope& envelope() const { return envelope_; }
+  std::vector<std::unique_ptr<Batch>> take_batches() { return rows_.take_batches(); }
+  std::vector<Remark> take_remarks() { return std::exchange(envelope_.remarks, {}); }
+
+  // To the innermost bracket that is open around what is read, and to where reading stopped.
+  const Path& path() const { return path_; }
+  Path path_to_here() const { return joined(path_, path_in_progress_); }
+
+ private:
+  using StepFunction = bool (Body::*)();
+
+  // Each returns whether it made progress. One that did not needs more of the body, and has left the
+  // index at the first byte that it needs again.
+  bool top();
+  bool first_member();
+  bool member();
+  bool after_member();
+  bool first_row();
+  bool row();
+  bool after_row();
+  bool line();
+  bool after_line();
+  bool after_body();
+
+  void open_bracket();
+  bool close_bracket();
+  void begin_envelope();
+  void open_envelope();
+  bool end_envelope();
+  void open_rows();
+  bool end_rows();
+  bool separator(uint8_t closer, StepFunction at_closer, StepFunction at_comma);
+  struct MemberKey {
+    std::string text;
+    size_t value;
+  };
+  MemberKey key() const;
+  bool leads_to_rows(const MemberKey& key);
+  void check_rows(const MemberKey& key) const;
+  void note_member(const MemberKey& key, size_t end);
+  void remark(Remark::Kind kind, size_t index, Path path = {}, std::string text = {});
+  bool may_begin_with_rows(size_t start) const;
+  void check_no_array() const;
+  bool follow(size_t index, std::initializer_list<std::string_view> tokens) const;
+  bool unfinished(Path path);
+  int depth() const { return options_.max_depth - open_brackets_; }
+
+  const Options& options_;
+  Window& window_;
+  Envelope envelope_;
+  Rows rows_;
+  StepFunction step_;
+  int open_brackets_ = 0;
+  Path path_;
+  Path path_in_progress_;
+  bool has_rows_ = false;
+  bool is_first_line_ = true;
+  int64_t rows_before_ = 0;  // the envelope: only lines have any
+  uint8_t rows_closer_ = 0;
+  const std::vector<Field>& fields_;
+  std::optional<Report> report_;  // what rows that are an object say in place of rows
+};
+
+}  // namespace streamlic

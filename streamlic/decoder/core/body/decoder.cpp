@@ -1,0 +1,172 @@
+#include "core/body/decoder.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+namespace streamlic {
+
+namespace {
+
+constexpr size_t kPieceBytes = 4096;
+constexpr size_t kQuotedBytes = 4096;  // as in findings.py
+
+}  // namespace
+
+Decoder::Decoder(std::shared_ptr<const Schema> schema, Options options, Simd simd)
+    : schema_(std::move(schema)),
+      options_(std::move(options)),
+      utf8_(simd),
+      window_(options_.max_record_bytes),
+      body_(*schema_, options_, simd, window_) {}
+
+bool Decoder::feed(const uint8_t* chunk, size_t size) {
+  return guarded([&] {
+    const int64_t offset = utf8_.take(chunk, size);
+    if (offset != Utf8Check::kSound) return take_ill_formed(chunk, offset);
+    // Of a character that has only begun nothing can be said as yet: it waits for the next chunk.
+    const size_t begun = utf8_.begun();
+    if (begun > size) {
+      begun_.insert(begun_.end(), chunk, chunk + size);
+    } else {
+      take_begun();
+      take(chunk, size - begun);
+      begun_.assign(chunk + (size - begun), chunk + size);
+    }
+    fed_ += static_cast<int64_t>(size);
+  });
+}
+
+bool Decoder::close() {
+  return guarded([&] {
+    window_.at_end = window_.is_last = true;
+    take_begun();
+    read(held_.data(), held_.size(), SIZE_MAX);
+    if (!body_.end()) {
+      verdict_ = {Fault::Truncated, "the body ended before its JSON was complete", fed_,
+                  body_.path_to_here(), ""};
+    }
+    held_.clear();  // The batches may be needed for long after.
+  });
+}
+
+// Of an ill-formed sequence the first byte is read alone: outside a string it is wrong as JSON, too.
+void Decoder::take_ill_formed(const uint8_t* chunk, int64_t offset) {
+  window_.is_last = true;
+  window_.wanted = 0;
+  if (offset < 0) {
+    begun_.resize(1);
+    take_begun();
+    take(chunk, 0);
+  } else {
+    take_begun();
+    take(chunk, static_cast<size_t>(offset) + 1);
+  }
+  verdict_ = {Fault::Malformed, "expected UTF-8, got bytes that are none", fed_ + offset,
+              body_.path_to_here(), ""};
+}
+
+// Puts the first bytes of a character behind what is held.
+void Decoder::take_begun() {
+  held_.append(begun_.data(), begun_.size());
+  waiting_ += begun_.size();
+  begun_.clear();
+}
+
+void Decoder::take(const uint8_t* chunk, size_t size) {
+  if (waiting_ + size < window_.wanted) {
+    held_.append(chunk, size);
+    waiting_ += size;
+    return;
+  }
+  if (!held_.empty()) finish_held(&chunk, &size);
+  if (held_.empty()) {
+    read(chunk, size, SIZE_MAX);
+    keep_rest();
+  }
+}
+
+// Reads on in the held bytes, completed from the chunk piece by piece, until reading has left them.
+void Decoder::finish_held(const uint8_t** chunk, size_t* size) {
+  size_t old_bytes = held_.size();
+  size_t copied = 0;
+  const bool was_last = window_.is_last;
+  do {
+    const size_t piece = std::min(*size - copied, std::max(held_.size(), kPieceBytes));
+    held_.append(*chunk + copied, piece);
+    copied += piece;
+    window_.is_last = was_last && copied == *size;
+    read(held_.data(), held_.size(), old_bytes);
+    const size_t index = window_.index;
+    if (index >= old_bytes) {
+      const size_t used = copied - (held_.size() - index);
+      window_.position += static_cast<int64_t>(index);
+      *chunk += used;
+      *size -= used;
+      held_.clear();
+      window_.index = 0;
+      window_.is_last = was_last;
+      return;
+    }
+    old_bytes -= index;
+    keep_rest();
+  } while (copied < *size);
+}
+
+// Keeps what the last step needs again.
+void Decoder::keep_rest() {
+  const auto [data, size] = window_.text;
+  const size_t index = window_.index;
+  window_.position += static_cast<int64_t>(index);
+  if (data == held_.data() && !held_.empty()) {
+    held_.drop(index);
+  } else {
+    held_.clear();
+    held_.append(data + index, size - index);
+  }
+  window_.index = 0;
+}
+
+void Decoder::read(const uint8_t* data, size_t size, size_t leave_at) {
+  window_.text = {data, size};
+  window_.index = 0;
+  window_.leave_at = leave_at;
+  waiting_ = window_.wanted = 0;
+  body_.read();
+}
+
+template <class Work>
+bool Decoder::guarded(Work work) {
+  try {
+    try {
+      work();
+    } catch (const Malformed& malformed) {
+      set_verdict(malformed);
+    } catch (const CapacityExceeded&) {
+      verdict_ = {Fault::Capacity,
+                  "expected at most 2 GiB of text in one column of a batch (batch_bytes)",
+                  window_.position + static_cast<int64_t>(window_.index), body_.path(), ""};
+    }
+  } catch (const std::bad_alloc&) {  // While a verdict was written, too.
+    verdict_.fault = Fault::Memory;
+  }
+  return verdict_.fault == Fault::None;
+}
+
+void Decoder::set_verdict(const Malformed& malformed) {
+  verdict_ = {malformed.fault, malformed.reason,
+              window_.position + static_cast<int64_t>(malformed.index),
+              joined(body_.path(), malformed.path), malformed.value};
+  if (malformed.fault == Fault::Malformed || malformed.fault == Fault::NoListing) {
+    const size_t end = malformed.index + 1;
+    const size_t since = std::max(std::min(malformed.quoted_from, malformed.index),
+                                  end - std::min(end, kQuotedBytes));
+    verdict_.quoted.assign(reinterpret_cast<const char*>(window_.text.data + since), end - since);
+  }
+  if (malformed.fault == Fault::TooDeep) {
+    verdict_.reason =
+        "expected at most " + std::to_string(options_.max_depth) + " open brackets (max_depth)";
+  }
+}
+
+}  // namespace streamlic

@@ -1,0 +1,265 @@
+#include "core/body/rows.h"
+
+#include <algorithm>
+
+#include "core/body/rescue.h"
+#include "core/json/text.h"
+
+namespace streamlic {
+
+namespace {
+
+// More of a value than any message shows of it.
+constexpr size_t kShownBytes = 1024;
+
+std::string quoted(const std::string& text) {
+  std::string json = "\"";
+  append_escaped(json, text);
+  return json + '"';
+}
+
+// A key as a JSON Pointer (RFC 6901).
+std::string pointer_step(const std::string& key) {
+  std::string pointer = "/";
+  for (const char c : key) pointer += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+  return pointer;
+}
+
+// Puts a row's key before what else is rescued of it.
+void add_key(Rescues& found, Text record, const std::string& field, const std::string& key) {
+  if (found.is_whole) {
+    found.is_whole = false;
+    found.json = "{\"\":";
+    found.json.append(reinterpret_cast<const char*>(record.data), record.size);
+    found.json += '}';
+  }
+  const std::string member = quoted(pointer_step(field)) + ":" + quoted(key);
+  found.json.insert(1, found.count ? member + ',' : member);
+  ++found.count;
+}
+
+}  // namespace
+
+Rows::Rows(const Schema& schema, const Options& options, Simd simd, Window& window,
+           Envelope& envelope)
+    : fields_(schema.fields),
+      options_(options),
+      window_(window),
+      envelope_(envelope),
+      reader_(make_record_reader(simd, schema)),
+      is_whole_record_(std::any_of(fields_.begin(), fields_.end(),
+                                   [](const Field& one) { return one.kind == Kind::Record; })),
+      marks_(is_whole_record_),
+      batch_(std::make_unique<Batch>(fields_)) {
+  for (size_t i = 0; i < fields_.size(); ++i) {
+    const Kind kind = fields_[i].kind;
+    if (kind == Kind::Rescued) rescued_column_ = i;
+    if (kind != Kind::Rescued && fields_[i].name == "id") id_column_ = i;
+  }
+  for (size_t i = 0; i < fields_.size(); ++i) {
+    const bool is_key = is_whole_record_ || fields_[i].name == options_.key_by;
+    if (is_key && fields_[i].kind == Kind::String) key_column_ = i;
+  }
+  if (options_.key_by) {
+    keyed_fields_ = fields_;
+    Field any;
+    any.name = *options_.key_by;
+    any.kind = Kind::Json;
+    keyed_fields_.push_back(std::move(any));
+  }
+}
+
+void Rows::moved() {
+  reader_->forget();
+  marks_.forget();
+  if (!is_foreseen_) foresee_batch();
+}
+
+bool Rows::read(size_t start, const std::string* key, int depth, bool is_in_array) {
+  const Text text = window_.text;
+  const uint8_t* const first = text.data + start;
+  const uint8_t* behind = nullptr;
+  bool is_full = false;
+  try {
+    behind = reader_->read(first, text.data + text.size, batch_->columns, batch_->rows, depth,
+                           is_in_array ? room(start) : Room{});
+  } catch (const CapacityExceeded&) {
+    is_full = true;
+  }
+  if (reader_->plain_rows()) {
+    const int64_t rows = reader_->plain_rows();
+    envelope_.rows += rows;
+    batch_->rows += rows;
+    batch_->bytes += reader_->begin() - first - rows;  // without their commas
+    window_.index = start = static_cast<size_t>(reader_->begin() - text.data);
+  }
+  if (behind) {
+    const size_t end = static_cast<size_t>(behind - text.data);
+    if (end - window_.index <= window_.max_bytes) {
+      const bool may_be_envelope = options_.has_envelope_lines && !key && !is_in_array;
+      if (may_be_envelope && reader_->needs_rescue() && text[start] == '{' &&
+          is_envelope({first, end - start})) {
+        batch_->rollback();
+        return true;
+      }
+      end_row(start, end, key);
+      window_.index = end;
+      return true;
+    }
+  }
+  batch_->rollback();
+  if (!behind && !is_full && reader_->stop() == Stop::AtEnd && !window_.is_last) return false;
+  const size_t end = window_.value_end(start, depth, step(key));
+  if (is_full) throw CapacityExceeded();  // Nothing else is wrong with it.
+  read_last_number(start, end, key);
+  window_.index = end;
+  return true;
+}
+
+// How many rows may follow each other from `start` on, so that the batch is not full before the last,
+// and none of them leaves what is to be read here.
+Room Rows::room(size_t start) const {
+  const auto left = static_cast<size_t>(options_.batch_bytes - batch_->bytes);
+  const size_t most = std::min({left, window_.text.size - start, window_.leave_at - start});
+  return {options_.batch_rows - batch_->rows - 1, window_.text.data + start + most,
+          options_.max_record_bytes};
+}
+
+// Reads a row that was refused and is valid after all: a number that the end of the body ends.
+void Rows::read_last_number(size_t start, size_t end, const std::string* key) {
+  std::vector<uint8_t> scalar(window_.text.data + start, window_.text.data + end);
+  scalar.push_back(' ');
+  reader_->forget();
+  if (!reader_->read(scalar.data(), scalar.data() + scalar.size(), batch_->columns, batch_->rows, 0,
+                     {})) {
+    throw Malformed{"expected what this decoder takes for JSON: please report this body", start, {}};
+  }
+  reader_->forget();
+  end_row(start, end, key);  // The notes lead to this copy of it.
+}
+
+void Rows::end_row(size_t start, size_t end, const std::string* key) {
+  const bool needs_rescue = reader_->needs_rescue();
+  if (options_.has_reports && (is_whole_record_ || needs_rescue)) note_report(start, end, key);
+  const bool has_place = is_whole_record_ ? key_column_ != kNone : options_.key_by.has_value();
+  bool is_key_beside = false;
+  if (key && has_place && (is_whole_record_ || is_keyless(start, end))) {
+    if (key_column_ != kNone) {
+      batch_->columns[key_column_].put_text(Row(batch_->rows), key->data(), key->size());
+    } else {
+      is_key_beside = window_.text[start] == '{';
+    }
+  }
+  if (needs_rescue || is_key_beside) rescue_row(start, end, key, is_key_beside);
+  ++envelope_.rows;
+  ++batch_->rows;
+  batch_->bytes += static_cast<int64_t>(end - start);
+  if (batch_->rows == options_.batch_rows || batch_->bytes >= options_.batch_bytes) end_batch();
+}
+
+// Hands on a row that may be an error report: it has no id, and says what one does.
+void Rows::note_report(size_t start, size_t end, const std::string* key) {
+  const Text text = window_.text;
+  const uint8_t* const first = text.data + start;
+  if (id_column_ != kNone && batch_->columns[id_column_].is_valid(Row(batch_->rows))) return;
+  if (*first != '{' || !marks_.are_in(first, text.data + end, text.data + text.size)) return;
+  const Report report = report_in({first, end - start}, fields_);
+  if (!report.may_be()) return;
+  Remark said{Remark::Kind::Record, {step(key)}, report.json(),
+              window_.position + static_cast<int64_t>(start)};
+  said.is_data = report.is_data();
+  envelope_.remarks.push_back(std::move(said));
+}
+
+// Whether the row that was read lacks the field that the rows are keyed by.
+bool Rows::is_keyless(size_t start, size_t end) const {
+  const Text record{window_.text.data + start, end - start};
+  if (record[0] != '{') return true;
+  if (key_column_ != kNone) {
+    if (batch_->columns[key_column_].is_valid(Row(batch_->rows))) return false;
+    if (!reader_->needs_rescue()) return true;
+  }
+  return lacks_member(record, *options_.key_by);
+}
+
+void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool is_key_beside) {
+  Column& column = batch_->columns[rescued_column_];
+  const bool is_member = key && options_.key_by && window_.text[start] != '{';
+  if (is_key_beside && options_.is_strict) {
+    throw Malformed{"expected a record with " + *options_.key_by +
+                        ", or a column of strings for its key, got neither",
+                    start,
+                    {step(key)},
+                    Fault::Rescue};
+  }
+  const bool is_few = static_cast<int64_t>(reader_->notes().notes.size()) <= options_.max_rescued;
+  const bool may_be_noted = is_few && !options_.is_strict && !is_key_beside && !is_member;
+  if (may_be_noted && put_notes(reader_->notes(), column, Row(batch_->rows))) {
+    envelope_.rescued += static_cast<int64_t>(reader_->notes().notes.size());
+    return;
+  }
+  std::vector<uint8_t> mended;
+  Text record{window_.text.data + start, end - start};
+  if (has_surrogate_escape(record.data, record.size)) {
+    mended.assign(record.data, record.data + record.size);
+    mend_surrogates(mended.data(), mended.size());
+    record.data = mended.data();
+  }
+  if (is_member && !options_.is_strict) return rescue_member(record, *key);
+  Rescues found =
+      rescue(record, is_key_beside ? keyed_fields_ : fields_, options_.max_rescued);
+  if (is_key_beside) add_key(found, record, *options_.key_by, *key);
+  if (!found.count) return;  // A later value of the same key did fit.
+  if (options_.is_strict) {
+    throw Malformed{"", start + found.first_start, joined({step(key)}, found.first_path),
+                    Fault::Rescue, SIZE_MAX,
+                    std::string(reinterpret_cast<const char*>(record.data + found.first_start),
+                                std::min(found.first_end - found.first_start, kShownBytes))};
+  }
+  envelope_.rescued += found.count;
+  if (found.is_whole) {
+    put_whole(record, column, Row(batch_->rows));
+  } else {
+    column.put_text(Row(batch_->rows), found.json.data(), found.json.size());
+  }
+}
+
+// Rescues a value that is no record under its key.
+void Rows::rescue_member(Text value, const std::string& key) {
+  std::string json = "{" + quoted(pointer_step(key)) + ":";
+  json.append(reinterpret_cast<const char*>(value.data), value.size);
+  json += '}';
+  ++envelope_.rescued;
+  batch_->columns[rescued_column_].put_text(Row(batch_->rows), json.data(), json.size());
+}
+
+// The step from the rows to the one that is read.
+Step Rows::step(const std::string* key) const { return key ? Step(*key) : Step(envelope_.rows); }
+
+void Rows::end() {
+  if (!batch_->rows) return;
+  end_batch();
+  full_.back()->trim();  // A batch of few rows has room for many, and may be kept for long.
+}
+
+void Rows::end_batch() {
+  batch_->finish();
+  auto next = std::make_unique<Batch>(fields_);
+  if (!window_.at_end) next->foresee(*batch_, 1);
+  is_foreseen_ = true;
+  full_.push_back(std::move(batch_));
+  batch_ = std::move(next);
+}
+
+// What a sixteenth of the first batch needs shows what all of it will need: growing on by doubling would
+// copy nearly all of it once more.
+void Rows::foresee_batch() {
+  const double full = std::max(
+      static_cast<double>(batch_->bytes) / static_cast<double>(options_.batch_bytes),
+      static_cast<double>(batch_->rows) / static_cast<double>(options_.batch_rows));
+  if (full < 1.0 / 16) return;
+  is_foreseen_ = true;
+  batch_->foresee(*batch_, 1 / full);
+}
+
+}  // namespace streamlic
