@@ -8,10 +8,10 @@ from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.options import DecoderOptions
 
 SIMD: Final[tuple[str, ...]]
-"""The sets of instructions, the simplest first."""
+"""The instruction sets. One that this build or this processor lacks gives way to the best it has."""
 
 def best() -> str:
-    """Return the set of instructions that this processor and this build have."""
+    """Return the best instruction set that this build and this processor have."""
 
 class FastDecoder:
     """Decode one body into record batches of ``schema``.

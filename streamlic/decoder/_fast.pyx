@@ -86,11 +86,11 @@ cdef extern from "core/reader/keys.h" namespace "streamlic" nogil:
         CSchema(vector[CField]) except +
 
 
-cdef extern from "core/simd.h" namespace "streamlic" nogil:
-    cdef enum class Simd(uint8_t):
-        Plain, Sse2, Avx2
+cdef extern from "core/instruction_set.h" namespace "streamlic" nogil:
+    cdef enum class InstructionSet(uint8_t):
+        Scalar, Sse2, Avx2, Neon
 
-    Simd best_simd()
+    InstructionSet best_instruction_set()
 
 
 cdef extern from "core/body/options.h" namespace "streamlic" nogil:
@@ -119,7 +119,7 @@ cdef extern from "core/body/decoder.h" namespace "streamlic" nogil:
         string quoted
 
     cdef cppclass Decoder:
-        Decoder(shared_ptr[const CSchema], Options, Simd) except +
+        Decoder(shared_ptr[const CSchema], Options, InstructionSet) except +
         cbool feed(const uint8_t*, size_t) except +
         cbool close() except +
         Verdict verdict() except +
@@ -138,13 +138,13 @@ cdef extern from "core/arrow/arrow_export.h" namespace "streamlic" nogil:
     void release_array(ArrowArray*)
 
 
-SIMD = ("plain", "sse2", "avx2")
-"""The sets of instructions, the simplest first."""
+SIMD = ("scalar", "sse2", "avx2", "neon")
+"""The instruction sets. One that this build or this processor lacks gives way to the best it has."""
 
 
 def best():
-    """Return the set of instructions that this processor and this build have."""
-    return SIMD[<int>best_simd()]
+    """Return the best instruction set that this build and this processor have."""
+    return SIMD[<int>best_instruction_set()]
 
 
 cdef class FastDecoder:
@@ -167,7 +167,7 @@ cdef class FastDecoder:
     def __cinit__(self, schema, options, *, simd=None):
         cdef _Prepared prepared = _prepared(ExactSchema(schema))
         cdef Options given
-        cdef Simd level = best_simd() if simd is None else <Simd><int>SIMD.index(simd)
+        cdef InstructionSet level = best_instruction_set() if simd is None else <InstructionSet><int>SIMD.index(simd)
         given.rows_path = [step.encode() for step in options.rows_at.split(".")]
         given.is_lines = options.is_lines
         given.is_strict = options.is_strict

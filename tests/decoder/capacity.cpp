@@ -21,7 +21,7 @@ void check(const char* name, const std::string& body, Fault fault, int64_t posit
   Options options;
   options.max_record_bytes = 6000;
   for (const size_t chunk : {body.size(), size_t{1000}, size_t{100}, size_t{1}}) {
-    Decoder decoder(schema, options, Simd::Avx2);
+    Decoder decoder(schema, options, InstructionSet::Avx2);
     const auto* const data = reinterpret_cast<const uint8_t*>(body.data());
     bool is_good = true;
     for (size_t at = 0; is_good && at < body.size(); at += chunk) {

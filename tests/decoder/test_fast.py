@@ -352,7 +352,7 @@ def test_text_beyond_what_offsets_address_is_refused(tmp_path: Path) -> None:
     source = """
 #include "core/arrow/columns.h"
 using namespace streamlic;
-bool is_refused(Column& column, int64_t row, size_t bytes) {
+bool is_refused(ColumnBuilder& column, int64_t row, size_t bytes) {
   try {
     column.make_room(row + 1);
     column.add_text(Row(row), bytes);
@@ -362,13 +362,13 @@ bool is_refused(Column& column, int64_t row, size_t bytes) {
   return false;
 }
 int main() {
-  Column first{Field{}};
+  ColumnBuilder first{Field{}};
   if (is_refused(first, 0, 1950000000u)) return 1;
   first.finish(1);
-  Column second{Field{}};
-  second.foresee(first, 1, 1);
+  ColumnBuilder second{Field{}};
+  second.reserve_like(first, 1, 1);
   if (!is_refused(second, 0, 2400000000u)) return 2;
-  Column third{Field{}};
+  ColumnBuilder third{Field{}};
   if (is_refused(third, 0, (size_t{1} << 31) - 64)) return 3;
   if (!is_refused(third, 1, 1)) return 4;
 }

@@ -55,7 +55,7 @@ async def test_all_is_well(tmp_path: Path) -> None:
     assert asked == [("/integrated-account", [("limit", "1")])] * 2
     assert set(found["versions"]["facts"]) == {"streamlic", "python", "pyarrow", "ijson", "aiohttp"}
     assert found["engine"]["facts"]["engine"] == "fast"
-    assert found["engine"]["facts"]["instructions"] in ("plain", "sse2", "avx2")
+    assert found["engine"]["facts"]["instructions"] in ("scalar", "sse2", "avx2", "neon")
     assert found["token"]["facts"] == {"origin": "TRUTO_API_TOKEN"}
     assert found["memory"]["facts"]["memory_bytes"] == 256 << 20
     assert found["processors"]["facts"]["there"] == os.cpu_count()

@@ -52,7 +52,7 @@ void append(std::string& out, const void* bytes, size_t size) {
 }
 
 // Appends the values of a column as text that can be compared; looks at every byte that it promises.
-void describe(const Column& column, int64_t rows, std::string& out) {
+void describe(const ColumnBuilder& column, int64_t rows, std::string& out) {
   if (column.null_count(rows) < 0 || column.null_count(rows) > rows) fail("a wrong count of nulls");
   const Kind kind = column.kind();
   const bool has_offsets = kind == Kind::String || kind >= Kind::List;
@@ -75,7 +75,7 @@ void describe(const Column& column, int64_t rows, std::string& out) {
   if (kind == Kind::List && rows && column.values().as<int32_t>()[rows] != column.elements()) {
     fail("a list that ends elsewhere");
   }
-  for (const Column& child : column.children()) {
+  for (const ColumnBuilder& child : column.children()) {
     describe(child, kind == Kind::List ? column.elements() : rows, out);
   }
 }
@@ -95,16 +95,16 @@ void take_batches(Decoder& decoder, const Options& options, std::string& out) {
     if (batch->rows < 1 || batch->rows > options.batch_rows) fail("a batch of a wrong size");
     out += "batch";
     append(out, &batch->rows, sizeof batch->rows);
-    for (const Column& column : batch->columns) describe(column, batch->rows, out);
+    for (const ColumnBuilder& column : batch->columns) describe(column, batch->rows, out);
     ArrowArray array;
     export_batch(std::move(batch), &array);
     release_array(&array);
   }
 }
 
-std::string decoded(const std::shared_ptr<const Schema>& schema, const Options& options, Simd simd,
+std::string decoded(const std::shared_ptr<const Schema>& schema, const Options& options, InstructionSet instructions,
                     const uint8_t* body, size_t size, size_t chunk) {
-  Decoder decoder(schema, options, simd);
+  Decoder decoder(schema, options, instructions);
   std::string out;
   std::string remarks;
   bool is_good = true;
@@ -159,10 +159,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const size_t body_size = given.size();
 
   const std::string whole =
-      decoded(schema, options, Simd::Plain, body, body_size, body_size ? body_size : 1);
-  for (const Simd simd : {Simd::Plain, Simd::Sse2, Simd::Avx2}) {
-    if (decoded(schema, options, simd, body, body_size, chunk) != whole) fail("a cut that matters");
-    if (decoded(schema, options, simd, body, body_size, body_size + 1) != whole) {
+      decoded(schema, options, InstructionSet::Scalar, body, body_size, body_size ? body_size : 1);
+  for (const InstructionSet instructions : {InstructionSet::Scalar, InstructionSet::Sse2, InstructionSet::Avx2,
+        InstructionSet::Neon}) {
+    if (decoded(schema, options, instructions, body, body_size, chunk) != whole) fail("a cut that matters");
+    if (decoded(schema, options, instructions, body, body_size, body_size + 1) != whole) {
       fail("instructions that matter");
     }
   }

@@ -37,7 +37,7 @@ Holder* begin(ArrowArray* array, const std::shared_ptr<Batch>& batch, int64_t ro
   return holder.release();
 }
 
-void export_column(const Column& column, int64_t rows, const std::shared_ptr<Batch>& batch,
+void export_column(const ColumnBuilder& column, int64_t rows, const std::shared_ptr<Batch>& batch,
                    ArrowArray* array) {
   Holder* const holder = begin(array, batch, rows, column.children().size());
   array->null_count = column.null_count(rows);

@@ -10,9 +10,9 @@ constexpr int64_t kFirstRows = 1024;
 
 void grow_bits(Buffer& bits, int64_t had, int64_t rows) {
   const auto kept = static_cast<size_t>((had + 7) / 8);
-  const auto wanted = static_cast<size_t>((rows + 7) / 8);
-  bits.reserve(wanted, kept);
-  std::memset(bits.data() + kept, 0, wanted - kept);
+  const auto needed = static_cast<size_t>((rows + 7) / 8);
+  bits.reserve(needed, kept);
+  std::memset(bits.data() + kept, 0, needed - kept);
 }
 
 int64_t times_as_many(int64_t count, double times) {
@@ -21,60 +21,60 @@ int64_t times_as_many(int64_t count, double times) {
 
 }  // namespace
 
-Column::Column(const Field& field) : kind_(field.kind) {
+ColumnBuilder::ColumnBuilder(const Field& field) : kind_(field.kind) {
   children_.reserve(field.children.size());
   for (const Field& child : field.children) children_.emplace_back(child);
 }
 
-void Column::grow_rows(int64_t rows) {
-  const int64_t wanted = std::max({kFirstRows, capacity_ * 2, (rows + 63) & ~int64_t{63}});
-  grow_bits(validity_, capacity_, wanted);
+void ColumnBuilder::grow_rows(int64_t rows) {
+  const int64_t needed = std::max({kFirstRows, capacity_ * 2, (rows + 63) & ~int64_t{63}});
+  grow_bits(validity_, capacity_, needed);
   if (kind_ == Kind::Bool) {
-    grow_bits(values_, capacity_, wanted);
+    grow_bits(values_, capacity_, needed);
   } else if (has_offsets()) {
     const bool is_new = capacity_ == 0;
-    values_.reserve(static_cast<size_t>(wanted + 1 + kStride) * sizeof(int32_t),
+    values_.reserve(static_cast<size_t>(needed + 1 + kStride) * sizeof(int32_t),
                     is_new ? 0 : static_cast<size_t>(capacity_ + 1) * sizeof(int32_t));
     if (is_new) values_.as<int32_t>()[0] = 0;
   } else if (kind_ != Kind::Struct) {
     const size_t kept = static_cast<size_t>(capacity_) * 8;
-    values_.reserve(static_cast<size_t>(wanted) * 8, kept);
-    std::memset(values_.data() + kept, 0, static_cast<size_t>(wanted) * 8 - kept);
+    values_.reserve(static_cast<size_t>(needed) * 8, kept);
+    std::memset(values_.data() + kept, 0, static_cast<size_t>(needed) * 8 - kept);
   }
-  capacity_ = wanted;
+  capacity_ = needed;
   if (kind_ == Kind::Struct) {
-    for (Column& child : children_) child.make_room(wanted);
+    for (ColumnBuilder& child : children_) child.make_room(needed);
   }
 }
 
-void Column::grow_text(size_t used, size_t bytes) {
+void ColumnBuilder::grow_text(size_t used, size_t bytes) {
   if (!has_room_for(bytes)) throw CapacityExceeded();
   data_.reserve(used + bytes + 64, used);
 }
 
-void Column::pass_many(int64_t row) {
+void ColumnBuilder::pass_many(int64_t row) {
   int32_t* const offsets = values_.as<int32_t>();
   std::fill(offsets + length_ + 1, offsets + row + 1, last_offset_);
 }
 
-void Column::truncate(int64_t row) {
+void ColumnBuilder::truncate(int64_t row) {
   if (length_ <= row) return;
   for (int64_t gone = row; gone < length_; ++gone) {
     validity_.data()[gone >> 3] &= static_cast<uint8_t>(~(1u << (gone & 7)));
   }
   length_ = row;
   if (has_offsets()) last_offset_ = values_.as<int32_t>()[row];
-  for (Column& child : children_) child.truncate(kind_ == Kind::List ? last_offset_ : row);
+  for (ColumnBuilder& child : children_) child.truncate(kind_ == Kind::List ? last_offset_ : row);
 }
 
-void Column::finish(int64_t rows) {
+void ColumnBuilder::finish(int64_t rows) {
   make_room(std::max<int64_t>(rows, 1));  // No rows have an offset, too.
   if (has_offsets() && length_ < rows) pass_many(rows);
   length_ = rows;
-  for (Column& child : children_) child.finish(kind_ == Kind::List ? last_offset_ : rows);
+  for (ColumnBuilder& child : children_) child.finish(kind_ == Kind::List ? last_offset_ : rows);
 }
 
-void Column::trim(int64_t rows) {
+void ColumnBuilder::trim(int64_t rows) {
   const auto bits = static_cast<size_t>((rows + 7) / 8);
   validity_.trim(bits);
   if (kind_ == Kind::Bool) {
@@ -86,10 +86,10 @@ void Column::trim(int64_t rows) {
     values_.trim(static_cast<size_t>(rows) * 8);
   }
   capacity_ = rows;
-  for (Column& child : children_) child.trim(kind_ == Kind::List ? last_offset_ : rows);
+  for (ColumnBuilder& child : children_) child.trim(kind_ == Kind::List ? last_offset_ : rows);
 }
 
-void Column::foresee(const Column& other, int64_t rows, double times) {
+void ColumnBuilder::reserve_like(const ColumnBuilder& other, int64_t rows, double times) {
   make_room(rows);
   if (other.data_.capacity()) {
     const double bytes = static_cast<double>(other.last_offset_) * times * 1.125 + 64;
@@ -98,11 +98,11 @@ void Column::foresee(const Column& other, int64_t rows, double times) {
   }
   const int64_t inner = kind_ == Kind::List ? times_as_many(other.last_offset_, times) : rows;
   for (size_t i = 0; i < children_.size(); ++i) {
-    children_[i].foresee(other.children_[i], inner, times);
+    children_[i].reserve_like(other.children_[i], inner, times);
   }
 }
 
-int64_t Column::null_count(int64_t rows) const {
+int64_t ColumnBuilder::null_count(int64_t rows) const {
   int64_t valid = 0;
   const auto whole = static_cast<size_t>(rows / 64);
   for (size_t i = 0; i < whole; ++i) {
@@ -122,21 +122,21 @@ Batch::Batch(const std::vector<Field>& schema) {
 }
 
 void Batch::rollback() {
-  for (Column& column : columns) column.truncate(rows);
+  for (ColumnBuilder& column : columns) column.truncate(rows);
 }
 
 void Batch::finish() {
-  for (Column& column : columns) column.finish(rows);
+  for (ColumnBuilder& column : columns) column.finish(rows);
 }
 
 void Batch::trim() {
-  for (Column& column : columns) column.trim(rows);
+  for (ColumnBuilder& column : columns) column.trim(rows);
 }
 
-void Batch::foresee(const Batch& other, double times) {
+void Batch::reserve_like(const Batch& other, double times) {
   const int64_t expected = times_as_many(other.rows, times);
   for (size_t i = 0; i < columns.size(); ++i) {
-    columns[i].foresee(other.columns[i], expected, times);
+    columns[i].reserve_like(other.columns[i], expected, times);
   }
 }
 

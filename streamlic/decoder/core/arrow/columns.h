@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "core/arrow/buffer.h"
-#include "core/likely.h"
+#include "core/compiler.h"
 
 // What offsets of 32 bits address. A power of two; tests take less.
 #ifndef STREAMLIC_MOST_TEXT
@@ -52,19 +52,19 @@ struct Row {
   uint8_t bit;
 };
 
-class alignas(128) Column {
+class alignas(128) ColumnBuilder {
  public:
   static constexpr int64_t kMostOffsets = INT32_MAX;
   // No buffer of text is ever larger, so that what fits one can be addressed.
   static constexpr size_t kMostText = STREAMLIC_MOST_TEXT;
   static constexpr int64_t kStride = 8;
 
-  explicit Column(const Field& field);
+  explicit ColumnBuilder(const Field& field);
 
   Kind kind() const { return kind_; }
   int64_t elements() const { return last_offset_; }
-  std::vector<Column>& children() { return children_; }
-  const std::vector<Column>& children() const { return children_; }
+  std::vector<ColumnBuilder>& children() { return children_; }
+  const std::vector<ColumnBuilder>& children() const { return children_; }
   const Buffer& validity() const { return validity_; }
   const Buffer& values() const { return values_; }
   const Buffer& data() const { return data_; }
@@ -143,7 +143,7 @@ class alignas(128) Column {
   // Gives back the room that these rows, which are all, do not need.
   void trim(int64_t rows);
   // Makes room for so many rows, and for so many times what is in those of `other`, or its own.
-  void foresee(const Column& other, int64_t rows, double times);
+  void reserve_like(const ColumnBuilder& other, int64_t rows, double times);
   int64_t null_count(int64_t rows) const;
   bool is_valid(const Row& row) const { return validity_.data()[row.byte] & row.bit; }
 
@@ -151,7 +151,7 @@ class alignas(128) Column {
   bool has_offsets() const {
     return kind_ == Kind::String || kind_ >= Kind::List;
   }
-  // Nearly always few rows are passed over, or none: whether there are any need not be foreseen.
+  // Nearly always few rows are passed over, or none: a branch on whether there are any is saved.
   void pass(int64_t row, int32_t* offsets, int32_t last) {
     int32_t* const passed = offsets + length_ + 1;
     for (int64_t i = 0; i < kStride; ++i) passed[i] = last;
@@ -168,7 +168,7 @@ class alignas(128) Column {
   Buffer validity_;
   Buffer values_;  // or offsets
   Buffer data_;    // text
-  std::vector<Column> children_;
+  std::vector<ColumnBuilder> children_;
 };
 
 // The columns of one batch, its rows, and the bytes of JSON that they came from.
@@ -179,9 +179,9 @@ struct Batch {
   // Gives back the room that a finished batch does not need.
   void trim();
   // Makes room for so many times what `other` holds, or itself.
-  void foresee(const Batch& other, double times);
+  void reserve_like(const Batch& other, double times);
 
-  std::vector<Column> columns;
+  std::vector<ColumnBuilder> columns;
   int64_t rows = 0;
   int64_t bytes = 0;
 };

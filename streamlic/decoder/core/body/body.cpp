@@ -8,10 +8,10 @@
 
 namespace streamlic {
 
-Body::Body(const Schema& schema, const Options& options, Simd simd, Window& window)
+Body::Body(const Schema& schema, const Options& options, InstructionSet instructions, Window& window)
     : options_(options),
       window_(window),
-      rows_(schema, options, simd, window, envelope_),
+      rows_(schema, options, instructions, window, envelope_),
       step_(options.is_lines ? &Body::line : &Body::top),
       fields_(schema.fields) {}
 
@@ -262,8 +262,8 @@ bool Body::follow(size_t index, std::initializer_list<std::string_view> tokens) 
 bool Body::after_line() {
   const uint8_t* const start = window_.text.data + window_.index;
   const bool has_more = window_.has_byte();
-  const uint8_t* const behind = window_.text.data + window_.index;
-  if (std::find(start, behind, '\n') != behind || (!has_more && window_.at_end)) {
+  const uint8_t* const end = window_.text.data + window_.index;
+  if (std::find(start, end, '\n') != end || (!has_more && window_.at_end)) {
     is_first_line_ = false;
     step_ = &Body::line;
     return true;

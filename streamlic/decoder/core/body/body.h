@@ -22,7 +22,7 @@ namespace streamlic {
 class Body {
  public:
   // Reads from the window; all of these outlive it.
-  Body(const Schema& schema, const Options& options, Simd simd, Window& window);
+  Body(const Schema& schema, const Options& options, InstructionSet instructions, Window& window);
 
   // Reads on in the window, until it is left or more of the body is needed. Throws Malformed.
   void read();

@@ -13,25 +13,25 @@ constexpr size_t kQuotedBytes = 4096;  // as in findings.py
 
 }  // namespace
 
-Decoder::Decoder(std::shared_ptr<const Schema> schema, Options options, Simd simd)
+Decoder::Decoder(std::shared_ptr<const Schema> schema, Options options, InstructionSet instructions)
     : schema_(std::move(schema)),
       options_(std::move(options)),
-      utf8_(simd),
+      utf8_(instructions),
       window_(options_.max_record_bytes),
-      body_(*schema_, options_, simd, window_) {}
+      body_(*schema_, options_, instructions, window_) {}
 
 bool Decoder::feed(const uint8_t* chunk, size_t size) {
   return guarded([&] {
     const int64_t offset = utf8_.take(chunk, size);
     if (offset != Utf8Check::kSound) return take_ill_formed(chunk, offset);
-    // Of a character that has only begun nothing can be said as yet: it waits for the next chunk.
-    const size_t begun = utf8_.begun();
-    if (begun > size) {
-      begun_.insert(begun_.end(), chunk, chunk + size);
+    // Nothing can be said yet of a partial character: it waits for the next chunk.
+    const size_t partial = utf8_.partial();
+    if (partial > size) {
+      partial_.insert(partial_.end(), chunk, chunk + size);
     } else {
-      take_begun();
-      take(chunk, size - begun);
-      begun_.assign(chunk + (size - begun), chunk + size);
+      take_partial();
+      take(chunk, size - partial);
+      partial_.assign(chunk + (size - partial), chunk + size);
     }
     fed_ += static_cast<int64_t>(size);
   });
@@ -40,7 +40,7 @@ bool Decoder::feed(const uint8_t* chunk, size_t size) {
 bool Decoder::close() {
   return guarded([&] {
     window_.at_end = window_.is_last = true;
-    take_begun();
+    take_partial();
     read(held_.data(), held_.size(), SIZE_MAX);
     if (!body_.end()) {
       verdict_ = {Fault::Truncated, "the body ended before its JSON was complete", fed_,
@@ -53,28 +53,28 @@ bool Decoder::close() {
 // Of an ill-formed sequence the first byte is read alone: outside a string it is wrong as JSON, too.
 void Decoder::take_ill_formed(const uint8_t* chunk, int64_t offset) {
   window_.is_last = true;
-  window_.wanted = 0;
+  window_.min_bytes = 0;
   if (offset < 0) {
-    begun_.resize(1);
-    take_begun();
+    partial_.resize(1);
+    take_partial();
     take(chunk, 0);
   } else {
-    take_begun();
+    take_partial();
     take(chunk, static_cast<size_t>(offset) + 1);
   }
   verdict_ = {Fault::Malformed, "expected UTF-8, got bytes that are none", fed_ + offset,
               body_.path_to_here(), ""};
 }
 
-// Puts the first bytes of a character behind what is held.
-void Decoder::take_begun() {
-  held_.append(begun_.data(), begun_.size());
-  waiting_ += begun_.size();
-  begun_.clear();
+// Appends the partial character to what is held.
+void Decoder::take_partial() {
+  held_.append(partial_.data(), partial_.size());
+  waiting_ += partial_.size();
+  partial_.clear();
 }
 
 void Decoder::take(const uint8_t* chunk, size_t size) {
-  if (waiting_ + size < window_.wanted) {
+  if (waiting_ + size < window_.min_bytes) {
     held_.append(chunk, size);
     waiting_ += size;
     return;
@@ -131,7 +131,7 @@ void Decoder::read(const uint8_t* data, size_t size, size_t leave_at) {
   window_.text = {data, size};
   window_.index = 0;
   window_.leave_at = leave_at;
-  waiting_ = window_.wanted = 0;
+  waiting_ = window_.min_bytes = 0;
   body_.read();
 }
 

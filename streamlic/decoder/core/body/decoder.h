@@ -67,7 +67,7 @@ struct Verdict {
 
 class Decoder {
  public:
-  Decoder(std::shared_ptr<const Schema> schema, Options options, Simd simd);
+  Decoder(std::shared_ptr<const Schema> schema, Options options, InstructionSet instructions);
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
@@ -84,7 +84,7 @@ class Decoder {
 
  private:
   void take_ill_formed(const uint8_t* chunk, int64_t offset);
-  void take_begun();
+  void take_partial();
   void take(const uint8_t* chunk, size_t size);
   void finish_held(const uint8_t** chunk, size_t* size);
   void read(const uint8_t* data, size_t size, size_t leave_at);
@@ -101,7 +101,7 @@ class Decoder {
   Verdict verdict_;
 
   HeldBytes held_;              // the unfinished end of what was fed
-  std::vector<uint8_t> begun_;  // a character's first bytes
+  std::vector<uint8_t> partial_;  // a character's first bytes
   size_t waiting_ = 0;          // bytes of what is held that were not looked at yet
   int64_t fed_ = 0;
 };

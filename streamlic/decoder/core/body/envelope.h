@@ -22,7 +22,7 @@ struct Remark {
   Kind kind;
   Path path;              // to the member, or from the rows to the row
   std::string text;       // its JSON, shortened where it is long
-  int64_t position;       // where it stands in the body
+  int64_t position;       // in the body
   int64_t rows = 0;       // with End: all so far
   int64_t own_rows = 0;   // with End: those of this envelope
   bool has_rows = false;  // with End: whether it has a place for any

@@ -79,7 +79,7 @@ const Field* field_named(const std::vector<Field>& fields, const std::string& ke
   return nullptr;
 }
 
-// Of members in document order those with keys that are not repeated behind them.
+// Of members in document order those with keys that are not repeated after them.
 std::vector<Member> last_ones(std::vector<Member> all) {
   // Sorted, not hashed: whoever writes the body could choose keys that share a hash.
   std::vector<size_t> order(all.size());
@@ -127,9 +127,9 @@ std::vector<Member> members_of(Text text, size_t index, const std::vector<Field>
 // What a column of text can hold; before that is built in vain, it is said.
 constexpr size_t kMostText = INT32_MAX;
 
-class Walk {
+class MisfitVisitor {
  public:
-  Walk(Text text, Rescues& found, int64_t most) : text_(text), found_(found), most_(most) {}
+  MisfitVisitor(Text text, Rescues& found, int64_t most) : text_(text), found_(found), most_(most) {}
 
   void object(size_t start, const std::vector<Field>& fields) {
     for (const Member& member : members_of(text_, start, fields, most_)) {
@@ -234,18 +234,18 @@ class Walk {
   Path path_;
 };
 
-bool is_same(const Place& one, const Place& other) {
+bool is_same(const RawStep& one, const RawStep& other) {
   return one.size == other.size && one.index == other.index && !one.key == !other.key &&
          (!one.size || std::memcmp(one.key, other.key, one.size) == 0);
 }
 
-bool has_repeats(const Notes& notes) {
-  const Place* one = notes.places.data();
-  for (size_t i = 0; i < notes.notes.size(); ++i) {
-    const size_t steps = notes.notes[i].steps;
-    const Place* other = one + steps;
-    for (size_t j = i + 1; j < notes.notes.size(); ++j) {
-      const size_t others = notes.notes[j].steps;
+bool has_repeats(const Misfits& misfits) {
+  const RawStep* one = misfits.steps.data();
+  for (size_t i = 0; i < misfits.list.size(); ++i) {
+    const size_t steps = misfits.list[i].steps;
+    const RawStep* other = one + steps;
+    for (size_t j = i + 1; j < misfits.list.size(); ++j) {
+      const size_t others = misfits.list[j].steps;
       if (steps == others && std::equal(one, one + steps, other, is_same)) return true;
       other += others;
     }
@@ -260,14 +260,14 @@ uint8_t* put_bytes(uint8_t* out, const void* bytes, size_t size) {
 }
 
 // A step of a JSON Pointer; the key has nothing that JSON would escape.
-uint8_t* put_step(uint8_t* out, const Place& place) {
+uint8_t* put_step(uint8_t* out, const RawStep& step) {
   *out++ = '/';
-  if (!place.key) {
-    const std::string digits = std::to_string(place.index);
+  if (!step.key) {
+    const std::string digits = std::to_string(step.index);
     return put_bytes(out, digits.data(), digits.size());
   }
-  for (size_t i = 0; i < place.size; ++i) {
-    const uint8_t byte = place.key[i];
+  for (size_t i = 0; i < step.size; ++i) {
+    const uint8_t byte = step.key[i];
     const bool is_special = byte == '~' || byte == '/';
     *out++ = is_special ? uint8_t{'~'} : byte;
     if (is_special) *out++ = byte == '~' ? '0' : '1';
@@ -277,25 +277,25 @@ uint8_t* put_step(uint8_t* out, const Place& place) {
 
 }  // namespace
 
-bool put_notes(const Notes& notes, Column& column, const Row& row) {
-  if (!notes.is_sure || notes.notes.size() > Notes::kFew || has_repeats(notes)) return false;
+bool put_misfits(const Misfits& misfits, ColumnBuilder& column, const Row& row) {
+  if (!misfits.is_sure || misfits.list.size() > Misfits::kFew || has_repeats(misfits)) return false;
   size_t room = 2;
-  for (const Note& note : notes.notes) room += note.size + 4;
-  for (const Place& place : notes.places) room += place.size * 2 + 21;
+  for (const Misfit& misfit : misfits.list) room += misfit.size + 4;
+  for (const RawStep& step : misfits.steps) room += step.size * 2 + 21;
   if (!column.has_room_for(room)) return false;
   uint8_t* const begin = column.add_text(row, room);
   uint8_t* out = begin;
-  const Place* place = notes.places.data();
-  for (const Note& note : notes.notes) {
+  const RawStep* step = misfits.steps.data();
+  for (const Misfit& misfit : misfits.list) {
     *out = out == begin ? '{' : ',';
     *++out = '"';
     ++out;
-    for (size_t i = 0; i < note.steps; ++i) out = put_step(out, *place++);
+    for (size_t i = 0; i < misfit.steps; ++i) out = put_step(out, *step++);
     out = put_bytes(out, "\":", 2);
-    out = put_bytes(out, note.value, note.size);
+    out = put_bytes(out, misfit.value, misfit.size);
   }
   *out++ = '}';
-  if (notes.has_escapes) mend_surrogates(begin, static_cast<size_t>(out - begin));
+  if (misfits.has_escapes) mend_surrogates(begin, static_cast<size_t>(out - begin));
   column.shorten_text(row, room - static_cast<size_t>(out - begin));
   return true;
 }
@@ -305,7 +305,7 @@ Rescues rescue(Text record, const std::vector<Field>& schema, int64_t most) {
     try {
       Rescues found;
       found.json = "{";
-      Walk(record, found, most).object(0, schema);
+      MisfitVisitor(record, found, most).object(0, schema);
       found.json += '}';
       return found;
     } catch (const TooMany&) {
@@ -318,7 +318,7 @@ Rescues rescue(Text record, const std::vector<Field>& schema, int64_t most) {
   return whole;
 }
 
-void put_whole(Text record, Column& column, const Row& row) {
+void put_whole(Text record, ColumnBuilder& column, const Row& row) {
   uint8_t* out = column.add_text(row, record.size + 5);
   out = put_bytes(out, "{\"\":", 4);
   out = put_bytes(out, record.data, record.size);

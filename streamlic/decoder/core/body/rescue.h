@@ -20,15 +20,15 @@ struct Rescues {
   size_t first_end = 0;
 };
 
-// Writes the same JSON from notes that are sure, straight into `column`; false if they may repeat a
-// place, are too many to be compared, or may need more room than there is.
-bool put_notes(const Notes& notes, Column& column, const Row& row);
+// Writes the same JSON from misfits that are sure, straight into `column`; false if they may repeat a
+// path, are too many to be compared, or may need more room than there is.
+bool put_misfits(const Misfits& misfits, ColumnBuilder& column, const Row& row);
 
 // The record is valid, and its unpaired surrogates are mended. Of a repeated key the last counts. Where
 // more than `most` values do not fit, the whole record counts as the only one.
 Rescues rescue(Text record, const std::vector<Field>& schema, int64_t most);
 
 // Writes the record under the pointer "" straight into `column`.
-void put_whole(Text record, Column& column, const Row& row);
+void put_whole(Text record, ColumnBuilder& column, const Row& row);
 
 }  // namespace streamlic

@@ -40,13 +40,13 @@ void add_key(Rescues& found, Text record, const std::string& field, const std::s
 
 }  // namespace
 
-Rows::Rows(const Schema& schema, const Options& options, Simd simd, Window& window,
+Rows::Rows(const Schema& schema, const Options& options, InstructionSet instructions, Window& window,
            Envelope& envelope)
     : fields_(schema.fields),
       options_(options),
       window_(window),
       envelope_(envelope),
-      reader_(make_record_reader(simd, schema)),
+      reader_(make_record_reader(instructions, schema)),
       is_whole_record_(std::any_of(fields_.begin(), fields_.end(),
                                    [](const Field& one) { return one.kind == Kind::Record; })),
       marks_(is_whole_record_),
@@ -72,32 +72,26 @@ Rows::Rows(const Schema& schema, const Options& options, Simd simd, Window& wind
 void Rows::moved() {
   reader_->forget();
   marks_.forget();
-  if (!is_foreseen_) foresee_batch();
+  if (!is_reserved_) reserve_batch();
 }
 
 bool Rows::read(size_t start, const std::string* key, int depth, bool is_in_array) {
   const Text text = window_.text;
   const uint8_t* const first = text.data + start;
-  const uint8_t* behind = nullptr;
-  bool is_full = false;
-  try {
-    behind = reader_->read(first, text.data + text.size, batch_->columns, batch_->rows, depth,
-                           is_in_array ? room(start) : Room{});
-  } catch (const CapacityExceeded&) {
-    is_full = true;
+  const RecordsRead read =
+      reader_->read(first, text.data + text.size, batch_->columns, batch_->rows, depth,
+                    is_in_array ? budget(start) : RowBudget{});
+  if (read.plain_rows) {
+    envelope_.rows += read.plain_rows;
+    batch_->rows += read.plain_rows;
+    batch_->bytes += read.begin - first - read.plain_rows;  // without their commas
+    window_.index = start = static_cast<size_t>(read.begin - text.data);
   }
-  if (reader_->plain_rows()) {
-    const int64_t rows = reader_->plain_rows();
-    envelope_.rows += rows;
-    batch_->rows += rows;
-    batch_->bytes += reader_->begin() - first - rows;  // without their commas
-    window_.index = start = static_cast<size_t>(reader_->begin() - text.data);
-  }
-  if (behind) {
-    const size_t end = static_cast<size_t>(behind - text.data);
+  if (read.end) {
+    const size_t end = static_cast<size_t>(read.end - text.data);
     if (end - window_.index <= window_.max_bytes) {
       const bool may_be_envelope = options_.has_envelope_lines && !key && !is_in_array;
-      if (may_be_envelope && reader_->needs_rescue() && text[start] == '{' &&
+      if (may_be_envelope && needs_rescue() && text[start] == '{' &&
           is_envelope({first, end - start})) {
         batch_->rollback();
         return true;
@@ -108,9 +102,9 @@ bool Rows::read(size_t start, const std::string* key, int depth, bool is_in_arra
     }
   }
   batch_->rollback();
-  if (!behind && !is_full && reader_->stop() == Stop::AtEnd && !window_.is_last) return false;
+  if (read.stop == Stop::AtEnd && !read.end && !window_.is_last) return false;
   const size_t end = window_.value_end(start, depth, step(key));
-  if (is_full) throw CapacityExceeded();  // Nothing else is wrong with it.
+  if (read.stop == Stop::NoRoom) throw CapacityExceeded();  // Nothing else is wrong with it.
   read_last_number(start, end, key);
   window_.index = end;
   return true;
@@ -118,7 +112,7 @@ bool Rows::read(size_t start, const std::string* key, int depth, bool is_in_arra
 
 // How many rows may follow each other from `start` on, so that the batch is not full before the last,
 // and none of them leaves what is to be read here.
-Room Rows::room(size_t start) const {
+RowBudget Rows::budget(size_t start) const {
   const auto left = static_cast<size_t>(options_.batch_bytes - batch_->bytes);
   const size_t most = std::min({left, window_.text.size - start, window_.leave_at - start});
   return {options_.batch_rows - batch_->rows - 1, window_.text.data + start + most,
@@ -130,17 +124,19 @@ void Rows::read_last_number(size_t start, size_t end, const std::string* key) {
   std::vector<uint8_t> scalar(window_.text.data + start, window_.text.data + end);
   scalar.push_back(' ');
   reader_->forget();
-  if (!reader_->read(scalar.data(), scalar.data() + scalar.size(), batch_->columns, batch_->rows, 0,
-                     {})) {
+  const RecordsRead read = reader_->read(scalar.data(), scalar.data() + scalar.size(),
+                                         batch_->columns, batch_->rows, 0, {});
+  if (read.stop == Stop::NoRoom) throw CapacityExceeded();
+  if (!read.end) {
     throw Malformed{"expected what this decoder takes for JSON: please report this body", start, {}};
   }
   reader_->forget();
-  end_row(start, end, key);  // The notes lead to this copy of it.
+  end_row(start, end, key);  // The misfits lead to this copy of it.
 }
 
 void Rows::end_row(size_t start, size_t end, const std::string* key) {
-  const bool needs_rescue = reader_->needs_rescue();
-  if (options_.has_reports && (is_whole_record_ || needs_rescue)) note_report(start, end, key);
+  const bool has_misfits = needs_rescue();
+  if (options_.has_reports && (is_whole_record_ || has_misfits)) note_report(start, end, key);
   const bool has_place = is_whole_record_ ? key_column_ != kNone : options_.key_by.has_value();
   bool is_key_beside = false;
   if (key && has_place && (is_whole_record_ || is_keyless(start, end))) {
@@ -150,7 +146,7 @@ void Rows::end_row(size_t start, size_t end, const std::string* key) {
       is_key_beside = window_.text[start] == '{';
     }
   }
-  if (needs_rescue || is_key_beside) rescue_row(start, end, key, is_key_beside);
+  if (has_misfits || is_key_beside) rescue_row(start, end, key, is_key_beside);
   ++envelope_.rows;
   ++batch_->rows;
   batch_->bytes += static_cast<int64_t>(end - start);
@@ -177,13 +173,13 @@ bool Rows::is_keyless(size_t start, size_t end) const {
   if (record[0] != '{') return true;
   if (key_column_ != kNone) {
     if (batch_->columns[key_column_].is_valid(Row(batch_->rows))) return false;
-    if (!reader_->needs_rescue()) return true;
+    if (!needs_rescue()) return true;
   }
   return lacks_member(record, *options_.key_by);
 }
 
 void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool is_key_beside) {
-  Column& column = batch_->columns[rescued_column_];
+  ColumnBuilder& column = batch_->columns[rescued_column_];
   const bool is_member = key && options_.key_by && window_.text[start] != '{';
   if (is_key_beside && options_.is_strict) {
     throw Malformed{"expected a record with " + *options_.key_by +
@@ -192,10 +188,10 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool is_
                     {step(key)},
                     Fault::Rescue};
   }
-  const bool is_few = static_cast<int64_t>(reader_->notes().notes.size()) <= options_.max_rescued;
-  const bool may_be_noted = is_few && !options_.is_strict && !is_key_beside && !is_member;
-  if (may_be_noted && put_notes(reader_->notes(), column, Row(batch_->rows))) {
-    envelope_.rescued += static_cast<int64_t>(reader_->notes().notes.size());
+  const bool is_few = static_cast<int64_t>(reader_->misfits().list.size()) <= options_.max_rescued;
+  const bool may_be_put = is_few && !options_.is_strict && !is_key_beside && !is_member;
+  if (may_be_put && put_misfits(reader_->misfits(), column, Row(batch_->rows))) {
+    envelope_.rescued += static_cast<int64_t>(reader_->misfits().list.size());
     return;
   }
   std::vector<uint8_t> mended;
@@ -245,21 +241,21 @@ void Rows::end() {
 void Rows::end_batch() {
   batch_->finish();
   auto next = std::make_unique<Batch>(fields_);
-  if (!window_.at_end) next->foresee(*batch_, 1);
-  is_foreseen_ = true;
+  if (!window_.at_end) next->reserve_like(*batch_, 1);
+  is_reserved_ = true;
   full_.push_back(std::move(batch_));
   batch_ = std::move(next);
 }
 
 // What a sixteenth of the first batch needs shows what all of it will need: growing on by doubling would
 // copy nearly all of it once more.
-void Rows::foresee_batch() {
+void Rows::reserve_batch() {
   const double full = std::max(
       static_cast<double>(batch_->bytes) / static_cast<double>(options_.batch_bytes),
       static_cast<double>(batch_->rows) / static_cast<double>(options_.batch_rows));
   if (full < 1.0 / 16) return;
-  is_foreseen_ = true;
-  batch_->foresee(*batch_, 1 / full);
+  is_reserved_ = true;
+  batch_->reserve_like(*batch_, 1 / full);
 }
 
 }  // namespace streamlic

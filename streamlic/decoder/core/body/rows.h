@@ -19,13 +19,13 @@ namespace streamlic {
 class Rows {
  public:
   // Reads from the window, counts in the envelope; all of these outlive it.
-  Rows(const Schema& schema, const Options& options, Simd simd, Window& window, Envelope& envelope);
+  Rows(const Schema& schema, const Options& options, InstructionSet instructions, Window& window, Envelope& envelope);
 
   // Says that the window lies elsewhere.
   void moved();
 
   // Reads the row that begins at `start`, and in an array those that follow it without a space, and
-  // moves the window's index behind the last. `depth` brackets may be open within a row. Returns false
+  // moves the window's index past the last. `depth` brackets may be open within a row. Returns false
   // where more is needed: the index is where the unfinished row begins, or its key. Leaves the index
   // where a line is an envelope.
   bool read(size_t start, const std::string* key, int depth, bool is_in_array);
@@ -36,7 +36,8 @@ class Rows {
   std::vector<std::unique_ptr<Batch>> take_batches() { return std::exchange(full_, {}); }
 
  private:
-  Room room(size_t start) const;
+  RowBudget budget(size_t start) const;
+  bool needs_rescue() const { return !reader_->misfits().list.empty(); }
   void read_last_number(size_t start, size_t end, const std::string* key);
   void end_row(size_t start, size_t end, const std::string* key);
   void note_report(size_t start, size_t end, const std::string* key);
@@ -45,7 +46,7 @@ class Rows {
   void rescue_member(Text value, const std::string& key);
   Step step(const std::string* key) const;
   void end_batch();
-  void foresee_batch();
+  void reserve_batch();
 
   const std::vector<Field>& fields_;
   const Options& options_;
@@ -60,7 +61,7 @@ class Rows {
   ReportMarks marks_;
   std::vector<Field> keyed_fields_;  // the schema as it is where a key is rescued instead of a null
   std::unique_ptr<Batch> batch_;
-  bool is_foreseen_ = false;  // how much room the batch will need
+  bool is_reserved_ = false;  // the room that the batch is expected to need
   std::vector<std::unique_ptr<Batch>> full_;
 };
 

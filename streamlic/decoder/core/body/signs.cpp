@@ -6,11 +6,14 @@
 #include <initializer_list>
 #include <string_view>
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
+#include "core/instruction_set.h"
 #include "core/json/text.h"
+
+#if defined(STREAMLIC_HAS_SSE2)
+#include <immintrin.h>
+#elif defined(STREAMLIC_HAS_NEON)
+#include <arm_neon.h>
+#endif
 
 namespace streamlic {
 
@@ -33,7 +36,7 @@ const uint8_t* find(const uint8_t* begin, const uint8_t* end, std::string_view m
   return found ? static_cast<const uint8_t*>(found) : end;
 }
 
-#if defined(__SSE2__)
+#if defined(STREAMLIC_HAS_SSE2)
 
 // The same, at several times the speed where the two bytes at `pair` of the mark are rare together.
 const uint8_t* find_by_pair(const uint8_t* begin, const uint8_t* end, std::string_view mark,
@@ -48,6 +51,26 @@ const uint8_t* find_by_pair(const uint8_t* begin, const uint8_t* end, std::strin
                                         _mm_cmpeq_epi8(_mm_loadu_si128(next), second));
     for (auto found = static_cast<unsigned>(_mm_movemask_epi8(pairs)); found; found &= found - 1) {
       const uint8_t* const text = begin + __builtin_ctz(found);
+      if (std::memcmp(text, mark.data(), mark.size()) == 0) return text;
+    }
+  }
+  return find(begin, end, mark);
+}
+
+#elif defined(STREAMLIC_HAS_NEON)
+
+const uint8_t* find_by_pair(const uint8_t* begin, const uint8_t* end, std::string_view mark,
+                            size_t pair) {
+  const uint8x16_t first = vdupq_n_u8(static_cast<uint8_t>(mark[pair]));
+  const uint8x16_t second = vdupq_n_u8(static_cast<uint8_t>(mark[pair + 1]));
+  constexpr size_t kWidth = 16;
+  for (; static_cast<size_t>(end - begin) >= mark.size() + kWidth; begin += kWidth) {
+    const uint8x16_t pairs = vandq_u8(vceqq_u8(vld1q_u8(begin + pair), first),
+                                      vceqq_u8(vld1q_u8(begin + pair + 1), second));
+    const uint8x8_t halves = vshrn_n_u16(vreinterpretq_u16_u8(pairs), 4);
+    uint64_t found = vget_lane_u64(vreinterpret_u64_u8(halves), 0) & 0x8888888888888888u;
+    for (; found; found &= found - 1) {
+      const uint8_t* const text = begin + __builtin_ctzll(found) / 4;
       if (std::memcmp(text, mark.data(), mark.size()) == 0) return text;
     }
   }

@@ -52,7 +52,7 @@ class ReportMarks {
   // A record that is kept whole is a report by fewer marks.
   explicit ReportMarks(bool is_whole_record) : marks_(is_whole_record ? 2 : 4) {}
 
-  // Says that other bytes may stand by now where a text was read.
+  // Says that other bytes may be by now where a text was read.
   void forget() { next_ = {}; }
 
   // Whether there are any from `begin` to `end`; up to `text_end` it is looked ahead for them.
@@ -60,7 +60,7 @@ class ReportMarks {
 
  private:
   size_t marks_;
-  std::array<const uint8_t*, 4> next_{};  // where each stands next, or where the text ends
+  std::array<const uint8_t*, 4> next_{};  // where each is next, or where the text ends
 };
 
 // Whether a line, a valid object, is an envelope: of rows, or of nothing but facts.

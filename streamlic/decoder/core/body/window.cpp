@@ -52,7 +52,7 @@ void Window::check_bytes(size_t last) const {
 void Window::wait_for_more() {
   check_bytes(text.size - 1);
   const size_t held = text.size - index;
-  wanted = std::min(held, max_bytes + 1 - held);
+  min_bytes = std::min(held, max_bytes + 1 - held);
 }
 
 }  // namespace streamlic

@@ -39,7 +39,7 @@ struct Window {
   Text text{nullptr, 0};
   size_t index = 0;
   size_t leave_at = SIZE_MAX;  // from here on it is read elsewhere
-  size_t wanted = 0;           // so many bytes more are worth waiting for
+  size_t min_bytes = 0;        // to wait for: fewer would not end what is read
   bool is_last = false;        // nothing follows that is worth waiting for
   bool at_end = false;         // nothing follows
 };

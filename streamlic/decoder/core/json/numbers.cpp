@@ -78,7 +78,7 @@ Decimal parts_of(const uint8_t* text, size_t size) {
   }
   if (!is_fraction && parts.first) parts.exponent = since_last;
   if (is_fraction && parts.first && parts.exponent == 0) {
-    // The last digit stands before the point: count the zeros between the two.
+    // The last digit is before the point: count the zeros between the two.
     const uint8_t* at = parts.last + 1;
     while (*at == '0') {
       ++at;

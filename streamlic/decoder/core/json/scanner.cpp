@@ -36,7 +36,7 @@ size_t after_digits(Text text, size_t index) {
   return index;
 }
 
-// Throws for a digit that should stand at `index`.
+// Throws for a digit that is missing at `index`.
 [[noreturn]] void digit_missing(Text text, size_t index) {
   if (index >= text.size) throw Unfinished{};
   throw Malformed{"expected a digit", index, {}};

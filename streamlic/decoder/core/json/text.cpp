@@ -94,7 +94,7 @@ void unescape_one(const uint8_t** at, const uint8_t* end, uint8_t** out) {
 
 size_t unescape(const uint8_t* text, size_t size, uint8_t* out) {
   const uint8_t* const end = text + size;
-  uint8_t* const begun = out;
+  uint8_t* const begin = out;
   while (text < end) {
     const auto* escape = static_cast<const uint8_t*>(
         std::memchr(text, '\\', static_cast<size_t>(end - text)));
@@ -105,7 +105,7 @@ size_t unescape(const uint8_t* text, size_t size, uint8_t* out) {
     text = escape;
     unescape_one(&text, end, &out);
   }
-  return static_cast<size_t>(out - begun);
+  return static_cast<size_t>(out - begin);
 }
 
 std::string text_of(const uint8_t* token, size_t size) {
@@ -139,11 +139,11 @@ void mend_surrogates(uint8_t* text, size_t size) {
   while ((text = find(text, end, '"'))) {
     uint8_t* const begin = text++;
     while (*text != '"') text += *text == '\\' ? 2 : 1;
-    const uint8_t* behind = ++text;
-    while (behind < end && (*behind == ' ' || *behind == '\n' || *behind == '\r' || *behind == '\t')) {
-      ++behind;
+    const uint8_t* after = ++text;
+    while (after < end && (*after == ' ' || *after == '\n' || *after == '\r' || *after == '\t')) {
+      ++after;
     }
-    mend_string(begin, text, behind < end && *behind == ':');
+    mend_string(begin, text, after < end && *after == ':');
   }
 }
 

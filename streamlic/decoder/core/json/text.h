@@ -23,7 +23,7 @@ constexpr std::array<uint8_t, 256> hex_digits() {
 }
 inline constexpr std::array<uint8_t, 256> kHexDigits = hex_digits();
 
-// What a letter behind a backslash denotes; 0 where it denotes nothing, or is a u.
+// What a letter after a backslash denotes; 0 where it denotes nothing, or is a u.
 constexpr std::array<uint8_t, 256> escapes() {
   std::array<uint8_t, 256> meant{};
   meant['"'] = '"';
@@ -50,7 +50,7 @@ inline int code_unit(const uint8_t* text) {
 // An unpaired surrogate escape becomes U+FFFD.
 size_t unescape(const uint8_t* text, size_t size, uint8_t* out);
 
-// Writes what the escape at `text` denotes; moves both to behind it.
+// Writes what the escape at `text` denotes; moves both past it.
 void unescape_one(const uint8_t** text, const uint8_t* end, uint8_t** out);
 
 // What a JSON string token denotes, quotes included in the token.

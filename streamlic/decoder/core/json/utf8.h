@@ -4,13 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/simd.h"
+#include "core/instruction_set.h"
 
 namespace streamlic {
 
 class Utf8Check {
  public:
-  explicit Utf8Check(Simd simd) : is_wide_(simd == Simd::Avx2 && best_simd() == Simd::Avx2) {}
+  explicit Utf8Check(InstructionSet instructions);
 
   static constexpr int64_t kSound = INT64_MAX;
 
@@ -18,13 +18,15 @@ class Utf8Check {
   // where it began in an earlier chunk. After that the check is spent.
   int64_t take(const uint8_t* bytes, size_t size);
 
-  // The bytes of a sequence that has begun and is not whole as yet.
-  size_t begun() const { return missing_ ? begun_ : 0; }
+  // How many bytes of an unfinished sequence the last chunks ended with.
+  size_t partial() const { return missing_ ? taken_ : 0; }
 
  private:
-  bool is_wide_;
+  // Skips whole blocks of valid UTF-8 from the beginning of a sequence on, and stops at the beginning of
+  // one: before a block with something wrong in it, or near the end. Null where no vectors do it.
+  const uint8_t* (*after_valid_)(const uint8_t* at, const uint8_t* end) = nullptr;
   unsigned missing_ = 0;  // bytes of the sequence in progress
-  unsigned begun_ = 0;    // bytes of it that were taken
+  unsigned taken_ = 0;    // bytes of it that were taken
   uint8_t low_ = 0x80;    // what its next byte may be
   uint8_t high_ = 0xBF;
 };

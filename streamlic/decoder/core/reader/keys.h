@@ -1,4 +1,4 @@
-// The keys of one kind of object: which column a key means, guessed before it is looked up.
+// The keys of one kind of object: which column a key means, predicted before it is looked up.
 #pragma once
 
 #include <algorithm>
@@ -31,19 +31,19 @@ struct Pattern {
 
 // A key of the schema. Too long to be compared at once, or one to be escaped, it has no name here.
 struct alignas(128) Key {
-  Pattern seam;         // what stood last time between the comma or brace before it and its value
+  Pattern pattern;      // the bytes from the comma or brace before it to its value, as they were last time
   Key* next = nullptr;  // the one that is likely to follow
   uint64_t bit = 0;     // of its column, among those of an object
-  Pattern name;         // and the quote behind it
-  uint32_t trust = 0;   // a bit for each time in a row that another may follow before `next` is changed
+  Pattern name;         // and the quote after it
+  uint32_t confidence = 0;  // saturating counter: mispredictions tolerated before `next` is retrained
   uint32_t column = 0;
   Kind kind = Kind::String;  // of its column
 
-  // The likely one followed, or another one did.
-  void confirm() { trust = 7; }
-  void follow(Key* key) {
-    next = trust ? next : key;
-    trust >>= 1;
+  // The predicted key followed, or another one did.
+  void hit() { confidence = 7; }
+  void miss(Key* key) {
+    next = confidence ? next : key;
+    confidence >>= 1;
   }
 };
 
@@ -82,7 +82,7 @@ class Keys {
   Keys(Keys&&) = default;
   Keys& operator=(const Keys&) = delete;
 
-  // What stands before the first key of an object.
+  // What is before the first key of an object.
   Key& before_first() { return keys_[names_.size() + 1]; }
   const std::string& name(const Key* key) const { return names_[key->column]; }
 
@@ -112,7 +112,7 @@ class Keys {
 
   size_t slot(uint32_t word) const { return word * factor_ >> shift_; }
 
-  // What tells keys apart, where they are told apart by it.
+  // What keys are distinguished by.
   static uint32_t prefix_word(const uint8_t* quote) {
     uint32_t word;
     std::memcpy(&word, quote, kPrefixBytes);

@@ -1,151 +1,171 @@
-// Values of which nothing is wanted but that they are valid: a part of the record reader, see
-// record_reader-inl.h.
+// Skips a value, looking only at whether it is valid.
+//
+// Most objects of a list have the same keys in the same order. Each key is kept as a pattern of bytes,
+// with the pattern that followed it last time. Where the predicted bytes are there again they are as valid
+// as they were, and one comparison does for the key, its quotes and its colon.
+#pragma once
 
-class Skipping : public Tokens {
- protected:
-  explicit Skipping(const Schema& schema) : Tokens(schema) { no_seam_.next = &no_seam_; }
+#include "core/reader/generic/lexer-inl.h"
 
-  // What stood before the value of a member: an opening brace or a comma, the key and the colon; with
-  // the closing quote of a string before the comma, and the opening one of a string behind the colon.
-  // Where the same bytes stand again they are as valid as then, and need not be read one by one.
-  struct alignas(64) Seam : Pattern {
-    bool is_before_string = false;
-    Seam* next = nullptr;  // what followed last time
-  };
-  static constexpr size_t kSeams = 128;
+namespace streamlic::STREAMLIC_ISA {
 
-  // Whether what followed `*seam` last time stands at `at`; if so, `*seam` moves on to that.
-  STREAMLIC_INLINE bool is_next_seam(const uint8_t* at, Seam** seam) {
-    Seam* const next = (*seam)->next;
-    if (unlikely(!is_quick(at) || !matches(at, *next))) return false;
-    *seam = next;
-    return true;
-  }
+class Skipper {
+ public:
+  Skipper() { no_pattern_.next = &no_pattern_; }
 
-  // Remembers the seam from `begin` to `value` as what follows `seam`, if it can be compared at once.
-  // Returns the last one that is known.
-  STREAMLIC_APART Seam* remember_seam(const uint8_t* begin, const uint8_t* value, Seam* seam) {
-    const bool is_before_string = value < end_ && *value == '"';
-    const size_t size = size_of(begin, value) + is_before_string;
-    if (size > sizeof Seam::text || size_of(begin, end_) < sizeof Seam::text) return seam;
-    size_t slot = (begin[3] * 3u + begin[size / 2] * 5u + size) % kSeams;
-    for (int tries = 0; tries < 4 && seams_[slot].size && !matches(begin, seams_[slot]); ++tries) {
-      slot = (slot + 1) % kSeams;
-    }
-    Seam& next = seams_[slot];
-    if (!next.next) next.next = &no_seam_;
-    next.set(begin, size);
-    next.is_before_string = is_before_string;
-    seam->next = &next;
-    return &next;
-  }
-
-  // Any value, looked at only for being valid. `depth` brackets may be open within it.
-  STREAMLIC_APART const uint8_t* skip_value(const uint8_t* at, int depth) {
-    bool outer[512];  // whether each open bracket stands in an object: max_depth is no more
+  // Any value; `depth` brackets may be open within it. One label per state of the grammar.
+  STREAMLIC_NOINLINE const uint8_t* skip_value(Lexer& lexer, const uint8_t* at, int depth) {
+    bool scopes[512];  // whether each open bracket is in an object: max_depth is no more
     const auto most = static_cast<unsigned>(std::max(depth, 0));
     unsigned level = 0;
     bool in_object = true;  // or in nothing
-    Seam* seam = &no_seam_;
+    KeyPattern* pattern = &no_pattern_;
+    const uint8_t* const end = lexer.end();
     const uint8_t* begin;
     bool is_plain;
   value:
-    if (unlikely(at == end_)) return at_end();
+    if (unlikely(at == end)) return lexer.at_end();
     if (*at == '"') {
-      at = string_rest(at + 1);
-      if (!at) return nullptr;
+      at = lexer.string_rest(at + 1);
     } else if (begins_number(*at)) {
-      if (!(at = number(at))) return nullptr;
+      at = lexer.number(at);
     } else if (*at == '{' || *at == '[') {
-    open_bracket:
-      if (unlikely(level == most)) return refused();
-      outer[level++] = in_object;
-      in_object = *at == '{';
-    opened:
-      begin = at;
-      if (in_object && is_next_seam(at, &seam)) goto member;
-      at = next(at + 1);
-      if (unlikely(at == end_)) return at_end();
-      if (*at != (in_object ? '}' : ']')) {
-        if (in_object) goto key;
-        goto value;
-      }
-      goto close;
+      goto scope_begin;
+    } else if (*at == 'f') {
+      at = lexer.false_(at);
+    } else if (*at == 't') {
+      at = lexer.true_(at);
     } else {
-      const bool is_false = *at == 'f';
-      if (!is_false && *at != 't' && *at != 'n') return refused();
-      at = is_false ? false_(at) : *at == 't' ? true_(at) : null_(at);
-      if (!at) return nullptr;
+      at = *at == 'n' ? lexer.null_(at) : lexer.refused();
     }
-  behind:
+    if (unlikely(!at)) return nullptr;
+  value_end:
     if (level == 0) return at;
-    if (at < end_ && *at == ',') goto comma;
-    at = next(at);
-    if (unlikely(at == end_)) return at_end();
-    if (*at == (in_object ? '}' : ']')) goto close;
-    if (*at != ',') return refused();
+    if (at < end && *at == ',') goto comma;
+    at = lexer.next(at);
+    if (unlikely(at == end)) return lexer.at_end();
+    if (*at == (in_object ? '}' : ']')) goto scope_end;
+    if (*at != ',') return lexer.refused();
   comma:
+    if (!in_object) {
+      at = lexer.next(at + 1);
+      goto value;
+    }
     begin = at[-1] == '"' ? at - 1 : at;
-    if (in_object && is_next_seam(begin, &seam)) {
+    if (is_predicted(lexer, begin, &pattern)) {
       at = begin;
-      goto member;
+      goto predicted_key;
     }
-    at = next(at + 1);
-    if (in_object) goto key;
+    at = lexer.next(at + 1);
+  key:
+    if (unlikely(at == end)) return lexer.at_end();
+    if (unlikely(*at != '"')) return lexer.refused();
+    at = lexer.index.terminator(at + 1);
+    is_plain = at < end && *at == '"';
+    if (!(at = is_plain ? at + 1 : lexer.string_slow(at))) return nullptr;
+    at = lexer.next(at);
+    if (unlikely(at == end)) return lexer.at_end();
+    if (*at != ':') return lexer.refused();
+    at = lexer.next(at + 1);
+    if (is_plain) pattern = remember(begin, at, end, pattern);
     goto value;
-  close:
+  scope_begin:
+    if (unlikely(level == most)) return lexer.refused();
+    scopes[level++] = in_object;
+    in_object = *at == '{';
+    if (in_object) goto object_begin;
+    at = lexer.next(at + 1);
+    if (unlikely(at == end)) return lexer.at_end();
+    if (*at == ']') goto scope_end;
+    goto value;
+  object_begin:
+    begin = at;
+    if (is_predicted(lexer, at, &pattern)) goto predicted_key;
+    at = lexer.next(at + 1);
+    if (unlikely(at == end)) return lexer.at_end();
+    if (*at != '}') goto key;
+  scope_end:
     ++at;
-    if (in_object && !outer[level - 1] && end_ - at > 1 && at[0] == ',' && at[1] == '{') {
+    if (in_object && !scopes[level - 1] && end - at > 1 && at[0] == ',' && at[1] == '{') {
       ++at;  // One object of an array follows the other: as many brackets are open as before.
-      goto opened;
+      goto object_begin;
     }
-    in_object = outer[--level];
-    goto behind;
-  member:  // Its first bytes are not the last ones of the text.
-    at += seam->size;
-    if (seam->is_before_string) {
-      at = stop_in_strip(at);
-      if (is_next_seam(at, &seam)) goto member;
-      if (likely(at < quick_end_ && *at == '"')) {
-        if (*++at == '}') goto close;
-        goto behind;
+    in_object = scopes[--level];
+    goto value_end;
+  predicted_key:  // It is padded: its first bytes are not the last ones of the text.
+    at += pattern->size;
+    if (pattern->is_before_string) {
+      at = lexer.index.terminator_in_block(at);
+      if (is_predicted(lexer, at, &pattern)) goto predicted_key;
+      if (likely(at < lexer.index.padded_end() && *at == '"')) {
+        if (*++at == '}') goto scope_end;
+        goto value_end;
       }
-      at = string_rest(at);
+      at = lexer.string_rest(at);
       if (!at) return nullptr;
-      goto behind;
+      goto value_end;
     }
     if (is_digit(*at)) {
       const unsigned count = at[1] == ',' ? 1 : digits_of(eight_at(at));
       if (likely(count == 1 || *at != '0')) {
         if (at[count] == ',') {
           at += count;
-          if (is_next_seam(at, &seam)) goto member;
+          if (is_predicted(lexer, at, &pattern)) goto predicted_key;
           goto comma;
         }
         if (at[count] == '}') {
           at += count;
-          goto close;
+          goto scope_end;
         }
       }
     }
-    if (*at == '{' || *at == '[') goto open_bracket;
-    at = next(at);  // There may be more white space than there was.
-    goto value;
-  key:
-    if (unlikely(at == end_)) return at_end();
-    if (unlikely(*at != '"')) return refused();
-    at = string_stop(at + 1);
-    is_plain = at < end_ && *at == '"';
-    if (!(at = is_plain ? at + 1 : string_slow(at))) return nullptr;
-    at = next(at);
-    if (unlikely(at == end_)) return at_end();
-    if (*at != ':') return refused();
-    at = next(at + 1);
-    if (is_plain) seam = remember_seam(begin, at, seam);
+    if (*at == '{' || *at == '[') goto scope_begin;
+    at = lexer.next(at);  // There may be more white space than there was.
     goto value;
   }
 
  private:
-  Seam seams_[kSeams];
-  Seam no_seam_;  // what stands before the first one
+  // The bytes before a member's value: an opening brace or a comma, the key, the colon; with the closing
+  // quote of a string before the comma, and the opening one of a string after the colon.
+  struct alignas(64) KeyPattern : Pattern {
+    bool is_before_string = false;
+    KeyPattern* next = nullptr;  // what followed last time
+  };
+  static constexpr size_t kPatterns = 128;
+
+  // Whether what followed `*pattern` last time is at `at`; if so, `*pattern` moves on to that.
+  STREAMLIC_ALWAYS_INLINE static bool is_predicted(Lexer& lexer, const uint8_t* at,
+                                                   KeyPattern** pattern) {
+    KeyPattern* const next = (*pattern)->next;
+    if (unlikely(!lexer.index.is_padded(at) || !matches(at, *next))) return false;
+    *pattern = next;
+    return true;
+  }
+
+  // Remembers the bytes from `begin` to `value` as what follows `pattern`, if they can be compared at
+  // once. Returns the last pattern that is known.
+  STREAMLIC_NOINLINE KeyPattern* remember(const uint8_t* begin, const uint8_t* value,
+                                          const uint8_t* end, KeyPattern* pattern) {
+    const bool is_before_string = value < end && *value == '"';
+    const size_t size = bytes_between(begin, value) + is_before_string;
+    if (size > sizeof KeyPattern::text || bytes_between(begin, end) < sizeof KeyPattern::text) {
+      return pattern;
+    }
+    size_t slot = (begin[3] * 3u + begin[size / 2] * 5u + size) % kPatterns;
+    for (int tries = 0; tries < 4 && patterns_[slot].size && !matches(begin, patterns_[slot]);
+         ++tries) {
+      slot = (slot + 1) % kPatterns;
+    }
+    KeyPattern& next = patterns_[slot];
+    if (!next.next) next.next = &no_pattern_;
+    next.set(begin, size);
+    next.is_before_string = is_before_string;
+    pattern->next = &next;
+    return &next;
+  }
+
+  KeyPattern patterns_[kPatterns];
+  KeyPattern no_pattern_;  // before the first one
 };
+
+}  // namespace streamlic::STREAMLIC_ISA

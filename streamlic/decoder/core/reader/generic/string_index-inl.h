@@ -1,100 +1,128 @@
-// Where the strings of a text may stop, found out for a strip of it at once: a part of the record reader,
-// see record_reader-inl.h.
+// Precomputes, per block of 8 KiB, a bitmap of the bytes that can end a string run: quote, backslash,
+// control character.
 //
 // Rules:
-// 1. A strip begins where reading is, and is made only when reading has left the one before.
-// 2. The end of the text is a stop. The end of a strip is none: whoever gets there makes the next.
-// 3. Who is told that a place is quick may read kMarginBytes from there on without asking where the text
-//    ends, and ask for the stops of that many without asking where the strip ends.
-// 4. Who only guesses what stands at a place looks at the stops that are known: a strip that begins behind
-//    where reading goes on would be wrong.
+// 1. A block begins where reading is, and is indexed only when reading has left the one before.
+// 2. The end of the text is a string terminator. The end of a block is none: whoever gets there indexes
+//    the next.
+// 3. From a place that `is_padded`, kPadding bytes may be read without asking where the text ends, and
+//    the bitmap of as many without asking where the block ends.
+// 4. Who only guesses what is at a place looks at the block that is indexed: one that begins after the
+//    place where reading resumes would be wrong.
+#pragma once
 
-class Strips : public RecordReader {
- protected:
-  using RecordReader::RecordReader;
+#include "core/reader/generic/isa-inl.h"
 
-  static constexpr size_t kStripBytes = STREAMLIC_STRIP_BYTES;
-  static constexpr size_t kMarginBytes = 128;
+namespace streamlic::STREAMLIC_ISA {
 
-  static size_t size_of(const uint8_t* from, const uint8_t* to) {
-    return static_cast<size_t>(to - from);
-  }
+constexpr size_t kPadding = 128;
 
-  // A number whose first byte in memory is the lowest, and the other way round.
-  STREAMLIC_INLINE static uint64_t little(uint64_t word) {
+inline size_t bytes_between(const uint8_t* from, const uint8_t* to) {
+  return static_cast<size_t>(to - from);
+}
+
+// Swaps a word between the machine's byte order and one whose first byte in memory is the lowest.
+STREAMLIC_ALWAYS_INLINE uint64_t little_endian(uint64_t word) {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    return __builtin_bswap64(word);
+  return __builtin_bswap64(word);
 #else
-    return word;
+  return word;
 #endif
+}
+
+class StringIndex {
+ public:
+  // Forgets the block: other bytes may be by now where a text was read.
+  void forget() {
+    block_ = padded_end_ = nullptr;
+    block_bytes_ = 0;
   }
 
-  // Whether at least kMarginBytes from `at` on are of this strip, and of the text.
-  STREAMLIC_INLINE bool is_quick(const uint8_t* at) {
-    assert(strip_ <= at);
-    return likely(at < quick_end_) || begins_strip(at);
+  // Reads from `text`, whose end is `end`, which may lie in the block.
+  void open(const uint8_t* text, const uint8_t* end) {
+    end_ = end;
+    if (text < block_) forget();
   }
 
-  STREAMLIC_APART bool begins_strip(const uint8_t* at) {
-    if (strip_ + strip_bytes_ == end_) return false;
-    make_strip(at);
-    return at < quick_end_;
+  const uint8_t* end() const { return end_; }
+  const uint8_t* padded_end() const { return padded_end_; }
+
+  // Whether at least kPadding bytes from `at` on are in this block, and in the text.
+  STREAMLIC_ALWAYS_INLINE bool is_padded(const uint8_t* at) {
+    assert(block_ <= at);
+    return likely(at < padded_end_) || is_padded_in_next(at);
   }
 
-  STREAMLIC_APART void make_strip(const uint8_t* at) {
-    strip_ = at;
-    strip_bytes_ = std::min(kStripBytes, size_of(at, end_));
-    quick_end_ = at + (strip_bytes_ > kMarginBytes ? strip_bytes_ - kMarginBytes : 0);
-    const size_t words = strip_bytes_ / 64;
+  // The first string terminator.
+  STREAMLIC_ALWAYS_INLINE const uint8_t* terminator(const uint8_t* at) {
+    return likely(bytes_between(block_, at) < block_bytes_) ? terminator_in_block(at)
+                                                            : far_terminator(at);
+  }
+  STREAMLIC_ALWAYS_INLINE const uint8_t* terminator_in_block(const uint8_t* at) {
+    const uint64_t bitmap = bitmap_at(at);
+    return likely(bitmap) ? at + __builtin_ctzll(bitmap) : far_terminator(at);
+  }
+
+  // A bit for each string terminator among the next bytes, 57 at least; the lowest is that of the first.
+  STREAMLIC_ALWAYS_INLINE uint64_t bitmap_at(const uint8_t* at) const {
+    const size_t offset = bytes_between(block_, at);
+    assert(offset < block_bytes_);
+    uint64_t bitmap;
+    std::memcpy(&bitmap, reinterpret_cast<const uint8_t*>(bitmaps_) + offset / 8, sizeof bitmap);
+    return little_endian(bitmap) >> offset % 8;
+  }
+
+ private:
+  static constexpr size_t kBlockBytes = STREAMLIC_BLOCK_BYTES;
+
+  STREAMLIC_NOINLINE bool is_padded_in_next(const uint8_t* at) {
+    if (block_ + block_bytes_ == end_) return false;
+    index_block(at);
+    return at < padded_end_;
+  }
+
+  STREAMLIC_NOINLINE void index_block(const uint8_t* at) {
+    block_ = at;
+    block_bytes_ = std::min(kBlockBytes, bytes_between(at, end_));
+    padded_end_ = at + (block_bytes_ > kPadding ? block_bytes_ - kPadding : 0);
+    const size_t words = block_bytes_ / 64;
     size_t word = 0;
     for (; words - word >= 4; word += 4) {
-      for (size_t i = word; i < word + 4; ++i) stops_[i] = little(stops_of(at + i * 64));
+      for (size_t i = word; i < word + 4; ++i) {
+        bitmaps_[i] = little_endian(terminators_of(at + i * 64));
+      }
     }
-    for (; word < words; ++word) stops_[word] = little(stops_of(at + word * 64));
-    if (strip_bytes_ % 64) {
+    for (; word < words; ++word) bitmaps_[word] = little_endian(terminators_of(at + word * 64));
+    if (block_bytes_ % 64) {
       uint8_t last[64];
       std::memset(last, '"', sizeof last);
-      std::memcpy(last, at + word * 64, strip_bytes_ % 64);
-      stops_[word++] = little(stops_of(last));
-    } else if (at + strip_bytes_ == end_) {
-      stops_[word++] = little(1);
+      std::memcpy(last, at + word * 64, block_bytes_ % 64);
+      bitmaps_[word++] = little_endian(terminators_of(last));
+    } else if (at + block_bytes_ == end_) {
+      bitmaps_[word++] = little_endian(1);
     }
-    stops_[word] = 0;
+    bitmaps_[word] = 0;
   }
 
-  // The first quote, backslash or control character, or the end.
-  STREAMLIC_INLINE const uint8_t* string_stop(const uint8_t* at) {
-    return likely(size_of(strip_, at) < strip_bytes_) ? stop_in_strip(at) : far_stop(at);
-  }
-  STREAMLIC_INLINE const uint8_t* stop_in_strip(const uint8_t* at) {
-    const uint64_t stops = near_stops(at);
-    return likely(stops) ? at + __builtin_ctzll(stops) : far_stop(at);
-  }
-  // A bit for each stop among the next bytes, 57 at least, of which the first is the lowest.
-  STREAMLIC_INLINE uint64_t near_stops(const uint8_t* at) const {
-    const size_t offset = size_of(strip_, at);
-    assert(offset < strip_bytes_);
-    uint64_t stops;
-    std::memcpy(&stops, reinterpret_cast<const uint8_t*>(stops_) + offset / 8, sizeof stops);
-    return little(stops) >> offset % 8;
-  }
-
-  STREAMLIC_APART const uint8_t* far_stop(const uint8_t* at) {
+  STREAMLIC_NOINLINE const uint8_t* far_terminator(const uint8_t* at) {
     while (true) {
-      const size_t offset = size_of(strip_, at);
-      if (offset >= strip_bytes_) {
+      const size_t offset = bytes_between(block_, at);
+      if (offset >= block_bytes_) {
         if (at == end_) return at;
-        make_strip(at);
+        index_block(at);
         continue;
       }
-      const uint64_t stops = little(stops_[offset / 64]) >> offset % 64;
-      if (stops) return at + __builtin_ctzll(stops);
+      const uint64_t bitmap = little_endian(bitmaps_[offset / 64]) >> offset % 64;
+      if (bitmap) return at + __builtin_ctzll(bitmap);
       at += 64 - offset % 64;
     }
   }
 
-  const uint8_t* end_ = nullptr;  // of the text
-
- private:
-  uint64_t stops_[kStripBytes / 64 + 2];  // a bit for each byte of the strip, as little-endian words
+  const uint8_t* block_ = nullptr;
+  size_t block_bytes_ = 0;
+  const uint8_t* padded_end_ = nullptr;
+  const uint8_t* end_ = nullptr;             // of the text
+  uint64_t bitmaps_[kBlockBytes / 64 + 2];  // a bit for each byte of the block, as little-endian words
 };
+
+}  // namespace streamlic::STREAMLIC_ISA

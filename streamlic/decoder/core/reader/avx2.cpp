@@ -1,0 +1,15 @@
+// The record reader and the check of UTF-8 for AVX2. generic/dependencies.h says what must be included when.
+#include "core/reader/generic/dependencies.h"
+
+#if defined(STREAMLIC_HAS_AVX2)
+
+#include "core/reader/isa/avx2-inl.h"
+
+STREAMLIC_TARGET_REGION("avx2,bmi,bmi2")
+
+#include "core/reader/generic/record_reader-inl.h"
+#include "core/reader/generic/utf8-inl.h"
+
+STREAMLIC_END_TARGET_REGION
+
+#endif

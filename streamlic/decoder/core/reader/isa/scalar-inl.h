@@ -1,0 +1,46 @@
+// No instructions but the language's own: words of eight bytes.
+#pragma once
+
+#include "core/reader/generic/dependencies.h"
+
+#define STREAMLIC_ISA scalar
+
+namespace streamlic::scalar {
+
+constexpr size_t kVectorBytes = 8;
+
+// The index of the first string terminator in a vector: a quote, a backslash or a byte below 0x20;
+// kVectorBytes if there is none.
+inline unsigned first_terminator(const uint8_t* at) {
+  uint64_t word;
+  std::memcpy(&word, at, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  word = __builtin_bswap64(word);
+#endif
+  constexpr uint64_t kOnes = 0x0101010101010101u;
+  constexpr uint64_t kHigh = 0x8080808080808080u;
+  const uint64_t quotes = word ^ (kOnes * '"');
+  const uint64_t slashes = word ^ (kOnes * '\\');
+  // A borrow may run on to higher bytes only, so that the first one found is a true one.
+  const uint64_t found = ((quotes - kOnes) & ~quotes) | ((slashes - kOnes) & ~slashes) |
+                         ((word - kOnes * 0x20) & ~word);
+  return (found & kHigh) ? static_cast<unsigned>(__builtin_ctzll(found & kHigh)) / 8 : 8;
+}
+
+// A bit for each string terminator among 64 bytes; the lowest is that of the first byte.
+inline uint64_t terminators_of(const uint8_t* at) {
+  uint64_t bits = 0;
+  for (unsigned i = 0; i < 64; ++i) {
+    bits |= uint64_t{at[i] < 0x20 || at[i] == '"' || at[i] == '\\'} << i;
+  }
+  return bits;
+}
+
+inline void copy_vector(uint8_t* to, const uint8_t* from) { std::memcpy(to, from, kVectorBytes); }
+
+// Whether the bytes at `at`, of which 32 can be read, begin with the pattern.
+inline bool matches(const uint8_t* at, const Pattern& pattern) {
+  return pattern.mask != Pattern::kNever && std::memcmp(at, pattern.text, pattern.size) == 0;
+}
+
+}  // namespace streamlic::scalar
