@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CORE := $(shell find streamlic/decoder/core -name "*.cpp" -o -name "*.h")
 ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx) $(CORE)
 
-.PHONY: demo test test-slow lint bench bench-compare fuzz parity sanitize soak docs clean
+.PHONY: demo test test-slow lint bench bench-compare fuzz parity neon sanitize soak docs clean
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
@@ -48,7 +48,7 @@ CLANGXX ?= clang++
 $(FUZZED)/decoder_fuzz: tests/fuzz/decoder_fuzz.cpp $(ENGINE)
 	mkdir -p $(FUZZED)
 	$(CLANGXX) -std=c++17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-D STREAMLIC_STRIP_BYTES=256 -I streamlic/decoder tests/fuzz/decoder_fuzz.cpp $(filter %.cpp,$(CORE)) -o $@
+		-D STREAMLIC_BLOCK_BYTES=256 -I streamlic/decoder tests/fuzz/decoder_fuzz.cpp $(filter %.cpp,$(CORE)) -o $@
 
 # Needs clang and its runtime (Debian: clang, libclang-rt-14-dev).
 fuzz: $(VENV)/.fuzz $(FUZZED)/decoder_fuzz  ## the compiled core under ASan and UBSan, then the Python boundary
@@ -58,6 +58,20 @@ fuzz: $(VENV)/.fuzz $(FUZZED)/decoder_fuzz  ## the compiled core under ASan and 
 	mkdir -p $(FUZZED)/boundary
 	$(BIN)/python -m tests.fuzz.boundary_fuzz -dict=tests/fuzz/json.dict -max_len=2048 \
 		-print_final_stats=1 -max_total_time=$(SECONDS_EACH) $(FUZZED)/boundary
+
+# Needs a compiler and an emulator for AArch64 (Debian: g++-aarch64-linux-gnu, qemu-user-static).
+NEONCXX ?= aarch64-linux-gnu-g++
+NEON_BODIES ?= 3000
+CORE_TEST := tests/fuzz/instruction_sets.cpp tests/fuzz/decoder_fuzz.cpp
+WARNINGS := -Wall -Wextra -Werror
+
+$(FUZZED)/neon: $(CORE_TEST) $(ENGINE)
+	mkdir -p $(FUZZED)
+	$(NEONCXX) -std=c++17 -O1 $(WARNINGS) -static -D STREAMLIC_BLOCK_BYTES=256 -I streamlic/decoder \
+		$(CORE_TEST) $(filter %.cpp,$(CORE)) -o $@
+
+neon: $(FUZZED)/neon  ## the core for AArch64 under an emulator: NEON against no vectors (NEON_BODIES=3000)
+	qemu-aarch64-static $(FUZZED)/neon $(NEON_BODIES)
 
 parity: $(VENV)/.dev  ## the engines compared on generated bodies (BODIES=100000)
 	$(BIN)/python -m tests.fuzz.parity $(BODIES)
