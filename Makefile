@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CORE := $(shell find streamlic/decoder/core -name "*.cpp" -o -name "*.h")
 ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx) $(CORE)
 
-.PHONY: demo test test-slow lint bench bench-compare fuzz parity neon sanitize soak docs clean
+.PHONY: demo test test-slow lint bench bench-compare fuzz parity neon sanitize soak reference docs clean
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
@@ -101,15 +101,18 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+reference: $(VENV)/.dev  ## the generated blocks of docs/, from the code
+	$(BIN)/python -m docs.generate
+
 # Not --quiet: it hides warnings from --strict.
-docs: $(VENV)/.docs  ## the site, into build/site; its reference is generated from the code
+docs: $(VENV)/.docs  ## the site, into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python docs/check_links.py build/site
 
 bench: $(VENV)/.bench  ## everything measured, side by side, with tables and pictures (ARGS=--quick)
 	$(BIN)/python -m benchmarks all $(ARGS)
 
-bench-compare: $(VENV)/.bench  ## the parsing path of this tree beside another's: BASE=<revision>
+bench-compare: $(VENV)/.bench  ## the parsing path of this tree compared with another revision: BASE=<revision>
 	$(BIN)/python -m benchmarks compare $(BASE) $(ARGS)
 
 clean:

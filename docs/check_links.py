@@ -1,7 +1,7 @@
-"""Look whether every link and picture of a built site is there. Nothing is fetched.
+"""Check the links and pictures of a built site, without the network.
 
-``python docs/check_links.py build/site`` lists what is missing, by page, and then ends with 1.
-Links to other sites are left alone.
+``python docs/check_links.py build/site`` lists broken links by page, and then ends with 1. It skips
+links to other sites.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Page(HTMLParser):
         self.anchors: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take what a tag links to, and what can be linked to."""
+        """Collect a tag's link, and the anchors that it defines."""
         given = dict(attrs)
         if link := given.get(_LINKS.get(tag, "")):
             self.links.append(link)
@@ -39,7 +39,7 @@ def _read(path: Path) -> _Page:
 
 
 def broken_links(site: Path) -> list[str]:
-    """Return what the pages of a site link to and what is not in it, with the page."""
+    """Return the broken links of a site, each with its page and the reason."""
     return [
         f"{path.relative_to(site)}: {link} {why}"
         for path in sorted(site.rglob("*.html"))
@@ -58,14 +58,14 @@ def _why_broken(site: Path, page: Path, link: str) -> str | None:
     if target.is_dir():
         target /= "index.html"
     if not target.is_relative_to(site.resolve()) or not target.is_file():
-        return "is not there"
+        return "does not exist"
     if anchor and target.suffix == ".html" and anchor not in _read(target).anchors:
-        return "is an anchor that is not there"
+        return "is an anchor that does not exist"
     return None
 
 
 def main() -> int:
-    """Check the site in the directory that is named; return the exit code."""
+    """Check the site in the given directory; return the exit code."""
     site = Path(sys.argv[1]).resolve()
     pages = sum(1 for _ in site.rglob("*.html"))
     broken = broken_links(site)

@@ -96,15 +96,6 @@ def test_ratios_are_formed_within_a_round() -> None:
     assert figures.ratio(fast, slow) == figures.Spread(2.0, 2.0, 2.0)
 
 
-def test_the_readme_tells_the_results_that_lie_beside_it() -> None:
-    """No figure in it is typed by hand."""
-    results = json.loads((ROOT / "benchmarks" / "results" / "all.json").read_text())
-    told = (ROOT / "README.md").read_text().split("<!-- figures -->\n")[1]
-    assert told.split("<!-- end of figures -->")[0].strip() == readme.markdown(
-        readme.chosen(results)
-    )
-
-
 @pytest.mark.slow
 def test_everything_runs_and_writes_its_files(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}

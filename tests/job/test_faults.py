@@ -18,7 +18,7 @@ from streamlic.truto.client import Connection
 from streamlic.truto.retry import RetryPolicy
 from streamlic.truto.timeouts import Timeouts
 from tests.support.cli import ACCOUNT, TOKEN, check_landed, landed
-from tests.support.fault_matrix import TROUBLES, Once, Trouble, table
+from tests.support.fault_matrix import TROUBLES, Once, Trouble
 from tests.support.raw_server import BODY, server, whole
 
 RECORDS = 250
@@ -151,11 +151,6 @@ async def test_a_stored_cursor_that_is_refused_names_restart(tmp_path: Path) -> 
 def test_every_fault_is_in_the_list_or_has_a_test_of_its_own() -> None:
     listed = {one.fault.partition("=")[0] for one in TROUBLES}
     assert FAULTS.keys() - listed == {"partial", "changed"}
-
-
-def test_the_readme_has_the_list() -> None:
-    readme = Path(streamlic.__file__).parent.parent / "README.md"
-    assert table() in readme.read_text()
 
 
 def test_the_same_seed_chooses_the_same_requests() -> None:

@@ -1,12 +1,12 @@
-"""The examples of a Markdown page, and a page's examples run as its reader runs them.
+"""The examples of a Markdown page, run as a reader would run them.
 
 Rules:
-1. ``sh`` and ``python`` blocks run, in their order, in one shell and one empty directory.
-2. A ``text`` block right after one shows lines of its output, in their order; ``...`` stands for
-   lines left out. What differs from run to run, such as an id or a time, may differ.
-3. ``streamlic`` and ``python`` are those of this tree, and where no URL is given the API is that of
-   the environment's TRUTO_API_BASE_URL, in Python too.
-4. Blocks of other languages need what is not here: they are only looked at.
+1. ``sh`` and ``python`` blocks run in order, in one shell and one empty directory.
+2. A ``text`` block right after one shows lines of its output, in order; ``...`` means left-out
+   lines. Ids, times and sizes may differ from run to run.
+3. ``streamlic`` and ``python`` are those of this tree. The API is that of TRUTO_API_BASE_URL unless
+   the page sets another.
+4. Blocks of other languages do not run.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise, takewhile
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -119,6 +122,17 @@ def check_command(arguments: list[str]) -> None:
     name, *rest = arguments
     with click.Context(cli) as parent:
         cli.commands[name].make_context(name, rest, parent=parent)
+
+
+@cache
+def module_of_docs(name: str) -> Any:
+    """Return a Python module of docs/, which is not a package."""
+    spec = spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _commands(directory: Path) -> None:

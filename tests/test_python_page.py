@@ -1,0 +1,70 @@
+"""The programs of docs/how-to/python.md run, as scripts and as the cells of a notebook."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pytest
+
+from streamlic.emulator import EmulatorConfig
+from tests.support.cli import TOKEN
+from tests.support.examples import ROOT, blocks_of
+from tests.support.server_thread import served
+
+PAGE = (ROOT / "docs" / "how-to" / "python.md").read_text()
+EXAMPLES = [block.text for block in blocks_of(PAGE) if block.language == "python"]
+RUN = """
+import ast, asyncio, inspect, sys
+code = compile(sys.stdin.read(), "python.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+async def in_a_loop():
+    awaited = eval(code, {"__name__": "__main__"})
+    if inspect.isawaitable(awaited):
+        await awaited
+if "--in-a-loop" in sys.argv:
+    asyncio.run(in_a_loop())
+else:
+    exec(code, {"__name__": "__main__"})
+"""
+"""Runs a program from standard input, as a script or as a notebook's cell."""
+
+
+def _needs_a_loop(example: str) -> bool:
+    return "async with" in example
+
+
+@pytest.mark.parametrize(
+    ("number", "in_a_loop"),
+    [(i, loop) for i, example in enumerate(EXAMPLES) for loop in (False, True)
+     if loop or not _needs_a_loop(example)],
+)  # fmt: skip
+def test_an_example_runs_against_a_real_server(
+    tmp_path: Path, number: int, in_a_loop: bool
+) -> None:
+    """Unchanged: only the environment says where the API is."""
+    example = EXAMPLES[number]
+    with served(EmulatorConfig(records=1000, token=TOKEN)) as emulator:
+        ended = subprocess.run(
+            [sys.executable, "-c", RUN, *(["--in-a-loop"] if in_a_loop else [])],
+            input=example,
+            env={**os.environ, "TRUTO_API_TOKEN": TOKEN, "TRUTO_API_BASE_URL": emulator.url},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert bool(emulator.requests) == ("open_decoder" not in example)
+    prints = re.findall(r"# prints (.*)", example)
+    assert not prints or ended.stdout.splitlines() == prints
+    for dataset in tmp_path.iterdir():
+        assert ds.dataset(dataset).count_rows() in (1000, 2000)
+
+
+def test_there_is_an_example_of_each_call() -> None:
+    for call in ("export(", "read_licenses(", "Client(", "open_decoder(", "cancel=cancel"):
+        assert any(call in example for example in EXAMPLES), call
