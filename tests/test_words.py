@@ -19,6 +19,8 @@ ROOT = Path(__file__).parent.parent
 PLACES = [
     "README.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "HACKING.md",
     "Dockerfile",
     "Makefile",
     "mkdocs.yml",
