@@ -96,10 +96,11 @@ SOAK_SEED ?= 7
 soak: $(VENV)/.dev  ## random faults and kills, every round exact at its end (SOAK_SECONDS=, SOAK_SEED=)
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) --seed $(SOAK_SEED)
 
-lint: $(VENV)/.dev  ## ruff and mypy
+lint: $(VENV)/.dev  ## ruff, mypy, and the schema of the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 reference: $(VENV)/.dev  ## the generated blocks of docs/, from the code
 	$(BIN)/python -m docs.generate

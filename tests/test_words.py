@@ -25,6 +25,7 @@ PLACES = [
     "Makefile",
     "mkdocs.yml",
     ".ci",
+    ".github",
     "deploy",
     "docs",
 ]
