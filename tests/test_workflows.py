@@ -47,6 +47,14 @@ def test_a_wheel_is_built_for_each_python_that_the_project_names() -> None:
     assert {f"cp3{minor}-*" for minor in named} == set(WHEELS["build"])
 
 
+def test_a_wheel_is_for_the_oldest_python_and_all_newer_ones() -> None:
+    oldest = WHEELS["build"][0].removesuffix("-*")
+    setup = (ROOT / "setup.py").read_text()
+    assert PYPROJECT["project"]["requires-python"] == f">=3.{oldest.removeprefix('cp3')}"
+    assert f'"py_limited_api": "{oldest}"' in setup
+    assert all(name in setup for name in WHEELS["environment"])
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_may_only_read_and_ends(path: Any) -> None:
     workflow = yaml.safe_load(path.read_text())
