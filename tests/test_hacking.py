@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.examples import ROOT
+from tests.support.examples import ROOT
 
 HACKING = (ROOT / "HACKING.md").read_text()
 NAMED = re.findall(r"`((?:streamlic|tests|docs|benchmarks)/[\w./-]+)`", HACKING)

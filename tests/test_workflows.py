@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.examples import ROOT, check_command, commands_in
+from tests.support.examples import ROOT, check_command, commands_in
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

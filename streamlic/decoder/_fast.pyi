@@ -8,7 +8,7 @@ from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.options import DecoderOptions
 
 SIMD: Final[tuple[str, ...]]
-"""The instruction sets. One that this build or this processor lacks gives way to the best it has."""
+"""The instruction sets. One that this build or processor lacks gives way to the best it has."""
 
 def best() -> str:
     """Return the best instruction set that this build and this processor have."""
