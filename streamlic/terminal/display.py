@@ -34,7 +34,7 @@ from rich.segment import ControlType
 
 from streamlic.job.summary import Progress
 from streamlic.system.process_memory import resident_bytes
-from streamlic.terminal.frame import State, frame
+from streamlic.terminal.frame import DisplayState, render
 from streamlic.terminal.progress_log import state_lines
 from streamlic.truto.retry import Retry
 
@@ -61,7 +61,7 @@ class LiveDisplay:
         self._is_verbose = is_verbose
         self._console = terminal()
         self._progress: Progress | None = None
-        self._state: State | None = None
+        self._state: DisplayState | None = None
         self._lately: deque[tuple[float, int]] = deque()
         self._came: tuple[float, int, int] = (time.monotonic(), 0, 0)
         self._pages = 0
@@ -122,14 +122,14 @@ class LiveDisplay:
         for line in lines:
             self._console.print(line)
 
-    def _state_of(self, progress: Progress, now: float) -> State:
+    def _state_of(self, progress: Progress, now: float) -> DisplayState:
         if (progress.bytes_received, progress.pages) != self._came[1:]:
             self._came = (now, progress.bytes_received, progress.pages)
         self._lately.append((now, progress.bytes_received))
         while now - self._lately[0][0] > _LATELY_SECONDS and len(self._lately) > 2:
             self._lately.popleft()
         (since, before), *_ = self._lately
-        return State(
+        return DisplayState(
             at=now,
             progress=copy.copy(progress),
             waits=progress.waits(),
@@ -147,7 +147,7 @@ class LiveDisplay:
         self._erase_broken(self._console.width)
         width = max(self._console.width - _ECHO_COLUMNS, 1)
         now = state.at if self._is_over else time.monotonic()
-        whole = frame(
+        whole = render(
             state,
             now,
             width,

@@ -27,7 +27,7 @@ _WAITING = "waiting"
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class DisplayState:
     """A job's state at one moment (monotonic), with what only its own thread may ask for."""
 
     at: float
@@ -41,8 +41,8 @@ class State:
     memory_bytes: int | None = None
 
 
-def frame(
-    state: State, now: float, width: int, *, title: str, memory_aim_bytes: int, is_over: bool
+def render(
+    state: DisplayState, now: float, width: int, *, title: str, memory_aim_bytes: int, is_over: bool
 ) -> Group:
     """Return what the screen shows at ``now``: labels and amounts, and what is waited for."""
     progress = state.progress
@@ -78,7 +78,7 @@ def _title(progress: Progress, now: float, title: str, *, is_over: bool) -> Text
     return text
 
 
-def _amounts(state: State, now: float, memory_aim_bytes: int) -> list[tuple[str, str]]:
+def _amounts(state: DisplayState, now: float, memory_aim_bytes: int) -> list[tuple[str, str]]:
     progress = state.progress
     seconds = max(now - progress.started, 0.001)
     memory = "unknown"
@@ -128,7 +128,7 @@ def _with_bar(line: Text, share: float, width: int) -> Text | Table:
     return table
 
 
-def _waits(state: State, now: float) -> list[Text]:
+def _waits(state: DisplayState, now: float) -> list[Text]:
     waits = [wait for wait in state.waits if wait.until > now]
     if waits:
         texts = [wait_text(wait, now, accounts=state.progress.accounts) for wait in waits]

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.job.summary import Progress, UnderWay
-from streamlic.terminal.frame import State, frame
+from streamlic.terminal.frame import DisplayState, render
 from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
 from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
 from tests.support.terminal import Shown, show_cli
@@ -20,7 +20,7 @@ WIDTHS = [20, 39, 40, 80, 81, 120, 200, 400]
 LONG = "account-" + "x" * 500
 
 
-def of_one() -> State:
+def of_one() -> DisplayState:
     progress = Progress(
         account=LONG,
         rows=123_456_789_012,
@@ -33,21 +33,21 @@ def of_one() -> State:
         started=-400_000.0,
     )
     wait = Wait(Cause(WaitReason.RETRY_AFTER, "HTTP 429 " * 60), until=61.0, accounts=1)
-    return State(at=0, progress=progress, waits=[wait], memory_bytes=150 << 20)
+    return DisplayState(at=0, progress=progress, waits=[wait], memory_bytes=150 << 20)
 
 
-def of_many() -> State:
+def of_many() -> DisplayState:
     progress = Progress(
         accounts=10_000, accounts_done=1_234, accounts_failed=3, rows=24_680, started=0.0
     )
     limit = Wait(Cause(WaitReason.TOKEN_LIMIT, "500 requests in 10 s"), until=8.0, accounts=64)
     slowest = [UnderWay(LONG, 45, 61.4), UnderWay("account-y", 1, 3.0)]
-    return State(at=0, progress=progress, waits=[limit], slowest=slowest)
+    return DisplayState(at=0, progress=progress, waits=[limit], slowest=slowest)
 
 
-def lines(state: State, width: int, *, now: float = 0, is_over: bool = False) -> list[str]:
+def lines(state: DisplayState, width: int, *, now: float = 0, is_over: bool = False) -> list[str]:
     console = Console(width=width, color_system=None, force_terminal=False)
-    drawn: Group = frame(
+    drawn: Group = render(
         state, now, width, title="export to licenses", memory_aim_bytes=256 << 20, is_over=is_over
     )
     with console.capture() as capture:
@@ -57,9 +57,9 @@ def lines(state: State, width: int, *, now: float = 0, is_over: bool = False) ->
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("state", [of_one(), of_many()], ids=["one", "many"])
-def test_no_line_is_wider_than_the_screen(state: State, width: int) -> None:
+def test_no_line_is_wider_than_the_screen(state: DisplayState, width: int) -> None:
     console = Console(width=width, color_system=None)
-    drawn = frame(state, 0, width, title="t" * 300, memory_aim_bytes=256 << 20, is_over=False)
+    drawn = render(state, 0, width, title="t" * 300, memory_aim_bytes=256 << 20, is_over=False)
     shown = console.render_lines(drawn, pad=False)
     assert max(sum(segment.cell_length for segment in line) for line in shown) <= width
     assert len(shown) < 20, "no line was broken in two"
@@ -95,7 +95,7 @@ def test_a_wait_is_counted_down_and_then_gone() -> None:
 
 
 def test_silence_is_told() -> None:
-    state = State(at=0, progress=Progress(started=0, pages_under_way=1), came_at=0)
+    state = DisplayState(at=0, progress=Progress(started=0, pages_under_way=1), came_at=0)
     assert "nothing has come" not in "\n".join(lines(state, 80, now=4))
     assert "waiting  nothing has come for 12 s" in "\n".join(lines(state, 80, now=12))
 
@@ -238,7 +238,7 @@ async def test_an_error_follows_the_display_on_a_line_of_its_own(tmp_path: Path)
     last = [line for line in shown.frames[-1] if line]
     [at] = [number for number, line in enumerate(last) if line.startswith("streamlic: HTTP 404")]
     assert figures(last[:at])["rows"] == "40"
-    assert any(line.startswith("to go on: streamlic export ") for line in last[at:])
+    assert any(line.startswith("resume: streamlic export ") for line in last[at:])
 
 
 async def test_verify_and_inspect_end_with_their_results_on_a_terminal(tmp_path: Path) -> None:
