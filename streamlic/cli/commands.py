@@ -80,7 +80,7 @@ def cli(config: str | None) -> None:  # noqa: ARG001  (commands read it from the
     *guard_options,
     click.option("--concurrency", type=int, metavar="N",
                  help="Pages under way at once; by default what memory and limits allow."),
-    click.option("--without-failed", is_flag=True,
+    click.option("--skip-failed", is_flag=True,
                  help="End the run though some accounts failed, and leave them out; but let "
                  "nothing be overwritten where a failure may pass."),
 )  # fmt: skip
@@ -88,7 +88,7 @@ def cli(config: str | None) -> None:  # noqa: ARG001  (commands read it from the
 def export(dest: str, **given: Any) -> None:
     """Land accounts' licenses in DEST as Parquet.
 
-    Run the same command again to go on with a run that was interrupted, or with the accounts that
+    Run the same command again to resume an interrupted run, or to retry the accounts that
     failed.
     """
     from streamlic.job.job import export_async
@@ -109,7 +109,7 @@ def export(dest: str, **given: Any) -> None:
     tell_open_files(options.pages_at_once(len(requests)))
     log = log_of_command()
     log.account = requests[0].account if len(requests) == 1 else None
-    log.go_on = None if given["quiet"] else command_again()
+    log.resume_command = None if given["quiet"] else command_again()
     try:
         with watching(f"export to {dest}", given) as watch:
             job = export_async(
@@ -118,9 +118,9 @@ def export(dest: str, **given: Any) -> None:
             summary = run(job)
     except AccountsFailed as failed:
         show(failed.summary, dest, given, command_again())
-        log.go_on = None
+        log.resume_command = None
         raise
-    log.go_on = None  # What may fail from here on is not the run.
+    log.resume_command = None  # What may fail from here on is not the run.
     finish(summary, dest, given)
 
 
@@ -268,7 +268,7 @@ def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
         is_raw=is_raw,
         is_lines=given.get("is_lines"),
         concurrency=given.get("concurrency"),
-        skip_failed=given.get("without_failed", False),
+        skip_failed=given.get("skip_failed", False),
         limits=Limits(**{name: given[name] for name in limits if name in given}),
         **{name: given[name] for name in names},
     )

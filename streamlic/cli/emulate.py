@@ -51,7 +51,7 @@ class _Emulate(SettingsCommand):
                  help="Accounts that exist and are listed; any account does by default."),
     click.option("--sizes", type=click.Choice(["equal", "power-law"]), default="equal",
                  show_default=True, help="Whether a few accounts have far more than --records."),
-    click.option("--unwell", "unwell_share", type=Number(0, 1), default=0,
+    click.option("--unhealthy", "unhealthy_share", type=Number(0, 1), default=0,
                  show_default=True, metavar="SHARE",
                  help="Share of the accounts that are blocked or have to be connected again."),
     click.option("--token", metavar="T", help="Token to demand; none by default."),
@@ -70,7 +70,7 @@ def emulate(host: str, port: int, count: int | None, faults: tuple[str, ...], **
     """
     from streamlic.emulator import EmulatorConfig, emulated_accounts, parse_fault, serve
 
-    kinds = {name: given.pop(name) for name in ("sizes", "unwell_share")}
+    kinds = {name: given.pop(name) for name in ("sizes", "unhealthy_share")}
     made_from = {name: given[name] for name in ("seed", "records")}
     accounts = emulated_accounts(count, **made_from, **kinds) if count else None
     config = EmulatorConfig(accounts=accounts, **given)

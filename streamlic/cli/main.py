@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXIT_PARTIAL = 3
-_GOES_ON = "interrupted; what is committed is kept: run the same command again to go on"
+_RESUMABLE = "interrupted; what is committed is kept: run the same command again to resume"
 
 
 class Interrupted(SystemExit):
@@ -55,7 +55,7 @@ class Interrupted(SystemExit):
         return self._says
 
 
-def run(job: Coroutine[Any, Any, T], *, says: str = _GOES_ON, is_all: bool = True) -> T:
+def run(job: Coroutine[Any, Any, T], *, says: str = _RESUMABLE, is_all: bool = True) -> T:
     """Run a job to its end; a signal cancels it, once, and is remembered.
 
     From then on signals are ignored: what is whole is being committed, and that does not take long.
@@ -142,13 +142,15 @@ def finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:
         sys.exit(EXIT_PARTIAL)
 
 
-def show(summary: Summary, dest: str, given: dict[str, Any], go_on: str | None = None) -> None:
+def show(
+    summary: Summary, dest: str, given: dict[str, Any], resume_command: str | None = None
+) -> None:
     """Write a job's summary to standard output, and a line of it to the log."""
     from streamlic.reports.text import summary_text
 
     if not given["quiet"]:
         log_of_command().summary(summary)
-    as_text = summary_text(summary, dest, go_on)
+    as_text = summary_text(summary, dest, resume_command)
     click.echo(json.dumps(asdict(summary)) if given["as_json"] else as_text)
 
 
@@ -184,7 +186,7 @@ def run_command_line(cli: click.Group) -> NoReturn:
     except StreamlicError as error:
         sys.stdout.flush()
         if isinstance(error, UsageError | IntegrityError):
-            log.go_on = None  # The same command would end in the same way.
+            log.resume_command = None  # The same command would end in the same way.
         says = str(error) + hint(error, _options_of(cli, sys.argv[1:]))
         log.failure(type(error).__name__, says, error.exit_code)
         code = error.exit_code

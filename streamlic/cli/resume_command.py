@@ -32,15 +32,15 @@ def command_of(
     if settings.get("absent_accounts", "keep") != "keep":
         words += ["--absent-accounts", settings["absent_accounts"]]
     if settings.get("skip_failed"):
-        words.append("--without-failed")
+        words.append("--skip-failed")
     return shlex.join(["streamlic", *words])
 
 
 def add_resume_commands(dest: str, runs: Iterable[dict[str, Any]]) -> None:
-    """Give each run of an inspection its ``go_on``: its command, or None where it is complete."""
+    """Add ``resume_command`` to each run of an inspection: None if the run is complete."""
     for run in runs:
         accounts = run.pop("account_ids")
-        run["go_on"] = (
+        run["resume_command"] = (
             None
             if run["complete"]
             else command_of(

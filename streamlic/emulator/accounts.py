@@ -46,28 +46,30 @@ def emulated_accounts(
     seed: int = 7,
     records: int = 20,
     sizes: str = "equal",
-    unwell_share: float = 0.0,
+    unhealthy_share: float = 0.0,
 ) -> Mapping[str, EmulatedAccount]:
     """Return ``count`` accounts by id, in the order of their making.
 
     Sizes are all ``records``; or from a power law (Pareto's, with exponent 1) that begins there and
-    is cut at a thousand times as much, so that most are small and a few are huge. ``unwell_share``
-    of them are blocked or have to be connected again.
+    is cut at a thousand times as much, so that most are small and a few are huge.
+    ``unhealthy_share`` of them are blocked or have to be connected again.
     """
-    accounts = (_account(i, seed, records, sizes, unwell_share) for i in range(count))
+    accounts = (_account(i, seed, records, sizes, unhealthy_share) for i in range(count))
     return {account.id: account for account in accounts}
 
 
-def _account(i: int, seed: int, records: int, sizes: str, unwell_share: float) -> EmulatedAccount:
+def _account(
+    i: int, seed: int, records: int, sizes: str, unhealthy_share: float
+) -> EmulatedAccount:
     rng = random.Random(f"{seed}/account/{i}")
     drawn = min(1 / (1 - rng.random()), _MOST_RECORDS_FACTOR)
-    is_unwell = rng.random() < unwell_share
-    is_blocked = is_unwell and rng.random() < 0.5
+    is_unhealthy = rng.random() < unhealthy_share
+    is_blocked = is_unhealthy and rng.random() < 0.5
     return EmulatedAccount(
         id=f"{(i + 1) * _ODD % 2**32:08x}-{seed % 2**16:04x}-4000-8000-{i:012x}",
         records=int(records * drawn) if sizes == "power-law" else records,
         tenant_id=f"tenant-{i % _TENANTS}",
         integration=_INTEGRATIONS[i % len(_INTEGRATIONS)],
-        status="needs_reauth" if is_unwell and not is_blocked else "active",
+        status="needs_reauth" if is_unhealthy and not is_blocked else "active",
         is_blocked=is_blocked,
     )

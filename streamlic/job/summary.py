@@ -172,7 +172,7 @@ class AccountsFailed(StreamlicError):
             if kept := sum(one.account in errors for one in summary.carried_over):
                 left += f", and {kept:,} keep(s) the rows of earlier runs"
         elif hopeless == len(errors) < len(summary.accounts):
-            left += ", or add --without-failed to end the run without them"
+            left += ", or add --skip-failed to end the run without them"
         super().__init__(
             f"{len(errors):,} of {counted(len(summary.accounts), 'account')} failed, "
             f"{hopeless:,} of them where no retry can help, such as: "

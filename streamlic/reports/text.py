@@ -25,10 +25,10 @@ _SHOWN_VALUES = 20
 _MESSAGE = 220
 
 
-def summary_text(summary: Summary, dest: str, go_on: str | None = None) -> str:
+def summary_text(summary: Summary, dest: str, resume_command: str | None = None) -> str:
     """Say in a few lines what a job came to, and what to do next.
 
-    ``go_on`` is the command that goes on with what is unfinished.
+    ``resume_command`` resumes an unfinished run.
     """
     resumed = ", gone on with after an interruption" if summary.resumed else ""
     carried_rows = sum(one.rows for one in summary.carried_over)
@@ -56,7 +56,7 @@ def summary_text(summary: Summary, dest: str, go_on: str | None = None) -> str:
     for one in summary.failed:
         lines += _wrapped(_failure(one))
     lines += _carried_over(summary.carried_over)
-    return "\n".join([*lines, "", *_next_steps(dest, None if summary.complete else go_on)])
+    return "\n".join([*lines, "", *_next_steps(dest, None if summary.complete else resume_command)])
 
 
 def _skipped(summary: Summary) -> Iterator[str]:
@@ -87,9 +87,9 @@ def _carried_over(accounts: list[CarriedOverAccount]) -> Iterator[str]:
         yield from _wrapped(f"carried over, {reason}: {', '.join(named)}")
 
 
-def _next_steps(dest: str, go_on: str | None) -> Iterator[str]:
-    if go_on:
-        yield f"go on:   {go_on}"
+def _next_steps(dest: str, resume_command: str | None) -> Iterator[str]:
+    if resume_command:
+        yield f"resume:  {resume_command}"
     quoted = shlex.quote(dest)
     yield f"verify:  streamlic verify {quoted}"
     yield f"look:    streamlic inspect {quoted}"
@@ -189,8 +189,8 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
         rows = counted(sum(one["rows"] for one in carried), "row")
         yield f"  {rows} of {counted(len(carried), 'account')} were carried over"
     if not run["complete"]:
-        yield "  to go on, with the options of the connection that it had (--base-url):"
-        yield f"  {run['go_on']}"
+        yield "  to resume, with the connection options of that run (--base-url):"
+        yield f"  {run['resume_command']}"
 
 
 def _column_lines(found: Inspection) -> Iterator[str]:

@@ -27,11 +27,11 @@ _LEVELS = {"retry": "warning", "skipped": "warning", "warning": "warning", "erro
 
 @dataclass
 class Log:
-    """Writes events. ``go_on`` is the command that goes on with what an error ends."""
+    """Writes events. ``resume_command`` resumes what an error ended."""
 
     stream: TextIO | None = None
     is_json: bool = False
-    go_on: str | None = None
+    resume_command: str | None = None
     run: str | None = None
     """The run's id, once there is one."""
     account: str | None = None
@@ -77,11 +77,11 @@ class Log:
         logging.lastResort = _AsWarnings(self)
 
     def failure(self, kind: str, message: str, exit_code: int) -> None:
-        """Tell why the command ends, and how to go on if that is known."""
+        """Say why the command ends, and how to resume if that is known."""
         self.event("error", f"streamlic: {message}", kind=kind, message=message,
-                   exit_code=exit_code, go_on=self.go_on)  # fmt: skip
-        if self.go_on and not self.is_json:
-            self.event("error", f"to go on: {self.go_on}")
+                   exit_code=exit_code, resume_command=self.resume_command)  # fmt: skip
+        if self.resume_command and not self.is_json:
+            self.event("error", f"resume: {self.resume_command}")
 
     def summary(self, summary: Summary) -> None:
         """Tell machines what a job came to: of the accounts that were asked for, how many."""

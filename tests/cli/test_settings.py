@@ -174,7 +174,7 @@ def test_what_is_said_for_export_holds_for_doctor(
     [
         ("--latency-ms", "nan"),
         ("--latency-ms", "inf"),
-        ("--unwell", "nan"),
+        ("--unhealthy", "nan"),
         ("--records", "9" * 20),
         ("--accounts", "9" * 9),
         ("--page-size", "9" * 20),

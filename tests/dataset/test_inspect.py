@@ -64,7 +64,7 @@ def test_the_runs_are_told(dest: Path) -> None:
     assert [run["rows"] for run in runs] == [4_000, 4_000]
     assert [run["pages"] for run in runs] == [8, 8]
     assert {run["mode"] for run in runs} == {"error", "append"}
-    assert all(run["go_on"] is None for run in runs)
+    assert all(run["resume_command"] is None for run in runs)
 
 
 def test_rows_files_and_bytes_are_those_of_the_disk(dest: Path) -> None:
@@ -231,8 +231,8 @@ async def test_the_command_that_it_tells_goes_on_with_an_unfinished_run(tmp_path
         [run] = (await run_cli("inspect", str(dest), "--json")).summary["runs"]
         assert run["complete"] is False
         shown = (await run_cli("inspect", str(dest))).out
-        assert run["go_on"] in shown
-        program, *args = shlex.split(run["go_on"])
+        assert run["resume_command"] in shown
+        program, *args = shlex.split(run["resume_command"])
         ended = await run_cli(*args, *connection, "--json", "--quiet")
     assert program == "streamlic"
     assert ended.code == 0, ended.err

@@ -459,7 +459,7 @@ async def test_an_interrupted_run_keeps_its_pages_and_goes_on(
         process.send_signal(number)
         _, err = await process.communicate()
         assert process.returncode == code
-        assert b"run the same command again to go on" in err
+        assert b"run the same command again to resume" in err
         before = len(landed(tmp_path))
         assert 0 < before < 3000
         ended = await run_cli(*args)
@@ -601,7 +601,7 @@ async def test_output_that_fails_is_no_reason_to_go_on(tmp_path: Path) -> None:
     os.close(full)
     assert process.returncode == 1
     assert b"No space left" in err
-    assert b"to go on" not in err
+    assert b"resume" not in err
     check_landed(tmp_path, 20)
 
 

@@ -118,7 +118,7 @@ async def test_signals_that_come_again_and_again_spoil_nothing(
             await asyncio.sleep(0.01)
         _, err = await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 128 + number
-        assert b"run the same command again to go on" in err
+        assert b"run the same command again to resume" in err
         assert b"Traceback" not in err
         assert len(landed(tmp_path)) == 450
         assert (await run_cli(*args)).code == 0

@@ -124,7 +124,7 @@ async def test_a_failure_is_its_accounts_own_and_the_next_run_does_what_is_left(
 ) -> None:
     """One is blocked, one needs its owner, one is gone, one's second page is always cut."""
     accounts = sorted(ids(20))
-    blocked, unwell, gone, cut = accounts[3], accounts[7], accounts[11], accounts[19]
+    blocked, unhealthy, gone, cut = accounts[3], accounts[7], accounts[11], accounts[19]
     is_mended = False
     times: Counter[str] = Counter()
 
@@ -134,7 +134,7 @@ async def test_a_failure_is_its_accounts_own_and_the_next_run_does_what_is_left(
             return None
         if account == blocked:
             return refused(503, message="Account is blocked")
-        if account == unwell:
+        if account == unhealthy:
             return refused(401, truto_is_remote_error=True, message="")
         if account == gone:
             return refused(404, message="not found")
@@ -146,18 +146,18 @@ async def test_a_failure_is_its_accounts_own_and_the_next_run_does_what_is_left(
         with pytest.raises(streamlic.AccountsFailed) as caught:
             await exported(tmp_path, emulator.url, accounts)
         summary = caught.value.summary
-        assert times[blocked] == times[unwell] == times[gone] == 1, "not retried"
+        assert times[blocked] == times[unhealthy] == times[gone] == 1, "not retried"
         assert times[cut] == 1 + 4, "its second page was asked for four times"
         errors = {one.account: one.error for one in summary.accounts if one.error}
         assert {
             account: error and (error.kind, error.retryable) for account, error in errors.items()
         } == {
             blocked: ("AccountBlocked", False),
-            unwell: ("AccountNeedsReauth", False),
+            unhealthy: ("AccountNeedsReauth", False),
             gone: ("ApiError", False),
             cut: ("TruncatedBody", True),
         }
-        assert [one.account for one in summary.failed] == [blocked, unwell, gone, cut]
+        assert [one.account for one in summary.failed] == [blocked, unhealthy, gone, cut]
         assert [one.retryable for one in summary.failed] == [False, False, False, True]
         assert all(one.kind in str(errors[one.account]) for one in summary.failed)
         assert not summary.complete
@@ -171,7 +171,7 @@ async def test_a_failure_is_its_accounts_own_and_the_next_run_does_what_is_left(
         ended = await exported(tmp_path, emulator.url, reversed(accounts))
     assert ended.complete
     assert ended.resumed
-    assert times == {blocked: 3, unwell: 3, gone: 3, cut: 2}
+    assert times == {blocked: 3, unhealthy: 3, gone: 3, cut: 2}
     check_landed(tmp_path, 50, accounts=tuple(accounts))
 
 
@@ -188,12 +188,12 @@ async def test_a_run_can_be_ended_without_those_that_failed(tmp_path: Path) -> N
         args += ["--base-url", emulator.url]
         left = await run_cli(*args)
         inspected = await run_cli("inspect", str(tmp_path), "--json")
-        ended = await run_cli(*args, "--without-failed")
-        anew = await run_cli(*args, "--without-failed", "--mode", "overwrite")
+        ended = await run_cli(*args, "--skip-failed")
+        anew = await run_cli(*args, "--skip-failed", "--mode", "overwrite")
     assert left.code == ended.code == anew.code == 6, "no retry can help what failed"
     assert left.summary["complete"] is False
     assert inspected.summary["runs"][0]["accounts_done"] == 2
-    assert "--without-failed" in left.err
+    assert "--skip-failed" in left.err
     assert left.err.count("\n") == 1
     assert ended.summary["complete"] is True
     assert anew.summary["rows"] == 20

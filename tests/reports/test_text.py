@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.cli.resume_command import command_of
+from streamlic.cli.resume_command import add_resume_commands, command_of
 from streamlic.cli.watch import command_again
 from streamlic.dataset.inspect import inspect_dataset
 from streamlic.dataset.runs import open_run
@@ -48,7 +48,7 @@ SUMMARY = Summary(
     retries=123_456,
     accounts=[],
 )
-GO_ON = "streamlic export licenses --account " + ACCOUNT
+RESUME = "streamlic export licenses --account " + ACCOUNT
 
 
 def failing(number: int) -> FailedAccount:
@@ -67,8 +67,8 @@ def test_a_summary_fits_a_screen() -> None:
 
 def test_all_failed_accounts_are_named_and_no_line_is_too_wide() -> None:
     failed = replace(SUMMARY, complete=False, failed=[failing(one) for one in range(25)])
-    lines = summary_text(failed, "licenses", GO_ON).splitlines()
-    assert max(len(line) for line in lines if GO_ON not in line and "read:" not in line) <= 80
+    lines = summary_text(failed, "licenses", RESUME).splitlines()
+    assert max(len(line) for line in lines if RESUME not in line and "read:" not in line) <= 80
     for number in range(25):
         retry = "no retry can help" if number % 2 else "a retry may help"
         assert sum(f"failed: {number:036} ({retry})" in line for line in lines) == 1
@@ -102,12 +102,12 @@ def test_all_accounts_that_were_skipped_or_kept_are_named() -> None:
 
 
 def test_what_comes_next_is_told() -> None:
-    complete = summary_text(SUMMARY, "li censes", GO_ON)
-    assert "go on:" not in complete
+    complete = summary_text(SUMMARY, "li censes", RESUME)
+    assert "resume:" not in complete
     assert "verify:  streamlic verify 'li censes'" in complete
     assert f"read:    {read_command('li censes')}" in complete
-    unfinished = summary_text(replace(SUMMARY, complete=False), "licenses", GO_ON)
-    assert f"go on:   {GO_ON}" in unfinished.splitlines()
+    unfinished = summary_text(replace(SUMMARY, complete=False), "licenses", RESUME)
+    assert f"resume:  {RESUME}" in unfinished.splitlines()
 
 
 DUCKDB = """#!{python}
@@ -167,8 +167,8 @@ async def test_the_summary_of_failed_accounts_has_the_command_that_goes_on(tmp_p
         args = ["export", str(tmp_path), "--base-url", emulator.url, "--rate-limit", "none",
                 "--account", ACCOUNT, "--account", OTHER_ACCOUNT]  # fmt: skip
         ended = await run_cli(*args)
-        [go_on] = [line for line in ended.out.splitlines() if line.startswith("go on:")]
-        program, *again = shlex.split(go_on.removeprefix("go on:"))
+        [resume] = [line for line in ended.out.splitlines() if line.startswith("resume:")]
+        program, *again = shlex.split(resume.removeprefix("resume:"))
         assert (program, again) == ("streamlic", args)
         assert (await run_cli(*again)).code == 0
 
@@ -213,22 +213,23 @@ def test_the_log_knows_the_command_that_goes_on(
     [
         ({}, "--mode overwrite"),
         ({"absent_accounts": "drop"}, "--mode overwrite --absent-accounts drop"),
-        ({"skip_failed": True}, "--mode overwrite --without-failed"),
+        ({"skip_failed": True}, "--mode overwrite --skip-failed"),
         (
             {"absent_accounts": "drop", "skip_failed": True},
-            "--mode overwrite --absent-accounts drop --without-failed",
+            "--mode overwrite --absent-accounts drop --skip-failed",
         ),
     ],
 )
-def test_the_command_that_goes_on_ends_the_run_as_it_would(
+def test_the_resume_command_ends_the_run_as_it_would(
     tmp_path: Path, options: dict[str, Any], expected: str
 ) -> None:
     """What is no part of the request is in the log all the same."""
     settings = JobOptions(mode="overwrite", **options).settings()
     store = LocalStore(tmp_path)
     open_run(store, request=REQUEST, accounts=["a"], mode="overwrite", settings=settings)
-    [run] = inspect_dataset(store).runs
-    assert run["go_on"] == f"streamlic export {tmp_path} --account a {expected}"
+    [run] = runs = inspect_dataset(store).runs
+    add_resume_commands(str(tmp_path), runs)
+    assert run["resume_command"] == f"streamlic export {tmp_path} --account a {expected}"
 
 
 def test_the_last_line_of_verify_is_the_verdict() -> None:

@@ -145,7 +145,7 @@ async def test_an_error_says_what_it_is_and_how_to_go_on(tmp_path: Path) -> None
     assert (start["event"], error["event"]) == ("start", "error")
     assert (error["kind"], error["exit_code"], ended.code) == ("ApiError", 6, 6)
     assert error["message"].startswith("HTTP 404")
-    assert error["go_on"].startswith(f"streamlic export {tmp_path} --base-url ")
+    assert error["resume_command"].startswith(f"streamlic export {tmp_path} --base-url ")
 
 
 async def test_quiet_leaves_errors_alone(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ async def test_wrong_use_is_an_event_too(tmp_path: Path, wrong: list[str]) -> No
     ended = await exported(tmp_path, *wrong)
     [error] = events(ended.err)
     assert (error["event"], error["kind"], error["exit_code"]) == ("error", "UsageError", 2)
-    assert "go_on" not in error
+    assert "resume_command" not in error
     assert ended.code == 2
 
 
@@ -230,7 +230,7 @@ async def test_an_interruption_is_an_event_and_says_how_to_go_on(tmp_path: Path)
         _, err = await process.communicate()
     error = events(err.decode())[-1]
     assert (error["event"], error["kind"], error["exit_code"]) == ("error", "Interrupted", 143)
-    assert "--restart" not in error["go_on"], "it would throw away what is kept"
+    assert "--restart" not in error["resume_command"], "it would throw away what is kept"
 
 
 def _unwritable(how: str) -> int:

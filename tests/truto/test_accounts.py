@@ -19,7 +19,7 @@ from tests.support.cli import TOKEN, asked, export_args, run_cli, start_cli
 from tests.support.raw_server import TOKEN as RAW_TOKEN
 from tests.support.raw_server import connection, server, whole
 
-ACCOUNTS = emulated_accounts(230, records=3, unwell_share=0.2)
+ACCOUNTS = emulated_accounts(230, records=3, unhealthy_share=0.2)
 
 
 def all_args(dest: Path, url: str, *more: str) -> list[str]:
