@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from streamlic.cli.completion import COMPLETE_VARIABLE
 from streamlic.cli.hints import hint
 from streamlic.cli.std_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli.watch import asks_for_json, log_of_command
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+COMPLETE_VARIABLE = "_STREAMLIC_COMPLETE"
+"""What the script of ``streamlic completion`` asks with."""
 EXIT_PARTIAL = 3
 _RESUMABLE = "interrupted; what is committed is kept: run the same command again to resume"
 

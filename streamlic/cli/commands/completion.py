@@ -5,10 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from streamlic.cli.main import COMPLETE_VARIABLE
 from streamlic.errors import UsageError
-
-COMPLETE_VARIABLE = "_STREAMLIC_COMPLETE"
-"""What the shell's script asks with."""
 
 
 @click.command(

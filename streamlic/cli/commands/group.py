@@ -18,11 +18,12 @@ import click
 
 from streamlic._version import __version__
 from streamlic.cli.accounts_file import CSV_COLUMNS
-from streamlic.cli.completion import completion
-from streamlic.cli.doctor import doctor
-from streamlic.cli.emulate import demo, emulate
+from streamlic.cli.commands.completion import completion
+from streamlic.cli.commands.doctor import doctor
+from streamlic.cli.commands.emulate import demo, emulate
 from streamlic.cli.main import finish, run, run_command_line, show, tell_memory, tell_open_files
 from streamlic.cli.option_names import OptionNames
+from streamlic.cli.option_sources import EPILOG, SettingsGroup, config_option
 from streamlic.cli.options import (
     account_filters,
     accounts_found,
@@ -38,7 +39,6 @@ from streamlic.cli.options import (
     waiting_options,
 )
 from streamlic.cli.resume_command import add_resume_commands
-from streamlic.cli.settings import EPILOG, SettingsGroup, config_option
 from streamlic.cli.types import license_fields
 from streamlic.cli.watch import command_again, log_of_command, reading, watching
 from streamlic.errors import IntegrityError, UsageError

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from streamlic.cli.main import run, show
+from streamlic.cli.option_sources import SettingsCommand
 from streamlic.cli.options import options
-from streamlic.cli.settings import SettingsCommand
 from streamlic.cli.types import Number
 from streamlic.cli.watch import watching
 from streamlic.formatting import counted

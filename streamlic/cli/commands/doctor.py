@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from streamlic.cli.option_names import PREFIX
+from streamlic.cli.option_sources import SettingsCommand, config_path, variables_not_read
 from streamlic.cli.options import (
     connection_of,
     connection_options,
@@ -20,7 +21,6 @@ from streamlic.cli.options import (
     read_timeout,
     token_named,
 )
-from streamlic.cli.settings import SettingsCommand, config_path, variables_not_read
 from streamlic.diagnostics.check import Check, check_versions, exit_code_of, report_of
 
 _MANY_ACCOUNTS = 10_000
