@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -11,10 +11,10 @@ from streamlic.dataset.carry_over import ABSENT_ACCOUNTS
 from streamlic.dataset.writer import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
-from streamlic.job.limits import Limits
+from streamlic.job.settings import JobSettings
 from streamlic.resources.license_schema import LICENSE_SCHEMA
 from streamlic.schema.columns import RAW_SCHEMA
-from streamlic.system.machine import MIN_MEMORY_BYTES, default_memory_bytes
+from streamlic.system.machine import MIN_MEMORY_BYTES
 from streamlic.truto.rate_limit import TOKEN_RATE_LIMIT
 
 _MIB = 1 << 20
@@ -31,9 +31,6 @@ _MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
 _READ_BUFFER_BYTES = 256 * 1024
 
 
-_LIMITS = Limits()
-
-
 def default_record_bytes(memory_bytes: int, engine: str) -> int:
     """Return the most that one record may take where nothing else is said.
 
@@ -47,7 +44,7 @@ def default_record_bytes(memory_bytes: int, engine: str) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobOptions:
+class JobOptions(JobSettings):
     """How a job decodes and writes, whatever its source.
 
     ``concurrency`` is how many pages may be under way at once, each of another account; by default
@@ -60,24 +57,6 @@ class JobOptions:
     container's limit where that is less, but at least 128 MiB. Row groups, held pages, pages under
     way and the queues between network, decoding and encoding take their shares of it.
     """
-
-    engine: str = "auto"
-    rows_at: str = "result"
-    is_lines: bool | None = None
-    is_raw: bool = False
-    is_strict: bool = False
-    max_record_bytes: int | None = None
-    max_depth: int = 128
-    memory_bytes: int = field(default_factory=default_memory_bytes)
-    part_bytes: int = 128 * _MIB
-    commit_seconds: float = 300.0
-    compression: str = "zstd"
-    mode: str = "error"
-    restart: bool = False
-    limits: Limits = _LIMITS
-    concurrency: int | None = None
-    skip_failed: bool = False
-    absent_accounts: str = "keep"
 
     def __post_init__(self) -> None:
         if self.memory_bytes < MIN_MEMORY_BYTES:

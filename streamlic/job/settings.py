@@ -1,0 +1,33 @@
+"""What a person may set of a job, with the defaults. Imports no Arrow: command lines read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from streamlic.job.limits import Limits
+from streamlic.system.machine import default_memory_bytes
+
+_LIMITS = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSettings:
+    """The settings of a job. ``JobOptions`` describes and checks them."""
+
+    engine: str = "auto"
+    rows_at: str = "result"
+    is_lines: bool | None = None
+    is_raw: bool = False
+    is_strict: bool = False
+    max_record_bytes: int | None = None
+    max_depth: int = 128
+    memory_bytes: int = field(default_factory=default_memory_bytes)
+    part_bytes: int = 128 << 20
+    commit_seconds: float = 300.0
+    compression: str = "zstd"
+    mode: str = "error"
+    restart: bool = False
+    limits: Limits = _LIMITS
+    concurrency: int | None = None
+    skip_failed: bool = False
+    absent_accounts: str = "keep"
