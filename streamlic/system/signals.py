@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 
@@ -23,8 +24,11 @@ def heeded() -> list[signal.Signals]:
     """Return the signals that end the work: SIGTERM, and SIGINT and SIGHUP unless ignored.
 
     What started the process may have them ignored: ``nohup`` does so with SIGHUP, and a shell that
-    is not interactive with SIGINT, for ``command &``.
+    is not interactive with SIGINT, for ``command &``. None outside the main thread, where Python
+    sets no handlers.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return []
     others = (signal.SIGINT, signal.SIGHUP)
     kept = [one for one in others if signal.getsignal(one) is not signal.SIG_IGN]
     return [signal.SIGTERM, *kept]

@@ -1,23 +1,38 @@
-"""The command line as a real process, and what it lands."""
+"""The command line, in this process or in one of its own, and what it lands."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import logging
 import os
 import sys
+import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
+import pytest
 
+from streamlic.cli.commands import main
 from streamlic.emulator import Emulator, license_json
 from tests.support.oracle import check_rows, parsed
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 OTHER_ACCOUNT = "0aa44730-dd91-461e-bd6a-aedd9e0ad79d"
 TOKEN = "test-token-that-nobody-may-see"
+
+_ONE_AT_A_TIME = threading.Lock()
+_TAKEN_OVER: tuple[tuple[Any, str], ...] = (
+    (warnings, "showwarning"),
+    (sys, "unraisablehook"),
+    (threading, "excepthook"),
+    (logging, "lastResort"),
+)
+"""The hooks that a command takes over and keeps until its process ends."""
 
 
 @dataclass
@@ -35,7 +50,7 @@ class Ended:
 
 
 async def start_cli(*args: str, stdin: Any = None, **env: str) -> asyncio.subprocess.Process:
-    """Start streamlic as a user would who gives up soon."""
+    """Start streamlic in a process of its own, for signals, kills and closed pipes."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -44,16 +59,62 @@ async def start_cli(*args: str, stdin: Any = None, **env: str) -> asyncio.subpro
         stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "TRUTO_API_TOKEN": TOKEN, "STREAMLIC_RETRY_FOR": "2", **env},
+        env={**os.environ, **_environment(env)},
     )
 
 
-async def run_cli(*args: str, stdin: bytes | None = None, **env: str) -> Ended:
-    """Run streamlic to its end; its token must be seen nowhere, and no traceback either."""
+async def run_process(*args: str, stdin: bytes | None = None, **env: str) -> Ended:
+    """Run streamlic to its end in a process of its own."""
     pipe = asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL
     process = await start_cli(*args, stdin=pipe, **env)
     out, err = await process.communicate(stdin)
-    ended = Ended(process.returncode or 0, out.decode(), err.decode())
+    return _checked(Ended(process.returncode or 0, out.decode(), err.decode()))
+
+
+async def run_cli(*args: str, stdin: bytes = b"", **env: str) -> Ended:
+    """Run streamlic to its end in this process, in a thread: servers in this loop can answer it.
+
+    It has streams, arguments and an environment of its own. What a process would print as a
+    traceback is raised. One command runs at a time.
+    """
+    return await asyncio.to_thread(_call, args, stdin, _environment(env))
+
+
+def _call(args: tuple[str, ...], stdin: bytes, env: dict[str, str]) -> Ended:
+    out, err = _stream(), _stream()
+    with _ONE_AT_A_TIME, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["streamlic", *args])
+        patch.setattr(sys, "stdin", _stream(stdin))
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        for name, value in env.items():
+            patch.setenv(name, value)
+        for owner, name in _TAKEN_OVER:
+            patch.setattr(owner, name, getattr(owner, name))
+        with pytest.raises(SystemExit) as ended:
+            main()
+    code = ended.value.code
+    assert isinstance(code, int)
+    return _checked(Ended(code, _text(out), _text(err)))
+
+
+def _environment(env: dict[str, str]) -> dict[str, str]:
+    """Return a test's variables, with those of a user who soon gives up."""
+    return {"TRUTO_API_TOKEN": TOKEN, "STREAMLIC_RETRY_FOR": "2", **env}
+
+
+def _stream(data: bytes = b"") -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="surrogateescape")
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
+
+
+def _checked(ended: Ended) -> Ended:
+    """Return how a command ended; nobody may see its token, nor a traceback."""
     assert TOKEN not in ended.out + ended.err
     assert "Traceback" not in ended.err, ended.err
     return ended
