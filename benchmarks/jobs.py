@@ -135,14 +135,13 @@ def encode(given: dict[str, Any]) -> Iterator[Run]:
                 "staging",
                 "part-",
                 schema=LICENSE_SCHEMA,
-                has_account=True,
                 exported_at=datetime.now(UTC),
                 options=JobOptions().write_options,
             )
-            writer.begin_page(WARM_ACCOUNT)
+            page = writer.open_page(WARM_ACCOUNT)
             for batch in batches:
-                writer.write(batch)
-            writer.end_page()
+                page.write(batch)
+            page.end()
             writer.finish()
             return Done(given["rows"], given["bytes"], {"parquet_bytes": writer.bytes_written})
 

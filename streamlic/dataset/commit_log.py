@@ -102,8 +102,8 @@ class Run:
     """What the run began with that a later process may have otherwise, by the options' names."""
     last_sha256: str = ""
     is_resumed: bool = False
-    is_cut_short: bool = False
-    """Whether it was complete, and its process did not get so far as to say so."""
+    completed_unreported: bool = False
+    """True if the run completed but its process died before reporting it."""
 
     @property
     def directory(self) -> str:

@@ -67,7 +67,7 @@ def open_run(
         return _differences(run, request, run.accounts if keeps_accounts else accounts, mode)
 
     for run in finished:
-        if run.is_cut_short and not restart and not differences_of(run):
+        if run.completed_unreported and not restart and not differences_of(run):
             run.is_resumed = True
             return run
     if unfinished and not restart:
@@ -151,13 +151,13 @@ def recover(store: LocalStore, *, leaves_unfinished: bool = False) -> list[Run]:
     for run_id in run_ids(store):
         _tidy(store, run_id)
     runs = load_runs(store)
-    cut_short = {run.id for run in runs if run.is_complete and store.exists(run.staging)}
+    unreported = {run.id for run in runs if run.is_complete and store.exists(run.staging)}
     for run in runs:
         if run.is_complete or not leaves_unfinished:
             run.recover()
     runs = load_runs(store)
     for run in runs:
-        run.is_cut_short = run.id in cut_short
+        run.completed_unreported = run.id in unreported
     return runs
 
 

@@ -60,18 +60,17 @@ class PartFile:
     sha256: str
 
 
-def dataset_schema(schema: pa.Schema, *, has_account: bool) -> pa.Schema:
+def dataset_schema(schema: pa.Schema) -> pa.Schema:
     """Return the dataset's schema: the decoder's, the account before it, the time after it."""
-    account = [pa.field(ACCOUNT_COLUMN, pa.string())] if has_account else []
-    return pa.schema([*account, *schema, pa.field(EXPORTED_AT_COLUMN, TIMESTAMP)])
+    account = pa.field(ACCOUNT_COLUMN, pa.string())
+    return pa.schema([account, *schema, pa.field(EXPORTED_AT_COLUMN, TIMESTAMP)])
 
 
 class DatasetWriter:
     """Writes pages of one run into ``staging``, a directory of the store.
 
-    ``prefix`` and a number make a part file's name. ``write_whole`` for small pages; for large
-    ones ``open_page``, or ``begin_page``, ``write`` and ``end_page`` where one follows the other;
-    ``finish`` when a commit is due.
+    ``prefix`` and a number make a part file's name. ``write_whole`` takes small
+    pages, ``open_page`` opens a large one, and ``finish`` returns the part files for a commit.
     """
 
     def __init__(
@@ -81,7 +80,6 @@ class DatasetWriter:
         prefix: str,
         *,
         schema: pa.Schema,
-        has_account: bool,
         exported_at: datetime,
         first_number: int = 1,
         options: WriteOptions | None = None,
@@ -91,11 +89,9 @@ class DatasetWriter:
         self._staging = staging
         self._prefix = prefix
         self._number = first_number
-        self._has_account = has_account
         self._exported_at = exported_at
-        self._schema = dataset_schema(schema, has_account=has_account)
+        self._schema = dataset_schema(schema)
         self._in_progress: list[PageWriter] = []
-        self._page: PageWriter | None = None
         self._shared: Part | None = None
         self._closed: list[PartFile] = []
         self._closed_bytes = 0
@@ -121,28 +117,6 @@ class DatasetWriter:
         page = PageWriter(self, account)
         self._in_progress.append(page)
         return page
-
-    def begin_page(self, account: str | None) -> None:
-        """Begin a page where one follows the other; one that was not ended is abandoned."""
-        self.abandon_page()
-        self._page = self.open_page(account)
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Take a batch of the page that was begun."""
-        if self._page:
-            self._page.write(batch)
-
-    def end_page(self) -> None:
-        """Say that the page that was begun is whole."""
-        page, self._page = self._page, None
-        if page:
-            page.end()
-
-    def abandon_page(self) -> None:
-        """Forget the page that was begun."""
-        page, self._page = self._page, None
-        if page:
-            page.abandon()
 
     def finish(self, *, with_empty: bool = False) -> list[PartFile]:
         """Close what is open and return the part files since the last time, durably staged.
@@ -209,7 +183,7 @@ class DatasetWriter:
 
     def _completed(self, batch: pa.RecordBatch, accounts: pa.Array) -> pa.RecordBatch:
         columns = [
-            *([accounts] if self._has_account else []),
+            accounts,
             *batch.columns,
             pa.repeat(pa.scalar(self._exported_at, TIMESTAMP), batch.num_rows),
         ]

@@ -41,7 +41,6 @@ class Committer:
             run.staging,
             run.part_prefix,
             schema=options.schema,
-            has_account=True,
             exported_at=run.started_at,
             first_number=run.next_part_number(),
             options=replace(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -19,7 +18,6 @@ from streamlic.dataset.commit_log import Run
 from streamlic.dataset.runs import open_run
 from streamlic.dataset.writer import DatasetWriter, PartFile, WriteOptions, dataset_schema
 from streamlic.errors import StoreError, UsageError
-from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.storage.local import LocalStore
 from tests.support.batches import EXPORTED_AT, SCHEMA, TINY, license_batch, open_writer
 
@@ -33,10 +31,10 @@ def write_page(
     writer: DatasetWriter, first: int, rows: int, *, batch_rows: int = 20, account: str = "a"
 ) -> None:
     """Write a page whose ids count on from ``first``."""
-    writer.begin_page(account)
+    page = writer.open_page(account)
     for start in range(first, first + rows, batch_rows):
-        writer.write(license_batch(start, min(batch_rows, first + rows - start)))
-    writer.end_page()
+        page.write(license_batch(start, min(batch_rows, first + rows - start)))
+    page.end()
 
 
 def staged(run: Run) -> list[str]:
@@ -62,7 +60,7 @@ def test_rows_come_back_with_their_account_and_time(run: Run) -> None:
     [file] = writer.finish()
     table = pq.ParquetFile(run.store.path(f"{run.staging}/{file.name}")).read()
     assert table.schema.names == ["integrated_account_id", *SCHEMA.names, "_exported_at"]
-    assert table.schema.types == dataset_schema(SCHEMA, has_account=True).types
+    assert table.schema.types == dataset_schema(SCHEMA).types
     assert table.select(SCHEMA.names).to_pylist() == license_batch(0, 40).to_pylist()
     assert table["integrated_account_id"].to_pylist() == ["a"] * 30 + ["b"] * 10
     assert set(table["_exported_at"].to_pylist()) == {EXPORTED_AT}
@@ -104,11 +102,11 @@ def test_part_files_are_durable_when_they_are_told(
 def test_a_page_in_progress_is_in_no_part_file(run: Run) -> None:
     writer = open_writer(run, WriteOptions())
     write_page(writer, 0, 20)
-    writer.begin_page("a")
-    writer.write(license_batch(20, 20))
+    page = writer.open_page("a")
+    page.write(license_batch(20, 20))
     assert ids(run, writer.finish()) == numbered(0, 20)
-    writer.write(license_batch(40, 20))
-    writer.end_page()
+    page.write(license_batch(40, 20))
+    page.end()
     assert ids(run, writer.finish()) == numbered(20, 40)
 
 
@@ -117,24 +115,14 @@ def test_an_abandoned_page_leaves_nothing(run: Run, rows: int) -> None:
     writer = open_writer(run)
     write_page(writer, 0, 20)
     before = staged(run)
-    writer.begin_page("a")
+    page = writer.open_page("a")
     for first in range(1000, 1000 + rows, 20):
-        writer.write(license_batch(first, 20))
+        page.write(license_batch(first, 20))
     assert (staged(run) != before) is (rows == 200)
-    writer.abandon_page()
+    page.abandon()
     assert staged(run) == before
     write_page(writer, 20, 20)
     assert ids(run, writer.finish()) == numbered(0, 40)
-
-
-def test_a_page_that_begins_abandons_the_one_before_it(run: Run) -> None:
-    writer = open_writer(run)
-    writer.begin_page("a")
-    writer.write(license_batch(1000, 200))
-    write_page(writer, 0, 20)
-    files = writer.finish()
-    assert ids(run, files) == numbered(0, 20)
-    assert staged(run) == [file.name for file in files]
 
 
 def test_pages_in_progress_do_not_mix(run: Run) -> None:
@@ -220,10 +208,10 @@ def test_row_groups_gather_batches_and_are_bounded(run: Run) -> None:
 @pytest.mark.parametrize("rows", [0, 1])
 def test_batches_without_rows_are_no_error(run: Run, rows: int) -> None:
     writer = open_writer(run)
-    writer.begin_page("a")
-    writer.write(license_batch(0, 0))
-    writer.write(license_batch(0, rows))
-    writer.end_page()
+    page = writer.open_page("a")
+    page.write(license_batch(0, 0))
+    page.write(license_batch(0, rows))
+    page.end()
     assert [file.rows for file in writer.finish()] == [1] * rows
 
 
@@ -234,7 +222,7 @@ def test_a_run_without_rows_can_have_one_empty_file_with_the_schema(run: Run) ->
     [file] = writer.finish(with_empty=True)
     table = pq.ParquetFile(run.store.path(f"{run.staging}/{file.name}")).read()
     assert file.rows == table.num_rows == 0
-    assert table.schema.types == dataset_schema(SCHEMA, has_account=True).types
+    assert table.schema.types == dataset_schema(SCHEMA).types
     write_page(writer, 0, 1)
     assert [one.rows for one in writer.finish(with_empty=True)] == [1]
 
@@ -245,8 +233,8 @@ def test_discarding_leaves_nothing_but_what_was_finished(run: Run) -> None:
     finished = [file.name for file in writer.finish()]
     write_page(writer, 20, 400)
     write_page(writer, 420, 20)
-    writer.begin_page("a")
-    writer.write(license_batch(500, 200))
+    page = writer.open_page("a")
+    page.write(license_batch(500, 200))
     assert len(staged(run)) > 3
     writer.discard()
     assert staged(run) == finished
@@ -294,23 +282,6 @@ def test_compression_is_as_asked(run: Run, compression: str) -> None:
     assert column.compression == {"none": "UNCOMPRESSED"}.get(compression, compression.upper())
 
 
-def test_raw_records_need_no_account(run: Run) -> None:
-    writer = DatasetWriter(
-        run.store,
-        run.staging,
-        run.part_prefix,
-        schema=RAW_SCHEMA,
-        has_account=False,
-        exported_at=EXPORTED_AT,
-    )
-    writer.begin_page(None)
-    writer.write(pa.record_batch([pa.array(["k"]), pa.array(['{"a": 1}'])], schema=RAW_SCHEMA))
-    writer.end_page()
-    [file] = writer.finish()
-    table = pq.ParquetFile(run.store.path(f"{run.staging}/{file.name}")).read()
-    assert table.to_pylist() == [{"key": "k", "record": '{"a": 1}', "_exported_at": EXPORTED_AT}]
-
-
 @pytest.mark.parametrize(
     "wrong", [{"compression": "gzip"}, {"part_bytes": 0}, {"row_group_bytes": -1}]
 )
@@ -332,9 +303,9 @@ writer = open_writer(run)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
     for first in range(0, 4000, 20):
-        writer.begin_page("a")
-        writer.write(license_batch(first, 20))
-        writer.end_page()
+        page = writer.open_page("a")
+        page.write(license_batch(first, 20))
+        page.end()
 except StoreError as error:
     print(error)
     writer.discard()

@@ -87,7 +87,6 @@ def open_writer(run: Run, options: WriteOptions = TINY) -> DatasetWriter:
         run.staging,
         run.part_prefix,
         schema=SCHEMA,
-        has_account=True,
         exported_at=EXPORTED_AT,
         first_number=run.next_part_number(),
         options=options,
@@ -166,12 +165,12 @@ def _is_left(run: Run, account: str | None, failing: Mapping[str | None, int]) -
 def _land_page(run: Run, writer: DatasetWriter, account: str | None, tag: str) -> None:
     point = run.point(account)
     page = int(point.cursor or 0)
-    writer.begin_page(account)
+    written = writer.open_page(account)
     rows = 0
     for batch in page_batches(account, page, tag):
-        writer.write(batch)
+        written.write(batch)
         rows += batch.num_rows
-    writer.end_page()
+    written.end()
     moved = ResumePoint(
         cursor=str(page + 1),
         is_done=page + 1 == PAGES,

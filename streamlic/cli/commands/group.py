@@ -246,7 +246,7 @@ def schema(as_json: bool) -> None:
 
     columns = [
         {"name": field.name, "type": str(field.type), "json": json_role(field) is not None}
-        for field in dataset_schema(LICENSE_SCHEMA, has_account=True)
+        for field in dataset_schema(LICENSE_SCHEMA)
     ]
     if as_json:
         click.echo(json.dumps({"columns": columns}))
