@@ -45,7 +45,7 @@ from streamlic.job.summary import AccountsFailed, OnProgress, Progress, Summary,
 from streamlic.storage.local import LocalStore
 from streamlic.system.machine import room_for_connections
 from streamlic.truto.client import Connection
-from streamlic.truto.rate_limit import Turn
+from streamlic.truto.rate_limit import Permit
 from streamlic.truto.request import LicensesRequest, check_requests, identity_of
 from streamlic.truto.retry import Retry, may_pass
 
@@ -346,7 +346,7 @@ class _Export:
                 self._dispatch.stop(error)
                 return
 
-    async def _read_page(self, listing: Listing, turn: Turn) -> bool:
+    async def _read_page(self, listing: Listing, permit: Permit) -> bool:
         params, limits = listing.request, self._job.options.limits
         limits.check_pages(listing.pages)
 
@@ -360,7 +360,7 @@ class _Export:
 
         job, connection = self._job, self._connection
         listing.is_large = False
-        async with connection.page(params, turn) as page:
+        async with connection.page(params, permit) as page:
             if job.options.is_lines is not None:
                 page.check(is_lines=job.options.is_lines)
 

@@ -22,7 +22,7 @@ from streamlic.job.fair_queue import Turns
 from streamlic.job.page_checks import DuplicatePageDetector
 from streamlic.truto.client import Connection
 from streamlic.truto.cursors import Cursors, RecentCursors
-from streamlic.truto.rate_limit import Turn
+from streamlic.truto.rate_limit import Permit
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.retry import (
     Failures,
@@ -82,7 +82,7 @@ class Bounds:
     large_pages: int
 
 
-ReadPage = Callable[[Listing, Turn], Awaitable[bool]]
+ReadPage = Callable[[Listing, Permit], Awaitable[bool]]
 """Reads a listing's next page; returns whether there is another."""
 
 
@@ -132,12 +132,12 @@ class Dispatch:
         A reason for which none of the next hundred waits is left out.
         """
         now = time.monotonic()
-        pacing = self.connection.pacing
+        rate_limiter = self.connection.rate_limiter
         # Of ten thousand, perhaps, and several times a second: nothing dear is done for each.
         counts = Counter([one.waits_for.reason for until, _, one in self._later if until > now])
         found: dict[WaitReason, Wait] = {}
-        if self._turns and (delay := pacing.token_delay(now)) > 0:
-            cause = pacing.token_cause()
+        if self._turns and (delay := rate_limiter.token_delay(now)) > 0:
+            cause = rate_limiter.token_cause()
             counts[cause.reason] += len(self._turns)
             found[cause.reason] = Wait(cause, now + delay, counts[cause.reason])
         for until, _, one in nsmallest(_NEXT, self._later):
@@ -179,22 +179,22 @@ class Dispatch:
 
     def _launch(self) -> float | None:
         """Ask for all pages that may be; return when more may: None if none waits for a time."""
-        pacing = self.connection.pacing
+        rate_limiter = self.connection.rate_limiter
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             self._wait_in_line(heappop(self._later)[2])
         while self._turns and len(self._flights) < self.bounds.pages:
-            wait = pacing.token_delay(now)
+            wait = rate_limiter.token_delay(now)
             if wait > 0:
                 return wait
             listing = self._turns.take(has_room_for_large=self._large < self.bounds.large_pages)
             if listing is None:
                 break
-            wait = pacing.account_delay(listing.account, now)
+            wait = rate_limiter.account_delay(listing.account, now)
             if wait > 0:
-                self._put_off(listing, now + wait, pacing.account_cause(listing.account))
+                self._put_off(listing, now + wait, rate_limiter.account_cause(listing.account))
             else:
-                self._start(listing, pacing.take_turn(listing.account, now))
+                self._start(listing, rate_limiter.acquire(listing.account, now))
         return max(self._later[0][0] - now, 0.0) if self._later else None
 
     def _wait_in_line(self, listing: Listing) -> None:
@@ -204,20 +204,20 @@ class Dispatch:
         listing.waits_for = cause
         heappush(self._later, (until, next(self._numbers), listing))
 
-    def _start(self, listing: Listing, turn: Turn) -> None:
+    def _start(self, listing: Listing, permit: Permit) -> None:
         if listing.account not in self.under_way:
             listing.begun_at = time.monotonic()
             self.under_way[listing.account] = listing
         self._large += listing.is_large
         flight = asyncio.get_running_loop().create_task(
-            self._fly(listing, turn, was_large=listing.is_large)
+            self._fly(listing, permit, was_large=listing.is_large)
         )
         self._flights.add(flight)
         flight.add_done_callback(self._landed)
 
-    async def _fly(self, listing: Listing, turn: Turn, *, was_large: bool) -> None:
+    async def _fly(self, listing: Listing, permit: Permit, *, was_large: bool) -> None:
         try:
-            goes_on = await self.read_page(listing, turn)
+            goes_on = await self.read_page(listing, permit)
         except BaseException as error:  # noqa: BLE001  # it is raised again by run()
             self._take_failure(listing, error)
             return
@@ -266,7 +266,7 @@ class Dispatch:
 
     def _end(self, listing: Listing) -> None:
         self.under_way.pop(listing.account, None)
-        self.connection.pacing.forget(listing.account)
+        self.connection.rate_limiter.forget(listing.account)
 
 
 def _without_frames(error: StreamlicError) -> StreamlicError:

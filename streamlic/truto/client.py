@@ -1,7 +1,7 @@
 """Asks: one session, a page at a time, its chunks as they arrive.
 
 Rules:
-1. ``pacing`` decides when and whether; this module waits and sends.
+1. The rate limiter decides when a request may go; this module waits and sends.
 2. There is no timeout on the whole of a page, only on connecting, on silence between bytes and on
    too little progress while waiting for the network.
 3. No error of aiohttp leaves this module: ``network_errors`` translates them.
@@ -52,7 +52,7 @@ from streamlic.truto.credentials import (
 )
 from streamlic.truto.network_errors import refused_by, translated
 from streamlic.truto.proxies import proxy_for
-from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, Turn
+from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, Permit, RateLimit, RateLimiter
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.response import PAGES_OF_PEOPLE, Page
 from streamlic.truto.retry import Failures, Retry, RetryPolicy, given_up
@@ -98,7 +98,7 @@ class Connection:
         self._token = CurrentToken(token, self._timeouts.token_seconds)
         self.policy = retry or RetryPolicy()
         """For how long a page is asked for again, and how long is waited in between."""
-        self.pacing = Pacing(rate_limit)
+        self.rate_limiter = RateLimiter(rate_limit)
         """When the next request may go."""
         self.read_buffer_bytes = _READ_BUFFER_BYTES
         """The bytes of each page that may wait to be read; to be set before it is entered."""
@@ -137,7 +137,7 @@ class Connection:
             await session.close()
 
     def attempts(self, on_retry: Callable[[Retry], None] | None = None) -> tenacity.AsyncRetrying:
-        """Iterate over the attempts at one page, waiting in between as ``pacing`` says.
+        """Iterate over the attempts at one page, waiting in between as the policy says.
 
         ``async for attempt in connection.attempts(): with attempt: ...``. The last error is raised
         as it is.
@@ -171,14 +171,16 @@ class Connection:
         )
 
     @asynccontextmanager
-    async def page(self, request: LicensesRequest, turn: Turn | None = None) -> AsyncIterator[Page]:
+    async def page(
+        self, request: LicensesRequest, permit: Permit | None = None
+    ) -> AsyncIterator[Page]:
         """Send one request and give its page. Left early, the page's connection is closed.
 
-        ``turn`` is what ``pacing`` gave for it; without one it waits until it may go. Raises the
-        ApiError that the answer means, or TransportError where none came.
+        ``permit`` is the rate limiter's; without one, ``page`` waits for one. Raises the ApiError
+        that the answer means, or TransportError where none came.
         """
         url = self._url(LICENSES_PATH, request.query_string())
-        async with self._opened(url, request.account, turn) as page:
+        async with self._opened(url, request.account, permit) as page:
             yield page
 
     async def get_json(self, path: str, query: str) -> dict[str, Any]:
@@ -223,8 +225,8 @@ class Connection:
         return URL(f"{url}?{query}", encoded=True)
 
     @asynccontextmanager
-    async def _opened(self, url: URL, account: str, turn: Turn | None) -> AsyncIterator[Page]:
-        response, token = await self._answer(url, account, turn)
+    async def _opened(self, url: URL, account: str, permit: Permit | None) -> AsyncIterator[Page]:
+        response, token = await self._answer(url, account, permit)
         try:
             page = self._page(response, token)
             if page.content_type in PAGES_OF_PEOPLE:
@@ -239,13 +241,13 @@ class Connection:
             response.close()  # Of a body that was read to its end nothing is left to close.
 
     async def _answer(
-        self, url: URL, account: str, turn: Turn | None
+        self, url: URL, account: str, permit: Permit | None
     ) -> tuple[aiohttp.ClientResponse, str]:
         """Return the answer with status 200, its body still to come, and the token it took."""
         token, is_first, redirects = await self._token.settled(), True, 0
         while True:
-            response = await self._send(url, token, turn or await self._turn(account))
-            turn = None
+            response = await self._send(url, token, permit or await self._permit(account))
+            permit = None
             if response.status == 200:
                 self._token.accepted(token)
                 return response, token
@@ -262,14 +264,14 @@ class Connection:
             token = await self._token.after(token, error, is_first=is_first)
             is_first = False
 
-    async def _turn(self, account: str) -> Turn:
+    async def _permit(self, account: str) -> Permit:
         """Wait until a request of this account may go."""
         # Only time passes here: there is no event that could be waited for.
-        while (delay := self.pacing.delay(account, time.monotonic())) > 0:  # noqa: ASYNC110
+        while (delay := self.rate_limiter.delay(account, time.monotonic())) > 0:  # noqa: ASYNC110
             await asyncio.sleep(delay)
-        return self.pacing.take_turn(account, time.monotonic())
+        return self.rate_limiter.acquire(account, time.monotonic())
 
-    async def _send(self, url: URL, token: str, turn: Turn) -> aiohttp.ClientResponse:
+    async def _send(self, url: URL, token: str, permit: Permit) -> aiohttp.ClientResponse:
         if self._session is None:
             raise UsageError("a connection has to be entered first: async with connection")
         headers = {"Authorization": f"Bearer {token}"}
@@ -283,11 +285,11 @@ class Connection:
                     headers=headers if is_tunnel else {**headers, **for_proxy},
                     proxy=self.proxy.url if self.proxy else None,
                     proxy_headers=for_proxy if is_tunnel else None,
-                    trace_request_ctx=turn,
+                    trace_request_ctx=permit,
                 )
         now = time.monotonic()
-        self.pacing.answered(turn, now)
-        self.pacing.observe(turn.account, response.headers, now, datetime.now(UTC))
+        self.rate_limiter.answered(permit, now)
+        self.rate_limiter.observe(permit.account, response.headers, now, datetime.now(UTC))
         return response
 
     def _translated(self, token: str) -> AbstractContextManager[None]:
@@ -300,8 +302,8 @@ class Connection:
         )
 
     async def _on_sent(self, _: object, context: SimpleNamespace, __: object) -> None:
-        """Tell ``pacing`` when a request went, which connecting, or a new try, had put off."""
-        self.pacing.sent(context.trace_request_ctx, time.monotonic())
+        """Correct the time of a request that waited for a connection, or was sent again."""
+        self.rate_limiter.sent(context.trace_request_ctx, time.monotonic())
 
     async def _error(self, response: aiohttp.ClientResponse, account: str, token: str) -> ApiError:
         """Read what an error answer says, and let those wait whom it concerns."""
@@ -331,14 +333,14 @@ class Connection:
     def _heed(self, error: ApiError, headers: Mapping[str, str], account: str) -> None:
         """Let those wait whom a rate limit concerns."""
         if isinstance(error, RateLimited) and error.retry_after_seconds:
-            self.pacing.penalize(
+            self.rate_limiter.penalize(
                 account,
                 error.retry_after_seconds,
                 time.monotonic(),
                 # Only a 429 is about the token; an account may ask for time by other statuses.
                 is_accounts=error.status != 429
                 or error.fault is Fault.VENDOR
-                or self.pacing.is_accounts_tier(headers),
+                or self.rate_limiter.is_accounts_tier(headers),
             )
 
     async def _start_of(self, response: aiohttp.ClientResponse, token: str) -> bytes:

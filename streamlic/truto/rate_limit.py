@@ -102,14 +102,14 @@ class SlidingWindow:
 
 
 @dataclass
-class Turn:
+class Permit:
     """One request that goes: whose it is, and as at when it is counted."""
 
     account: str
     counted_at: float
 
 
-class Pacing:
+class RateLimiter:
     """Both tiers: one window for the token, one for each account that was asked lately.
 
     ``account_limit`` None turns pacing off; what the server says is respected all the same.
@@ -142,22 +142,22 @@ class Pacing:
         """Return the seconds until a request of this account may go."""
         return max(self.token_delay(now), self.account_delay(account, now))
 
-    def take_turn(self, account: str, now: float) -> Turn:
+    def acquire(self, account: str, now: float) -> Permit:
         """Count a request of this account that goes at ``now``."""
-        turn = Turn(account, now + _UNDER_WAY_SECONDS)
+        permit = Permit(account, now + _UNDER_WAY_SECONDS)
         if self._is_counted:
-            self._token.count(turn.counted_at)
-            self._window(account).count(turn.counted_at)
-        return turn
+            self._token.count(permit.counted_at)
+            self._window(account).count(permit.counted_at)
+        return permit
 
-    def sent(self, turn: Turn, now: float) -> None:
+    def sent(self, permit: Permit, now: float) -> None:
         """Say that the request was really sent at ``now``: it may have waited for a connection."""
-        self._recount(turn, now + _UNDER_WAY_SECONDS)
+        self._recount(permit, now + _UNDER_WAY_SECONDS)
 
-    def answered(self, turn: Turn, now: float) -> None:
+    def answered(self, permit: Permit, now: float) -> None:
         """Say that the request's answer came at ``now``, so that it was counted before."""
-        if now < turn.counted_at:
-            self._recount(turn, now)
+        if now < permit.counted_at:
+            self._recount(permit, now)
 
     def forget(self, account: str) -> None:
         """Forget an account that will not be asked any more."""
@@ -191,11 +191,11 @@ class Pacing:
         if wait is not None:
             self._window(account).wait_until(now + wait)
 
-    def _recount(self, turn: Turn, moment: float) -> None:
+    def _recount(self, permit: Permit, moment: float) -> None:
         if self._is_counted:
-            self._token.recount(turn.counted_at, moment)
-            self._window(turn.account).recount(turn.counted_at, moment)
-        turn.counted_at = moment
+            self._token.recount(permit.counted_at, moment)
+            self._window(permit.account).recount(permit.counted_at, moment)
+        permit.counted_at = moment
 
     def _window(self, account: str) -> SlidingWindow:
         window = self._accounts.get(account)

@@ -30,7 +30,7 @@ from streamlic.job.job import export_async
 from streamlic.job.scheduler import Bounds, Dispatch, Listing, listings_of
 from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
-from streamlic.truto.rate_limit import RateLimit, Turn
+from streamlic.truto.rate_limit import Permit, RateLimit
 from streamlic.truto.retry import RetryPolicy
 from tests.support.cli import TOKEN, check_landed, run_cli, start_cli
 from tests.support.oracle import check_rows, parsed
@@ -236,7 +236,7 @@ async def test_accounts_that_failed_hold_nothing_of_their_pages() -> None:
         retry=RetryPolicy(retry_for_seconds=0, backoff_seconds=0),
     )
 
-    async def fails(listing: Listing, _: Turn) -> bool:
+    async def fails(listing: Listing, _: Permit) -> bool:
         try:
             raise OSError(listing.account)
         except OSError as error:

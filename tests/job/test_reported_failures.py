@@ -127,7 +127,7 @@ async def test_a_reported_rate_limit_makes_the_account_wait(
         def penalize(_account: str, seconds: float, _now: float, **_: Any) -> None:
             waits.append(seconds)
 
-        monkeypatch.setattr(one.pacing, "penalize", penalize)
+        monkeypatch.setattr(one.rate_limiter, "penalize", penalize)
         monkeypatch.setattr(RetryPolicy, "wait_seconds", lambda *_: None)  # No waiting in a test.
         with pytest.raises(RateLimited):
             await export_async(str(tmp_path), [request], one, JobOptions())
@@ -147,7 +147,7 @@ async def test_only_a_429_makes_other_accounts_wait(monkeypatch: pytest.MonkeyPa
         def penalize(*_: Any, is_accounts: bool) -> None:
             waits.append(is_accounts)
 
-        monkeypatch.setattr(one.pacing, "penalize", penalize)
+        monkeypatch.setattr(one.rate_limiter, "penalize", penalize)
         request = streamlic.LicensesRequest(account=ACCOUNT)
         async with one:
             for _ in answers:

@@ -27,10 +27,10 @@ from streamlic.errors import (
 from streamlic.truto.rate_limit import (
     ACCOUNT_RATE_LIMIT,
     TOKEN_RATE_LIMIT,
-    Pacing,
+    Permit,
     RateLimit,
+    RateLimiter,
     SlidingWindow,
-    Turn,
     parse_rate_limit,
 )
 from streamlic.truto.retry import (
@@ -75,53 +75,53 @@ def test_no_window_holds_more_requests_than_allowed(pauses: list[float], request
         assert sum(start <= one < start + 10 for one in sent) <= requests
 
 
-def asked(pacing: Pacing, account: str, at: float, seconds: float = 0.0) -> Turn:
+def asked(rate_limiter: RateLimiter, account: str, at: float, seconds: float = 0.0) -> Permit:
     """Ask, and have the answer after so many seconds."""
-    turn = pacing.take_turn(account, at)
-    pacing.sent(turn, at)
-    pacing.answered(turn, at + seconds)
-    return turn
+    permit = rate_limiter.acquire(account, at)
+    rate_limiter.sent(permit, at)
+    rate_limiter.answered(permit, at + seconds)
+    return permit
 
 
 def test_a_burst_up_to_the_limit_needs_no_waiting() -> None:
-    pacing = Pacing()
+    rate_limiter = RateLimiter()
     for _ in range(50):
-        assert pacing.delay("a", 100.0) == 0
-        asked(pacing, "a", 100.0)
-    assert pacing.delay("a", 100.0) == pytest.approx(10, abs=0.1)
-    assert pacing.delay("b", 100.0) == 0
-    assert pacing.account_delay("a", 100.0) > pacing.token_delay(100.0) == 0
+        assert rate_limiter.delay("a", 100.0) == 0
+        asked(rate_limiter, "a", 100.0)
+    assert rate_limiter.delay("a", 100.0) == pytest.approx(10, abs=0.1)
+    assert rate_limiter.delay("b", 100.0) == 0
+    assert rate_limiter.account_delay("a", 100.0) > rate_limiter.token_delay(100.0) == 0
 
 
 def test_the_token_has_a_limit_over_all_accounts() -> None:
-    pacing = Pacing()
+    rate_limiter = RateLimiter()
     for number in range(TOKEN_RATE_LIMIT.requests):
-        asked(pacing, f"account {number}", 100.0)
-    assert pacing.delay("another", 105.0) == pytest.approx(5, abs=0.1)
+        asked(rate_limiter, f"account {number}", 100.0)
+    assert rate_limiter.delay("another", 105.0) == pytest.approx(5, abs=0.1)
 
 
 def test_a_request_counts_from_its_answer_and_if_that_is_slow_from_soon_after_it_went() -> None:
     """The server counted it in between, sooner or later; requests do not travel equally fast."""
-    pacing = Pacing()
-    under_way = [pacing.take_turn("a", 100.0) for _ in range(50)]
-    assert pacing.delay("a", 100.0) == pytest.approx(10.5, abs=0.1)
-    pacing.answered(under_way[0], 100.2)
-    assert pacing.delay("a", 101.0) == pytest.approx(9.2, abs=0.1)
-    pacing.answered(under_way[1], 130.0)
-    assert pacing.delay("a", 101.0) == pytest.approx(9.2, abs=0.1)
+    rate_limiter = RateLimiter()
+    under_way = [rate_limiter.acquire("a", 100.0) for _ in range(50)]
+    assert rate_limiter.delay("a", 100.0) == pytest.approx(10.5, abs=0.1)
+    rate_limiter.answered(under_way[0], 100.2)
+    assert rate_limiter.delay("a", 101.0) == pytest.approx(9.2, abs=0.1)
+    rate_limiter.answered(under_way[1], 130.0)
+    assert rate_limiter.delay("a", 101.0) == pytest.approx(9.2, abs=0.1)
 
 
 def test_a_request_that_waited_for_its_connection_counts_later() -> None:
-    pacing = Pacing()
-    turns = [pacing.take_turn("a", 100.0) for _ in range(50)]
-    for turn in turns:
-        pacing.sent(turn, 103.0)
-    assert pacing.delay("a", 104.0) == pytest.approx(9.5, abs=0.1)
-    assert pacing._token.delay(104.0) == 0
-    assert min(pacing._token._counted) == 103.5, "the token's tier is told as well"
-    pacing.sent(turns[0], 109.0)  # The session sent it once more, on a new connection.
-    asked(pacing, "a", 113.6)
-    assert pacing.delay("a", 113.6) == 0, "only two of them are younger than the window"
+    rate_limiter = RateLimiter()
+    permits = [rate_limiter.acquire("a", 100.0) for _ in range(50)]
+    for permit in permits:
+        rate_limiter.sent(permit, 103.0)
+    assert rate_limiter.delay("a", 104.0) == pytest.approx(9.5, abs=0.1)
+    assert rate_limiter._token.delay(104.0) == 0
+    assert min(rate_limiter._token._counted) == 103.5, "the token's tier is told as well"
+    rate_limiter.sent(permits[0], 109.0)  # The session sent it once more, on a new connection.
+    asked(rate_limiter, "a", 113.6)
+    assert rate_limiter.delay("a", 113.6) == 0, "only two of them are younger than the window"
 
 
 def test_what_was_sent_once_more_is_counted_once_more() -> None:
@@ -140,60 +140,60 @@ def test_the_servers_window_holds_however_requests_travel(
     steps: list[tuple[float, float, float]], requests: int
 ) -> None:
     """Each has its own way there and its own time to be answered; many are under way at once."""
-    pacing = Pacing(RateLimit(requests, 10))
+    rate_limiter = RateLimiter(RateLimit(requests, 10))
     now = 0.0
     arrived: list[float] = []
-    answers: list[tuple[float, int, Turn]] = []
+    answers: list[tuple[float, int, Permit]] = []
     for number, (pause, way, answering) in enumerate(steps):
         now += pause
         while True:
             for answer in sorted(one for one in answers if one[0] <= now):
-                pacing.answered(answer[2], answer[0])
+                rate_limiter.answered(answer[2], answer[0])
                 answers.remove(answer)
-            wait = pacing.delay("a", now)
+            wait = rate_limiter.delay("a", now)
             if not wait:
                 break
             now = min(now + wait, *(one[0] for one in answers)) if answers else now + wait
-        turn = pacing.take_turn("a", now)
-        pacing.sent(turn, now)
+        permit = rate_limiter.acquire("a", now)
+        rate_limiter.sent(permit, now)
         arrived.append(now + way)
-        answers.append((now + way + answering, number, turn))
+        answers.append((now + way + answering, number, permit))
     for start in arrived:
         assert sum(start <= one < start + 10 for one in arrived) <= requests
 
 
 def test_an_account_that_is_done_is_forgotten() -> None:
-    pacing = Pacing()
-    asked(pacing, "a", 100.0)
-    pacing.forget("a")
-    assert pacing._accounts == {}
-    assert len(pacing._token._counted) == 1
+    rate_limiter = RateLimiter()
+    asked(rate_limiter, "a", 100.0)
+    rate_limiter.forget("a")
+    assert rate_limiter._accounts == {}
+    assert len(rate_limiter._token._counted) == 1
 
 
 def test_a_429_tells_whose_tier_is_used_up() -> None:
-    pacing = Pacing()
+    rate_limiter = RateLimiter()
     used_up = {"ratelimit-limit": "50;w=10", "ratelimit-remaining": "0"}
-    assert pacing.is_accounts_tier(used_up)
-    assert pacing.is_accounts_tier({**used_up, "ratelimit-limit": "50"})
-    assert not pacing.is_accounts_tier({**used_up, "ratelimit-limit": "500;w=10"})
-    assert not pacing.is_accounts_tier({**used_up, "ratelimit-remaining": "3"})
-    assert not pacing.is_accounts_tier({"ratelimit-remaining": "0"})
-    assert not pacing.is_accounts_tier({})
+    assert rate_limiter.is_accounts_tier(used_up)
+    assert rate_limiter.is_accounts_tier({**used_up, "ratelimit-limit": "50"})
+    assert not rate_limiter.is_accounts_tier({**used_up, "ratelimit-limit": "500;w=10"})
+    assert not rate_limiter.is_accounts_tier({**used_up, "ratelimit-remaining": "3"})
+    assert not rate_limiter.is_accounts_tier({"ratelimit-remaining": "0"})
+    assert not rate_limiter.is_accounts_tier({})
 
 
 def test_a_429_lets_the_account_wait_or_all_accounts() -> None:
-    pacing = Pacing(None)
-    pacing.penalize("a", 10, 100.0, is_accounts=True)
-    assert (pacing.delay("a", 101.0), pacing.delay("b", 101.0)) == (9, 0)
-    pacing.penalize("c", 5, 101.0, is_accounts=False)
-    assert [pacing.delay(one, 101.0) for one in "abc"] == [9, 5, 5]
+    rate_limiter = RateLimiter(None)
+    rate_limiter.penalize("a", 10, 100.0, is_accounts=True)
+    assert (rate_limiter.delay("a", 101.0), rate_limiter.delay("b", 101.0)) == (9, 0)
+    rate_limiter.penalize("c", 5, 101.0, is_accounts=False)
+    assert [rate_limiter.delay(one, 101.0) for one in "abc"] == [9, 5, 5]
 
 
 def test_thousands_of_accounts_take_no_more_memory_than_ten_thousand() -> None:
-    pacing = Pacing()
+    rate_limiter = RateLimiter()
     for number in range(20_000):
-        pacing.take_turn(str(number), float(number))
-    assert len(pacing._accounts) == 10_000
+        rate_limiter.acquire(str(number), float(number))
+    assert len(rate_limiter._accounts) == 10_000
 
 
 def test_too_little_progress_is_an_error() -> None:
@@ -213,19 +213,19 @@ def test_blanks_are_a_sign_of_life() -> None:
 
 
 def test_without_pacing_only_the_server_is_respected() -> None:
-    pacing = Pacing(None)
+    rate_limiter = RateLimiter(None)
     for _ in range(1000):
-        pacing.take_turn("a", 1.0)
-    assert pacing.delay("a", 1.0) == 0
-    pacing.observe("a", {"ratelimit-remaining": "0", "ratelimit-reset": "7"}, 1.0, NOW)
-    assert pacing.delay("a", 1.0) == 7
-    pacing.observe("b", {"ratelimit-remaining": "3", "ratelimit-reset": "7"}, 1.0, NOW)
-    assert pacing.delay("b", 1.0) == 0
+        rate_limiter.acquire("a", 1.0)
+    assert rate_limiter.delay("a", 1.0) == 0
+    rate_limiter.observe("a", {"ratelimit-remaining": "0", "ratelimit-reset": "7"}, 1.0, NOW)
+    assert rate_limiter.delay("a", 1.0) == 7
+    rate_limiter.observe("b", {"ratelimit-remaining": "3", "ratelimit-reset": "7"}, 1.0, NOW)
+    assert rate_limiter.delay("b", 1.0) == 0
     epoch = {"ratelimit-remaining": "0", "ratelimit-reset": str(int(NOW.timestamp()) + 9)}
-    pacing.observe("c", epoch, 1.0, NOW)
-    assert pacing.delay("c", 1.0) == 9
-    pacing.observe("d", {**epoch, "retry-after": "2"}, 1.0, NOW)
-    assert pacing.delay("d", 1.0) == 2, "what the answer itself names is shorter"
+    rate_limiter.observe("c", epoch, 1.0, NOW)
+    assert rate_limiter.delay("c", 1.0) == 9
+    rate_limiter.observe("d", {**epoch, "retry-after": "2"}, 1.0, NOW)
+    assert rate_limiter.delay("d", 1.0) == 2, "what the answer itself names is shorter"
 
 
 def api(status: int, *, retryable: bool, after: float | None = None) -> ApiError:

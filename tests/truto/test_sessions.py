@@ -19,7 +19,7 @@ import pytest
 from streamlic.errors import AuthenticationError, RateLimited, TransportError, UsageError
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
-from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, Pacing, RateLimit, Turn
+from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, Permit, RateLimit, RateLimiter
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.retry import Retry, RetryPolicy
 from streamlic.truto.timeouts import Timeouts
@@ -377,8 +377,8 @@ async def test_a_429_lets_all_wait_whom_it_concerns(
                 async with asyncio.timeout(5):
                     await body_of(asking)
             now = time.monotonic()
-            assert 90 < asking.pacing.delay(ACCOUNT, now) <= 100
-            assert (asking.pacing.delay(OTHER_ACCOUNT, now) > 90) == others_wait
+            assert 90 < asking.rate_limiter.delay(ACCOUNT, now) <= 100
+            assert (asking.rate_limiter.delay(OTHER_ACCOUNT, now) > 90) == others_wait
 
 
 async def test_limits_that_an_answer_tells_are_respected() -> None:
@@ -386,8 +386,8 @@ async def test_limits_that_an_answer_tells_are_respected() -> None:
     async with server(whole(BODY, *headers)) as (url, _), connection(url) as asking:
         await body_of(asking)
         now = time.monotonic()
-        assert 60 < asking.pacing.delay(ACCOUNT, now) <= 70
-        assert asking.pacing.delay(OTHER_ACCOUNT, now) == 0
+        assert 60 < asking.rate_limiter.delay(ACCOUNT, now) <= 70
+        assert asking.rate_limiter.delay(OTHER_ACCOUNT, now) == 0
 
 
 async def test_a_request_counts_from_when_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,21 +402,21 @@ async def test_a_request_counts_from_when_it_was_sent(monkeypatch: pytest.Monkey
         connected.append(time.monotonic())
         return found
 
-    count = Pacing.sent
+    count = RateLimiter.sent
 
-    def counting(self: Pacing, turn: Turn, now: float) -> None:
-        sent.append((turn.counted_at - 0.5, now))
-        count(self, turn, now)
+    def counting(self: RateLimiter, permit: Permit, now: float) -> None:
+        sent.append((permit.counted_at - 0.5, now))
+        count(self, permit, now)
 
-    monkeypatch.setattr(Pacing, "answered", lambda *_: None)
+    monkeypatch.setattr(RateLimiter, "answered", lambda *_: None)
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", slowly)
-    monkeypatch.setattr(Pacing, "sent", counting)
+    monkeypatch.setattr(RateLimiter, "sent", counting)
     async with server(whole(BODY), is_kept=True) as (url, _):
         named = url.replace("127.0.0.1", "localhost")
         async with connection(named, rate_limit=ACCOUNT_RATE_LIMIT) as asking:
             for _ in range(2):
                 await body_of(asking)
-            log = list(asking.pacing._window(ACCOUNT)._counted)
+            log = list(asking.rate_limiter._window(ACCOUNT)._counted)
     assert sent[0][0] < connected[0] <= sent[0][1]
     assert log == [now + 0.5 for _, now in sent]
     assert len(log) == 2
@@ -441,8 +441,8 @@ async def test_both_tiers_are_kept_over_real_requests() -> None:
             for _ in range(50):
                 await body_of(asking)
             now = time.monotonic()
-            assert asking.pacing.delay(ACCOUNT, now) > 0
-            assert asking.pacing.delay(OTHER_ACCOUNT, now) == 0
+            assert asking.rate_limiter.delay(ACCOUNT, now) > 0
+            assert asking.rate_limiter.delay(OTHER_ACCOUNT, now) == 0
             assert await body_of(asking, LicensesRequest(account=OTHER_ACCOUNT)) == BODY
 
 

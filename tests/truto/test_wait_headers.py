@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlic.truto.rate_limit import Pacing
+from streamlic.truto.rate_limit import RateLimiter
 from streamlic.truto.wait_headers import is_used_up, names_a_sane_wait, retry_after_seconds
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -74,4 +74,4 @@ def test_no_header_breaks_the_reading_of_waits(text: str) -> None:
     headers = {"retry-after": text, "ratelimit-reset": text, "date": text}
     wait = retry_after_seconds(headers, NOW, is_rate_limit=True)
     assert wait is None or 0 <= wait <= 300
-    Pacing().observe("a", {**headers, "ratelimit-remaining": "0"}, 1.0, NOW)
+    RateLimiter().observe("a", {**headers, "ratelimit-remaining": "0"}, 1.0, NOW)

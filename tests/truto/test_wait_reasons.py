@@ -16,7 +16,7 @@ from streamlic.job.scheduler import Bounds, Dispatch, listings_of
 from streamlic.terminal.wait_text import wait_text
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
-from streamlic.truto.rate_limit import Pacing, RateLimit, parse_rate_limit
+from streamlic.truto.rate_limit import RateLimit, RateLimiter, parse_rate_limit
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.retry import retry_cause
 from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
@@ -26,29 +26,29 @@ LIMIT = RateLimit(2, 10)
 
 
 def test_our_own_count_is_told_with_its_rate() -> None:
-    pacing = Pacing(LIMIT)
+    rate_limiter = RateLimiter(LIMIT)
     for _ in range(2):
-        pacing.take_turn("a", 100.0)
-    assert pacing.account_delay("a", 100.0) > 0
-    assert pacing.account_cause("a") == Cause(WaitReason.ACCOUNT_LIMIT, "2 requests in 10 s")
+        rate_limiter.acquire("a", 100.0)
+    assert rate_limiter.account_delay("a", 100.0) > 0
+    assert rate_limiter.account_cause("a") == Cause(WaitReason.ACCOUNT_LIMIT, "2 requests in 10 s")
 
 
 def test_the_tokens_count_is_the_tokens() -> None:
-    pacing = Pacing()
+    rate_limiter = RateLimiter()
     for number in range(500):
-        pacing.take_turn(str(number), 100.0)
-    assert pacing.token_cause() == Cause(WaitReason.TOKEN_LIMIT, "500 requests in 10 s")
+        rate_limiter.acquire(str(number), 100.0)
+    assert rate_limiter.token_cause() == Cause(WaitReason.TOKEN_LIMIT, "500 requests in 10 s")
 
 
 def test_the_longer_of_two_waits_is_told() -> None:
-    pacing = Pacing(LIMIT)
+    rate_limiter = RateLimiter(LIMIT)
     for _ in range(2):
-        pacing.take_turn("a", 100.0)
-    pacing.penalize("a", 3.0, 100.0, is_accounts=False)
-    assert pacing.account_cause("a").reason is WaitReason.ACCOUNT_LIMIT
-    assert pacing.token_cause().reason is WaitReason.SERVER_LIMIT
-    pacing.penalize("a", 30.0, 100.0, is_accounts=True)
-    assert pacing.account_cause("a").reason is WaitReason.SERVER_LIMIT
+        rate_limiter.acquire("a", 100.0)
+    rate_limiter.penalize("a", 3.0, 100.0, is_accounts=False)
+    assert rate_limiter.account_cause("a").reason is WaitReason.ACCOUNT_LIMIT
+    assert rate_limiter.token_cause().reason is WaitReason.SERVER_LIMIT
+    rate_limiter.penalize("a", 30.0, 100.0, is_accounts=True)
+    assert rate_limiter.account_cause("a").reason is WaitReason.SERVER_LIMIT
 
 
 @pytest.mark.parametrize(
