@@ -22,7 +22,7 @@ from streamlic.resources.license_schema import LICENSE_SCHEMA
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.truto.client import Connection, Page
 from streamlic.truto.credentials import TokenSource, base_url_from_environment
-from streamlic.truto.cursors import Cursors
+from streamlic.truto.cursors import CursorLoopDetector
 from streamlic.truto.rate_limit import parse_rate_limit
 from streamlic.truto.request import LicensesRequest, requests_of
 from streamlic.truto.retry import RetryPolicy
@@ -99,7 +99,7 @@ class Client:
         request = LicensesRequest(account=account, **parameters)
         schema = schema_of(request)
         params: LicensesRequest | None = request
-        cursors = Cursors()
+        cursors = CursorLoopDetector()
         while params:
             async with AsyncExitStack() as stack:
                 async for attempt in self._connection.attempts():

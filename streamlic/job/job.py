@@ -47,7 +47,7 @@ from streamlic.system.machine import room_for_connections
 from streamlic.truto.client import Connection
 from streamlic.truto.rate_limit import Permit
 from streamlic.truto.request import LicensesRequest, check_requests, identity_of
-from streamlic.truto.retry import Retry, may_pass
+from streamlic.truto.retry import Retry, is_transient
 
 _OTHERS_FAULTS = (
     ApiError,
@@ -308,7 +308,7 @@ class _Export:
             return True
         if not options.skip_failed or self._done_before + self._dispatch.done == 0:
             return False
-        return options.mode != "overwrite" or not any(map(may_pass, self.failed.values()))
+        return options.mode != "overwrite" or not any(map(is_transient, self.failed.values()))
 
     async def run(self, requests: list[LicensesRequest]) -> None:
         """Read all pages that the run has not."""
@@ -406,7 +406,7 @@ def recorded(failed: Mapping[str, StreamlicError]) -> dict[str | None, Failed]:
     """Return what the commit log keeps of accounts' failures."""
     return {
         account or None: Failed(
-            kind=type(error).__name__, message=str(error), retryable=may_pass(error)
+            kind=type(error).__name__, message=str(error), retryable=is_transient(error)
         )
         for account, error in failed.items()
     }
@@ -419,7 +419,7 @@ def _failure(summary: Summary, failed: Mapping[str, StreamlicError]) -> Streamli
     """
     if len(summary.accounts) == 1:
         [error] = failed.values()
-        if may_pass(error):
+        if is_transient(error):
             error.exit_code = RETRY_CAN_HELP
         return error
     return AccountsFailed(summary, failed)

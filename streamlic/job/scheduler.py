@@ -21,21 +21,21 @@ from streamlic.errors import StreamlicError
 from streamlic.job.fair_queue import Turns
 from streamlic.job.page_checks import DuplicatePageDetector
 from streamlic.truto.client import Connection
-from streamlic.truto.cursors import Cursors, RecentCursors
+from streamlic.truto.cursors import CursorLoopDetector, RecentCursors
 from streamlic.truto.rate_limit import Permit
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.retry import (
     Failures,
     Retry,
     given_up,
-    is_accounts_own,
+    is_account_scoped,
     naming_restart,
     retry_cause,
 )
-from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
+from streamlic.truto.wait_reasons import WaitCause, WaitReason, WaitStatus
 
 _NEXT = 100
-_NO_CAUSE = Cause(WaitReason.ACCOUNT_LIMIT)
+_NO_CAUSE = WaitCause(WaitReason.ACCOUNT_LIMIT)
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Listing:
 
     request: LicensesRequest
     """What is asked for next."""
-    cursors: Cursors
+    cursors: CursorLoopDetector
     duplicates: DuplicatePageDetector = field(default_factory=DuplicatePageDetector)
     pages: int = 0
     """All that came, in earlier processes too; and so the rows."""
@@ -55,7 +55,7 @@ class Listing:
     """Whether a run before this one stored the cursor of the page that is asked for next."""
     is_large: bool = False
     begun_at: float = 0.0
-    waits_for: Cause = _NO_CAUSE
+    waits_for: WaitCause = _NO_CAUSE
     """Why it was last put off."""
 
     @property
@@ -126,7 +126,7 @@ class Dispatch:
         """How many pages were asked for and have not ended."""
         return len(self._flights)
 
-    def waits(self) -> list[Wait]:
+    def waits(self) -> list[WaitStatus]:
         """Tell what holds requests back, one for each reason, the first to end first.
 
         A reason for which none of the next hundred waits is left out.
@@ -135,15 +135,15 @@ class Dispatch:
         rate_limiter = self.connection.rate_limiter
         # Of ten thousand, perhaps, and several times a second: nothing dear is done for each.
         counts = Counter([one.waits_for.reason for until, _, one in self._later if until > now])
-        found: dict[WaitReason, Wait] = {}
+        found: dict[WaitReason, WaitStatus] = {}
         if self._turns and (delay := rate_limiter.token_delay(now)) > 0:
             cause = rate_limiter.token_cause()
             counts[cause.reason] += len(self._turns)
-            found[cause.reason] = Wait(cause, now + delay, counts[cause.reason])
+            found[cause.reason] = WaitStatus(cause, now + delay, counts[cause.reason])
         for until, _, one in nsmallest(_NEXT, self._later):
             reason = one.waits_for.reason
             if until > now and (reason not in found or until < found[reason].until):
-                found[reason] = Wait(one.waits_for, until, counts[reason], one.account)
+                found[reason] = WaitStatus(one.waits_for, until, counts[reason], one.account)
         return sorted(found.values(), key=lambda wait: wait.until)
 
     async def run(self, listings: Iterable[Listing]) -> None:
@@ -200,7 +200,7 @@ class Dispatch:
     def _wait_in_line(self, listing: Listing) -> None:
         self._turns.add(listing, listing.pages, is_large=listing.is_large)
 
-    def _put_off(self, listing: Listing, until: float, cause: Cause) -> None:
+    def _put_off(self, listing: Listing, until: float, cause: WaitCause) -> None:
         listing.waits_for = cause
         heappush(self._later, (until, next(self._numbers), listing))
 
@@ -244,7 +244,7 @@ class Dispatch:
         self._changed.set()
 
     def _take_failure(self, listing: Listing, error: BaseException) -> None:
-        if not isinstance(error, StreamlicError) or not is_accounts_own(error):
+        if not isinstance(error, StreamlicError) or not is_account_scoped(error):
             self._fatal = self._fatal or error
             return
         failures = listing.failures
@@ -284,7 +284,7 @@ def listings_of(requests: Iterable[tuple[LicensesRequest, ResumePoint]]) -> list
     return [
         Listing(
             replace(request, next_cursor=point.cursor),
-            Cursors(recent, request.account),
+            CursorLoopDetector(recent, request.account),
             DuplicatePageDetector((point.page_rows, point.page_ids_crc32)),
             pages=point.pages,
             rows=point.rows,

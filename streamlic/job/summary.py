@@ -10,8 +10,8 @@ from typing import Any, Self
 from streamlic.dataset.commit_log import Failed, Run
 from streamlic.errors import NO_RETRY_HELPS, RETRY_CAN_HELP, StreamlicError
 from streamlic.formatting import counted
-from streamlic.truto.retry import Retry, may_pass
-from streamlic.truto.wait_reasons import Wait
+from streamlic.truto.retry import Retry, is_transient
+from streamlic.truto.wait_reasons import WaitStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class AccountError:
             return None
         if isinstance(error, Failed):
             return cls(kind=error.kind, message=error.message, retryable=error.retryable)
-        return cls(kind=type(error).__name__, message=str(error), retryable=may_pass(error))
+        return cls(kind=type(error).__name__, message=str(error), retryable=is_transient(error))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +165,7 @@ class AccountsFailed(StreamlicError):
         self.summary = summary
         self.exit_code = _exit_code(summary, errors.values())
         [first, *_] = errors.values()
-        hopeless = sum(not _may_pass(error) for error in errors.values())
+        hopeless = sum(not _is_transient(error) for error in errors.values())
         left = "run the same command again to go on with them"
         if summary.complete:
             left = "the run was ended without them"
@@ -180,12 +180,12 @@ class AccountsFailed(StreamlicError):
         )
 
 
-def _may_pass(error: StreamlicError | Failed) -> bool:
-    return error.retryable if isinstance(error, Failed) else may_pass(error)
+def _is_transient(error: StreamlicError | Failed) -> bool:
+    return error.retryable if isinstance(error, Failed) else is_transient(error)
 
 
 def _exit_code(summary: Summary, errors: Collection[StreamlicError | Failed]) -> int:
-    if any(map(_may_pass, errors)):
+    if any(map(_is_transient, errors)):
         return RETRY_CAN_HELP
     codes = {NO_RETRY_HELPS if isinstance(error, Failed) else error.exit_code for error in errors}
     is_any_done = any(one.complete for one in summary.accounts)
@@ -214,7 +214,7 @@ class Progress:
     accounts_failed: int = 0
     slowest: Callable[[], list[UnderWay]] = list
     """Tells the accounts that are under way longest."""
-    waits: Callable[[], list[Wait]] = list
+    waits: Callable[[], list[WaitStatus]] = list
     """Tells what requests wait for, one for each reason."""
     pages_under_way: int = 0
     """Pages that were asked for, or are read, and have not ended."""

@@ -16,7 +16,7 @@ from rich.text import Text
 from streamlic.formatting import bytes_text, counted, duration_text
 from streamlic.job.summary import Progress, UnderWay
 from streamlic.terminal.wait_text import wait_text
-from streamlic.truto.wait_reasons import Wait
+from streamlic.truto.wait_reasons import WaitStatus
 
 _LABEL = 12
 _CELL = 38
@@ -32,7 +32,7 @@ class DisplayState:
 
     at: float
     progress: Progress
-    waits: list[Wait] = field(default_factory=list)
+    waits: list[WaitStatus] = field(default_factory=list)
     slowest: list[UnderWay] = field(default_factory=list)
     bytes_per_second: float = 0.0
     """Lately, not on the whole."""

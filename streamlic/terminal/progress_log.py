@@ -10,7 +10,7 @@ from streamlic.job.summary import Progress
 from streamlic.system.process_memory import resident_bytes
 from streamlic.terminal.log import Log
 from streamlic.terminal.wait_text import wait_text
-from streamlic.truto.wait_reasons import Wait
+from streamlic.truto.wait_reasons import WaitStatus
 
 _EVERY_SECONDS = 10.0
 _LONG_WAIT_SECONDS = 2.0
@@ -132,7 +132,7 @@ def _fields(progress: Progress, now: float) -> dict[str, Any]:
     }
 
 
-def _wait_fields(wait: Wait, now: float) -> dict[str, Any]:
+def _wait_fields(wait: WaitStatus, now: float) -> dict[str, Any]:
     return {
         "reason": wait.cause.reason.value,
         "detail": wait.cause.detail,

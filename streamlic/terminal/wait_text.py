@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from streamlic.formatting import counted, duration_text
-from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
+from streamlic.truto.wait_reasons import WaitCause, WaitReason, WaitStatus
 
 
-def cause_text(cause: Cause) -> str:
+def cause_text(cause: WaitCause) -> str:
     """Say why a request waits."""
     match cause.reason:
         case WaitReason.TOKEN_LIMIT:
@@ -21,7 +21,7 @@ def cause_text(cause: Cause) -> str:
             return f"then another attempt: {cause.detail}"
 
 
-def wait_text(wait: Wait, now: float, *, accounts: int) -> str:
+def wait_text(wait: WaitStatus, now: float, *, accounts: int) -> str:
     """Say what requests wait for, and how long, in a run of so many accounts."""
     left = duration_text(wait.seconds(now) + 0.999)  # Not 0 s while it waits.
     whose = f", {counted(wait.accounts, 'account')}" if accounts > 1 else ""

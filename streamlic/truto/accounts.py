@@ -16,7 +16,7 @@ from streamlic.errors import PageMismatch
 from streamlic.formatting import counted
 from streamlic.truto.api_errors import one_line
 from streamlic.truto.client import Connection
-from streamlic.truto.cursors import Cursors
+from streamlic.truto.cursors import CursorLoopDetector
 from streamlic.truto.retry import Retry
 from streamlic.validation import check_text
 
@@ -59,7 +59,7 @@ async def integrated_accounts(
     check_text(integration or "", "--integration")
     check_text(tenant or "", "--tenant")
     filters = [("integration.name", integration), ("tenant_id", tenant), ("limit", str(_LIMIT))]
-    cursors = Cursors()
+    cursors = CursorLoopDetector()
     cursor: str | None = None
     while True:
         query = [(name, value) for name, value in [*filters, ("next_cursor", cursor)] if value]

@@ -54,7 +54,7 @@ from streamlic.truto.network_errors import refused_by, translated
 from streamlic.truto.proxies import proxy_for
 from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, Permit, RateLimit, RateLimiter
 from streamlic.truto.request import LicensesRequest
-from streamlic.truto.response import PAGES_OF_PEOPLE, Page
+from streamlic.truto.response import HTML_TYPES, Page
 from streamlic.truto.retry import Failures, Retry, RetryPolicy, given_up
 from streamlic.truto.stall import ProgressWatch
 from streamlic.truto.timeouts import Timeouts
@@ -229,7 +229,7 @@ class Connection:
         response, token = await self._answer(url, account, permit)
         try:
             page = self._page(response, token)
-            if page.content_type in PAGES_OF_PEOPLE:
+            if page.content_type in HTML_TYPES:
                 start = (await self._start_of(response, token)).decode(errors="replace")
                 raise TransportError(
                     f"expected JSON, got {page.content_type}: is something between us and the "

@@ -27,7 +27,7 @@ class RecentCursors:
             self._hashes.popitem(last=False)
 
 
-class Cursors:
+class CursorLoopDetector:
     """Notices an account's cursor that comes again: by the last ones of all, and by Brent's way.
 
     Brent's way keeps one cursor, renewed at every power of two, which any cycle meets in the end.

@@ -17,7 +17,7 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.truto.wait_headers import is_used_up, retry_after_seconds, seconds_of
-from streamlic.truto.wait_reasons import Cause, WaitReason
+from streamlic.truto.wait_reasons import WaitCause, WaitReason
 
 _MARGIN_SECONDS = 0.02  # Two clocks, and how finely they tell.
 _UNDER_WAY_SECONDS = 0.5
@@ -70,11 +70,11 @@ class SlidingWindow:
         """Return the seconds until the next request may go; 0 if it may go now."""
         return max(self._not_before - now, self._free_at() - now, 0.0)
 
-    def cause(self, counts: WaitReason) -> Cause:
+    def cause(self, counts: WaitReason) -> WaitCause:
         """Return why the next waits: the server's word, or our own count, which is ``counts``."""
         if self._not_before > self._free_at():
-            return Cause(WaitReason.SERVER_LIMIT)
-        return Cause(counts, str(self._limit))
+            return WaitCause(WaitReason.SERVER_LIMIT)
+        return WaitCause(counts, str(self._limit))
 
     def _free_at(self) -> float:
         if len(self._counted) < self._limit.requests:
@@ -130,11 +130,11 @@ class RateLimiter:
         window = self._accounts.get(account)
         return window.delay(now) if window else 0.0
 
-    def token_cause(self) -> Cause:
+    def token_cause(self) -> WaitCause:
         """Return why requests of all accounts wait."""
         return self._token.cause(WaitReason.TOKEN_LIMIT)
 
-    def account_cause(self, account: str) -> Cause:
+    def account_cause(self, account: str) -> WaitCause:
         """Return why requests of this account wait."""
         return self._window(account).cause(WaitReason.ACCOUNT_LIMIT)
 

@@ -18,7 +18,7 @@ from streamlic.errors import (
     TransportError,
     TruncatedBody,
 )
-from streamlic.truto.wait_reasons import Cause, WaitReason
+from streamlic.truto.wait_reasons import WaitCause, WaitReason
 
 _LEAST_ATTEMPTS = 4
 
@@ -77,7 +77,7 @@ class RetryPolicy:
         JSON, or contradicts itself, is fetched a second time only: a proxy may have spoilt it.
         """
         named = _named_wait(error)
-        if may_pass(error):
+        if is_transient(error):
             has_tried = failures.total >= _LEAST_ATTEMPTS
             is_over = has_tried and failures.seconds >= self.retry_for_seconds
             if is_over and (named is None or failures.waited_as_named):
@@ -95,7 +95,7 @@ def given_up(error: StreamlicError, failures: Failures) -> StreamlicError:
 
     One that cannot pass stays as it is.
     """
-    if may_pass(error) and failures.total > 1:
+    if is_transient(error) and failures.total > 1:
         _add(
             error,
             f"given up after {failures.total:,} attempts in {failures.seconds:.0f} s "
@@ -119,13 +119,13 @@ def _add(error: StreamlicError, advice: str) -> None:
     error.args = (f"{error}; {advice}", *error.args[1:])
 
 
-def retry_cause(error: BaseException) -> Cause:
+def retry_cause(error: BaseException) -> WaitCause:
     """Return why the attempt after this error waits."""
     is_named = _named_wait(error) is not None
-    return Cause(WaitReason.RETRY_AFTER if is_named else WaitReason.BACKOFF, str(error))
+    return WaitCause(WaitReason.RETRY_AFTER if is_named else WaitReason.BACKOFF, str(error))
 
 
-def is_accounts_own(error: BaseException) -> bool:
+def is_account_scoped(error: BaseException) -> bool:
     """Return whether a failure is its account's alone.
 
     The token's, the disk's and a certificate's troubles would meet the others as well.
@@ -136,7 +136,7 @@ def is_accounts_own(error: BaseException) -> bool:
     return is_of_page and not isinstance(error, AuthenticationError)
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Return whether the same request may succeed later, with nobody doing anything about it."""
     if isinstance(error, ApiError | TransportError):
         return error.retryable
@@ -148,7 +148,7 @@ def _named_wait(error: BaseException) -> float | None:
 
 
 def _may_be_spoilt(error: BaseException) -> bool:
-    if may_pass(error) or isinstance(error, LimitExceeded | RescueError):
+    if is_transient(error) or isinstance(error, LimitExceeded | RescueError):
         return False
     return isinstance(error, DecodeError | PageMismatch)
 

@@ -22,7 +22,7 @@ class WaitReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class WaitCause:
     """Why a request waits; ``detail`` is the rate, or the error."""
 
     reason: WaitReason
@@ -30,13 +30,13 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class WaitStatus:
     """Requests that wait for one reason: until when the first does (monotonic), and how many.
 
     ``account`` is that of the first.
     """
 
-    cause: Cause
+    cause: WaitCause
     until: float
     accounts: int
     account: str | None = None

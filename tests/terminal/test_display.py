@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.job.summary import Progress, UnderWay
 from streamlic.terminal.frame import DisplayState, render
-from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
+from streamlic.truto.wait_reasons import WaitCause, WaitReason, WaitStatus
 from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
 from tests.support.terminal import Shown, show_cli
 
@@ -32,7 +32,7 @@ def of_one() -> DisplayState:
         resumed_rows=5_000_000,
         started=-400_000.0,
     )
-    wait = Wait(Cause(WaitReason.RETRY_AFTER, "HTTP 429 " * 60), until=61.0, accounts=1)
+    wait = WaitStatus(WaitCause(WaitReason.RETRY_AFTER, "HTTP 429 " * 60), until=61.0, accounts=1)
     return DisplayState(at=0, progress=progress, waits=[wait], memory_bytes=150 << 20)
 
 
@@ -40,7 +40,9 @@ def of_many() -> DisplayState:
     progress = Progress(
         accounts=10_000, accounts_done=1_234, accounts_failed=3, rows=24_680, started=0.0
     )
-    limit = Wait(Cause(WaitReason.TOKEN_LIMIT, "500 requests in 10 s"), until=8.0, accounts=64)
+    limit = WaitStatus(
+        WaitCause(WaitReason.TOKEN_LIMIT, "500 requests in 10 s"), until=8.0, accounts=64
+    )
     slowest = [UnderWay(LONG, 45, 61.4), UnderWay("account-y", 1, 3.0)]
     return DisplayState(at=0, progress=progress, waits=[limit], slowest=slowest)
 

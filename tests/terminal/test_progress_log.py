@@ -15,7 +15,7 @@ from streamlic.terminal import progress_log as module
 from streamlic.terminal.log import Log
 from streamlic.terminal.progress_log import ProgressLines
 from streamlic.truto.retry import Retry
-from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
+from streamlic.truto.wait_reasons import WaitCause, WaitReason, WaitStatus
 
 NOW = 1_000_000.0
 
@@ -40,8 +40,8 @@ def of_many() -> Progress:
 
 
 def waiting(seconds: float, accounts: int = 1) -> Progress:
-    limit = Cause(WaitReason.ACCOUNT_LIMIT, "50 requests in 10 s")
-    wait = Wait(limit, NOW + seconds, accounts, "account-x")
+    limit = WaitCause(WaitReason.ACCOUNT_LIMIT, "50 requests in 10 s")
+    wait = WaitStatus(limit, NOW + seconds, accounts, "account-x")
     return Progress(accounts=accounts, waits=lambda: [wait])
 
 

@@ -37,8 +37,8 @@ from streamlic.truto.retry import (
     Failures,
     RetryPolicy,
     given_up,
-    is_accounts_own,
-    may_pass,
+    is_account_scoped,
+    is_transient,
     naming_restart,
 )
 from streamlic.truto.stall import ProgressWatch
@@ -353,5 +353,5 @@ def test_only_a_request_that_was_refused_names_restart() -> None:
 
 def test_a_body_that_is_no_listing_may_pass_and_is_its_accounts_own() -> None:
     error = NotAListing("expected a listing, got text", position=0)
-    assert may_pass(error)
-    assert is_accounts_own(error)
+    assert is_transient(error)
+    assert is_account_scoped(error)

@@ -19,7 +19,7 @@ from streamlic.truto.credentials import TokenSource
 from streamlic.truto.rate_limit import RateLimit, RateLimiter, parse_rate_limit
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.retry import retry_cause
-from streamlic.truto.wait_reasons import Cause, Wait, WaitReason
+from streamlic.truto.wait_reasons import WaitCause, WaitReason, WaitStatus
 from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN
 
 LIMIT = RateLimit(2, 10)
@@ -30,14 +30,16 @@ def test_our_own_count_is_told_with_its_rate() -> None:
     for _ in range(2):
         rate_limiter.acquire("a", 100.0)
     assert rate_limiter.account_delay("a", 100.0) > 0
-    assert rate_limiter.account_cause("a") == Cause(WaitReason.ACCOUNT_LIMIT, "2 requests in 10 s")
+    assert rate_limiter.account_cause("a") == WaitCause(
+        WaitReason.ACCOUNT_LIMIT, "2 requests in 10 s"
+    )
 
 
 def test_the_tokens_count_is_the_tokens() -> None:
     rate_limiter = RateLimiter()
     for number in range(500):
         rate_limiter.acquire(str(number), 100.0)
-    assert rate_limiter.token_cause() == Cause(WaitReason.TOKEN_LIMIT, "500 requests in 10 s")
+    assert rate_limiter.token_cause() == WaitCause(WaitReason.TOKEN_LIMIT, "500 requests in 10 s")
 
 
 def test_the_longer_of_two_waits_is_told() -> None:
@@ -60,23 +62,23 @@ def test_the_longer_of_two_waits_is_told() -> None:
     ],
 )
 def test_what_follows_an_error_is_told_with_it(error: Exception, reason: WaitReason) -> None:
-    assert retry_cause(error) == Cause(reason, str(error))
+    assert retry_cause(error) == WaitCause(reason, str(error))
 
 
 @pytest.mark.parametrize("reason", WaitReason)
 def test_each_reason_has_words(reason: WaitReason) -> None:
-    wait = Wait(Cause(reason, "the detail"), until=107.5, accounts=1, account="a")
+    wait = WaitStatus(WaitCause(reason, "the detail"), until=107.5, accounts=1, account="a")
     assert wait_text(wait, 100.0, accounts=1).startswith("waiting 8 s: ")
     assert wait_text(wait, 100.0, accounts=5).startswith("waiting 8 s, 1 account: ")
-    many = Wait(wait.cause, until=107.5, accounts=3)
+    many = WaitStatus(wait.cause, until=107.5, accounts=3)
     assert wait_text(many, 100.0, accounts=5).startswith("waiting 8 s, 3 accounts: ")
 
 
 async def waits_of_an_export(
     dest: Path, config: EmulatorConfig, *accounts: str, rate: str = "none", fault: str | None = None
-) -> list[Wait]:
+) -> list[WaitStatus]:
     """Export, and return the waits that were told while no page was under way."""
-    seen: list[Wait] = []
+    seen: list[WaitStatus] = []
 
     def watch(progress: streamlic.Progress) -> None:
         if progress.pages_under_way == 0:
@@ -124,14 +126,14 @@ def test_of_many_waits_each_reason_is_told_with_its_first() -> None:
     dispatch = Dispatch(connection, nobody, Bounds(4, 4), lambda _: None)
     accounts = [f"{number:08}-0000-0000-0000-000000000000" for number in range(3_000)]
     requests = ((LicensesRequest(account=account), ResumePoint()) for account in accounts)
-    limit = Cause(WaitReason.ACCOUNT_LIMIT, "50 requests in 10 s")
+    limit = WaitCause(WaitReason.ACCOUNT_LIMIT, "50 requests in 10 s")
     begun = time.monotonic() + 1_000
     for number, listing in enumerate(listings_of(requests)):
-        error = Cause(WaitReason.BACKOFF, f"error {number}")
+        error = WaitCause(WaitReason.BACKOFF, f"error {number}")
         dispatch._put_off(listing, begun + number, limit if number % 3 else error)
     first, second = dispatch.waits()
-    assert first == Wait(Cause(WaitReason.BACKOFF, "error 0"), begun, 1_000, accounts[0])
-    assert second == Wait(limit, begun + 1, 2_000, accounts[1])
+    assert first == WaitStatus(WaitCause(WaitReason.BACKOFF, "error 0"), begun, 1_000, accounts[0])
+    assert second == WaitStatus(limit, begun + 1, 2_000, accounts[1])
 
 
 async def test_accounts_that_wait_for_one_reason_are_counted_together(tmp_path: Path) -> None:
