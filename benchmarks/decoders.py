@@ -38,7 +38,7 @@ DUCKDB_TYPES = {
 def engine(given: dict[str, Any]) -> Iterator[Run]:
     """Feed ``envelope`` to one of streamlic's engines, ``chunk_bytes`` at a time.
 
-    ``is_raw``: records are found and checked, and their text is kept, but not taken apart.
+    ``raw``: records are found and checked, and their text is kept, but not taken apart.
     """
     from streamlic.decoder import open_decoder
     from streamlic.resources.license_schema import LICENSE_SCHEMA
@@ -49,7 +49,7 @@ def engine(given: dict[str, Any]) -> Iterator[Run]:
         chunks = list(iter(lambda: body.read(size), b""))
         total = body.tell()
     options = {name: given[name] for name in ("batch_rows", "batch_bytes") if name in given}
-    schema = RAW_SCHEMA if given.get("is_raw") else LICENSE_SCHEMA
+    schema = RAW_SCHEMA if given.get("raw") else LICENSE_SCHEMA
 
     def run() -> Done:
         decoder = open_decoder(schema, engine=given["engine"], **options)

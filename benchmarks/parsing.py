@@ -95,7 +95,7 @@ def _stages(body: Body, plan: Plan, directory: Path) -> Group:
     }
     stages = zip(
         notes.items(),
-        (engines(body, is_raw=True), engines(clean), engines(body)),
+        (engines(body, raw=True), engines(clean), engines(body)),
         strict=True,
     )
     cases = [

@@ -74,7 +74,7 @@ class Client:
         await self._connection.__aexit__(*raised)
 
     async def licenses(
-        self, account: str, *, rows_at: str = "result", is_strict: bool = False, **parameters: Any
+        self, account: str, *, rows_at: str = "result", strict: bool = False, **parameters: Any
     ) -> AsyncGenerator[pa.RecordBatch, None]:
         """Yield an account's licenses as record batches of LICENSE_SCHEMA, page after page.
 
@@ -110,9 +110,9 @@ class Client:
                             schema,
                             engine=self._engine,
                             rows_at=rows_at,
-                            is_lines=page.is_lines,
+                            ndjson=page.is_ndjson,
                             key_by=request.key_by,
-                            is_strict=is_strict,
+                            strict=strict,
                         )
                         batches = self._batches(page, decoder, account)
                         await stack.enter_async_context(aclosing(batches))
@@ -190,10 +190,10 @@ def export(
     Raises the StreamlicError that ended it otherwise: where some of several accounts failed
     AccountsFailed, whose ``summary`` tells which.
     """
-    is_raw = parameters.get("response_format") == "raw"
-    options = options or JobOptions(is_raw=is_raw)
-    if options.is_raw != is_raw:
-        raise UsageError("is_raw goes with response_format='raw', and only with it")
+    raw = parameters.get("response_format") == "raw"
+    options = options or JobOptions(raw=raw)
+    if options.raw != raw:
+        raise UsageError("raw goes with response_format='raw', and only with it")
     connection = _connection(
         token,
         base_url,

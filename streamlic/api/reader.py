@@ -53,7 +53,7 @@ def read_licenses(
     timeouts: Timeouts | None = None,
     retry: RetryPolicy | None = None,
     rows_at: str = "result",
-    is_strict: bool = False,
+    strict: bool = False,
     **parameters: Any,
 ) -> pa.RecordBatchReader:
     """Return a reader of the licenses of one account or several, as they come from the API.
@@ -84,7 +84,7 @@ def read_licenses(
     """
     requests = requests_of(account, parameters)
     schema = schema_of(requests[0])
-    open_decoder(schema, engine=engine, rows_at=rows_at, is_strict=is_strict)
+    open_decoder(schema, engine=engine, rows_at=rows_at, strict=strict)
     client = Client(
         token,
         base_url=base_url,
@@ -102,7 +102,7 @@ def read_licenses(
             for request in requests:
                 name = pa.scalar(request.account, pa.string())
                 listed = client.licenses(
-                    request.account, rows_at=rows_at, is_strict=is_strict, **parameters
+                    request.account, rows_at=rows_at, strict=strict, **parameters
                 )
                 async with aclosing(listed):
                     async for batch in listed:

@@ -76,7 +76,7 @@ job_options = options(
                  "were not read to the end."),
     click.option("--restart", is_flag=True,
                  help="Discard an unfinished run in DEST and begin anew."),
-    click.option("--strict", "is_strict", is_flag=True,
+    click.option("--strict", is_flag=True,
                  help="Fail at the first value that does not fit its column."),
     click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
     click.option("--quiet", is_flag=True, help="Show no progress, only warnings and errors."),

@@ -59,9 +59,9 @@ def _body_options(request: dict[str, Any], accounts: Sequence[str | None]) -> It
     yield from _changed(request, "rows_at")
     if "key_by" in request:
         yield from ("--key-by", request["key_by"])
-    if request["is_lines"] is not None:
-        yield "--lines" if request["is_lines"] else "--no-lines"
-    if request["is_raw"]:
+    if request["ndjson"] is not None:
+        yield "--lines" if request["ndjson"] else "--no-lines"
+    if request["raw"]:
         yield "--raw"
 
 

@@ -221,7 +221,7 @@ def _reason(run: Run, failed: Mapping[str, str], account: str | None) -> str:
 
 
 def _is_raw(request: Mapping[str, Any]) -> bool:
-    return bool(request.get("is_raw"))
+    return bool(request.get("raw"))
 
 
 def _check_content(run: Run, name: str, file: PartFile) -> None:

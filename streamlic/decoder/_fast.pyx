@@ -169,8 +169,8 @@ cdef class FastDecoder:
         cdef Options given
         cdef InstructionSet level = best_instruction_set() if simd is None else <InstructionSet><int>SIMD.index(simd)
         given.rows_path = [step.encode() for step in options.rows_at.split(".")]
-        given.is_lines = options.is_lines
-        given.is_strict = options.is_strict
+        given.is_lines = options.ndjson
+        given.is_strict = options.strict
         if options.key_by is not None:
             given.key_by = <string>options.key_by.encode()
         rules = BodyRules.of(schema, options)
@@ -267,7 +267,7 @@ cdef class FastDecoder:
         position = remark.position
         if remark.kind == RemarkKind.Begin:
             self._said.begin()
-            self._is_enveloped = not self._options.is_lines
+            self._is_enveloped = not self._options.ndjson
         elif remark.kind == RemarkKind.Key:
             self._said.key(path[0])
         elif remark.kind == RemarkKind.Member:
@@ -313,7 +313,7 @@ cdef class FastDecoder:
             return LimitExceeded(reason, **place)
         if fault == Fault.Truncated:
             return TruncatedBody(reason, **place)
-        reason = with_finding(reason, <bytes>verdict.quoted, is_lines=self._options.is_lines)
+        reason = with_finding(reason, <bytes>verdict.quoted, ndjson=self._options.ndjson)
         return (NotAListing if fault == Fault.NoListing else DecodeError)(reason, **place)
 
     cdef _steps_in_record(self, steps):

@@ -36,7 +36,7 @@ class BodyRules:
         return cls(
             is_trutos=is_trutos,
             takes_keyed=is_raw or options.key_by is not None,
-            has_envelope_lines=options.is_lines and is_trutos and not names & ENVELOPE_KEYS,
+            has_envelope_lines=options.ndjson and is_trutos and not names & ENVELOPE_KEYS,
             has_reports=is_raw or not names & RECORD_SIGNS,
             columns=None
             if is_raw

@@ -59,7 +59,7 @@ class EnvelopeReader:
     def __init__(self, options: DecoderOptions, rules: BodyRules) -> None:
         self.envelope = Envelope()
         self._rows_at = options.rows_at
-        self._is_lines = options.is_lines
+        self._is_lines = options.ndjson
         self._is_trutos = rules.is_trutos
         self._said: dict[str, Any] = {}
         self._before: tuple[int | None, int | None, bool] = (None, None, False)

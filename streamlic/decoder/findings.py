@@ -39,7 +39,7 @@ _SECRETS = (
 )
 
 
-def with_finding(reason: str, quoted: bytes, *, is_lines: bool) -> str:
+def with_finding(reason: str, quoted: bytes, *, ndjson: bool) -> str:
     """Return the reason with what came; ``quoted`` ends with the byte that is wrong.
 
     A reason that says what came already, or expects nothing of JSON, stays as it is.
@@ -48,7 +48,7 @@ def with_finding(reason: str, quoted: bytes, *, is_lines: bool) -> str:
         return reason
     byte = quoted[-1]
     shown = chr(byte) if 0x20 < byte < 0x7F else f"byte 0x{byte:02X}"
-    is_beginning = reason == _AT_TOP or (is_lines and len(quoted) == 1)
+    is_beginning = reason == _AT_TOP or (ndjson and len(quoted) == 1)
     meaning = (_BEGINNINGS.get(byte) if is_beginning else None) or _ANYWHERE.get(byte)
     found = f"{reason}, got {shown}{f', {meaning}' if meaning else ''}"
     quote = _quote(quoted) if len(quoted) > 1 else ""

@@ -18,19 +18,19 @@ MAX_RESCUED = 10_000
 class DecoderOptions:
     """How a body is read, and the bounds within which.
 
-    ``rows_at`` is the dotted path to the rows in an envelope. ``is_lines`` says that the body is
+    ``rows_at`` is the dotted path to the rows in an envelope. ``ndjson`` says that the body is
     newline-delimited. ``key_by`` is the field by which rows that are an object are keyed; without
     it such rows are an error, but where records are kept whole. A batch is full at ``batch_rows``
     rows or ``batch_bytes`` bytes of JSON, whichever comes first. ``max_record_bytes`` bounds one
     record, or one other member of the envelope; ``max_depth`` the brackets open at once, the
     envelope's included. A record of which more than ``max_rescued`` values do not fit is rescued
-    whole, under the pointer ``""``. ``is_strict`` makes the first value that does not fit an error.
+    whole, under the pointer ``""``. ``strict`` makes the first value that does not fit an error.
     """
 
     rows_at: str = DEFAULT_ROWS_AT
-    is_lines: bool = False
+    ndjson: bool = False
     key_by: str | None = None
-    is_strict: bool = False
+    strict: bool = False
     batch_rows: int = 8192
     batch_bytes: int = 2 * _MIB
     max_record_bytes: int = 64 * _MIB

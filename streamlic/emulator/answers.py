@@ -203,7 +203,7 @@ def _licenses(config: EmulatorConfig, asked: Asked, lie: Lie) -> Answer:
     first_only = asked.value("remote_query[first]")
     if first_only and first_only.isdigit():
         total = min(total, int(first_only))
-    shape = _shape(config, asked, is_raw=form == "raw")
+    shape = _shape(config, asked, raw=form == "raw")
     start = _offset(asked)
     limit = _limit(config, asked, total)
     stop = min(start + limit, total)
@@ -264,7 +264,7 @@ def _integrated_accounts(config: EmulatorConfig, asked: Asked) -> Answer:
     return _json_answer(200, body)
 
 
-def _shape(config: EmulatorConfig, asked: Asked, *, is_raw: bool) -> Shape:
+def _shape(config: EmulatorConfig, asked: Asked, *, raw: bool) -> Shape:
     product, organization = asked.value("product"), asked.value("organization_id")
     if config.integration == "microsoft365" and product is None:
         raise _missing("product")
@@ -275,7 +275,7 @@ def _shape(config: EmulatorConfig, asked: Asked, *, is_raw: bool) -> Shape:
     excluded = set(asked.values("truto_exclude_fields"))
     if asked.value("truto_ignore_remote_data") == "true":
         excluded.add("remote_data")
-    return Shape(frozenset(excluded), is_raw, product, organization)
+    return Shape(frozenset(excluded), raw, product, organization)
 
 
 def _limit(config: EmulatorConfig, asked: Asked, total: int) -> int:

@@ -40,7 +40,7 @@ class Shape:
     """What a request makes of every record."""
 
     excluded: frozenset[str] = frozenset()
-    is_raw: bool = False
+    raw: bool = False
     product: str | None = None
     organization_id: str | None = None
 
@@ -114,7 +114,7 @@ def _templates(seed: int, shape: Shape) -> list[tuple[bytes, bytes]]:
     templates = []
     for number in range(CYCLE):
         members = _members(random.Random(f"{seed}/{number}"), shape)
-        if shape.is_raw:
+        if shape.raw:
             text = dict(members)["remote_data"]
         else:
             kept = [(key, value) for key, value in members if key not in shape.excluded]

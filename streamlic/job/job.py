@@ -361,12 +361,12 @@ class _Export:
         job, connection = self._job, self._connection
         listing.is_large = False
         async with connection.page(params, permit) as page:
-            if job.options.is_lines is not None:
-                page.check(is_lines=job.options.is_lines)
+            if job.options.ndjson is not None:
+                page.check(ndjson=job.options.ndjson)
 
             def open_decoder() -> Decoder:
-                decoder = job.options.open_decoder(is_lines=page.is_lines, key_by=params.key_by)
-                is_further = job.options.is_raw and page.has_next_link
+                decoder = job.options.open_decoder(ndjson=page.is_ndjson, key_by=params.key_by)
+                is_further = job.options.raw and page.has_next_link
                 next_link = "the Link header" if is_further else None
                 return ChecksummingDecoder(decoder, limits, listing.rows, next_link=next_link)
 

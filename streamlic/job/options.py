@@ -90,7 +90,7 @@ class JobOptions(JobSettings):
     @property
     def schema(self) -> pa.Schema:
         """What the decoder yields."""
-        return RAW_SCHEMA if self.is_raw else LICENSE_SCHEMA
+        return RAW_SCHEMA if self.raw else LICENSE_SCHEMA
 
     @property
     def write_options(self) -> WriteOptions:
@@ -148,15 +148,15 @@ class JobOptions(JobSettings):
         room = (self.memory_bytes - _COMFORTABLE_BYTES) // 12
         return min(max(room, self.memory_bytes // 128), self.memory_bytes // 16)
 
-    def open_decoder(self, *, is_lines: bool = False, key_by: str | None = None) -> Decoder:
+    def open_decoder(self, *, ndjson: bool = False, key_by: str | None = None) -> Decoder:
         """Open a decoder for one body; ``key_by`` is the field by which its rows are keyed."""
         return open_decoder(
             self.schema,
             engine=self.engine,
             rows_at=self.rows_at,
-            is_lines=is_lines if self.is_lines is None else self.is_lines,
+            ndjson=ndjson if self.ndjson is None else self.ndjson,
             key_by=key_by,
-            is_strict=self.is_strict,
+            strict=self.strict,
             batch_bytes=min(self.memory_bytes // 128, _MOST_BATCH_BYTES),
             max_record_bytes=self.record_bytes,
             max_depth=self.max_depth,
@@ -168,4 +168,4 @@ class JobOptions(JobSettings):
 
     def identity(self) -> dict[str, Any]:
         """Return what makes the rows what they are, for the run's request."""
-        return {"rows_at": self.rows_at, "is_lines": self.is_lines, "is_raw": self.is_raw}
+        return {"rows_at": self.rows_at, "ndjson": self.ndjson, "raw": self.raw}

@@ -16,9 +16,9 @@ class JobSettings:
 
     engine: str = "auto"
     rows_at: str = "result"
-    is_lines: bool | None = None
-    is_raw: bool = False
-    is_strict: bool = False
+    ndjson: bool | None = None
+    raw: bool = False
+    strict: bool = False
     max_record_bytes: int | None = None
     max_depth: int = 128
     memory_bytes: int = field(default_factory=default_memory_bytes)

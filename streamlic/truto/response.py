@@ -51,7 +51,7 @@ class Page:
         kind = headers.get("Content-Type", "").partition(";")[0]
         self.content_type = one_line(kind, hide=hide).lower()
         """The media type, without parameters; empty where none was named."""
-        self.is_lines = self.content_type in LINES_TYPES
+        self.is_ndjson = self.content_type in LINES_TYPES
         """Whether the body is newline-delimited, by its Content-Type."""
 
     @property
@@ -64,15 +64,15 @@ class Page:
         """Hide in an error of the body, which quotes it, what is shown nowhere."""
         hide_in(error, self._hide)
 
-    def check(self, *, is_lines: bool | None = None) -> None:
+    def check(self, *, ndjson: bool | None = None) -> None:
         """Raise TransportError for newline-delimited records whose end could not be seen.
 
         They have no end of their own, so that HTTP has to tell (RFC 9112, section 6.3).
-        ``is_lines`` says that they are such, or not, whatever the Content-Type says.
+        ``ndjson`` says that they are such, or not, whatever the Content-Type says.
         """
         is_chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
         is_framed = is_chunked or "Content-Length" in self.headers
-        if (self.is_lines if is_lines is None else is_lines) and not is_framed:
+        if (self.is_ndjson if ndjson is None else ndjson) and not is_framed:
             raise TransportError(
                 "newline-delimited records came without Content-Length or chunked framing: "
                 "it could not be seen if they were cut"

@@ -373,20 +373,20 @@ def test_rows_that_the_log_promises_and_no_part_file_has_are_missed(tmp_path: Pa
 
 
 def test_rows_of_another_schema_are_refused_before_a_run_begins(tmp_path: Path) -> None:
-    land(tmp_path, "old", request={"is_raw": True})
+    land(tmp_path, "old", request={"raw": True})
     with pytest.raises(DatasetConflict, match=r"raw rows of 1 account.*--absent-accounts drop"):
-        land(tmp_path, "new", mode="overwrite", accounts=[B], request={"is_raw": False})
+        land(tmp_path, "new", mode="overwrite", accounts=[B], request={"raw": False})
     assert len(load_runs(LocalStore(tmp_path))) == 1
-    land(tmp_path, "new", mode="overwrite", request={"is_raw": False})
+    land(tmp_path, "new", mode="overwrite", request={"raw": False})
     assert visible_ids(tmp_path) == expected_ids("new")
 
 
 def test_a_refused_restart_discards_nothing(tmp_path: Path) -> None:
-    land(tmp_path, "old", request={"is_raw": True})
+    land(tmp_path, "old", request={"raw": True})
     store = LocalStore(tmp_path)
-    unfinished = open_run(store, request={"is_raw": True}, accounts=[A], mode="append")
+    unfinished = open_run(store, request={"raw": True}, accounts=[A], mode="append")
     with pytest.raises(DatasetConflict, match="--absent-accounts drop"):
-        open_run(store, request={"is_raw": False}, accounts=[B], mode="overwrite", restart=True,
+        open_run(store, request={"raw": False}, accounts=[B], mode="overwrite", restart=True,
                  carries_over=True)  # fmt: skip
     assert unfinished.id in {run.id for run in load_runs(store)}
 
@@ -404,7 +404,7 @@ async def test_rows_of_another_schema_are_not_replaced_where_their_account_fails
     nightly: dict[str, Any] = {"mode": "overwrite", "skip_failed": True}
     async with faulty(EmulatorConfig(records=5), fault) as emulator:
         await exported(tmp_path, emulator.url, accounts)
-        raw = {"is_raw": True, "response_format": "raw", "rows_at": "value", **nightly}
+        raw = {"raw": True, "response_format": "raw", "rows_at": "value", **nightly}
         with pytest.raises(DatasetConflict, match="--absent-accounts drop"):
             await exported(tmp_path, emulator.url, accounts, **raw)
         check_landed(tmp_path, 5, accounts=tuple(accounts))

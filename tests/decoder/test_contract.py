@@ -80,7 +80,7 @@ def test_an_empty_text_is_no_moment_and_no_misfit() -> None:
     )
     for body in (b"[" + b",".join(rows) + b"]", b"[" + rows[1] + b"]"):
         for cut in range(len(body)):
-            table, envelope = decode(body, [cut], is_strict=True)
+            table, envelope = decode(body, [cut], strict=True)
             assert table["created_at"].null_count == len(table)
             assert envelope.rescued == 0
     table, _ = decode(b"[" + b",".join([repeated, *rows, b'{"created_at":" "}]']))
@@ -105,10 +105,10 @@ SHAPES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "facts first": (json.dumps({**ENVELOPE, "result": RECORDS}).encode(), {}),
     "bare array": (json.dumps(RECORDS).encode(), {}),
     "pretty": (json.dumps({"result": RECORDS}, indent=2).encode(), {}),
-    "lines": ("\n".join(json.dumps(one) for one in RECORDS).encode(), {"is_lines": True}),
+    "lines": ("\n".join(json.dumps(one) for one in RECORDS).encode(), {"ndjson": True}),
     "lines ended": (
         "".join(json.dumps(one) + "\r\n" for one in RECORDS).encode(),
-        {"is_lines": True},
+        {"ndjson": True},
     ),
     "rows_at": (
         json.dumps({"a": 1, "data": {"x": {}, "items": RECORDS, "y": []}, "b": [[]]}).encode(),
@@ -147,7 +147,7 @@ def test_batches_are_bounded_by_rows_and_by_bytes() -> None:
 def test_an_empty_result_has_no_rows() -> None:
     assert outcome(b'{"result":[]}')[0] == []
     assert outcome(b"[]")[0] == []
-    assert outcome(b"", is_lines=True)[0] == []
+    assert outcome(b"", ndjson=True)[0] == []
 
 
 R = b'{"result":['
@@ -272,10 +272,10 @@ def test_a_bad_keyed_body_is_refused_with_its_place(body: bytes, position: int, 
 def test_bad_lines_are_refused_with_their_place(
     body: bytes, kind: type[DecodeError], position: int
 ) -> None:
-    whole = outcome(body, is_lines=True)
+    whole = outcome(body, ndjson=True)
     assert whole[:2] == (kind.__name__, position)
     for cut in range(len(body) + 1):
-        assert outcome(body, [cut], is_lines=True) == whole
+        assert outcome(body, [cut], ndjson=True) == whole
 
 
 def test_an_envelope_without_rows_lists_its_keys() -> None:
@@ -483,14 +483,14 @@ def test_a_limit_and_bytes_that_are_no_utf8_keep_their_order_at_every_cut(
     body: bytes, limit: int, verdict: tuple[str, int]
 ) -> None:
     """Until a character is whole nobody knows whether it is one."""
-    for is_lines in (False, True):
-        whole = outcome(body, max_record_bytes=limit, is_lines=is_lines)
-        if is_lines:
+    for ndjson in (False, True):
+        whole = outcome(body, max_record_bytes=limit, ndjson=ndjson)
+        if ndjson:
             assert whole[:2] == verdict
         for cut in range(len(body)):
-            assert outcome(body, [cut], max_record_bytes=limit, is_lines=is_lines) == whole
+            assert outcome(body, [cut], max_record_bytes=limit, ndjson=ndjson) == whole
         cuts = list(range(1, len(body)))
-        assert outcome(body, cuts, max_record_bytes=limit, is_lines=is_lines) == whole
+        assert outcome(body, cuts, max_record_bytes=limit, ndjson=ndjson) == whole
 
 
 def test_a_record_of_exactly_the_limit_is_taken() -> None:
@@ -512,19 +512,19 @@ def test_white_space_without_end_is_not_kept() -> None:
 def test_strict_refuses_the_first_value_that_does_not_fit() -> None:
     body = b'{"result":[{"id":"a"},{"z":1,"available_quantity":"12","id":[]},{"id":{}}]}'
     with pytest.raises(RescueError) as caught:
-        decode(body, is_strict=True)
+        decode(body, strict=True)
     assert (caught.value.position, caught.value.path) == (27, "result[1].z")
     body = b'{"result":[{"id":"a"},{"available_quantity":"12","z":1}]}'
     with pytest.raises(RescueError, match=r'expected int64, got string "12".*available_quantity'):
-        decode(body, is_strict=True)
+        decode(body, strict=True)
     body = b'{"result":[{"id":"a"},{"products":[{"id":"x"},{"status":true}]}]}'
     with pytest.raises(RescueError, match=r"got boolean true.* at result.1..products.1..status"):
-        decode(body, is_strict=True)
+        decode(body, strict=True)
 
 
 def test_a_rescue_before_a_syntax_error_comes_first_under_strict() -> None:
     body = b'{"result":[{"z":1},{"id":bad}]}'
-    assert outcome(body, is_strict=True)[:2] == ("RescueError", 16)
+    assert outcome(body, strict=True)[:2] == ("RescueError", 16)
     assert outcome(body)[:2] == ("DecodeError", 25)
 
 

@@ -14,7 +14,7 @@ from tests.support.oracle import decode, outcome
 
 
 def ids_and_facts(body: bytes, **options: object) -> tuple[list[str], Envelope]:
-    whole = is_same_at_every_cut(body, is_lines=True, **options)
+    whole = is_same_at_every_cut(body, ndjson=True, **options)
     assert isinstance(whole[0], list), whole
     return [row["id"] for row in whole[0]], whole[2]
 
@@ -92,14 +92,12 @@ def test_each_count_is_checked_with_the_rows_that_it_is_about(
 def test_rows_that_come_first_in_a_line_may_take_any_length() -> None:
     records = b",".join(b'{"id":"%d"}' % number for number in range(2000))
     body = b'{ "result":[%b],"next_cursor":"p2"}\n' % records
-    table, envelope = decode(body, is_lines=True, max_record_bytes=100)
+    table, envelope = decode(body, ndjson=True, max_record_bytes=100)
     assert (len(table), envelope.next_cursor) == (2000, "p2")
-    whole = outcome(body, is_lines=True, max_record_bytes=100)
-    assert (
-        outcome(body, list(range(7, len(body), 97)), is_lines=True, max_record_bytes=100) == whole
-    )
+    whole = outcome(body, ndjson=True, max_record_bytes=100)
+    assert outcome(body, list(range(7, len(body), 97)), ndjson=True, max_record_bytes=100) == whole
     late = b'{"next_cursor":"p2","result":[%b]}' % records
-    verdict = outcome(late, is_lines=True, max_record_bytes=100)
+    verdict = outcome(late, ndjson=True, max_record_bytes=100)
     assert verdict[:2] == ("LimitExceeded", 100)
 
 
@@ -119,14 +117,14 @@ def test_rows_that_come_first_in_a_line_may_take_any_length() -> None:
 def test_a_bad_envelope_line_is_refused_with_its_place(
     body: bytes, position: int, path: str
 ) -> None:
-    assert is_same_at_every_cut(body, is_lines=True)[1:3] == (position, path)
+    assert is_same_at_every_cut(body, ndjson=True)[1:3] == (position, path)
 
 
 def test_a_line_with_an_id_is_a_record_whatever_else_it_holds() -> None:
     for line in (b'{"id":"1","result":[]}', b'{"id":"1","result":[{"id":"x"}],"next_cursor":"p"}'):
-        rows = is_same_at_every_cut(line + b'\n{"id":"2"}\n', is_lines=True)[0]
+        rows = is_same_at_every_cut(line + b'\n{"id":"2"}\n', ndjson=True)[0]
         assert [row["id"] for row in rows] == ["1", "2"]
-    rows = is_same_at_every_cut(b'{"id":null,"result":[{"id":"x"}]}\n', is_lines=True)[0]
+    rows = is_same_at_every_cut(b'{"id":null,"result":[{"id":"x"}]}\n', ndjson=True)[0]
     assert [row["id"] for row in rows] == ["x"]
 
 
@@ -139,7 +137,7 @@ def test_only_rows_that_have_keys_take_them() -> None:
         ((array, keyed, array), [None, "a", None]),
         ((keyed, b"5\n"), ["a", None]),
     ):
-        rows = is_same_at_every_cut(b"".join(lines), is_lines=True, key_by="id")[0]
+        rows = is_same_at_every_cut(b"".join(lines), ndjson=True, key_by="id")[0]
         assert [row["id"] for row in rows] == ids
 
 
@@ -147,24 +145,24 @@ def test_only_rows_that_have_keys_take_them() -> None:
 def test_an_array_is_not_taken_for_lines(body: bytes) -> None:
     for schema in (None, RAW_SCHEMA):
         options = {"schema": schema} if schema else {}
-        whole = is_same_at_every_cut(body, is_lines=True, **options)
+        whole = is_same_at_every_cut(body, ndjson=True, **options)
         assert whole[:2] == ("DecodeError", body.index(b"["))
         assert whole[3] == "expected newline-delimited records, got an array"
-    assert len(is_same_at_every_cut(b'["a"]\n[{"id":"a"}]', is_lines=True)[0]) == 2
+    assert len(is_same_at_every_cut(b'["a"]\n[{"id":"a"}]', ndjson=True)[0]) == 2
 
 
 def test_raw_lines_and_columns_of_those_names_are_data() -> None:
     line = b'{"result":[1],"next_cursor":"x"}'
-    rows = is_same_at_every_cut(line, is_lines=True, schema=RAW_SCHEMA)[0]
+    rows = is_same_at_every_cut(line, ndjson=True, schema=RAW_SCHEMA)[0]
     assert rows == [{"key": None, "record": line.decode()}]
     schema = pa.schema([("result_count", pa.int64()), json_field("rest", JSON_RESCUED)])
-    rows = is_same_at_every_cut(b'{"result_count":7}', is_lines=True, schema=schema)[0]
+    rows = is_same_at_every_cut(b'{"result_count":7}', ndjson=True, schema=schema)[0]
     assert rows == [{"result_count": 7, "rest": None}]
 
 
 def test_a_decoder_that_refused_a_line_stays_refused() -> None:
     for engine in ("reference", "auto"):
-        decoder = open_decoder(engine=engine, is_lines=True)
+        decoder = open_decoder(engine=engine, ndjson=True)
         with pytest.raises(DecodeError, match="listing"):
             decoder.feed(b'{"result":[],"error":"x"}\n')
             decoder.close()

@@ -127,7 +127,7 @@ def test_the_first_error_in_a_body_counts() -> None:
     wrong_type = b'{"next_cursor":{},"result":[{"id":1}],' + ERROR + b"}"
     assert is_same_at_every_cut(wrong_type)[:3] == ("DecodeError", 15, "next_cursor")
     rescue = b'{"result":[{"id":[]}],' + ERROR + b"}"
-    assert is_same_at_every_cut(rescue, is_strict=True)[0] == "RescueError"
+    assert is_same_at_every_cut(rescue, strict=True)[0] == "RescueError"
 
 
 @pytest.mark.parametrize(
@@ -153,21 +153,21 @@ def test_an_error_report_in_place_of_a_record_is_a_failure(record: bytes) -> Non
         "array": (b'[{"id":"a"},%b]', "[1]", {}),
         "envelope": (b'{"result":[{"id":"a"} , %b],"next_cursor":null}', "result[1]", {}),
         "keyed": (b'{"result":{"a":{},"b":%b}}', "result.b", {"key_by": "id"}),
-        "lines": (b'{"id":"a"}\n%b\n{"id":"b"}\n', "[1]", {"is_lines": True}),
-        "line": (b"%b", "[0]", {"is_lines": True}),
+        "lines": (b'{"id":"a"}\n%b\n{"id":"b"}\n', "[1]", {"ndjson": True}),
+        "line": (b"%b", "[0]", {"ndjson": True}),
     }
     for shape, path, options in at.values():
         body = shape % record
         error = reported(body, **options) if len(body) < 1000 else long_report(body, **options)
         assert (error.position, error.path) == (body.index(record), path)
-        assert outcome(body, is_strict=True, **options)[0] in ("ReportedFailure", "RescueError")
+        assert outcome(body, strict=True, **options)[0] in ("ReportedFailure", "RescueError")
 
 
 def test_an_error_report_comes_before_a_rescue_of_its_own_and_after_one_before_it() -> None:
     report = b"{%b}" % ERROR
-    assert is_same_at_every_cut(b"[%b]" % report, is_strict=True)[0] == "ReportedFailure"
+    assert is_same_at_every_cut(b"[%b]" % report, strict=True)[0] == "ReportedFailure"
     before = b'[{"sku":1},%b,{"id":tru}]' % report
-    assert is_same_at_every_cut(before, is_strict=True)[0] == "RescueError"
+    assert is_same_at_every_cut(before, strict=True)[0] == "RescueError"
     assert is_same_at_every_cut(before)[:3] == ("ReportedFailure", 11, "[1]")
     broken = b'[{"id":1},{"id":tru},%b]' % report
     assert is_same_at_every_cut(broken)[0] == "DecodeError"
@@ -205,10 +205,10 @@ def test_an_error_report_comes_before_a_rescue_of_its_own_and_after_one_before_i
     ],
 )
 def test_a_record_of_data_is_no_report(record: bytes) -> None:
-    for body, is_lines in ((b"[%b]" % record, False), (b"%b\n" % record, True)):
-        rows = outcome(body, is_lines=is_lines)[0]
+    for body, ndjson in ((b"[%b]" % record, False), (b"%b\n" % record, True)):
+        rows = outcome(body, ndjson=ndjson)[0]
         assert len(rows) == 1
-        assert outcome(body, [len(body) // 2], is_lines=is_lines)[0] == rows
+        assert outcome(body, [len(body) // 2], ndjson=ndjson)[0] == rows
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_of_a_long_message_the_start_is_kept(message: bytes, kept: str) -> None:
     said = b'"statusCode":"503","message":"%b"' % message
     for shape, options in (
         (b'[{"id":"a"},{%b}]', {}),
-        (b'{"id":"a"}\n{%b}\n', {"is_lines": True}),
+        (b'{"id":"a"}\n{%b}\n', {"ndjson": True}),
         (b'{"result":{"a":{},%b}}', {"key_by": "id"}),
         (b'{"result":null,%b}', {}),
         (b'{"value":[{%b}]}', {"schema": RAW_SCHEMA, "rows_at": "value"}),
@@ -251,7 +251,7 @@ def test_an_error_report_in_place_of_keyed_rows_is_a_failure(rows: bytes) -> Non
         error = reported(body, key_by=key_by)
         assert (error.position, error.path) == (body.rindex(b"}", 0, -1), "result")
     lines = b'{"id":"b"}\n%b\n' % body
-    assert is_same_at_every_cut(lines, key_by="id", is_lines=True)[0] == "ReportedFailure"
+    assert is_same_at_every_cut(lines, key_by="id", ndjson=True)[0] == "ReportedFailure"
 
 
 @pytest.mark.parametrize(
@@ -351,12 +351,12 @@ def test_generated_bodies_are_what_json_alone_says(seed: int) -> None:
             (f'{{"result":{rows}{more}}}', {}),
             (f'{{"result":null{more}}}', {}),
             (f'{{"result":{keyed}{more}}}', {"key_by": key_by}),
-            ("\n".join(lines), {"is_lines": True}),
+            ("\n".join(lines), {"ndjson": True}),
         ]
         for text, options in shapes:
             body = text.encode()
             found = outcome(body, [rng.randrange(len(body) + 1)], **options)
-            want = judged(body, is_lines="is_lines" in options)
+            want = judged(body, ndjson="ndjson" in options)
             if want is None:
                 assert found[0] == "ReportedFailure"
             else:

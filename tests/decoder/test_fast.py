@@ -136,7 +136,7 @@ def test_what_is_deeply_nested_ends_where_it_began() -> None:
 
 @pytest.mark.parametrize("pad", ["", " " * 300])
 def test_a_line_holds_one_record(pad: str) -> None:
-    verdict = outcome(f'{{"id":"1"}},{{"id":"2"}}\n{pad}'.encode(), is_lines=True)
+    verdict = outcome(f'{{"id":"1"}},{{"id":"2"}}\n{pad}'.encode(), ndjson=True)
     assert verdict[:2] == ("DecodeError", 10)
 
 

@@ -44,7 +44,7 @@ def test_what_came_is_named(body: bytes, name: str) -> None:
 
 
 def test_a_server_sent_event_is_named_among_lines_too() -> None:
-    assert "server-sent event" in reason_of(b'{"id":1}\ndata: {"id":2}\n', is_lines=True)
+    assert "server-sent event" in reason_of(b'{"id":1}\ndata: {"id":2}\n', ndjson=True)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_nothing_that_looks_like_a_secret_is_quoted(secret: bytes) -> None:
 
 def test_a_reason_that_says_what_came_stays_as_it_is() -> None:
     said = "expected rows at result, got an envelope with the keys: x,"
-    assert with_finding(said, b"}", is_lines=False) == said
+    assert with_finding(said, b"}", ndjson=False) == said
 
 
 def test_a_hint_names_only_options_that_the_command_has() -> None:

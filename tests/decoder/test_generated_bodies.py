@@ -141,10 +141,10 @@ def test_broken_bodies_are_refused_where_json_refuses_them(text: str, data: Any)
 @example(b"3", True)
 @example(b"\xef\xbb\x00", True)
 @settings(deadline=None)
-def test_any_bytes_give_a_result_or_a_decode_error(body: bytes, is_lines: bool) -> None:
-    whole = outcome(body, is_lines=is_lines)
+def test_any_bytes_give_a_result_or_a_decode_error(body: bytes, ndjson: bool) -> None:
+    whole = outcome(body, ndjson=ndjson)
     for cut in range(len(body)):
-        assert outcome(body, [cut], is_lines=is_lines) == whole
+        assert outcome(body, [cut], ndjson=ndjson) == whole
 
 
 def _refused(name: str) -> Any:

@@ -80,13 +80,13 @@ def test_other_schemas_take_keys_too() -> None:
 
 
 def test_strict_refuses_a_key_that_no_column_takes() -> None:
-    good = keyed('{"a":{"id":"a"},"b":{}}', is_strict=True)
+    good = keyed('{"a":{"id":"a"},"b":{}}', strict=True)
     assert [row["id"] for row in good[0]] == ["a", "b"]
-    assert keyed('{"a":{"id":"a"},"b":5}', is_strict=True)[:3] == ("RescueError", 30, "result.b")
-    none = keyed('{"a":{"available_quantity":1},"b":{"x":1}}', "available_quantity", is_strict=True)
+    assert keyed('{"a":{"id":"a"},"b":5}', strict=True)[:3] == ("RescueError", 30, "result.b")
+    none = keyed('{"a":{"available_quantity":1},"b":{"x":1}}', "available_quantity", strict=True)
     assert none[:3] == ("RescueError", 44, "result.b")
     assert "available_quantity" in none[3]
-    earlier = keyed('{"a":{"x":1},"b":{}}', "available_quantity", is_strict=True)
+    earlier = keyed('{"a":{"x":1},"b":{}}', "available_quantity", strict=True)
     assert earlier[2] == "result.a"
 
 

@@ -75,16 +75,16 @@ def test_the_bound_is_exact_for_many_values(shape: str) -> None:
 def test_strict_names_the_bound() -> None:
     body = b'[{"id":"a"},{"x":1,"y":2,"id":"b"}]'
     with pytest.raises(RescueError) as caught:
-        decode(body, is_strict=True)
+        decode(body, strict=True)
     assert (caught.value.position, caught.value.path) == (17, "[1].x")
     with pytest.raises(RescueError, match="at most 1 values that do not fit, got object") as caught:
-        decode(body, is_strict=True, max_rescued=1)
+        decode(body, strict=True, max_rescued=1)
     assert (caught.value.position, caught.value.path) == (12, "[1]")
 
 
 def test_of_a_long_value_strict_shows_the_beginning() -> None:
     text = "é" * 3000
-    whole: Any = outcome(f'[{{"x":"{text}"}}]'.encode(), is_strict=True)
+    whole: Any = outcome(f'[{{"x":"{text}"}}]'.encode(), strict=True)
     assert whole[3] == f'expected no such field, got string "{text[:56]}... (--strict)'
 
 

@@ -199,9 +199,7 @@ def test_a_number_becomes_what_its_digits_say_in_every_column(
         body = ("[" + ",".join(rows) + "]").encode()
         # By repr, because -0.0 is an equal of 0.0.
         assert repr(outcome(body)) == repr(exactly(body, monkeypatch))
-        assert repr(outcome(body, is_strict=True)) == repr(
-            exactly(body, monkeypatch, is_strict=True)
-        )
+        assert repr(outcome(body, strict=True)) == repr(exactly(body, monkeypatch, strict=True))
 
 
 def test_integers_are_read_again_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:

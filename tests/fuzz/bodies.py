@@ -145,7 +145,7 @@ def case(rng: random.Random) -> Case:
         ("batch_bytes", 0.3, 1, 300),
         ("max_depth", 0.2, 1, 8),
         ("max_record_bytes", 0.15, 2, 400),
-        ("is_strict", 0.15, True, 2),
+        ("strict", 0.15, True, 2),
         ("max_rescued", 0.2, 1, 6),
     ):
         if rng.random() < chance:
@@ -194,7 +194,7 @@ class _Writer:
             lines = rng.choice(["\n", "\r\n", "\n\n "]).join(
                 self._line(one).replace("\n", " ") for one in records
             )
-            return (lines + rng.choice(["", "\n"])).encode(), {"is_lines": True}
+            return (lines + rng.choice(["", "\n"])).encode(), {"ndjson": True}
         if shape == 4 and rng.random() < 0.3:
             rows = rng.choice(["null", "null", "{}", "5"])
         if rng.random() < 0.1:

@@ -22,8 +22,8 @@ def one_input(data: bytes) -> None:
     """Read options and calls from ``data``; the rest is the body."""
     given = atheris.FuzzedDataProvider(data)
     options: dict[str, Any] = {
-        "is_lines": given.ConsumeBool(),
-        "is_strict": given.ConsumeBool(),
+        "ndjson": given.ConsumeBool(),
+        "strict": given.ConsumeBool(),
         "key_by": given.PickValueInList([None, "id", "n"]),
         "rows_at": given.PickValueInList(["result", "a.b", "x"]),
         "batch_rows": given.ConsumeIntInRange(1, 20),

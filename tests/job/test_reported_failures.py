@@ -79,7 +79,7 @@ def connection(url: str) -> Connection:
 
 
 async def exported(dest: Path, url: str, **options: Any) -> streamlic.Summary:
-    form = "raw" if options.get("is_raw") else "stream"
+    form = "raw" if options.get("raw") else "stream"
     request = streamlic.LicensesRequest(account=ACCOUNT, response_format=form)
     return await export_async(str(dest), [request], connection(url), JobOptions(**options))
 
@@ -174,8 +174,8 @@ async def test_the_client_and_the_reader_translate_it_too() -> None:
     assert len(asked) == 1
 
 
-LINE = {"is_lines": True}
-RAW = {"is_raw": True, "rows_at": "d"}
+LINE = {"ndjson": True}
+RAW = {"raw": True, "rows_at": "d"}
 BY_ID = {"key_by": "id"}
 
 
@@ -270,7 +270,7 @@ async def test_a_link_header_names_a_further_page_of_a_raw_body(
     tmp_path: Path, header: bytes, *, is_further: bool
 ) -> None:
     async with server(whole(b'{"result":[{"a":1}]}', header)) as (url, _):
-        raw = await exported(tmp_path / "raw", url, is_raw=True)
+        raw = await exported(tmp_path / "raw", url, raw=True)
         own = await exported(tmp_path / "own", url)
     assert [one.partial_response for one in raw.accounts] == [is_further]
     assert [one.partial_response for one in own.accounts] == [False]

@@ -192,11 +192,11 @@ REQUEST: dict[str, Any] = {"response_format": "stream", "rows_at": "result"}
             "export d --account a --response-format raw --rows-at value",
         ),
         (
-            {"source": "b.json", "rows_at": "value", "is_lines": False, "is_raw": True}, "append",
+            {"source": "b.json", "rows_at": "value", "ndjson": False, "raw": True}, "append",
             ["a"], "convert b.json d --account a --rows-at value --no-lines --raw --mode append",
         ),
         (
-            {"source": "b.json", "is_lines": None, "is_raw": False, "key_by": "id"}, "error",
+            {"source": "b.json", "ndjson": None, "raw": False, "key_by": "id"}, "error",
             [None], "convert b.json d --key-by id",
         ),
     ],

@@ -113,9 +113,9 @@ class Judged(NamedTuple):
     next_cursor: str | None = None
 
 
-def judged(body: bytes, *, is_lines: bool = False) -> Judged | None:
+def judged(body: bytes, *, ndjson: bool = False) -> Judged | None:
     """Return what a valid body of Truto's holds; None where it says that the listing failed."""
-    if is_lines:
+    if ndjson:
         records: list[Any] = []
         cursor = None
         for line in filter(str.strip, body.decode().split("\n")):

@@ -218,7 +218,7 @@ async def test_blanks_keep_a_body_alive_and_a_drip_of_content_does_not(
 
 @pytest.mark.parametrize("kind", ["application/x-ndjson", "application/jsonl; charset=utf-8"])
 def test_lines_need_framing(kind: str) -> None:
-    assert page_with(Content_Type=kind).is_lines
+    assert page_with(Content_Type=kind).is_ndjson
     page_with(Content_Type=kind, Content_Length="5").check()
     page_with(Content_Type=kind, Transfer_Encoding="gzip, Chunked").check()
     for unframed in (
@@ -227,13 +227,13 @@ def test_lines_need_framing(kind: str) -> None:
     ):
         with pytest.raises(TransportError, match="framing"):
             unframed.check()
-        unframed.check(is_lines=False)
+        unframed.check(ndjson=False)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/json-seq", "text/plain", ""])
 def test_other_types_are_no_lines(kind: str) -> None:
     page = page_with(Content_Type=kind)
-    assert not page.is_lines
+    assert not page.is_ndjson
     page.check()
     with pytest.raises(TransportError):
-        page.check(is_lines=True)
+        page.check(ndjson=True)

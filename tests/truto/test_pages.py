@@ -46,7 +46,7 @@ async def rows(asking: Connection, retries: int = 1) -> int:
                 break
             with attempt:
                 async with asking.page(REQUEST) as page:
-                    decoder = open_decoder(is_lines=page.is_lines)
+                    decoder = open_decoder(ndjson=page.is_ndjson)
                     async for chunk in page.chunks():
                         decoder.feed(chunk)
                     decoder.close()
@@ -59,7 +59,7 @@ async def error_of(*answers: Answer, **given: Any) -> StreamlicError:
     async with server(*answers) as (url, _), connection(url, **given) as asking:
         with pytest.raises(StreamlicError) as caught:
             async with asking.page(REQUEST) as page:
-                decoder = open_decoder(is_lines=page.is_lines)
+                decoder = open_decoder(ndjson=page.is_ndjson)
                 async for chunk in page.chunks():
                     decoder.feed(chunk)
                 decoder.close()

@@ -68,7 +68,7 @@ def check_hidden(error: BaseException) -> None:
 async def test_an_export_does_not_show_a_token_that_a_body_repeats(
     tmp_path: Path, name: str, engine: str
 ) -> None:
-    options = JobOptions(engine=engine, is_strict=True)
+    options = JobOptions(engine=engine, strict=True)
     told: list[str] = []
 
     def on_progress(progress: Any) -> None:
@@ -98,6 +98,6 @@ async def test_a_client_does_not_show_it_either(name: str) -> None:
         ) as client,
     ):
         with pytest.raises(StreamlicError) as raised:
-            async for _ in client.licenses(ACCOUNT, is_strict=True):
+            async for _ in client.licenses(ACCOUNT, strict=True):
                 pass
     check_hidden(raised.value)

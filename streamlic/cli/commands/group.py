@@ -97,7 +97,7 @@ def export(dest: str, **given: Any) -> None:
 
     check_dest(dest)  # Before anything is asked.
     requests = requests_named(given)
-    options = _job(given, is_raw=given["response_format"] == "raw")
+    options = _job(given, raw=given["response_format"] == "raw")
     connection = connection_named(given)
     all_of: dict[str, Any] | None = None
     skipped: dict[str, str] = {}
@@ -162,12 +162,12 @@ def accounts(**given: Any) -> None:
 @click.argument("dest", type=click.Path())
 @click.option(
     "--lines/--no-lines",
-    "is_lines",
+    "ndjson",
     default=None,
     help="Whether the body is newline-delimited records; told by SOURCE's name otherwise.",
 )
 @click.option("--account", metavar="ID", help="Integrated account that the body came from.")
-@click.option("--raw", "is_raw", is_flag=True, help="Keep each record whole, as a raw export does.")
+@click.option("--raw", is_flag=True, help="Keep each record whole, as a raw export does.")
 @click.option(
     "--key-by",
     metavar="FIELD",
@@ -181,11 +181,11 @@ def convert(source: str, dest: str, account: str | None, **given: Any) -> None:
 
     if account is not None:
         account = log_of_command().account = LicensesRequest(account=account).account
-    if given["is_lines"] is None:
-        given["is_lines"] = Path(source).suffix in (".ndjson", ".jsonl")
-    if given["key_by"] is not None and given["is_raw"]:
+    if given["ndjson"] is None:
+        given["ndjson"] = Path(source).suffix in (".ndjson", ".jsonl")
+    if given["key_by"] is not None and given["raw"]:
         raise UsageError("raw rows have their keys in a column: --key-by goes without --raw")
-    options = _job(given, is_raw=given["is_raw"])
+    options = _job(given, raw=given["raw"])
     with _opened(source) as file:
         with watching(f"convert to {dest}", given) as watch:
             job = convert_async(
@@ -255,7 +255,7 @@ def schema(as_json: bool) -> None:
         click.echo(f"{column['name']:24}{column['type']}{' (JSON)' if column['json'] else ''}")
 
 
-def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
+def _job(given: dict[str, Any], *, raw: bool) -> JobOptions:
     from streamlic.job.limits import Limits
     from streamlic.job.options import JobOptions
 
@@ -263,10 +263,10 @@ def _job(given: dict[str, Any], *, is_raw: bool) -> JobOptions:
     tell_memory(given)
     names = ("rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
              "max_record_bytes", "max_depth", "mode", "absent_accounts", "restart",
-             "is_strict")  # fmt: skip
+             "strict")  # fmt: skip
     return JobOptions(
-        is_raw=is_raw,
-        is_lines=given.get("is_lines"),
+        raw=raw,
+        ndjson=given.get("ndjson"),
         concurrency=given.get("concurrency"),
         skip_failed=given.get("skip_failed", False),
         limits=Limits(**{name: given[name] for name in limits if name in given}),

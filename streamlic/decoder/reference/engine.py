@@ -238,7 +238,7 @@ class ReferenceDecoder:
             try:
                 self._check(records, number)
             except DecodeError:
-                if self._options.is_strict:  # A rescue in an earlier record comes first.
+                if self._options.strict:  # A rescue in an earlier record comes first.
                     earlier = records.between(0, number)
                     fill = self._filled_in(rows, earlier)
                     _, places = self._columns.build(
@@ -284,7 +284,7 @@ class ReferenceDecoder:
             by_row.setdefault(number, []).append(path)
         most = self._options.max_rescued
         kept = {number: kept_whole(paths, most) for number, paths in by_row.items()}
-        if self._options.is_strict and (kept or fill.beside):
+        if self._options.strict and (kept or fill.beside):
             first = min([*kept, *fill.beside])
             if first in fill.beside:
                 self._refuse_key(records, first)

@@ -50,7 +50,7 @@ class Framer(RowWindow):
         self._is_first_line = True
         self._rows_closer = 0
         self._report: Report | None = None  # what rows that are an object say in place of rows
-        self._next_step: Callable[[], bool] = self._line if options.is_lines else self._top
+        self._next_step: Callable[[], bool] = self._line if options.ndjson else self._top
 
     def row_path(self, step: PathStep) -> tuple[PathStep, ...]:
         """Return the path to the record of this step."""
@@ -123,7 +123,7 @@ class Framer(RowWindow):
             return False
         if not self._path:
             self._said.key(key)
-        if not self._options.is_lines:  # The rows of all lines are numbered as one list.
+        if not self._options.ndjson:  # The rows of all lines are numbered as one list.
             self._path = (*self._path, key)
         self._index = value
         if is_last:
@@ -286,7 +286,7 @@ class Framer(RowWindow):
         self._open_brackets -= 1
         self._index += 1
         self._path = self._path[:-1]
-        after = self._after_line if self._options.is_lines else self._after_body
+        after = self._after_line if self._options.ndjson else self._after_body
         self._next_step = self._after_member if self._open_brackets else after
         return True
 

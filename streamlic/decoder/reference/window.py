@@ -127,9 +127,7 @@ class Window(ABC):
         elif not isinstance(malformed, TooLong | Reported):
             end = malformed.index + 1
             quoted = text[max(malformed.quoted_from, end - QUOTED_BYTES) : end]
-            malformed.reason = with_finding(
-                malformed.reason, quoted, is_lines=self._options.is_lines
-            )
+            malformed.reason = with_finding(malformed.reason, quoted, ndjson=self._options.ndjson)
         return decode_error(malformed, position, path)
 
     @abstractmethod
