@@ -11,10 +11,6 @@ from tests.support.examples import ROOT
 HACKING = (ROOT / "HACKING.md").read_text()
 NAMED = re.findall(r"`((?:streamlic|tests|docs|benchmarks)/[\w./-]+)`", HACKING)
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "streamlic" / "job").is_dir(), reason="the map shows the packages"
-)
-
 
 @pytest.mark.parametrize("name", sorted(set(NAMED)))
 def test_a_path_that_the_map_names_exists(name: str) -> None:
