@@ -97,7 +97,7 @@ WORDS = [
         allowed=("told apart",),
     ),
     Word(
-        "who is|who are|who has|whoever",
+        "who is|whoever",
         "a relative clause in the place of a noun",
         "name the subject: the caller, a reader, the encode thread",
         "who is late is waited for",
