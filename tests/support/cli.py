@@ -71,13 +71,13 @@ async def run_process(*args: str, stdin: bytes | None = None, **env: str) -> End
     return _checked(Ended(process.returncode or 0, out.decode(), err.decode()))
 
 
-async def run_cli(*args: str, stdin: bytes = b"", **env: str) -> Ended:
+async def run_cli(*args: str, stdin: bytes | None = None, **env: str) -> Ended:
     """Run streamlic to its end in this process, in a thread: servers in this loop can answer it.
 
     It has streams, arguments and an environment of its own. What a process would print as a
     traceback is raised. One command runs at a time.
     """
-    return await asyncio.to_thread(_call, args, stdin, _environment(env))
+    return await asyncio.to_thread(_call, args, stdin or b"", _environment(env))
 
 
 def _call(args: tuple[str, ...], stdin: bytes, env: dict[str, str]) -> Ended:
