@@ -157,7 +157,7 @@ def _content(path: Path) -> dict[str, Any]:
         ValueError,
         RecursionError,
     ) as error:  # A number of too many digits is one, too.
-        raise UsageError(f"{path} is no TOML: {error} (--config)") from error
+        raise UsageError(f"{path} is not valid TOML: {error} (--config)") from error
 
 
 def _value(option: click.Option, value: Any, folder: Path) -> Any:

@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from streamlic.cli.hints import hint
+from streamlic.cli.settings import OutputSettings
 from streamlic.cli.std_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli.watch import asks_for_json, log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
@@ -104,55 +105,55 @@ def _interrupt(number: int, _: object) -> NoReturn:
     raise Interrupted(number, "interrupted")
 
 
-def tell_memory(given: dict[str, Any]) -> None:
-    """Warn of an aim that the container cannot hold; say which aim its limit has led to."""
-    aim, limit = given["memory_bytes"], memory_limit()
+def warn_of_memory(memory_bytes: int, *, quiet: bool) -> None:
+    """Warn if the aim exceeds the container's memory; log an aim that follows its limit."""
+    limit = memory_limit()
     source = click.get_current_context().get_parameter_source("memory_bytes")
-    is_derived = source is ParameterSource.DEFAULT and aim < USUAL_MEMORY_BYTES
-    allowed = f"{memory_text(limit.bytes)} ({limit.origin})"
-    if aim > limit.bytes:
+    is_derived = source is ParameterSource.DEFAULT and memory_bytes < USUAL_MEMORY_BYTES
+    aim, allowed = memory_text(memory_bytes), f"{memory_text(limit.bytes)} ({limit.origin})"
+    if memory_bytes > limit.bytes:
         whose = "the container" if limit.is_containers else "the machine"
         log_of_command().warning(
-            f"--memory {memory_text(aim)} is more than {whose} has, {allowed}: the system may "
-            f"kill this process; give a smaller --memory, or {whose} more"
+            f"--memory {aim} is more than {whose} has, {allowed}: the system may kill this "
+            f"process; give a smaller --memory, or {whose} more"
         )
-    elif is_derived and not given["quiet"]:
+    elif is_derived and not quiet:
         log_of_command().event(
             "memory",
-            f"--memory is {memory_text(aim)}, for the container has {allowed}",
-            memory_bytes=aim,
+            f"--memory is {aim}, because the container has {allowed}",
+            memory_bytes=memory_bytes,
             limit_bytes=limit.bytes,
             limit=limit.origin,
         )
 
 
-def tell_open_files(pages: int) -> None:
-    """Warn where fewer files may be open than so many pages at once need."""
+def warn_of_open_files(pages: int) -> None:
+    """Warn if fewer files may be open than this many concurrent pages need."""
     room = room_for_connections(pages)
     if room < pages:
         log_of_command().warning(
-            f"up to {counted(room, 'page')} at once instead of {pages:,}, for this process may "
-            f"have {open_files_limit():,} files open (ulimit -n)"
+            f"at most {counted(room, 'page')} at once instead of {pages:,}, because this process "
+            f"may open {open_files_limit():,} files (ulimit -n)"
         )
 
 
-def finish(summary: Summary, dest: str, given: dict[str, Any]) -> None:
-    """Show the summary of a job that ended; end the process with 3 if its source was partial."""
-    show(summary, dest, given)
+def finish(summary: Summary, dest: str, output: OutputSettings) -> None:
+    """Show the summary of a finished job; exit with 3 if its source was partial."""
+    show(summary, dest, output)
     if summary.partial_response:
         sys.exit(EXIT_PARTIAL)
 
 
 def show(
-    summary: Summary, dest: str, given: dict[str, Any], resume_command: str | None = None
+    summary: Summary, dest: str, output: OutputSettings, resume_command: str | None = None
 ) -> None:
-    """Write a job's summary to standard output, and a line of it to the log."""
+    """Write a job's summary to standard output, and to a JSON log."""
     from streamlic.reports.text import summary_text
 
-    if not given["quiet"]:
+    if not output.quiet:
         log_of_command().summary(summary)
     as_text = summary_text(summary, dest, resume_command)
-    click.echo(json.dumps(asdict(summary)) if given["as_json"] else as_text)
+    click.echo(json.dumps(asdict(summary)) if output.as_json else as_text)
 
 
 def _options_of(cli: click.Group, arguments: list[str]) -> set[str]:

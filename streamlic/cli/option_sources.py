@@ -1,8 +1,8 @@
-"""How a command comes to its options: command line, environment, file, default, in this order.
+"""Where a command's options come from: command line, environment, file, default, in this order.
 
-An option that is given nearer also displaces those that exclude it: ``--account`` on the command
-line ends a file's ``all-accounts``. Errors of use say where an option came from that did not come
-from the command line.
+An option from a higher-priority source also overrides conflicting ones from lower-priority sources:
+``--account`` on the command line overrides a file's ``all-accounts``. A UsageError names the source
+of an option that was not on the command line.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import click
 from click.core import ParameterSource
 
 from streamlic.cli.config_file import DEFAULT_FILE, Setting, read_config
+from streamlic.cli.help import first_sentence, write_options
 from streamlic.cli.option_names import (
     OptionNames,
     key_of,
@@ -29,7 +30,7 @@ from streamlic.truto.credentials import TOKEN_VARIABLE
 
 CONFIG_VARIABLE = variable_of("", "config")
 _OTHER_VARIABLES = {CONFIG_VARIABLE, "STREAMLIC_NO_FAST"}
-_NEAREST_FIRST = (
+_SOURCES = (
     ParameterSource.COMMANDLINE,
     ParameterSource.ENVIRONMENT,
     ParameterSource.DEFAULT_MAP,
@@ -49,8 +50,8 @@ config_option = click.option(
 )  # fmt: skip
 
 EPILOG = """\
-The options of commands may also stand in the environment, or in a TOML file. The command line
-comes first, then the environment, then the file, then the default.
+Options of commands can also be set in the environment or in a TOML file. The command line has
+priority over the environment, the environment over the file, and the file over the default.
 
 \b
 option of export         variable                     key in the table [export]
@@ -58,13 +59,13 @@ option of export         variable                     key in the table [export]
 --strict                 STREAMLIC_EXPORT_STRICT=1    strict = true
 --account A --account B  STREAMLIC_EXPORT_ACCOUNT     account = ["A", "B"]
 
-An option that commands share may leave out the command: STREAMLIC_RATE_LIMIT, or rate-limit before
-the first table. The token stands in TRUTO_API_TOKEN or in a file of its own (--token-file).
+An option that several commands share can leave out the command: STREAMLIC_RATE_LIMIT, or rate-limit
+before the first table. The token is read from TRUTO_API_TOKEN or from a file (--token-file).
 """
 
 
 def config_path(ctx: click.Context) -> Path | None:
-    """Return the file that options are read from, None where there is none."""
+    """Return the file with options, None if there is none."""
     named = ctx.find_root().params.get("config")
     if named:
         return Path(named)
@@ -73,7 +74,7 @@ def config_path(ctx: click.Context) -> Path | None:
 
 
 def variables_not_read(ctx: click.Context) -> dict[str, str | None]:
-    """Return the variables that no option is read from, each with the nearest that one is."""
+    """Return the variables that set no option, each with the most similar one that does."""
     group, known = ctx.find_root().command, set(_OTHER_VARIABLES)
     if isinstance(group, click.Group):
         known |= OptionNames(group.commands).variables()
@@ -81,13 +82,13 @@ def variables_not_read(ctx: click.Context) -> dict[str, str | None]:
 
 
 class SettingsCommand(click.Command):
-    """A command whose options may come from the environment and from a file."""
+    """A command whose options can come from the environment and from a file."""
 
     warns_of_variables = True
-    """Whether it tells which variables nothing reads, before it begins."""
+    """Whether it warns of variables that set no option, before it starts."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take options from everywhere. A file that is wrong is told after --help was answered."""
+        """Take options from all sources. --help works even if the file is invalid."""
         wrong_file = None
         if not ctx.resilient_parsing:
             try:
@@ -99,7 +100,7 @@ class SettingsCommand(click.Command):
         except click.NoSuchOption as error:
             if error.option_name == "--config":
                 raise click.UsageError(
-                    f"--config stands before the command: streamlic --config FILE {self.name}", ctx
+                    f"--config belongs before the command: streamlic --config FILE {self.name}", ctx
                 ) from error
             raise
         except click.BadParameter as error:
@@ -109,19 +110,19 @@ class SettingsCommand(click.Command):
                 ) from error
             raise
         except click.UsageError as error:
-            error.ctx = error.ctx or ctx  # Click does not say where a value is missing.
+            error.ctx = error.ctx or ctx  # Click leaves it out for a missing value.
             raise
         if wrong_file:
             raise wrong_file
-        self._displace(ctx)
+        self._override(ctx)
         return rest
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error of use says where the options that it names came from."""
+        """Run the command; a UsageError names its option, and the source of each option in it."""
         if self.warns_of_variables:
             for name, nearest in variables_not_read(ctx).items():
                 meant = f": did you mean {nearest}?" if nearest else ""
-                ctx.ensure_object(Log).warning(f"no option is read from {name}{meant}")
+                ctx.ensure_object(Log).warning(f"{name} sets no option{meant}")
         try:
             return super().invoke(ctx)
         except UsageError as error:
@@ -129,7 +130,7 @@ class SettingsCommand(click.Command):
             raise
 
     def _with_origins(self, ctx: click.Context, message: str) -> str:
-        """Return a message with where the options came from that it names, each named once."""
+        """Return a message with the source of each option that it names."""
         own = options_of(self)
         apart = []
         for key in dict.fromkeys(re.findall(r"--([a-z]+(?:-[a-z]+)*)", message)):
@@ -140,14 +141,18 @@ class SettingsCommand(click.Command):
                 apart.append(f"--{key} is from {origin}")
         return f"{message} [{'; '.join(apart)}]" if apart else message
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in their groups."""
+        write_options(self, ctx, formatter)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Say that there are other ways to give options."""
+        """Name the other ways to set options."""
         super().format_epilog(ctx, formatter)
         example = next(iter(options_of(self)), None)
         if example:
             formatter.write_paragraph()
             formatter.write_text(
-                "Each option may stand in the environment, such as "
+                "Each option can also be set in the environment, such as "
                 f"{variable_of(self.name or '', example)}, or in a file: see streamlic --help."
             )
 
@@ -161,34 +166,37 @@ class SettingsCommand(click.Command):
         ctx.default_map = {own[key].name: one.value for key, one in settings.items()}
         ctx.meta[_FILE_SETTINGS] = settings
 
-    def _displace(self, ctx: click.Context) -> None:
-        """Let what is given nearer end what excludes it and is given farther away."""
+    def _override(self, ctx: click.Context) -> None:
+        """Let options from higher-priority sources override conflicting ones from lower ones."""
         own = options_of(self)
         for alternatives in _ALTERNATIVES:
-            given = {key: _distance(ctx, own[key]) for key in alternatives if key in own}
-            nearest = min(given.values(), default=len(_NEAREST_FIRST))
-            for key, distance in given.items():
-                if distance > nearest:
+            given = {key: _rank(ctx, own[key]) for key in alternatives if key in own}
+            highest = min(given.values(), default=len(_SOURCES))
+            for key, rank in given.items():
+                if rank > highest:
                     _reset(ctx, own[key])
             if "all-accounts" in given and not ctx.params[own["all-accounts"].name]:
                 for key in _FILTERS:
-                    if _distance(ctx, own[key]) > nearest:
+                    if _rank(ctx, own[key]) > highest:
                         _reset(ctx, own[key])
         token_file = own.get("token-file")
         if token_file and os.environ.get(TOKEN_VARIABLE):
             source = ctx.get_parameter_source(token_file.name)
-            if source is ParameterSource.DEFAULT_MAP:  # The variable is nearer than the file.
+            if source is ParameterSource.DEFAULT_MAP:  # The variable has priority over the file.
                 _reset(ctx, token_file)
 
 
 class SettingsGroup(click.Group):
-    """A group whose commands are such."""
+    """A group that lists each command with its whole first sentence."""
 
-    command_class = SettingsCommand
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the commands in the order in which they were added."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, first_sentence(one)) for name, one in self.commands.items()])
 
 
 def _origin(ctx: click.Context, option: click.Option) -> str | None:
-    """Return where an option's value came from, None for the command line and the default."""
+    """Return the source of an option's value, None for the command line and the default."""
     source = ctx.get_parameter_source(option.name)
     if source is ParameterSource.ENVIRONMENT:
         return next((one for one in option.envvar or () if os.environ.get(one)), None)
@@ -198,11 +206,11 @@ def _origin(ctx: click.Context, option: click.Option) -> str | None:
     return None
 
 
-def _distance(ctx: click.Context, option: click.Option) -> int:
-    """Return how far away an option was given: 0 on the command line, more beyond it."""
+def _rank(ctx: click.Context, option: click.Option) -> int:
+    """Return the rank of an option's source: 0 for the command line, the highest priority."""
     source = ctx.get_parameter_source(option.name)
-    is_given = ctx.params[option.name] and source in _NEAREST_FIRST
-    return _NEAREST_FIRST.index(source) if is_given and source else len(_NEAREST_FIRST)
+    is_given = ctx.params[option.name] and source in _SOURCES
+    return _SOURCES.index(source) if is_given and source else len(_SOURCES)
 
 
 def _reset(ctx: click.Context, option: click.Option) -> None:

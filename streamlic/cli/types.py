@@ -59,7 +59,7 @@ class Size(_ParamType):
         if not self.least <= size <= self.most:
             at, bound = ("least", self.least) if size < self.least else ("most", self.most)
             self.fail(
-                f"expected at {at} {_text(bound)}, got {counted(int(size), 'byte')}", param, ctx
+                f"expected at {at} {size_text(bound)}, got {counted(int(size), 'byte')}", param, ctx
             )
         return int(size)
 
@@ -77,9 +77,11 @@ class Number(click.FloatRange):
         return number
 
 
-def _text(size: int) -> str:
+def size_text(size: int) -> str:
     """Return a size in the largest unit in which it is whole."""
-    unit = next((one for one in ("GiB", "MiB", "KiB") if size % _UNITS[one.upper()] == 0), "B")
+    unit = next(
+        (one for one in ("TiB", "GiB", "MiB", "KiB") if size % _UNITS[one.upper()] == 0), "B"
+    )
     return f"{size // _UNITS[unit.upper()]}{unit}"
 
 

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from streamlic.cli.settings import OutputSettings
 from streamlic.terminal.log import Log
 
 if TYPE_CHECKING:
@@ -56,10 +57,10 @@ def is_live() -> bool:
 
 
 @contextmanager
-def watching(title: str, given: dict[str, Any]) -> Iterator[OnProgress | None]:
-    """Give what takes the states of a job."""
+def watching(title: str, output: OutputSettings, memory_bytes: int) -> Iterator[OnProgress | None]:
+    """Give what takes the progress of a job, None if nothing is shown."""
     log = log_of_command()
-    if given["quiet"]:
+    if output.quiet:
 
         def note_run(progress: Progress) -> None:
             log.run = progress.run
@@ -68,12 +69,12 @@ def watching(title: str, given: dict[str, Any]) -> Iterator[OnProgress | None]:
     elif is_live() and not log.is_json:
         from streamlic.terminal.display import LiveDisplay
 
-        with LiveDisplay(title, given["memory_bytes"], is_verbose=given["verbose"]) as display:
+        with LiveDisplay(title, memory_bytes, is_verbose=output.verbose) as display:
             yield display
     else:
         from streamlic.terminal.progress_log import ProgressLines
 
-        yield ProgressLines(log, is_verbose=given["verbose"])
+        yield ProgressLines(log, is_verbose=output.verbose)
 
 
 @contextmanager

@@ -252,8 +252,8 @@ async def test_a_file_and_standard_input_and_options_reach_the_api(tmp_path: Pat
         for text, more, says in [
             (f"{A}\n{A}\n", [], "line 2: account"),
             (f"{A}\n", ["--account", A], "is given by --account too"),
-            (f"{A}\n", ["--all-accounts"], "--all-accounts goes without"),
-            (f"{A}\n", ["--tenant", "t"], "choose among --all-accounts"),
+            (f"{A}\n", ["--all-accounts"], "--all-accounts excludes"),
+            (f"{A}\n", ["--tenant", "t"], "need --all-accounts"),
         ]:
             refused = await run_cli(*args, "--accounts-file", "-", *more, stdin=text.encode())
             assert refused.code == 2

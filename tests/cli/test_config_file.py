@@ -18,11 +18,11 @@ SECRET = "abc-secret"
 @pytest.mark.parametrize(
     ("toml", "says"),
     [
-        ("\n[export\n", "no TOML: .*line 2"),
-        ("\xff", "no TOML: line 1 is not UTF-8"),
-        ("a\0 = 1", "no TOML: there are NUL characters"),
-        ("a = " + "[" * 100_000, "no TOML: "),
-        ("mode = 1\nmode = 2\n", "no TOML: .*line 2"),
+        ("\n[export\n", "not valid TOML: .*line 2"),
+        ("\xff", "not valid TOML: line 1 is not UTF-8"),
+        ("a\0 = 1", "not valid TOML: there are NUL characters"),
+        ("a = " + "[" * 100_000, "not valid TOML: "),
+        ("mode = 1\nmode = 2\n", "not valid TOML: .*line 2"),
         ("[exprot]", r"\[exprot\]: unknown table \(did you mean export\?\): expected accounts, "),
         ("export = 1", "export: expected a table, got 1"),
         ("[export]\nrate_limit = 'none'",
@@ -55,7 +55,7 @@ SECRET = "abc-secret"
         ("[export]\nlimit = {}", "limit: expected a whole number, got a table"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told(tmp_path: Path, toml: str, says: str) -> None:
+def test_an_invalid_file_is_reported(tmp_path: Path, toml: str, says: str) -> None:
     path = tmp_path / "given.toml"
     path.write_bytes(toml.encode("latin-1"))
     with pytest.raises(UsageError, match=says) as raised:

@@ -253,7 +253,7 @@ def test_the_token_comes_from_what_is_nearest(
 
 def test_help_tells_of_the_other_ways_and_survives_a_file_that_is_wrong() -> None:
     Path("streamlic.toml").write_text("broken")
-    with pytest.raises(UsageError, match="no TOML"):
+    with pytest.raises(UsageError, match="not valid TOML"):
         parsed("export")
     for command in cli.commands.values():
         with click.Context(command, info_name=command.name) as ctx:
@@ -310,7 +310,7 @@ async def test_a_run_takes_all_that_the_file_says(tmp_path: Path) -> None:
     assert expected <= set(asked)
 
 
-async def test_a_variable_that_no_option_is_read_from_is_warned_of() -> None:
+async def test_a_variable_that_sets_no_option_gives_a_warning() -> None:
     """And the nearest that there is, which may be what was meant."""
     unknown = {"STREAMLIC_RATELIMIT": "none", "STREAMLIC_": "", "STREAMLIC_XYZ": "1"}
     known = {"STREAMLIC_NO_FAST": "", "STREAMLIC_CONFIG": "/dev/null", "STREAMLIC_JSON": "0"}
@@ -318,9 +318,9 @@ async def test_a_variable_that_no_option_is_read_from_is_warned_of() -> None:
     ended = await run_cli("schema", stdin=None, **known, **unknown)
     assert ended.code == 0
     assert ended.err.splitlines() == [
-        "streamlic: warning: no option is read from STREAMLIC_",
-        f"streamlic: warning: no option is read from STREAMLIC_RATELIMIT: did you mean {nearest}?",
-        "streamlic: warning: no option is read from STREAMLIC_XYZ",
+        "streamlic: warning: STREAMLIC_ sets no option",
+        f"streamlic: warning: STREAMLIC_RATELIMIT sets no option: did you mean {nearest}?",
+        "streamlic: warning: STREAMLIC_XYZ sets no option",
     ]
     doctor = await run_cli("doctor", "--offline", stdin=None, **unknown)
     assert doctor.err == "", "a check tells of them"
@@ -380,7 +380,7 @@ async def test_the_files_option_behind_the_command_is_told_where_it_stands() -> 
         ("", {"STREAMLIC_EXPORT_STRICT": "perhaps"}, "(from STREAMLIC_EXPORT_STRICT)"),
     ],
 )  # fmt: skip
-async def test_an_error_of_use_says_where_the_option_came_from(
+async def test_a_usage_error_names_the_source_of_its_option(
     toml: str, env: dict[str, str], says: str
 ) -> None:
     Path("c.toml").write_text(toml)

@@ -249,7 +249,7 @@ async def test_an_interrupted_demo_does_not_promise_to_go_on(tmp_path: Path) -> 
     process.send_signal(signal.SIGINT)
     _, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 130
-    assert b"interrupted; the demo begins anew when it is run again" in err
+    assert b"interrupted; the next demo starts over" in err
 
 
 @pytest.mark.parametrize("account", ["../../outside", "..", "a/b", f"{ACCOUNT}/../x", "\x00"])

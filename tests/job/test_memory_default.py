@@ -43,7 +43,7 @@ def converted(dest: Path, *more: str) -> Result:
 
 def test_an_aim_that_the_container_led_to_is_the_first_line(tmp_path: Path, container: Any) -> None:
     container(200)
-    says = "--memory is 150 MiB, for the container has 200 MiB (/sys/fs/cgroup/memory.max)"
+    says = "--memory is 150 MiB, because the container has 200 MiB (/sys/fs/cgroup/memory.max)"
     assert converted(tmp_path / "a").stderr.splitlines()[0] == says
     first, *_ = map(
         json.loads, converted(tmp_path / "b", "--log-format", "json").stderr.splitlines()

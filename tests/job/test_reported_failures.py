@@ -251,7 +251,7 @@ async def test_convert_is_told_by_what_a_body_is_keyed(tmp_path: Path) -> None:
     assert [row["id"] for row in landed(tmp_path / "out")] == ["a", "c"]
     refused = await run_cli(*args, "--raw")
     assert refused.code == 2
-    assert "--key-by goes without --raw" in refused.err
+    assert "--key-by excludes --raw" in refused.err
 
 
 LINKS: list[tuple[bytes, bool]] = [

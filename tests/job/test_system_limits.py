@@ -117,9 +117,7 @@ def test_an_export_of_many_accounts_gets_by_with_few_files(tmp_path: Path) -> No
     assert json.loads(ended.stdout)["rows"] == 600
     [warning] = map(json.loads, ended.stderr.splitlines())
     assert warning["level"] == "warning"
-    assert (
-        "instead of 60, for this process may have 48 files open (ulimit -n)" in warning["message"]
-    )
+    assert "instead of 60, because this process may open 48 files (ulimit -n)" in warning["message"]
 
 
 @pytest.mark.parametrize("name", ["streamlic-loop", "streamlic-decode", "streamlic-encode"])

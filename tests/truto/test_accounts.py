@@ -99,7 +99,7 @@ async def test_accounts_as_csv_are_what_an_export_reads(tmp_path: Path) -> None:
     assert "skipped" in listed.err
     assert (ended.code, ended.err) == (0, "")
     assert {one["account"] for one in ended.summary["accounts"]} == {one.id for one in readable}
-    assert (both.code, both.err) == (2, "streamlic: --csv goes without --json\n")
+    assert (both.code, both.err) == (2, "streamlic: --csv excludes --json\n")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The command that prints what a shell needs to complete streamlic's command line."""
+"""``streamlic completion``: the script with which a shell completes the command line."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from streamlic.errors import UsageError
 bash, in ~/.bashrc:    eval "$(streamlic completion bash)"
 zsh, in ~/.zshrc:      eval "$(streamlic completion zsh)"
 fish, once:            streamlic completion fish > ~/.config/fish/completions/streamlic.fish
-"""
+""",
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script by which SHELL completes commands, options, choices and paths."""
+    """Print the completion script of SHELL: commands, options, choices and paths."""
     found = get_completion_class(shell)
     if found is None:
         raise UsageError(f"this version of click has no completion for {shell}")

@@ -1,26 +1,27 @@
-"""The commands around the emulated API: to run it, and to see an export from it."""
+"""``streamlic emulate``: a Truto API on this machine."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import click
 
-from streamlic.cli.main import run, show
+from streamlic.cli.help import group
 from streamlic.cli.option_sources import SettingsCommand
 from streamlic.cli.options import options
+from streamlic.cli.settings import EmulateSettings, takes
 from streamlic.cli.types import Number
-from streamlic.cli.watch import watching
-from streamlic.formatting import counted
-from streamlic.truto.request import LicensesRequest
+
+server = group("Server")
+data = group("Accounts and licenses")
+faults = group("Limits and faults")
 
 
 class _Emulate(SettingsCommand):
-    """Lists the faults below the options."""
+    """Lists the faults after the options."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the faults, each with its value and what it is."""
+        """Write each fault with its value and its meaning."""
         from streamlic.emulator import FAULTS
 
         with formatter.section("Faults, as NAME[=VALUE]"):
@@ -32,83 +33,69 @@ class _Emulate(SettingsCommand):
 
 @click.command(
     cls=_Emulate,
-    epilog="A fault holds for every request for licenses, or as told behind an @, joined by "
-    "commas: 3 or 3-7 for these requests, row=5000 for the page that begins there, 5% for so many "
-    "at random, times=2 for the first two. For example: --fault reset=3000@5%",
+    epilog="A fault applies to every request for licenses, or to those that conditions after an @ "
+    "select, separated by commas: 3 or 3-7 for these requests, row=5000 for the page that starts "
+    "there, 5% for a random share, times=2 for the first two. Example: --fault reset=3000@5%",
 )
 @options(
-    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
-    click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
-                 help="Port to listen on; 0 takes a free one."),
-    click.option("--records", type=click.IntRange(0, 10**12), default=100_000, show_default=True,
-                 help="Licenses of each account."),
-    click.option("--seed", type=int, default=7, show_default=True, help="Seed of the records."),
-    click.option("--page-size", type=click.IntRange(1, 10**9), default=100, show_default=True,
-                 help="Records a page where no limit is asked for."),
-    click.option("--latency-ms", type=Number(0, 3_600_000), default=0, show_default=True,
-                 help="Milliseconds before each answer."),
-    click.option("--accounts", "count", type=click.IntRange(1, 10**6), metavar="N",
-                 help="Accounts that exist and are listed; any account does by default."),
-    click.option("--sizes", type=click.Choice(["equal", "power-law"]), default="equal",
-                 show_default=True, help="Whether a few accounts have far more than --records."),
-    click.option("--unhealthy", "unhealthy_share", type=Number(0, 1), default=0,
-                 show_default=True, metavar="SHARE",
-                 help="Share of the accounts that are blocked or have to be connected again."),
-    click.option("--token", metavar="T", help="Token to demand; none by default."),
-    click.option("--rate-limits", is_flag=True, help="Enforce both of Truto's rate limits."),
-    click.option("--integration", type=click.Choice(["generic", "microsoft365", "github"]),
-                 default="generic", show_default=True, help="Whose required parameters to check."),
-    click.option("--partial", "is_partial", is_flag=True, help="Call every answer partial."),
-    click.option("--compress", is_flag=True, help="Compress bodies as the client accepts."),
-    click.option("--fault", "faults", multiple=True, metavar="FAULT[@WHEN]",
-                 help="What goes wrong, and when, as listed below; may repeat."),
+    server("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    server("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
+           help="Port to listen on; 0 takes a free one."),
+    data("--records", type=click.IntRange(0, 10**12), default=100_000, show_default=True,
+         help="Licenses of each account."),
+    data("--seed", type=int, default=7, show_default=True, help="Seed of the records."),
+    data("--page-size", type=click.IntRange(1, 10**9), default=100, show_default=True,
+         help="Records per page if the request sets no limit."),
+    server("--latency-ms", type=Number(0, 3_600_000), default=0, show_default=True,
+           help="Milliseconds before each response."),
+    data("--accounts", type=click.IntRange(1, 10**6), metavar="N",
+         help="Number of accounts; by default every account id exists and none is listed."),
+    data("--sizes", type=click.Choice(["equal", "power-law"]), default="equal",
+         show_default=True, help="power-law gives a few accounts far more than --records."),
+    data("--unhealthy", "unhealthy_share", type=Number(0, 1), default=0, show_default=True,
+         metavar="SHARE", help="Share of the accounts that are blocked or need to be reconnected."),
+    server("--token", metavar="T", help="Token to require; none by default."),
+    faults("--rate-limits", is_flag=True, help="Enforce both of Truto's rate limits."),
+    data("--integration", type=click.Choice(["generic", "microsoft365", "github"]),
+         default="generic", show_default=True, help="Integration whose parameters are required."),
+    faults("--partial", "is_partial", is_flag=True, help="Mark every response as partial."),
+    server("--compress", is_flag=True, help="Compress bodies if the client accepts it."),
+    faults("--fault", "faults", multiple=True, metavar="FAULT[@WHEN]",
+           help="What goes wrong, and when, as listed below; can be repeated."),
 )  # fmt: skip
-def emulate(host: str, port: int, count: int | None, faults: tuple[str, ...], **given: Any) -> None:
+@takes(EmulateSettings)
+def emulate(settings: EmulateSettings) -> None:
     """Run a Truto API on this machine, for demos, tests and benchmarks.
 
-    Its first line of output is its URL. It ends at SIGINT, SIGTERM or SIGHUP.
+    The first line of output is its URL. SIGINT, SIGTERM and SIGHUP end it.
     """
     from streamlic.emulator import EmulatorConfig, emulated_accounts, parse_fault, serve
 
-    kinds = {name: given.pop(name) for name in ("sizes", "unhealthy_share")}
-    made_from = {name: given[name] for name in ("seed", "records")}
-    accounts = emulated_accounts(count, **made_from, **kinds) if count else None
-    config = EmulatorConfig(accounts=accounts, **given)
-    parsed = tuple(map(parse_fault, faults))
-    asyncio.run(serve(config, faults=parsed, host=host, port=port, on_ready=click.echo))
-
-
-@click.command(cls=SettingsCommand)
-@click.argument("dest", type=click.Path(), default="demo-licenses")
-@click.option("--records", type=click.IntRange(1, 10**12), default=200_000, show_default=True,
-              help="Licenses to export.")  # fmt: skip
-def demo(dest: str, records: int) -> None:
-    """Export licenses from an emulated Truto into DEST and answer a question from them."""
-    from streamlic.cli.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
-    from streamlic.job.job import export_async
-    from streamlic.job.options import JobOptions
-    from streamlic.storage.local import check_dest
-    from streamlic.truto.client import Connection
-    from streamlic.truto.credentials import TokenSource
-
-    check_dest(dest)
-    given: dict[str, Any] = {"as_json": False, "quiet": False, "verbose": False}
-    with emulator_process(records) as url:
-        click.echo(
-            f"an emulated Truto answers at {url}; exporting {counted(records, 'license')} to {dest}"
+    accounts = emulated_accounts(
+        settings.accounts,
+        seed=settings.seed,
+        records=settings.records,
+        sizes=settings.sizes,
+        unhealthy_share=settings.unhealthy_share,
+    ) if settings.accounts else None  # fmt: skip
+    config = EmulatorConfig(
+        records=settings.records,
+        seed=settings.seed,
+        page_size=settings.page_size,
+        latency_ms=settings.latency_ms,
+        token=settings.token,
+        rate_limits=settings.rate_limits,
+        accounts=accounts,
+        integration=settings.integration,
+        is_partial=settings.is_partial,
+        compress=settings.compress,
+    )
+    asyncio.run(
+        serve(
+            config,
+            faults=tuple(map(parse_fault, settings.faults)),
+            host=settings.host,
+            port=settings.port,
+            on_ready=click.echo,
         )
-        request = LicensesRequest(account=DEMO_ACCOUNT, limit=5000)
-        connection = Connection(
-            TokenSource.from_value(DEMO_TOKEN), base_url=url, rate_limit=None, is_direct=True
-        )
-        options = JobOptions(mode="overwrite", restart=True)
-        given["memory_bytes"] = options.memory_bytes
-        with watching(f"export to {dest}", given) as watch:
-            job = export_async(dest, [request], connection, options, watch)
-            summary = run(job, says="interrupted; the demo begins anew when it is run again")
-    click.echo()
-    show(summary, dest, given)
-    click.echo("\nWhich licenses waste the most paid seats?")
-    click.echo(f"{'license':36}{'licenses':>10}{'unused seats':>14}")
-    for waste in wasted_seats(dest):
-        click.echo(f"{waste.name:36}{waste.licenses:>10,}{waste.unused_seats:>14,}")
+    )

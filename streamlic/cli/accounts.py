@@ -1,0 +1,143 @@
+"""The accounts that a command's settings name, and the request of each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamlic.cli.accounts_file import read_file
+from streamlic.cli.settings import AccountFilters, ExportSettings, RequestOptions
+from streamlic.cli.watch import log_of_command
+from streamlic.errors import UsageError
+from streamlic.formatting import counted
+from streamlic.truto.query import parse_remote_query, split_assignment
+from streamlic.truto.request import LicensesRequest
+
+if TYPE_CHECKING:
+    from streamlic.truto.accounts import IntegratedAccount
+    from streamlic.truto.client import Connection
+    from streamlic.truto.retry import Retry
+
+_SHOWN_IDS = 3
+_ANY_ACCOUNT = "00000000-0000-0000-0000-000000000000"
+
+
+def requests_named(settings: ExportSettings) -> list[LicensesRequest]:
+    """Return the requests of the accounts that --account and --accounts-file name."""
+    shared, file, is_all = _shared(settings), settings.accounts_file, settings.all_accounts
+    if is_all and (settings.accounts or file):
+        raise UsageError("--all-accounts excludes --account and --accounts-file")
+    if not is_all and (settings.integration or settings.tenant):
+        raise UsageError("--integration and --tenant need --all-accounts")
+    if not (is_all or settings.accounts or file):
+        raise UsageError("which accounts? Give --account, --accounts-file or --all-accounts")
+    requests = [replace(shared, account=account) for account in settings.accounts]
+    if file:
+        named = "standard input" if file == "-" else file
+        of_file = _requests_of_file(file, named, shared)
+        known = {request.account for request in requests}
+        both = [request.account for request in of_file if request.account in known]
+        if both:
+            raise UsageError(f"{named}: {both[0]} is given by --account too (--accounts-file)")
+        requests += of_file
+    return requests
+
+
+async def accounts_found(
+    filters: AccountFilters, connection: Connection, *, quiet: bool = False
+) -> tuple[list[IntegratedAccount], str | None]:
+    """List the accounts; if the filters leave none, also say which there are."""
+    from streamlic.truto.accounts import why_none
+
+    on_retry = None if quiet else _log_retry
+    given = {"integration": filters.integration, "tenant": filters.tenant}
+    async with connection:
+        found = await _listed(connection, given, on_retry)
+        if found or not any(given.values()):
+            return found, None
+        return [], why_none(await _listed(connection, {}, on_retry), **given)
+
+
+async def _listed(
+    connection: Connection,
+    filters: dict[str, str | None],
+    on_retry: Callable[[Retry], None] | None,
+) -> list[IntegratedAccount]:
+    from streamlic.truto.accounts import integrated_accounts
+
+    listed = integrated_accounts(connection, **filters, on_retry=on_retry)
+    # A live list may name one twice, as accounts come and go between its pages.
+    return list({one.id: one async for one in listed}.values())
+
+
+def _log_retry(retry: Retry) -> None:
+    log_of_command().event(
+        "retry",
+        f"attempt {retry.attempt} to list the accounts failed: {retry.error}\n"
+        f"trying again in {retry.wait_seconds:.1f} s",
+        attempt=retry.attempt,
+        kind=type(retry.error).__name__,
+        message=str(retry.error),
+        wait_seconds=round(retry.wait_seconds, 3),
+    )
+
+
+async def requests_of_all(
+    settings: ExportSettings, connection: Connection
+) -> tuple[list[LicensesRequest], dict[str, str]]:
+    """Return the requests of all readable accounts, and for each other one why it is skipped."""
+    found, none = await accounts_found(settings, connection, quiet=settings.quiet)
+    if none:
+        raise UsageError(none)
+    readable, skipped = readable_of(found)
+    if not readable:
+        raise UsageError(f"none of {counted(len(found), 'account')} can be read (--all-accounts)")
+    shared = _shared(settings)
+    return [replace(shared, account=one.id) for one in readable], skipped
+
+
+def readable_of(
+    found: list[IntegratedAccount],
+) -> tuple[list[IntegratedAccount], dict[str, str]]:
+    """Return the readable accounts, and for each other one why it cannot be read.
+
+    The log counts the others by reason; as JSON it names them all.
+    """
+    skipped = {one.id: one.why_not for one in found if one.why_not}
+    for why in sorted(set(skipped.values())):
+        ids = [account for account, reason in skipped.items() if reason == why]
+        are = "is" if len(ids) == 1 else "are"
+        text = f"skipped {counted(len(ids), 'account')} that {are} {why}: {_some(ids)}"
+        log_of_command().event("skipped", text, accounts=len(ids), why=why, ids=ids)
+    return [one for one in found if not one.why_not], skipped
+
+
+def _shared(settings: RequestOptions) -> LicensesRequest:
+    """Return the request that all accounts share, with a placeholder for the account."""
+    names = ("product", "organization_id", "limit", "ignore_limit", "key_by", "exclude_fields",
+             "ignore_remote_data", "response_format")  # fmt: skip
+    return LicensesRequest(
+        account=_ANY_ACCOUNT,
+        remote_query=parse_remote_query(settings.remote_query),
+        query=tuple(split_assignment(text, "--query") for text in settings.query),
+        **{name: getattr(settings, name) for name in names},
+    )
+
+
+def _some(ids: list[str]) -> str:
+    return ", ".join(ids[:_SHOWN_IDS]) + (", ..." if len(ids) > _SHOWN_IDS else "")
+
+
+def _requests_of_file(name: str, where: str, shared: LicensesRequest) -> list[LicensesRequest]:
+    try:
+        if name != "-":
+            with Path(name).open("rb") as file:
+                return read_file(file, shared, where)
+        if sys.stdin is None:
+            raise UsageError("standard input is closed (--accounts-file)")
+        return read_file(sys.stdin.buffer, shared, where)
+    except OSError as error:
+        raise UsageError(f"{where} cannot be read: {error.strerror} (--accounts-file)") from error

@@ -1,0 +1,62 @@
+"""``streamlic accounts``: the integrated accounts of the token's environment."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from streamlic.cli.accounts import accounts_found, readable_of
+from streamlic.cli.accounts_file import CSV_COLUMNS
+from streamlic.cli.connection import connection_of
+from streamlic.cli.main import run
+from streamlic.cli.option_sources import SettingsCommand
+from streamlic.cli.options import (
+    account_filters,
+    connection_options,
+    json_option,
+    options,
+    output,
+    retry_options,
+)
+from streamlic.cli.settings import AccountsSettings, takes
+from streamlic.cli.watch import log_of_command
+from streamlic.errors import UsageError
+from streamlic.formatting import counted
+
+
+@click.command(cls=SettingsCommand)
+@options(
+    *account_filters,
+    *connection_options,
+    *retry_options,
+    json_option,
+    output("--csv", "as_csv", is_flag=True,
+           help="Print the readable accounts as CSV, for --accounts-file."),
+)  # fmt: skip
+@takes(AccountsSettings)
+def accounts(settings: AccountsSettings) -> None:
+    """List the integrated accounts of the token's environment, and which cannot be read now."""
+    if settings.as_json and settings.as_csv:
+        raise UsageError("--csv excludes --json")
+    found, none = run(accounts_found(settings, connection_of(settings)), says="interrupted")
+    if none:
+        log_of_command().warning(none)
+    if settings.as_json:
+        shown = [{**asdict(one), "readable": one.why_not is None} for one in found]
+        click.echo(json.dumps({"accounts": shown}))
+    elif settings.as_csv:
+        lines = csv.writer(sys.stdout, lineterminator="\n")
+        lines.writerow(CSV_COLUMNS)
+        readable, _ = readable_of(found)
+        lines.writerows((one.id, one.integration, one.tenant_id) for one in readable)
+    else:
+        for one in found:
+            facts = f"{one.integration or '-':20} {one.tenant_id or '-':20}"
+            click.echo(f"{one.id:36}  {facts} {one.why_not or 'active'}")
+        unreadable = sum(one.why_not is not None for one in found)
+        counts = f"{counted(len(found), 'account')}, {unreadable:,} of which cannot be read now"
+        click.echo(counts, err=True)

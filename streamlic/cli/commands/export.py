@@ -1,0 +1,95 @@
+"""``streamlic export``: accounts' licenses from the API into a dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from streamlic.cli.accounts import requests_named, requests_of_all
+from streamlic.cli.connection import connection_of
+from streamlic.cli.job_options import job_options_of
+from streamlic.cli.main import finish, run, show, warn_of_open_files
+from streamlic.cli.option_sources import SettingsCommand
+from streamlic.cli.options import (
+    account,
+    account_filters,
+    connection_options,
+    dataset,
+    job_options,
+    limit_options,
+    options,
+    request_options,
+    resource,
+    retry_options,
+)
+from streamlic.cli.settings import ExportSettings, takes
+from streamlic.cli.watch import command_again, log_of_command, watching
+
+
+@click.command(
+    cls=SettingsCommand,
+    epilog="""\b
+Examples:
+  streamlic export licenses --account 62f44730-dd91-461e-bd6a-aedd9e0ad79d
+  streamlic export licenses --all-accounts --mode overwrite --skip-failed
+""",
+)
+@click.argument("dest", type=click.Path())
+@options(
+    account("--account", "accounts", metavar="ID", multiple=True,
+            help="Integrated account to read; can be repeated."),
+    account("--accounts-file", type=click.Path(allow_dash=True), metavar="F|-",
+            help="File of accounts: ids, or CSV or JSON lines with request options."),
+    account("--all-accounts", is_flag=True,
+            help="Read all accounts that Truto lists as active and not blocked."),
+    *account_filters,
+    *request_options,
+    *connection_options,
+    *retry_options,
+    *limit_options,
+    resource("--concurrency", type=int, metavar="N",
+             help="Concurrent pages; by default as many as memory and limits allow."),
+    dataset("--skip-failed", is_flag=True,
+            help="Complete the run without the accounts that failed. With --mode overwrite, only "
+            "if no retry can help them."),
+)  # fmt: skip
+@job_options
+@takes(ExportSettings)
+def export(settings: ExportSettings) -> None:
+    """Export accounts' licenses to Parquet files in DEST.
+
+    Run the same command again to resume an interrupted run, or to retry the accounts that failed.
+    """
+    from streamlic.job.job import export_async
+    from streamlic.job.summary import AccountsFailed
+    from streamlic.storage.local import check_dest
+
+    dest = settings.dest
+    check_dest(dest)  # Before any request.
+    requests = requests_named(settings)
+    options = job_options_of(settings)
+    connection = connection_of(settings)
+    all_of: dict[str, Any] | None = None
+    skipped: dict[str, str] = {}
+    if settings.all_accounts:
+        all_of = {"integration": settings.integration, "tenant": settings.tenant}
+        # On the same connection, whose rate limits count these requests too.
+        listing = requests_of_all(settings, connection)
+        requests, skipped = run(listing, says="interrupted", is_all=False)
+    warn_of_open_files(options.pages_at_once(len(requests)))
+    log = log_of_command()
+    log.account = requests[0].account if len(requests) == 1 else None
+    log.resume_command = None if settings.quiet else command_again()
+    try:
+        with watching(f"export to {dest}", settings, settings.memory_bytes) as watch:
+            job = export_async(
+                dest, requests, connection, options, watch, all_of=all_of, skipped=skipped
+            )
+            summary = run(job)
+    except AccountsFailed as failed:
+        show(failed.summary, dest, settings, command_again())
+        log.resume_command = None
+        raise
+    log.resume_command = None  # The run is complete: a later failure cannot be resumed.
+    finish(summary, dest, settings)

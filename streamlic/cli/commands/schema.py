@@ -1,0 +1,31 @@
+"""``streamlic schema``: the columns of a dataset of licenses."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from streamlic.cli.option_sources import SettingsCommand
+from streamlic.cli.options import json_option
+from streamlic.cli.settings import SchemaSettings, takes
+
+
+@click.command(cls=SettingsCommand)
+@json_option
+@takes(SchemaSettings)
+def schema(settings: SchemaSettings) -> None:
+    """Show the columns of a dataset of licenses."""
+    from streamlic.dataset.writer import dataset_schema
+    from streamlic.resources.license_schema import LICENSE_SCHEMA
+    from streamlic.schema.columns import json_role
+
+    columns = [
+        {"name": field.name, "type": str(field.type), "json": json_role(field) is not None}
+        for field in dataset_schema(LICENSE_SCHEMA, has_account=True)
+    ]
+    if settings.as_json:
+        click.echo(json.dumps({"columns": columns}))
+        return
+    for column in columns:
+        click.echo(f"{column['name']:24}{column['type']}{' (JSON)' if column['json'] else ''}")

@@ -1,0 +1,208 @@
+"""The settings of each command, as frozen dataclasses.
+
+The fields of a class have the names of Click's parameters, and no defaults: an option reads its
+default from the dataclass that it configures, with ``default_of``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
+from typing import Any, TypeVar
+
+from streamlic.cli.types import size_text
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSettings:
+    """What a command shows."""
+
+    as_json: bool
+    quiet: bool = False
+    verbose: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineSettings:
+    """What decodes, and how much memory the process aims to use."""
+
+    engine: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionOptions:
+    """Where the API is, and how to reach it."""
+
+    base_url: str
+    allow_http: bool
+    token_file: str | None
+    ca_file: str | None
+    rate_limit: str
+    read_timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryOptions:
+    """How long a failed page is retried."""
+
+    retry_for: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountFilters:
+    """Which of all accounts to list."""
+
+    integration: str | None
+    tenant: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestOptions:
+    """What to request from each account."""
+
+    product: str | None
+    organization_id: str | None
+    limit: int | None
+    ignore_limit: bool
+    key_by: str | None
+    exclude_fields: tuple[str, ...]
+    ignore_remote_data: bool
+    remote_query: tuple[str, ...]
+    query: tuple[str, ...]
+    response_format: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobArguments(MachineSettings, OutputSettings):
+    """What ``export`` and ``convert`` share: how to decode, write and commit."""
+
+    dest: str
+    rows_at: str
+    part_bytes: int
+    commit_seconds: float
+    compression: str
+    max_record_bytes: int | None
+    max_depth: int
+    mode: str
+    absent_accounts: str
+    restart: bool
+    strict: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings(JobArguments, RequestOptions, AccountFilters, RetryOptions, ConnectionOptions):
+    """The settings of ``streamlic export``."""
+
+    accounts: tuple[str, ...]
+    accounts_file: str | None
+    all_accounts: bool
+    max_pages: int
+    max_records: int | None
+    max_body_bytes: int
+    concurrency: int | None
+    skip_failed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertSettings(JobArguments):
+    """The settings of ``streamlic convert``."""
+
+    source: str
+    account: str | None
+    ndjson: bool | None
+    raw: bool
+    key_by: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountsSettings(AccountFilters, RetryOptions, ConnectionOptions):
+    """The settings of ``streamlic accounts``."""
+
+    as_json: bool
+    as_csv: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSettings:
+    """The settings of ``streamlic verify`` and ``streamlic inspect``."""
+
+    dest: str
+    as_json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaSettings:
+    """The settings of ``streamlic schema``."""
+
+    as_json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorSettings(MachineSettings, ConnectionOptions):
+    """The settings of ``streamlic doctor``."""
+
+    dest: str | None
+    offline: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmulateSettings:
+    """The settings of ``streamlic emulate``."""
+
+    host: str
+    port: int
+    records: int
+    seed: int
+    page_size: int
+    latency_ms: float
+    accounts: int | None
+    sizes: str
+    unhealthy_share: float
+    token: str | None
+    rate_limits: bool
+    integration: str
+    is_partial: bool
+    compress: bool
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """The settings of ``streamlic demo``."""
+
+    dest: str
+    records: int
+
+
+def takes(kind: type[S]) -> Callable[[Callable[[S], None]], Callable[..., None]]:
+    """Let a command's function take one settings object instead of Click's keyword arguments."""
+
+    def decorate(command: Callable[[S], None]) -> Callable[..., None]:
+        @wraps(command)
+        def call(**given: Any) -> None:
+            command(kind(**given))
+
+        return call
+
+    return decorate
+
+
+def default_of(kind: type, name: str, *, is_size: bool = False) -> dict[str, Any]:
+    """Return Click's ``default`` and ``show_default`` of an option that sets a dataclass's field.
+
+    A default that is computed is called when a command needs it, and is described by the option.
+    """
+    [field] = (one for one in fields(kind) if one.name == name)
+    if field.default_factory is not MISSING:
+        return {"default": field.default_factory}
+    default: Any = field.default
+    if is_size:
+        default = size_text(default)
+    elif isinstance(default, float):
+        default = f"{default:g}"
+    return {"default": default, "show_default": default is not None}
