@@ -22,7 +22,7 @@ def schema(settings: SchemaSettings) -> None:
 
     columns = [
         {"name": field.name, "type": str(field.type), "json": json_role(field) is not None}
-        for field in dataset_schema(LICENSE_SCHEMA, has_account=True)
+        for field in dataset_schema(LICENSE_SCHEMA)
     ]
     if settings.as_json:
         click.echo(json.dumps({"columns": columns}))
