@@ -40,7 +40,7 @@ from streamlic.job.committer import Committer
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import ChecksummingDecoder, check_count
 from streamlic.job.pipeline import Pipeline
-from streamlic.job.scheduler import Bounds, Dispatch, Listing, listings_of
+from streamlic.job.scheduler import Bounds, Listing, Scheduler, listings_of
 from streamlic.job.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
 from streamlic.storage.local import LocalStore
 from streamlic.system.machine import room_for_connections
@@ -276,24 +276,24 @@ class _Export:
         self._connection = connection
         self._cancel = cancel
         pages = room_for_connections(job.options.pages_at_once(len(job.run.accounts)))
-        self._dispatch = Dispatch(
+        self._scheduler = Scheduler(
             connection,
             self._read_page,
             Bounds(pages, job.options.large_pages_at_once(len(job.run.accounts))),
-            self._tell,
+            self._notify,
         )
         job.progress.slowest = self._slowest
-        job.progress.waits = self._dispatch.waits
+        job.progress.waits = self._scheduler.waits
 
     @property
     def failed(self) -> dict[str, StreamlicError]:
         """Why each account that failed did."""
-        return self._dispatch.failed
+        return self._scheduler.failed
 
     @property
     def is_stopped(self) -> bool:
         """Whether ``cancel`` was set before all was done."""
-        return self._dispatch.is_stopped
+        return self._scheduler.is_stopped
 
     @property
     def may_end(self) -> bool:
@@ -306,7 +306,7 @@ class _Export:
             return False
         if not self.failed:
             return True
-        if not options.skip_failed or self._done_before + self._dispatch.done == 0:
+        if not options.skip_failed or self._done_before + self._scheduler.done == 0:
             return False
         return options.mode != "overwrite" or not any(map(is_transient, self.failed.values()))
 
@@ -320,13 +320,13 @@ class _Export:
             if not (point.is_done or self._job.run.is_complete)
         )
         self._done_before = len(points) - len(left)
-        self._tell(None)
+        self._notify(None)
         ticking = asyncio.create_task(self._tick())
         try:
-            await self._dispatch.run(left)
+            await self._scheduler.run(left)
         finally:
             ticking.cancel()
-            self._tell(None)
+            self._notify(None)
 
     async def _tick(self) -> None:
         """Tell who watches now and then, and look whether to stop, though no page may end for long.
@@ -336,14 +336,14 @@ class _Export:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             try:
-                self._tell(None)
-            except Exception as error:  # noqa: BLE001  # it is raised by the dispatch
-                self._dispatch.stop(error)
+                self._notify(None)
+            except Exception as error:  # noqa: BLE001  # it is raised by the scheduler
+                self._scheduler.stop(error)
                 return
             try:
                 await self._job.commit_if_due()
             except Exception as error:  # noqa: BLE001  # likewise
-                self._dispatch.stop(error)
+                self._scheduler.stop(error)
                 return
 
     async def _read_page(self, listing: Listing, permit: Permit) -> bool:
@@ -382,23 +382,23 @@ class _Export:
                 raise
         return listing.move_on(envelope.next_cursor, envelope.rows)
 
-    def _tell(self, retry: Retry | None) -> None:
+    def _notify(self, retry: Retry | None) -> None:
         self._job.told(
             retry=retry,
-            accounts_done=self._done_before + self._dispatch.done,
+            accounts_done=self._done_before + self._scheduler.done,
             accounts_failed=len(self.failed),
-            pages_under_way=self._dispatch.pages_under_way,
+            pages_under_way=self._scheduler.pages_under_way,
             bytes_received=self._connection.bytes_received,
             retries=self._connection.retries,
         )
         if self._cancel and self._cancel.is_set():  # By who was told, for one.
-            self._dispatch.stop()
+            self._scheduler.stop()
 
     def _slowest(self) -> list[UnderWay]:
         now = time.monotonic()
         return [
             UnderWay(one.account, one.pages, now - one.begun_at)
-            for one in islice(self._dispatch.under_way.values(), _SLOWEST)
+            for one in islice(self._scheduler.under_way.values(), _SLOWEST)
         ]
 
 

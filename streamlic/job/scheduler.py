@@ -18,7 +18,7 @@ from itertools import count
 
 from streamlic.dataset.commit_log import ResumePoint
 from streamlic.errors import StreamlicError
-from streamlic.job.fair_queue import Turns
+from streamlic.job.fair_queue import FairQueue
 from streamlic.job.page_checks import DuplicatePageDetector
 from streamlic.truto.client import Connection
 from streamlic.truto.cursors import CursorLoopDetector, RecentCursors
@@ -87,7 +87,7 @@ ReadPage = Callable[[Listing, Permit], Awaitable[bool]]
 
 
 @dataclass
-class Dispatch:
+class Scheduler:
     """Runs listings to their ends. ``failed`` and ``under_way`` may be looked at meanwhile."""
 
     connection: Connection
@@ -101,10 +101,10 @@ class Dispatch:
     done: int = 0
 
     def __post_init__(self) -> None:
-        self._turns: Turns[Listing] = Turns()
+        self._queue: FairQueue[Listing] = FairQueue()
         self._later: list[tuple[float, int, Listing]] = []
         self._numbers = count()
-        self._flights: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
         self._large = 0
         self._changed = asyncio.Event()
         self._fatal: BaseException | None = None
@@ -113,7 +113,7 @@ class Dispatch:
     @property
     def is_stopped(self) -> bool:
         """Whether it was stopped before all was done."""
-        return self._is_stopped and bool(self._turns or self._later or self.under_way)
+        return self._is_stopped and bool(self._queue or self._later or self.under_way)
 
     def stop(self, error: BaseException | None = None) -> None:
         """End ``run`` soon, with an error or without; pages under way are given up."""
@@ -124,7 +124,7 @@ class Dispatch:
     @property
     def pages_under_way(self) -> int:
         """How many pages were asked for and have not ended."""
-        return len(self._flights)
+        return len(self._running)
 
     def waits(self) -> list[WaitStatus]:
         """Tell what holds requests back, one for each reason, the first to end first.
@@ -136,9 +136,9 @@ class Dispatch:
         # Of ten thousand, perhaps, and several times a second: nothing dear is done for each.
         counts = Counter([one.waits_for.reason for until, _, one in self._later if until > now])
         found: dict[WaitReason, WaitStatus] = {}
-        if self._turns and (delay := rate_limiter.token_delay(now)) > 0:
+        if self._queue and (delay := rate_limiter.token_delay(now)) > 0:
             cause = rate_limiter.token_cause()
-            counts[cause.reason] += len(self._turns)
+            counts[cause.reason] += len(self._queue)
             found[cause.reason] = WaitStatus(cause, now + delay, counts[cause.reason])
         for until, _, one in nsmallest(_NEXT, self._later):
             reason = one.waits_for.reason
@@ -149,19 +149,19 @@ class Dispatch:
     async def run(self, listings: Iterable[Listing]) -> None:
         """Read all pages, or until ``stop``. Raises the first failure that concerns all."""
         for listing in listings:
-            self._turns.add(listing, 0)
+            self._queue.push(listing, 0)
         try:
             while not (self._is_stopped or self._fatal):
                 wait = self._launch()
-                if not (self._flights or self._turns or self._later):
+                if not (self._running or self._queue or self._later):
                     break
-                if wait and not self._flights:
+                if wait and not self._running:
                     self.on_change(None)  # Nothing else would tell of it.
                 await self._change(wait)
         finally:
-            for flight in self._flights:
-                flight.cancel()
-            await asyncio.gather(*self._flights, return_exceptions=True)
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
         given_up = self._is_stopped and isinstance(self._fatal, asyncio.CancelledError)
         if self._fatal and not given_up:
             raise self._fatal
@@ -183,24 +183,24 @@ class Dispatch:
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             self._wait_in_line(heappop(self._later)[2])
-        while self._turns and len(self._flights) < self.bounds.pages:
+        while self._queue and len(self._running) < self.bounds.pages:
             wait = rate_limiter.token_delay(now)
             if wait > 0:
                 return wait
-            listing = self._turns.take(has_room_for_large=self._large < self.bounds.large_pages)
+            listing = self._queue.pop(has_room_for_large=self._large < self.bounds.large_pages)
             if listing is None:
                 break
             wait = rate_limiter.account_delay(listing.account, now)
             if wait > 0:
-                self._put_off(listing, now + wait, rate_limiter.account_cause(listing.account))
+                self._defer(listing, now + wait, rate_limiter.account_cause(listing.account))
             else:
                 self._start(listing, rate_limiter.acquire(listing.account, now))
         return max(self._later[0][0] - now, 0.0) if self._later else None
 
     def _wait_in_line(self, listing: Listing) -> None:
-        self._turns.add(listing, listing.pages, is_large=listing.is_large)
+        self._queue.push(listing, listing.pages, is_large=listing.is_large)
 
-    def _put_off(self, listing: Listing, until: float, cause: WaitCause) -> None:
+    def _defer(self, listing: Listing, until: float, cause: WaitCause) -> None:
         listing.waits_for = cause
         heappush(self._later, (until, next(self._numbers), listing))
 
@@ -209,13 +209,13 @@ class Dispatch:
             listing.begun_at = time.monotonic()
             self.under_way[listing.account] = listing
         self._large += listing.is_large
-        flight = asyncio.get_running_loop().create_task(
-            self._fly(listing, permit, was_large=listing.is_large)
+        task = asyncio.get_running_loop().create_task(
+            self._run_page(listing, permit, was_large=listing.is_large)
         )
-        self._flights.add(flight)
-        flight.add_done_callback(self._landed)
+        self._running.add(task)
+        task.add_done_callback(self._on_done)
 
-    async def _fly(self, listing: Listing, permit: Permit, *, was_large: bool) -> None:
+    async def _run_page(self, listing: Listing, permit: Permit, *, was_large: bool) -> None:
         try:
             goes_on = await self.read_page(listing, permit)
         except BaseException as error:  # noqa: BLE001  # it is raised again by run()
@@ -228,19 +228,19 @@ class Dispatch:
         else:
             self.done += 1
             self._end(listing)
-        self._tell(None)
+        self._notify(None)
 
-    def _tell(self, retry: Retry | None) -> None:
+    def _notify(self, retry: Retry | None) -> None:
         """Tell who watches. What that raises is nobody's page's: it ends the run."""
         try:
             self.on_change(retry)
         except BaseException as error:  # noqa: BLE001  # it is raised again by run()
             self._fatal = self._fatal or error
 
-    def _landed(self, flight: asyncio.Task[None]) -> None:
-        self._flights.discard(flight)
-        if not flight.cancelled():
-            self._fatal = self._fatal or flight.exception()
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            self._fatal = self._fatal or task.exception()
         self._changed.set()
 
     def _take_failure(self, listing: Listing, error: BaseException) -> None:
@@ -257,12 +257,12 @@ class Dispatch:
                 naming_restart(error)
             self.failed[listing.account] = _without_frames(given_up(error, failures))
             self._end(listing)
-            self._tell(None)
+            self._notify(None)
             return
         self.connection.retries += 1
         retry = Retry(error, failures.total, wait, listing.account)
-        self._put_off(listing, time.monotonic() + wait, retry_cause(error))
-        self._tell(retry)
+        self._defer(listing, time.monotonic() + wait, retry_cause(error))
+        self._notify(retry)
 
     def _end(self, listing: Listing) -> None:
         self.under_way.pop(listing.account, None)

@@ -27,7 +27,7 @@ from streamlic.emulator import (
     running_emulator,
 )
 from streamlic.job.job import export_async
-from streamlic.job.scheduler import Bounds, Dispatch, Listing, listings_of
+from streamlic.job.scheduler import Bounds, Listing, Scheduler, listings_of
 from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
 from streamlic.truto.rate_limit import Permit, RateLimit
@@ -243,10 +243,10 @@ async def test_accounts_that_failed_hold_nothing_of_their_pages() -> None:
             raise streamlic.TransportError("gone") from error
 
     requests = [streamlic.LicensesRequest(account=account) for account in ids(3)]
-    dispatch = Dispatch(connection, fails, Bounds(2, 1), lambda _: None)
-    await dispatch.run(listings_of((request, ResumePoint()) for request in requests))
-    assert len(dispatch.failed) == 3
-    for error in dispatch.failed.values():
+    scheduler = Scheduler(connection, fails, Bounds(2, 1), lambda _: None)
+    await scheduler.run(listings_of((request, ResumePoint()) for request in requests))
+    assert len(scheduler.failed) == 3
+    for error in scheduler.failed.values():
         assert error.__traceback__ is None
         assert error.__cause__ is not None
         assert error.__cause__.__traceback__ is None

@@ -12,7 +12,7 @@ from streamlic.dataset.commit_log import ResumePoint
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.errors import ApiError, RateLimited, TransportError
 from streamlic.job.job import export_async
-from streamlic.job.scheduler import Bounds, Dispatch, listings_of
+from streamlic.job.scheduler import Bounds, Scheduler, listings_of
 from streamlic.terminal.wait_text import wait_text
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
@@ -123,15 +123,15 @@ def test_of_many_waits_each_reason_is_told_with_its_first() -> None:
     async def nobody(*_: object) -> bool:
         raise AssertionError("nothing is asked for here")
 
-    dispatch = Dispatch(connection, nobody, Bounds(4, 4), lambda _: None)
+    scheduler = Scheduler(connection, nobody, Bounds(4, 4), lambda _: None)
     accounts = [f"{number:08}-0000-0000-0000-000000000000" for number in range(3_000)]
     requests = ((LicensesRequest(account=account), ResumePoint()) for account in accounts)
     limit = WaitCause(WaitReason.ACCOUNT_LIMIT, "50 requests in 10 s")
     begun = time.monotonic() + 1_000
     for number, listing in enumerate(listings_of(requests)):
         error = WaitCause(WaitReason.BACKOFF, f"error {number}")
-        dispatch._put_off(listing, begun + number, limit if number % 3 else error)
-    first, second = dispatch.waits()
+        scheduler._defer(listing, begun + number, limit if number % 3 else error)
+    first, second = scheduler.waits()
     assert first == WaitStatus(WaitCause(WaitReason.BACKOFF, "error 0"), begun, 1_000, accounts[0])
     assert second == WaitStatus(limit, begun + 1, 2_000, accounts[1])
 
