@@ -1,19 +1,19 @@
-"""Whole pages to commits: rows and resume point together, or neither.
+"""Commits whole pages: rows and resume point together, or neither.
 
 Rules:
-1. An account's resume point moves on when the writer has its whole page; then, and only then.
-2. A commit covers whole pages only, of however many accounts. It follows when they fill a part
-   file, or ``commit_seconds``, or the end. Pages in progress wait for the next. Where it is known
-   that there is one page, the only commit is that of the end.
-   What is carried over from replaced runs is in the last commit: pages are committed before.
-3. One thread at a time calls; what failed leaves the writer in doubt, and nothing is to follow but
-   ``close`` without keeping the pages.
+1. An account's resume point moves when the writer has its whole page, and only then.
+2. A commit covers whole pages only, of any number of accounts. It follows a full part file,
+   ``commit_seconds``, or the end of the run. Pages in progress wait for the next commit. A source
+   of one page has one commit, at the end. Rows that are carried over from replaced runs are in the
+   last commit; pages are committed before it.
+3. One thread at a time calls it. After an error the writer is in doubt: only ``close`` may follow,
+   without keeping pages.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -23,15 +23,23 @@ from streamlic.dataset.commit_log import Failed, ResumePoint, Run
 from streamlic.dataset.writer import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
 from streamlic.job.options import JobOptions
+from streamlic.job.progress import Committed
 
 
 class Committer:
-    """Takes one run's pages, writes them, and commits what is due."""
+    """Writes one run's pages, and commits what is due."""
 
     def __init__(
-        self, run: Run, options: JobOptions, *, large_pages: int = 1, commits_early: bool = True
+        self,
+        run: Run,
+        options: JobOptions,
+        *,
+        large_pages: int = 1,
+        commits_early: bool = True,
+        on_commit: Callable[[Committed], None] = lambda _: None,
     ) -> None:
         self._run = run
+        self._on_commit = on_commit
         self._commit_seconds = options.commit_seconds
         self._commits_early = commits_early
         self._moved: dict[str | None, ResumePoint] = {}
@@ -51,33 +59,33 @@ class Committer:
 
     @property
     def bytes_written(self) -> int:
-        """The bytes of all part files that were closed."""
+        """The bytes of all closed part files."""
         return self._writer.bytes_written
 
-    def take_whole(
+    def take_small(
         self, batch: pa.RecordBatch | None, pages: Sequence[tuple[str | None, Envelope]]
     ) -> None:
-        """Take small pages that are whole, their rows one page's after the other's in one batch."""
+        """Take whole small pages. One batch holds their rows, page after page."""
         if batch:
             self._writer.write_whole(batch, [(account, page.rows) for account, page in pages])
         for account, envelope in pages:
-            self._move_on(account, envelope)
+            self._move_point(account, envelope)
         self.commit_if_due()
 
-    def begin_page(self, account: str | None) -> CommittedPage:
-        """Begin a large page of this account's rows."""
-        return CommittedPage(self, account, self._writer.open_page(account))
+    def open_page(self, account: str | None) -> PageWriter:
+        """Open a writer for a large page of this account. ``end_page`` follows its ``end``."""
+        return self._writer.open_page(account)
 
     def end_page(self, account: str | None, envelope: Envelope) -> None:
-        """Take a large page, which the writer has, for whole."""
-        self._move_on(account, envelope)
+        """Take a large page, whose writer was ended, as whole."""
+        self._move_point(account, envelope)
         self.commit_if_due()
 
     def complete(self, keeps: Carrying | None, failed: Mapping[str | None, Failed]) -> None:
-        """Promise what is whole, and that the run is complete, if that was not promised before.
+        """Commit every whole page, and that the run is complete, unless it is already.
 
-        ``keeps`` is what the run takes over from those that it replaces, and ``failed`` are the
-        accounts that it is completed without. Where taking over is stopped the run is not complete,
+        ``keeps`` is what the run carries over from the runs that it replaces. ``failed`` are the
+        accounts that it is completed without. If the copying is stopped the run is not complete,
         and its pages are committed.
         """
         if self._run.is_complete:
@@ -90,16 +98,18 @@ class Committer:
             complete_keeping(self._run, self._writer, keeps, failed)
         except CopyStopped:
             self._writer.discard()
+        else:
+            self._report_commit()
 
     def close(self, *, keeps_pages: bool) -> None:
-        """End; ``keeps_pages`` commits the pages that are whole."""
+        """Discard pages in progress; commit whole pages before if ``keeps_pages``."""
         try:
-            if keeps_pages:
+            if keeps_pages and self._commits_early:
                 self._commit()
         finally:
             self._writer.discard()
 
-    def _move_on(self, account: str | None, envelope: Envelope) -> None:
+    def _move_point(self, account: str | None, envelope: Envelope) -> None:
         before = self._moved.get(account) or self._run.point(account)
         is_partial = envelope.is_partial_response or envelope.next_link is not None
         self._moved[account] = ResumePoint(
@@ -114,7 +124,7 @@ class Committer:
         )
 
     def commit_if_due(self) -> None:
-        """Commit what is whole, if it fills a part file or has waited long enough."""
+        """Commit whole pages if they fill a part file or ``commit_seconds`` have passed."""
         if not self._commits_early:
             return
         waited = time.monotonic() - self._committed_at
@@ -128,26 +138,8 @@ class Committer:
         if files or self._moved or is_complete:
             self._run.commit(files, self._moved, is_complete=is_complete, failed=failed)
             self._moved = {}
+            self._report_commit()
         self._committed_at = time.monotonic()
 
-
-class CommittedPage:
-    """A large page on its way to a commit: batches, then the end, or none."""
-
-    def __init__(self, committer: Committer, account: str | None, page: PageWriter) -> None:
-        self._committer = committer
-        self._account = account
-        self._page = page
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Take a batch."""
-        self._page.write(batch)
-
-    def end(self, envelope: Envelope) -> None:
-        """Give the page, which is whole, to the next commit; commit if one is due."""
-        self._page.end()
-        self._committer.end_page(self._account, envelope)
-
-    def abandon(self) -> None:
-        """Forget the page; it will be fetched again."""
-        self._page.abandon()
+    def _report_commit(self) -> None:
+        self._on_commit(Committed(self._run.rows, len(self._run.files)))

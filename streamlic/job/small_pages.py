@@ -1,56 +1,37 @@
-"""Small pages through the pipeline: whole bodies, as many at once as have come meanwhile.
+"""Small pages: whole bodies, decoded and encoded several at once.
 
 Rules:
-1. A step of the decode thread takes all bodies that wait, up to a number, and hands their rows on
-   as one batch: with pages of twenty rows, waking threads and making batches costs more than the
-   rows. While it works the next gather.
-2. A body that is bad fails alone.
-3. Of several pages the rows are copied into one batch: each batch takes kilobytes beside its rows.
+1. One step of the decode stage takes all bodies that wait, up to a number, and queues their rows as
+   one batch. With pages of twenty rows, waking threads and making batches costs more than the rows.
+   More bodies gather while it runs.
+2. A bad body fails alone.
+3. The rows of several pages are copied into one batch: each batch takes kilobytes besides its rows.
+
+A body's way: ``decode`` in the page's coroutine, ``_decode_pages`` in the decode stage,
+``take_small`` of the committer in the encode stage.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
 
 import pyarrow as pa
 
 from streamlic.decoder import Decoder, Envelope
+from streamlic.job.committer import Committer
+from streamlic.job.stage import Stage
 
-_AT_ONCE = 32
-_MOST_BYTES = 4 << 20
-
-
-class Threads(Protocol):
-    """The threads of the pipeline, as far as they are needed here."""
-
-    @property
-    def pages(self) -> Takes:
-        """Where pages go."""
-
-    def submit(self, step: Callable[[], None]) -> Future[None]:
-        """Have something done in the decode thread."""
-
-    def put(self, step: Callable[[], None], size: int) -> None:
-        """Hand something on from the decode thread to the encode thread, when there is room."""
-
-
-class Takes(Protocol):
-    """Takes whole pages, in the encode thread."""
-
-    def take_whole(
-        self, batch: pa.RecordBatch | None, pages: Sequence[tuple[str | None, Envelope]]
-    ) -> None:
-        """Take whole pages, their rows one page's after the other's."""
+_MAX_PAGES = 32
+_MAX_BYTES = 4 << 20
 
 
 @dataclass
 class SmallPage:
-    """A page whose body has come, and what became of it."""
+    """A page whose whole body has arrived; then its envelope, or the error in it."""
 
     account: str | None
     open_decoder: Callable[[], Decoder]
@@ -58,104 +39,104 @@ class SmallPage:
     check: Callable[[Envelope], None]
     envelope: Envelope | None = None
     error: BaseException | None = None
-    is_over: bool = False
-
-    def decode(self) -> list[pa.RecordBatch]:
-        """Return the page's rows; what is wrong with it is remembered."""
-        if self.is_over:
-            return []
-        try:
-            decoder = self.open_decoder()  # Only now: it takes more memory than the body.
-            batches = decoder.feed(b"".join(self.chunks)) + decoder.close()
-            self.check(decoder.envelope)
-        except BaseException as error:  # noqa: BLE001  # whatever it is, it is this page's
-            self.error = error
-            return []
-        self.chunks = []
-        self.envelope = decoder.envelope
-        return batches
+    is_abandoned: bool = False
 
 
-class SmallPages:
+_Waiting = tuple[SmallPage, asyncio.Future[Envelope]]
+
+
+class SmallPageQueue:
     """Gathers small pages while others are decoded."""
 
-    def __init__(self, threads: Threads) -> None:
-        self._threads = threads
-        self._waiting: deque[tuple[SmallPage, asyncio.Future[Envelope]]] = deque()
-        self._is_busy = False
+    def __init__(self, decode_stage: Stage, encode_stage: Stage, committer: Committer) -> None:
+        self._decode_stage = decode_stage
+        self._encode_stage = encode_stage
+        self._committer = committer
+        self._waiting: deque[_Waiting] = deque()
+        self._is_decoding = False
 
-    async def take(self, page: SmallPage) -> Envelope:
-        """Decode a page and put it on its way."""
-        answer: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
-        self._waiting.append((page, answer))
-        self._next()
+    # In the pages' coroutines
+
+    async def decode(self, page: SmallPage) -> Envelope:
+        """Decode a page and queue it for encoding; return its envelope."""
+        result: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
+        self._waiting.append((page, result))
+        self._submit()
         try:
-            return await answer
+            return await result
         finally:
-            page.is_over = True
+            page.is_abandoned = True
 
-    def _next(self) -> None:
-        if self._is_busy:
+    def _submit(self) -> None:
+        if self._is_decoding:
             return
-        taken: list[tuple[SmallPage, asyncio.Future[Envelope]]] = []
-        while self._waiting and len(taken) < _AT_ONCE:
-            page, answer = self._waiting.popleft()
-            if not page.is_over:  # Those of a run that was stopped are: its threads have ended.
-                taken.append((page, answer))
+        taken: list[_Waiting] = []
+        while self._waiting and len(taken) < _MAX_PAGES:
+            page, result = self._waiting.popleft()
+            if not page.is_abandoned:  # As all are when a run was stopped: the stages are closed.
+                taken.append((page, result))
         if not taken:
             return
         loop = asyncio.get_running_loop()
-        work = self._threads.submit(lambda: self._decode([page for page, _ in taken]))
-        self._is_busy = True
-        work.add_done_callback(
-            lambda done: loop.call_soon_threadsafe(self._tell, taken, done.exception())
+        decoding = self._decode_stage.submit(self._decode_pages, [page for page, _ in taken])
+        self._is_decoding = True
+        decoding.add_done_callback(
+            lambda done: loop.call_soon_threadsafe(self._resolve, taken, done)
         )
 
-    def _tell(
-        self,
-        taken: list[tuple[SmallPage, asyncio.Future[Envelope]]],
-        failure: BaseException | None,
-    ) -> None:
-        """Tell those who wait what became of their pages; begin with the next."""
-        self._is_busy = False
-        for page, answer in taken:
-            error = failure or page.error
-            if answer.done():  # It was cancelled.
+    def _resolve(self, taken: list[_Waiting], decoding: Future[None]) -> None:
+        """Give the waiting coroutines their envelopes or errors, and submit the next pages."""
+        self._is_decoding = False
+        for page, result in taken:
+            error = decoding.exception() or page.error
+            if result.done():  # It was cancelled.
                 continue
             if error:
-                answer.set_exception(error)
+                result.set_exception(error)
             elif page.envelope:
-                answer.set_result(page.envelope)
-        self._next()
+                result.set_result(page.envelope)
+        self._submit()
 
-    # In the decode thread
+    # In the decode stage
 
-    def _decode(self, pages: list[SmallPage]) -> None:
+    def _decode_pages(self, pages: list[SmallPage]) -> None:
         batches: list[pa.RecordBatch] = []
         whole: list[tuple[str | None, Envelope]] = []
         for page in pages:
-            batches += page.decode()
+            batches += decode_page(page)
             if page.envelope:
                 whole.append((page.account, page.envelope))
             # A record of two bytes makes a row of a hundred.
-            if sum(batch.nbytes for batch in batches) >= _MOST_BYTES:
-                self._hand_on(batches, whole)
+            if sum(batch.nbytes for batch in batches) >= _MAX_BYTES:
+                self._put(batches, whole)
                 batches, whole = [], []
         if whole:
-            self._hand_on(batches, whole)
+            self._put(batches, whole)
 
-    def _hand_on(
-        self, batches: list[pa.RecordBatch], whole: list[tuple[str | None, Envelope]]
-    ) -> None:
-        batch = _one(batches)
+    def _put(self, batches: list[pa.RecordBatch], whole: list[tuple[str | None, Envelope]]) -> None:
+        batch = _concatenated(batches)
         batches.clear()
-        self._threads.put(
-            lambda: self._threads.pages.take_whole(batch, whole), batch.nbytes if batch else 0
-        )
+        size = batch.nbytes if batch else 0
+        self._encode_stage.put(size, self._committer.take_small, batch, whole)
 
 
-def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch | None:
-    """Return the batches as one; None where there is none."""
+def decode_page(page: SmallPage) -> list[pa.RecordBatch]:
+    """Return a page's rows, none if the page is bad; set its envelope or its error."""
+    if page.is_abandoned:
+        return []
+    try:
+        decoder = page.open_decoder()  # Only now: it takes more memory than the body.
+        batches = decoder.feed(b"".join(page.chunks)) + decoder.close()
+        page.check(decoder.envelope)
+    except BaseException as error:  # noqa: BLE001  # the page's coroutine raises it
+        page.error = error
+        return []
+    page.chunks = []
+    page.envelope = decoder.envelope
+    return batches
+
+
+def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch | None:
     if not batches:
         return None
     [batch] = pa.Table.from_batches(batches).combine_chunks().to_batches()

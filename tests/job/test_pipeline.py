@@ -9,9 +9,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, S
 import pyarrow as pa
 import pytest
 
+from streamlic.dataset.writer import PageWriter
 from streamlic.decoder import Envelope
 from streamlic.errors import DecodeError, PageMismatch, StoreError, TransportError
 from streamlic.job import pipeline as module
+from streamlic.job.committer import Committer
 from streamlic.job.pipeline import Pipeline
 
 NUMBER_BYTES = 4
@@ -50,7 +52,7 @@ class FakeDecoder:
         return [pa.record_batch({"n": [-1]})]
 
 
-class FakePages:
+class FakeCommitter(Committer):
     """Remembers what came; ``on_write`` may wait or fail."""
 
     def __init__(self, on_write: Callable[[int], object] = lambda _: None) -> None:
@@ -58,11 +60,11 @@ class FakePages:
         self.threads: set[str] = set()
         self._on_write = on_write
 
-    def begin_page(self, account: str | None) -> FakePage:
+    def open_page(self, account: str | None) -> FakeWriter:
         self.seen += ["begin", account]
-        return FakePage(self)
+        return FakeWriter(self)
 
-    def take_whole(
+    def take_small(
         self, batch: pa.RecordBatch | None, pages: Sequence[tuple[str | None, Envelope]]
     ) -> None:
         self.threads.add(threading.current_thread().name)
@@ -72,28 +74,32 @@ class FakePages:
             self._on_write(number)
             self.seen.append(number)
 
+    def on_end(self) -> None:
+        """Let a page end."""
+
     def write(self, batch: pa.RecordBatch) -> None:
         self.threads.add(threading.current_thread().name)
         [number] = batch["n"].to_pylist()
         self._on_write(number)
         self.seen.append(number)
 
-    def end(self) -> None:
+    def end_page(self, account: str | None, envelope: Envelope) -> None:
+        assert account
+        assert envelope.next_cursor == "next"
         self.seen.append("end")
 
 
-class FakePage:
-    """A page of FakePages."""
+class FakeWriter(PageWriter):
+    """The writer of a page of FakeCommitter."""
 
-    def __init__(self, pages: FakePages) -> None:
+    def __init__(self, pages: FakeCommitter) -> None:
         self._pages = pages
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._pages.write(batch)
 
-    def end(self, envelope: Envelope) -> None:
-        assert envelope.next_cursor == "next"
-        self._pages.end()
+    def end(self) -> None:
+        self._pages.on_end()
 
     def abandon(self) -> None:
         self._pages.seen.append("abandon")
@@ -109,11 +115,11 @@ def right(_: Envelope) -> None:
 
 
 @pytest.fixture
-async def pipelines() -> AsyncIterator[Callable[[FakePages], Pipeline]]:
+async def pipelines() -> AsyncIterator[Callable[[FakeCommitter], Pipeline]]:
     """Open pipelines; at the end all are closed and no thread of theirs is left."""
     opened: list[Pipeline] = []
 
-    def open_one(pages: FakePages) -> Pipeline:
+    def open_one(pages: FakeCommitter) -> Pipeline:
         opened.append(
             Pipeline(pages, chunk_bytes=CHUNKS * NUMBER_BYTES, batch_bytes=BATCHES * BATCH_BYTES)
         )
@@ -131,7 +137,7 @@ def every_chunk_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SOON_BYTES", 1)
 
 
-Opener = Callable[[FakePages], Pipeline]
+Opener = Callable[[FakeCommitter], Pipeline]
 
 
 async def settled(is_so: Callable[[], bool]) -> None:
@@ -142,7 +148,7 @@ async def settled(is_so: Callable[[], bool]) -> None:
 
 
 async def test_batches_keep_their_order_through_pages(pipelines: Opener) -> None:
-    pages = FakePages()
+    pages = FakeCommitter()
     pipeline = pipelines(pages)
     for account in ("a", "b"):
         envelope = await pipeline.take_page(account, FakeDecoder, source(range(500)), right)
@@ -156,7 +162,7 @@ async def test_batches_keep_their_order_through_pages(pipelines: Opener) -> None
 async def test_a_slow_encoder_is_waited_for_by_the_source(pipelines: Opener) -> None:
     """What was read, and not encoded, is bounded however long the body."""
     gate, read = threading.Event(), 0
-    pages = FakePages(lambda _: gate.wait(5))
+    pages = FakeCommitter(lambda _: gate.wait(5))
 
     async def endless() -> AsyncGenerator[bytes, None]:
         nonlocal read
@@ -179,7 +185,7 @@ async def test_a_slow_encoder_is_waited_for_by_the_source(pipelines: Opener) -> 
 async def test_decoding_may_be_ahead_by_as_many_batches_as_may_wait(pipelines: Opener) -> None:
     """And by the one in hand; also when many have passed already."""
     gate, decoder = threading.Event(), FakeDecoder()
-    pipeline = pipelines(FakePages(lambda number: number >= 50 and gate.wait(5)))
+    pipeline = pipelines(FakeCommitter(lambda number: number >= 50 and gate.wait(5)))
     pipeline.chunk_bytes = NUMBER_BYTES  # So that no two are joined.
     task = asyncio.create_task(pipeline.take_page("a", lambda: decoder, source(range(200)), right))
     await settled(lambda: decoder.pieces > 50 + BATCHES)
@@ -202,7 +208,7 @@ async def test_small_chunks_are_decoded_together(
             yield chunk
 
     decoder = FakeDecoder()
-    await pipelines(FakePages()).take_page("a", lambda: decoder, slow(), right)
+    await pipelines(FakeCommitter()).take_page("a", lambda: decoder, slow(), right)
     assert decoder.pieces == 4
 
 
@@ -220,7 +226,7 @@ async def test_a_drip_is_decoded_as_it_comes(
 
     async with asyncio.timeout(10):
         with pytest.raises(DecodeError):
-            await pipelines(FakePages()).take_page("a", FakeDecoder, drip(), right)
+            await pipelines(FakeCommitter()).take_page("a", FakeDecoder, drip(), right)
 
 
 @pytest.mark.parametrize("refuses", [False, True], ids=["bad body", "refused when decoded"])
@@ -229,7 +235,7 @@ async def test_a_page_that_fails_is_not_ended_and_the_next_one_starts_clean(
 ) -> None:
     """The encoder is behind when the page fails, and still busy with it when the next begins."""
     gate = threading.Event()
-    pages = FakePages(lambda number: number == 0 and gate.wait(5))
+    pages = FakeCommitter(lambda number: number == 0 and gate.wait(5))
     pipeline = pipelines(pages)
 
     def check(_: Envelope) -> None:
@@ -255,7 +261,7 @@ async def test_bytes_that_came_before_an_error_come_first(pipelines: Opener) -> 
             yield one.to_bytes(NUMBER_BYTES)
         raise TransportError("cut")
 
-    pages = FakePages()
+    pages = FakeCommitter()
     pipeline = pipelines(pages)
     with pytest.raises(DecodeError):
         await pipeline.take_page("a", FakeDecoder, cut(BAD), right)
@@ -276,7 +282,7 @@ def failing_at(at: int, gate: threading.Event | None = None) -> Callable[[int], 
 
 async def test_a_failure_to_encode_stops_a_decoder_that_is_ahead(pipelines: Opener) -> None:
     """The page is told, nothing more is encoded, and so it stays."""
-    pages, decoder = FakePages(failing_at(3)), FakeDecoder()
+    pages, decoder = FakeCommitter(failing_at(3)), FakeDecoder()
     pipeline = pipelines(pages)
     with pytest.raises(StoreError, match="no room for 3"):
         await pipeline.take_page("a", lambda: decoder, source(range(100_000)), right)
@@ -292,7 +298,7 @@ async def test_a_failure_to_encode_stops_a_decoder_that_is_ahead(pipelines: Open
 
 async def test_a_failure_after_the_page_was_taken_is_told_to_the_next(pipelines: Opener) -> None:
     gate = threading.Event()
-    pages = FakePages(failing_at(-1, gate))
+    pages = FakeCommitter(failing_at(-1, gate))
     pipeline = pipelines(pages)
     await pipeline.take_page("a", FakeDecoder, source([]), right)
     gate.set()
@@ -304,7 +310,7 @@ async def test_a_failure_after_the_page_was_taken_is_told_to_the_next(pipelines:
 @pytest.mark.parametrize("encoder_is_first", [True, False])
 async def test_the_first_error_counts(pipelines: Opener, encoder_is_first: bool) -> None:
     gate = threading.Event()
-    pages = FakePages(failing_at(0, gate))
+    pages = FakeCommitter(failing_at(0, gate))
     pipeline = pipelines(pages)
 
     def in_order() -> None:
@@ -333,7 +339,7 @@ async def test_cancelling_leaves_nothing_hanging_and_the_page_unended(
         if stage == "decoder":
             gate.wait(5)
 
-    pages = FakePages(lambda number: number > 100 and gate.wait(5))
+    pages = FakeCommitter(lambda number: number > 100 and gate.wait(5))
     pipeline = pipelines(pages)
     await pipeline.take_page("a", FakeDecoder, source([1, 2]), right)
     before = ["begin", "a", 1, 2, -1, "end"]
@@ -363,7 +369,7 @@ async def test_cancelling_leaves_nothing_hanging_and_the_page_unended(
 
 async def test_whole_pages_are_encoded_before_the_threads_end(pipelines: Opener) -> None:
     gate = threading.Event()
-    pages = FakePages(lambda _: gate.wait(5))
+    pages = FakeCommitter(lambda _: gate.wait(5))
     pipeline = pipelines(pages)
     for account in ("a", "b"):
         await pipeline.take_page(account, FakeDecoder, source([]), right)
@@ -378,10 +384,9 @@ async def test_pages_without_rows_wait_for_a_slow_encoder_too(pipelines: Opener)
             super().close()
             return []
 
-    class Stuck(FakePages):
-        def end(self) -> None:
+    class Stuck(FakeCommitter):
+        def on_end(self) -> None:
             gate.wait(5)
-            super().end()
 
     gate, taken = threading.Event(), 0
     pipeline = pipelines(Stuck())
@@ -416,7 +421,7 @@ async def test_a_large_record_waits_until_that_of_another_page_is_encoded() -> N
         first_may_encode.wait()
         log.append("encoded")
 
-    pages = FakePages(on_write)
+    pages = FakeCommitter(on_write)
     pipeline = Pipeline(
         pages,
         chunk_bytes=1,
@@ -441,7 +446,7 @@ async def test_a_large_record_waits_until_that_of_another_page_is_encoded() -> N
             pipeline.take_page("b", lambda: Growing("b"), endless_start(), right)
         )
         await blocked.wait()
-        await asyncio.wrap_future(pipeline.submit(lambda: None))
+        await asyncio.wrap_future(pipeline.decode_stage.submit(lambda: None))
         assert max(int(line[8:]) for line in log if line.startswith("b holds")) <= 3
         first_may_encode.set()
         await second

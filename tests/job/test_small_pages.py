@@ -18,8 +18,8 @@ from streamlic.job.pipeline import Pipeline
 from tests.job.test_pipeline import (
     BAD,
     NUMBER_BYTES,
+    FakeCommitter,
     FakeDecoder,
-    FakePages,
     right,
     settled,
     source,
@@ -27,7 +27,7 @@ from tests.job.test_pipeline import (
 
 
 @contextmanager
-def opened(pages: FakePages, max_large_pages: int = 1) -> Iterator[Pipeline]:
+def opened(pages: FakeCommitter, max_large_pages: int = 1) -> Iterator[Pipeline]:
     """Open a pipeline to which ten numbers are small."""
     pipeline = Pipeline(
         pages,
@@ -58,15 +58,15 @@ class Gated:
 async def test_what_comes_while_others_are_decoded_passes_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_AT_ONCE", 4)
-    pages, opens, steps = FakePages(), Gated(), list[int]()
-    take_whole = pages.take_whole
+    monkeypatch.setattr(module, "_MAX_PAGES", 4)
+    pages, opens, steps = FakeCommitter(), Gated(), list[int]()
+    take_small = pages.take_small
 
     def counting(batch: Any, of: Any) -> None:
         steps.append(len(of))
-        take_whole(batch, of)
+        take_small(batch, of)
 
-    monkeypatch.setattr(pages, "take_whole", counting)
+    monkeypatch.setattr(pages, "take_small", counting)
     with opened(pages) as pipeline:
         tasks = [
             asyncio.create_task(pipeline.take_page(f"{n}", opens, source([n, n]), right))
@@ -84,7 +84,7 @@ async def test_what_comes_while_others_are_decoded_passes_at_once(
 
 
 async def test_a_bad_body_fails_alone() -> None:
-    pages, opens = FakePages(), Gated()
+    pages, opens = FakeCommitter(), Gated()
 
     def wrong(_: object) -> None:
         raise PageMismatch("refused")
@@ -126,7 +126,7 @@ async def test_small_pages_wait_for_no_large_one_and_large_ones_for_room(
         await pipeline.take_page(name, FakeDecoder, endless(), right, on_large)
 
     monkeypatch.setattr(pipeline_module, "_SOON_BYTES", 1)
-    pages = FakePages()
+    pages = FakeCommitter()
     with opened(pages, max_large_pages=2) as pipeline:
         large = [asyncio.create_task(take(name)) for name in "abc"]
         await settled(lambda: pages.seen.count("begin") == 2)
@@ -141,7 +141,7 @@ async def test_small_pages_wait_for_no_large_one_and_large_ones_for_room(
 
 
 async def test_a_cancelled_page_that_was_not_decoded_is_taken_nowhere() -> None:
-    pages, opens = FakePages(), Gated()
+    pages, opens = FakeCommitter(), Gated()
     with opened(pages) as pipeline:
         first = asyncio.create_task(pipeline.take_page("a", opens, source([1]), right))
         await settled(lambda: opens.count == 1)
@@ -162,7 +162,7 @@ async def test_a_failure_to_encode_is_told_to_those_who_come_after() -> None:
     def no_room(_: int) -> None:
         raise StoreError("no room")
 
-    pages = FakePages(no_room)
+    pages = FakeCommitter(no_room)
     with opened(pages) as pipeline:
         await pipeline.take_page("a", FakeDecoder, source([1]), right)
         await settled(lambda: pipeline.failure is not None)
@@ -178,7 +178,7 @@ async def test_a_page_without_rows_is_whole_too() -> None:
             super().close()
             return []
 
-    pages = FakePages()
+    pages = FakeCommitter()
     with opened(pages) as pipeline:
         envelope = await pipeline.take_page("a", Empty, source([]), right)
         await pipeline.encode(lambda: None)
