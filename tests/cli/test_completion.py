@@ -1,4 +1,4 @@
-"""What a shell completes, asked of a real shell that has loaded the script."""
+"""What a shell completes: what streamlic offers, and what bash makes of it with the script."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ def commands(tmp_path: Path) -> Path:
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m streamlic "$@"\n')
     command.chmod(0o755)
     return command.parent
+
+
+async def offered(*words: str) -> str:
+    """Return what streamlic offers bash for the last of the words."""
+    given = {"COMP_WORDS": " ".join(["streamlic", *words]), "COMP_CWORD": str(len(words))}
+    ended = await run_cli(_STREAMLIC_COMPLETE="bash_complete", **given)
+    assert (ended.code, ended.err) == (0, "")
+    return ended.out
 
 
 def completed(commands: Path, *words: str) -> list[str]:
@@ -58,10 +66,10 @@ def completed(commands: Path, *words: str) -> list[str]:
         (["completion", ""], ["bash", "zsh", "fish"]),
     ],
 )
-def test_bash_completes_commands_options_and_choices(
-    commands: Path, words: list[str], expected: list[str]
+async def test_commands_options_and_choices_are_offered(
+    words: list[str], expected: list[str]
 ) -> None:
-    assert completed(commands, *words) == expected
+    assert await offered(*words) == "".join(f"plain,{one}\n" for one in expected)
 
 
 @pytest.mark.parametrize(
@@ -75,16 +83,21 @@ def test_bash_completes_commands_options_and_choices(
         ["--config", ""],
     ],
 )
-def test_bash_completes_paths_itself(commands: Path, words: list[str]) -> None:
-    assert completed(commands, *words) == ["bash's own: default", ""]
+async def test_paths_are_left_to_the_shell(words: list[str]) -> None:
+    assert await offered(*words) == "file,\n"
 
 
-def test_a_file_that_is_wrong_does_not_disturb(
-    commands: Path, monkeypatch: pytest.MonkeyPatch
+def test_bash_completes_what_is_offered_and_paths_itself(commands: Path) -> None:
+    assert completed(commands, "export", "--engine", "") == ["auto", "reference", "fast"]
+    assert completed(commands, "export", "") == ["bash's own: default", ""]
+
+
+async def test_a_file_that_is_wrong_does_not_disturb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(commands)
+    monkeypatch.chdir(tmp_path)
     Path("streamlic.toml").write_text("broken")
-    assert completed(commands, "export", "--mod") == ["--mode"]
+    assert await offered("export", "--mod") == "plain,--mode\n"
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -315,14 +315,14 @@ async def test_a_variable_that_sets_no_option_gives_a_warning() -> None:
     unknown = {"STREAMLIC_RATELIMIT": "none", "STREAMLIC_": "", "STREAMLIC_XYZ": "1"}
     known = {"STREAMLIC_NO_FAST": "", "STREAMLIC_CONFIG": "/dev/null", "STREAMLIC_JSON": "0"}
     nearest = "STREAMLIC_RATE_LIMIT"
-    ended = await run_cli("schema", stdin=None, **known, **unknown)
+    ended = await run_cli("schema", **known, **unknown)
     assert ended.code == 0
     assert ended.err.splitlines() == [
         "streamlic: warning: STREAMLIC_ sets no option",
         f"streamlic: warning: STREAMLIC_RATELIMIT sets no option: did you mean {nearest}?",
         "streamlic: warning: STREAMLIC_XYZ sets no option",
     ]
-    doctor = await run_cli("doctor", "--offline", stdin=None, **unknown)
+    doctor = await run_cli("doctor", "--offline", **unknown)
     assert doctor.err == "", "a check tells of them"
     assert f"did you mean {nearest}?" in doctor.out
 
@@ -330,14 +330,14 @@ async def test_a_variable_that_sets_no_option_gives_a_warning() -> None:
 @pytest.mark.parametrize("name", ["TRUTO_API_BASE_URL", "STREAMLIC_BASE_URL"])
 async def test_an_empty_base_url_does_not_stand_for_production(name: str) -> None:
     for command in (["export", "out", "--account", ACCOUNT], ["accounts"], ["doctor"]):
-        ended = await run_cli(*command, stdin=None, **{name: ""})
+        ended = await run_cli(*command, **{name: ""})
         assert ended.code == 2
         assert f"{name} is empty: unset it, or give the API's URL (--base-url)" in (
             ended.out + ended.err
         )
     assert not Path("out").exists()
     given = ["--base-url", "http://127.0.0.1:9", "--limit", "0"]
-    ended = await run_cli("export", "out", *given, stdin=None, **{name: ""})
+    ended = await run_cli("export", "out", *given, **{name: ""})
     assert "is empty" not in ended.err
 
 
@@ -385,7 +385,7 @@ async def test_a_usage_error_names_the_source_of_its_option(
 ) -> None:
     Path("c.toml").write_text(toml)
     account = [] if "account" in toml else ["--account", ACCOUNT]
-    ended = await run_cli("--config", "c.toml", "export", "out", *account, stdin=None, **env)
+    ended = await run_cli("--config", "c.toml", "export", "out", *account, **env)
     assert ended.code == 2
     assert says in ended.err
     assert not Path("out").exists()

@@ -17,7 +17,7 @@ from streamlic.diagnostics.check import Check, exit_code_of
 from streamlic.diagnostics.doctor import check_dest, check_memory
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.system.machine import MemoryLimit, memory_limit
-from tests.support.cli import ACCOUNT, TOKEN, Ended, export_args, files_of, run_cli
+from tests.support.cli import ACCOUNT, TOKEN, Ended, export_args, files_of, run_cli, run_process
 from tests.support.raw_server import server
 
 EMULATED = EmulatorConfig(records=5, token=TOKEN)
@@ -132,13 +132,13 @@ async def test_the_tokens_file_is_told_and_its_mode_minded(tmp_path: Path) -> No
 
 
 async def test_without_the_fast_engine_it_says_why(tmp_path: Path) -> None:
-    ended = await run_cli("doctor", "--offline", "--json", STREAMLIC_NO_FAST="1")
+    ended = await run_process("doctor", "--offline", "--json", STREAMLIC_NO_FAST="1")
     assert ended.code == 0
     engine = checks(ended)["engine"]
     assert (engine["state"], engine["facts"]["engine"]) == ("warning", "reference")
     assert engine["facts"]["why_not_fast"] == "STREAMLIC_NO_FAST is set"
     assert engine["advice"] == "unset STREAMLIC_NO_FAST"
-    named = await run_cli(
+    named = await run_process(
         "doctor", "--offline", "--json", "--engine", "fast", STREAMLIC_NO_FAST="1"
     )
     assert named.code == 2
@@ -165,7 +165,7 @@ async def test_an_engine_that_was_not_built_is_told_from_one_that_does_not_load(
     ]:
         (tmp_path / "sitecustomize.py").write_text(OTHER_BUILD.format(error))
         paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-        ended = await run_cli("doctor", "--offline", "--json", PYTHONPATH=paths)
+        ended = await run_process("doctor", "--offline", "--json", PYTHONPATH=paths)
         engine = checks(ended)["engine"]
         assert engine["state"] == "warning"
         assert advice in engine["advice"]
@@ -176,7 +176,7 @@ async def test_a_library_that_does_not_load_is_told_and_no_more(tmp_path: Path) 
     (tmp_path / "pyarrow").mkdir()
     (tmp_path / "pyarrow/__init__.py").write_text("raise ImportError('libarrow.so: no such file')")
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    ended = await run_cli("doctor", "--json", PYTHONPATH=paths)
+    ended = await run_process("doctor", "--json", PYTHONPATH=paths)
     assert ended.code == 1
     assert states(ended) == {"settings": "ok", "versions": "failed"}
     assert "libarrow.so: no such file" in checks(ended)["versions"]["found"]
@@ -267,7 +267,7 @@ async def test_settings_are_told_and_unknown_variables_warned_of(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "streamlic.toml").write_text("[export]\nmemory = '200MiB'")
     env = {"STREAMLIC_EXPORT_MODE": "append", "STREAMLIC_EXPORT_RATELIMIT": "none"}
-    ended = await run_cli("doctor", "--offline", "--json", stdin=None, **env)
+    ended = await run_cli("doctor", "--offline", "--json", **env)
     assert ended.code == 0
     settings = checks(ended)["settings"]
     assert settings["state"] == "warning"

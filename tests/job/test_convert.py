@@ -175,7 +175,7 @@ async def test_sizes_beyond_all_are_errors_of_use(tmp_path: Path, option: str, d
     variable = f"STREAMLIC_EXPORT_{option.upper().replace('-', '_')}"
     for ended in (
         await run_cli("export", dest, f"--{option}", size),
-        await run_cli("export", dest, stdin=None, **{variable: size}),
+        await run_cli("export", dest, **{variable: size}),
     ):
         assert ended.code == 2
         assert f"'--{option}': expected a size below 8388608TiB" in ended.err
@@ -189,13 +189,12 @@ async def test_closed_streams_are_no_traceback(tmp_path: Path) -> None:
     assert await process.wait() == 0
 
 
-@pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("closed", "arguments", "code", "says"),
     [
-        ("verify {0}/missing", 5, "streamlic: 1 problem found in {0}/missing"),
-        ("export {0}/out --account bad", 2, "streamlic: the account"),
-        ("convert {0}/body.json {0}/out --quiet", 0, ""),
+        (">&-", "verify {0}/missing", 5, "streamlic: 1 problem found in {0}/missing"),
+        ("<&- >&-", "export {0}/out --account bad", 2, "streamlic: the account"),
+        (">&-", "convert {0}/body.json {0}/out --quiet", 0, ""),
     ],
 )
 async def test_closed_output_changes_neither_code_nor_message(
@@ -334,6 +333,8 @@ async def test_a_secret_in_the_url_is_not_shown(tmp_path: Path) -> None:
 
 
 async def test_a_body_is_converted_with_as_much_memory_as_one_likes(tmp_path: Path) -> None:
-    args = ["--lines", "-", str(tmp_path), "--json", "--quiet", "--memory", "1TiB"]
-    ended = await run_cli("convert", *args, stdin=line(1))
+    source = tmp_path / "body.ndjson"
+    source.write_bytes(line(1))
+    dest = str(tmp_path / "out")
+    ended = await run_cli("convert", str(source), dest, "--json", "--quiet", "--memory", "1TiB")
     assert (ended.code, ended.summary["rows"]) == (0, 1)

@@ -35,6 +35,7 @@ from tests.support.cli import (
     files_of,
     landed,
     run_cli,
+    run_process,
     start_cli,
 )
 
@@ -353,11 +354,11 @@ async def test_an_engine_that_was_not_built_is_refused_and_auto_does_without(
 ) -> None:
     async with running_emulator(EmulatorConfig(records=20)) as emulator:
         args = export_args(tmp_path / "out", emulator.url)
-        ended = await run_cli(*args, "--engine", "fast", STREAMLIC_NO_FAST="1")
+        ended = await run_process(*args, "--engine", "fast", STREAMLIC_NO_FAST="1")
         assert ended.code == 2
         assert "not part of this installation" in ended.err
         assert not (tmp_path / "out").exists()
-        ended = await run_cli(*args, STREAMLIC_NO_FAST="1")
+        ended = await run_process(*args, STREAMLIC_NO_FAST="1")
     assert ended.summary["engine"] == "reference"
 
 
@@ -426,12 +427,13 @@ async def test_an_unfinished_run_of_another_request_is_refused(tmp_path: Path) -
 
 
 async def test_a_run_that_came_to_nothing_is_in_nobodys_way(tmp_path: Path) -> None:
-    lines = b'{"id":"a"}\n{"id":"b"}\n'
-    assert (await run_cli("convert", "-", str(tmp_path), "--quiet", stdin=lines)).code == 5
-    again = await run_cli("convert", "-", str(tmp_path), "--quiet", "--lines", stdin=lines)
-    assert again.code == 0
-    assert [row["id"] for row in landed(tmp_path)] == ["a", "b"]
-    assert (await run_cli("verify", str(tmp_path))).code == 0
+    source, dest = tmp_path / "body", tmp_path / "out"
+    source.write_bytes(b'{"id":"a"}\n{"id":"b"}\n')
+    args = ["convert", str(source), str(dest), "--quiet"]
+    assert (await run_cli(*args)).code == 5
+    assert (await run_cli(*args, "--lines")).code == 0
+    assert [row["id"] for row in landed(dest)] == ["a", "b"]
+    assert (await run_cli("verify", str(dest))).code == 0
 
 
 async def test_a_failed_run_is_gone_on_with(tmp_path: Path) -> None:
@@ -645,7 +647,7 @@ async def test_convert_of_a_file_and_of_a_pipe_equal_the_export(tmp_path: Path) 
             await run_cli(*export_args(tmp_path / "x", emulator.url, "--ignore-limit"))
         ).code == 0
     assert (await run_cli("convert", str(source), str(tmp_path / "f"), *more)).code == 0
-    assert (await run_cli("convert", "-", str(tmp_path / "p"), *more, stdin=body)).code == 0
+    assert (await run_process("convert", "-", str(tmp_path / "p"), *more, stdin=body)).code == 0
     assert (await run_cli("convert", str(lines), str(tmp_path / "l"), *more)).code == 0
     tables = [landed(tmp_path / name) for name in "xfpl"]
     for rows in tables:
@@ -656,7 +658,9 @@ async def test_convert_of_a_file_and_of_a_pipe_equal_the_export(tmp_path: Path) 
 
 async def test_convert_of_a_bad_body_lands_nothing(tmp_path: Path) -> None:
     dest = tmp_path / "out"
-    ended = await run_cli("convert", "-", str(dest), "--quiet", stdin=b'{"result":[{"id":"a"}')
+    body = tmp_path / "body.json"
+    body.write_bytes(b'{"result":[{"id":"a"}')
+    ended = await run_cli("convert", str(body), str(dest), "--quiet")
     assert ended.code == 5
     assert "the body ended before its JSON was complete at result (byte 21)" in ended.err
     assert not list(dest.glob("*.parquet"))

@@ -118,8 +118,15 @@ duckdb.sql(query).show()
 """
 
 
-@pytest.mark.parametrize("name", ["licenses", "it's mine", 'a "b" $HOME `c` !'])
-@pytest.mark.parametrize("has", ["the command", "the package", "neither"])
+@pytest.mark.parametrize(
+    ("name", "has"),
+    [
+        ("it's mine", "the command"),
+        ('a "b" $HOME `c` !', "the command"),
+        ("it's mine", "the package"),
+        ('a "b" $HOME `c` !', "neither"),
+    ],
+)
 def test_the_line_that_reads_a_dataset_works_with_what_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, has: str
 ) -> None:

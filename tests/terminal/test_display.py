@@ -245,8 +245,9 @@ async def test_an_error_follows_the_display_on_a_line_of_its_own(tmp_path: Path)
 
 async def test_verify_and_inspect_end_with_their_results_on_a_terminal(tmp_path: Path) -> None:
     dest = str(tmp_path / "dest")
-    body = b'{"result": [{"id": "a", "status": "active"}]}'
-    assert (await run_cli("convert", "-", dest, "--quiet", stdin=body)).code == 0
+    body = tmp_path / "body.json"
+    body.write_bytes(b'{"result": [{"id": "a", "status": "active"}]}')
+    assert (await run_cli("convert", str(body), dest, "--quiet")).code == 0
     verified = await show_cli("verify", dest)
     assert any("verifying" in line for line in verified.lines)
     assert [line for line in verified.lines if line][-1].startswith("sound: ")

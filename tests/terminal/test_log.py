@@ -189,7 +189,7 @@ async def test_an_error_that_ends_parsing_is_told_in_the_format_asked_for(
         before = ["--config", str(tmp_path / "c.toml")]
     if asked != "on the command line":
         is_json |= "text" not in arguments
-    ended = await run_cli(*before, "export", str(tmp_path / "out"), *arguments, stdin=None, **env)
+    ended = await run_cli(*before, "export", str(tmp_path / "out"), *arguments, **env)
     assert ended.code == 2
     if is_json:
         [error] = events(ended.err)
@@ -243,37 +243,34 @@ def _unwritable(how: str) -> int:
     return writer
 
 
-@pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.parametrize(
-    "how",
+    ("how", "more"),
     [
-        "closed",
-        "for reading",
+        ("closed", ["--account", ACCOUNT]),
+        ("for reading", ["--account", ACCOUNT, "--log-format", "json"]),
         pytest.param(
             "full",
+            ["--account", ACCOUNT],
             marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="it is Linux's"),
         ),
+        ("closed", []),
+        ("closed", ["--nosuch", "--log-format", "json"]),
     ],
+    ids=["closed", "for reading", "full", "refused by us", "refused by Click"],
 )
 async def test_an_error_output_that_takes_nothing_stops_nothing(
-    tmp_path: Path, how: str, log_format: str
+    tmp_path: Path, how: str, more: list[str]
 ) -> None:
-    """What it ends with is what it would end with otherwise."""
+    """The command ends as it would with an error output that takes everything."""
     errors = _unwritable(how)
-
-    async def ended(*args: str) -> tuple[int | None, bytes]:
+    async with running_emulator(EmulatorConfig(records=30, page_size=10)) as emulator:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "streamlic", *args, "--log-format", log_format,
+            sys.executable, "-m", "streamlic", "export", str(tmp_path / "out"),
+            "--base-url", emulator.url, "--verbose", "--json", *more,
             stdout=asyncio.subprocess.PIPE, stderr=errors,
             env={**os.environ, "TRUTO_API_TOKEN": TOKEN},
         )  # fmt: skip
         out, _ = await process.communicate()
-        return process.returncode, out
-
-    async with running_emulator(EmulatorConfig(records=30, page_size=10)) as emulator:
-        export = ["export", str(tmp_path / "out"), "--base-url", emulator.url, "--verbose"]
-        code, out = await ended(*export, "--account", ACCOUNT, "--json")
-        assert (code, json.loads(out)["rows"]) == (0, 30)
-        assert await ended(*export) == (2, b""), "refused by us"
-        assert await ended(*export, "--nosuch") == (2, b""), "refused by Click"
     os.close(errors)
+    assert process.returncode == (0 if ACCOUNT in more else 2)
+    assert [json.loads(line)["rows"] for line in out.splitlines()] == [30] * (ACCOUNT in more)
