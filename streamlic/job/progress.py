@@ -18,7 +18,7 @@ from typing import Protocol
 from streamlic.decoder import Envelope
 from streamlic.errors import StreamlicError
 from streamlic.truto.retry import Retry
-from streamlic.truto.wait_reasons import Wait
+from streamlic.truto.wait_reasons import WaitStatus
 
 _FRESH_SECONDS = 0.2
 
@@ -72,7 +72,7 @@ class Progress:
     accounts_failed: int = 0
     slowest: tuple[ActiveAccount, ...] = ()
     """The accounts that were started first, of those that have not ended."""
-    waits: tuple[Wait, ...] = ()
+    waits: tuple[WaitStatus, ...] = ()
     """What requests wait for, one for each reason."""
     pages_under_way: int = 0
     """Pages that were requested and have not ended."""
@@ -115,7 +115,7 @@ class Measured(Protocol):
     def status(self) -> SourceStatus:
         """Return what is cheap to know, as of now."""
 
-    def waits(self) -> list[Wait]:
+    def waits(self) -> list[WaitStatus]:
         """Return what requests wait for, one for each reason."""
 
     def slowest(self) -> list[ActiveAccount]:
@@ -149,7 +149,7 @@ class ProgressRecorder:
         self._started = time.monotonic()
         self._events: deque[Event] = deque()  # The encode thread appends to it, too.
         self._measured_at = float("-inf")
-        self._waits: tuple[Wait, ...] = ()
+        self._waits: tuple[WaitStatus, ...] = ()
         self._slowest: tuple[ActiveAccount, ...] = ()
 
     def record(self, event: Event) -> None:

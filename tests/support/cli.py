@@ -63,7 +63,7 @@ async def start_cli(*args: str, stdin: Any = None, **env: str) -> asyncio.subpro
     )
 
 
-async def run_process(*args: str, stdin: bytes | None = None, **env: str) -> Ended:
+async def run_process(*args: str, stdin: Any = None, **env: str) -> Ended:
     """Run streamlic to its end in a process of its own."""
     pipe = asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL
     process = await start_cli(*args, stdin=pipe, **env)
@@ -71,7 +71,7 @@ async def run_process(*args: str, stdin: bytes | None = None, **env: str) -> End
     return _checked(Ended(process.returncode or 0, out.decode(), err.decode()))
 
 
-async def run_cli(*args: str, stdin: bytes | None = None, **env: str) -> Ended:
+async def run_cli(*args: str, stdin: Any = None, **env: str) -> Ended:
     """Run streamlic to its end in this process, in a thread: servers in this loop can answer it.
 
     It has streams, arguments and an environment of its own. What a process would print as a
