@@ -112,7 +112,7 @@ async def test_the_other_shells_get_their_scripts(shell: str) -> None:
     }
     if shell == "zsh":
         env.update(COMP_WORDS="streamlic ex", COMP_CWORD="1")
-    assert "export" in (await run_cli(**env)).out  # type: ignore[arg-type]
+    assert "export" in (await run_cli(**env)).out
 
 
 async def test_an_unknown_shell_is_wrong_use() -> None:
