@@ -5,8 +5,11 @@ from typing import Final
 import pyarrow as pa
 
 from streamlic.decoder.envelope import Envelope
+from streamlic.decoder.error_text import ErrorCode
 from streamlic.decoder.options import DecoderOptions
 
+ERROR_CODES: Final[tuple[ErrorCode | None, ...]]
+"""The core's error codes in its order."""
 SIMD: Final[tuple[str, ...]]
 """The instruction sets. One that this build or processor lacks gives way to the best it has."""
 

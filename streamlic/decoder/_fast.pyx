@@ -2,6 +2,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The Python face of the compiled engine: options in, record batches and errors out."""
 
+import re
 from functools import lru_cache
 
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
@@ -15,6 +16,7 @@ from libcpp.vector cimport vector
 import pyarrow as pa
 
 from streamlic.decoder.envelope import EnvelopeReader
+from streamlic.decoder.error_text import ErrorCode
 from streamlic.decoder.findings import with_finding
 from streamlic.decoder.misfit_message import Rescued, why
 from streamlic.decoder.body_rules import BodyRules
@@ -52,10 +54,13 @@ cdef extern from "core/json/scanner.h" namespace "streamlic" nogil:
         string key
         int64_t index
 
-    cdef enum class Fault(uint8_t):
-        # "None" and "Malformed" go by the default.
-        NoListing, TooDeep, TooLong, Truncated, Rescue, Capacity, Memory
 
+cdef extern from "core/json/error_code.h" namespace "streamlic" nogil:
+    cdef enum class CErrorCode "streamlic::ErrorCode"(uint8_t):
+        Misfit "streamlic::ErrorCode::Misfit"
+
+    const char* kErrorCodeNames[]
+    const size_t kErrorCodes
 
 cdef extern from "core/body/envelope.h" namespace "streamlic" nogil:
     cdef enum class RemarkKind "streamlic::Remark::Kind"(uint8_t):
@@ -111,11 +116,10 @@ cdef extern from "core/body/options.h" namespace "streamlic" nogil:
 
 cdef extern from "core/body/decoder.h" namespace "streamlic" nogil:
     cdef cppclass Verdict:
-        Fault fault
-        string reason
+        CErrorCode code
+        string argument
         int64_t position
         vector[Step] path
-        string value
         string quoted
 
     cdef cppclass Decoder:
@@ -138,8 +142,27 @@ cdef extern from "core/arrow/arrow_export.h" namespace "streamlic" nogil:
     void release_array(ArrowArray*)
 
 
+ERROR_CODES = (
+    None,  # no error
+    None,  # a misfit: `why` writes the sentence
+    *[
+        ErrorCode[re.sub(r"(?<!^)(?=[A-Z])", "_", kErrorCodeNames[i].decode()).upper()]
+        for i in range(kErrorCodes)
+    ],
+)
+"""The core's error codes in its order."""
+
+_ERRORS = {
+    ErrorCode.TOP: NotAListing,
+    ErrorCode.TRUNCATED: TruncatedBody,
+    ErrorCode.MAX_DEPTH: LimitExceeded,
+    ErrorCode.MAX_RECORD_BYTES: LimitExceeded,
+    ErrorCode.BATCH_TEXT: LimitExceeded,
+    ErrorCode.ROW_KEY: RescueError,
+}
+
 SIMD = ("scalar", "sse2", "avx2", "neon")
-"""The instruction sets. One that this build or this processor lacks gives way to the best it has."""
+"""The instruction sets. The best there is replaces one that is not there."""
 
 
 def best():
@@ -295,26 +318,23 @@ cdef class FastDecoder:
 
     cdef _error(self):
         cdef Verdict verdict = self._decoder.get().verdict()
-        cdef Fault fault = verdict.fault
-        if fault == Fault.Memory:
-            return MemoryError("no memory for a batch of the body")
+        argument = <bytes>verdict.argument
         steps = tuple([_step(step) for step in verdict.path])
         place = {"position": verdict.position, "path": path_text(steps)}
-        if fault == Fault.Rescue and not verdict.reason.empty():
-            return RescueError(f"{verdict.reason.decode()} (--strict)", **place)
-        if fault == Fault.Rescue:
-            value = <bytes>verdict.value
+        if verdict.code == CErrorCode.Misfit:
             in_record = steps[len(steps) - self._steps_in_record(steps) :]
-            one = Rescued(in_record, 0, len(value))
-            reason = why(self._schema, value, one, self._options.max_rescued)
+            one = Rescued(in_record, 0, len(argument))
+            reason = why(self._schema, argument, one, self._options.max_rescued)
             return RescueError(f"{reason} (--strict)", **place)
-        reason = verdict.reason.decode()
-        if fault == Fault.TooDeep or fault == Fault.TooLong or fault == Fault.Capacity:
-            return LimitExceeded(reason, **place)
-        if fault == Fault.Truncated:
-            return TruncatedBody(reason, **place)
+        number = <int>verdict.code
+        code = ERROR_CODES[number]
+        reason = code.text(argument.decode())
+        if code is ErrorCode.MEMORY:
+            return MemoryError(reason)
+        if code is ErrorCode.ROW_KEY:
+            reason = f"{reason} (--strict)"
         reason = with_finding(reason, <bytes>verdict.quoted, ndjson=self._options.ndjson)
-        return (NotAListing if fault == Fault.NoListing else DecodeError)(reason, **place)
+        return _ERRORS.get(code, DecodeError)(reason, **place)
 
     cdef _steps_in_record(self, steps):
         """Return how many steps lead from the record to the value: those behind the row's own."""

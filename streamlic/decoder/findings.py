@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from streamlic.decoder.error_text import ErrorCode
+
 QUOTED_BYTES: Final = 4096
 """So many bytes before the wrong one are looked at, so that a secret is known where it begins."""
 _QUOTED_CHARACTERS = 40
-_AT_TOP = "expected an object or an array"
 _BEGINNINGS = {
     0x1F: "with which gzip begins",
     0xFE: "with which UTF-16 begins",
@@ -48,7 +49,7 @@ def with_finding(reason: str, quoted: bytes, *, ndjson: bool) -> str:
         return reason
     byte = quoted[-1]
     shown = chr(byte) if 0x20 < byte < 0x7F else f"byte 0x{byte:02X}"
-    is_beginning = reason == _AT_TOP or (ndjson and len(quoted) == 1)
+    is_beginning = reason == ErrorCode.TOP.text() or (ndjson and len(quoted) == 1)
     meaning = (_BEGINNINGS.get(byte) if is_beginning else None) or _ANYWHERE.get(byte)
     found = f"{reason}, got {shown}{f', {meaning}' if meaning else ''}"
     quote = _quote(quoted) if len(quoted) > 1 else ""

@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from streamlic.decoder.error_text import ErrorCode
+
 PathStep = str | int
 """An object's key or an array's index."""
 
@@ -62,11 +64,11 @@ _VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END, _COLON, _COMMA_OR_END = range(6)
 _OPENS = {0x7B: _KEY_OR_END, 0x5B: _VALUE_OR_END}
 _CLOSES = {0x7D: _KEY_OR_END, 0x5D: _VALUE_OR_END}
 _EXPECTED = {
-    _VALUE: "expected a value",
-    _VALUE_OR_END: "expected a value or ]",
-    _KEY: "expected a key in double quotes",
-    _KEY_OR_END: "expected a key in double quotes or }",
-    _COLON: "expected : after the key",
+    _VALUE: ErrorCode.VALUE.text(),
+    _VALUE_OR_END: ErrorCode.VALUE_OR_END.text(),
+    _KEY: ErrorCode.KEY.text(),
+    _KEY_OR_END: ErrorCode.KEY_OR_END.text(),
+    _COLON: ErrorCode.COLON.text(),
 }
 
 
@@ -124,7 +126,7 @@ def value_end(buffer: bytes, index: int, *, depth: int, at_end: bool = False) ->
                     closers.pop()
                     path.pop()
                 else:
-                    raise Malformed(f"expected , or {chr(closers[-1])}", index)
+                    raise Malformed(ErrorCode.COMMA_OR_END.text(chr(closers[-1])), index)
                 index += 1
             elif expected == _COLON:
                 if byte != 0x3A:
@@ -148,7 +150,7 @@ def value_end(buffer: bytes, index: int, *, depth: int, at_end: bool = False) ->
                 expected = _COLON
             elif byte in _OPENS:
                 if len(closers) == depth:
-                    raise TooDeep("too many open brackets", index)
+                    raise TooDeep(ErrorCode.MAX_DEPTH.text(depth), index)
                 closers.append(byte + 2)  # In ASCII both closing brackets stand two behind.
                 path.append("" if byte == 0x7B else 0)
                 expected = _OPENS[byte]
@@ -189,7 +191,7 @@ def _scalar_end(buffer: bytes, index: int, expected: str) -> int:
         return index + len(literal)
     for offset, one in enumerate(given):
         if one != literal[offset]:
-            raise Malformed(f"expected {literal.decode()}", index + offset)
+            raise Malformed(ErrorCode.LITERAL.text(literal.decode()), index + offset)
     raise Unfinished
 
 
@@ -207,12 +209,12 @@ def string_end(buffer: bytes, index: int) -> int:
     if stop == len(buffer):
         raise Unfinished
     if buffer[stop] != 0x5C:
-        raise Malformed("expected no control character in a string", stop)
+        raise Malformed(ErrorCode.CONTROL_CHARACTER.text(), stop)
     for offset, one in enumerate(buffer[stop + 1 : stop + 6]):
         if offset == 0 and one not in b'"\\/bfnrtu':
-            raise Malformed(r"expected one of \" \\ \/ \b \f \n \r \t \u after \ ", stop + 1)
+            raise Malformed(ErrorCode.ESCAPE.text(), stop + 1)
         if offset and one not in _HEX:
-            raise Malformed(r"expected four hexadecimal digits after \u", stop + 1 + offset)
+            raise Malformed(ErrorCode.HEX_DIGITS.text(), stop + 1 + offset)
     raise Unfinished
 
 
@@ -238,7 +240,7 @@ def _number_end(buffer: bytes, index: int) -> int:
 def _digit_missing(buffer: bytes, index: int) -> int:
     if index >= len(buffer):
         raise Unfinished
-    raise Malformed("expected a digit", index)
+    raise Malformed(ErrorCode.DIGIT.text(), index)
 
 
 def children(buffer: bytes, index: int) -> Iterator[tuple[PathStep, int, int]]:

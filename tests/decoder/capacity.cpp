@@ -12,7 +12,7 @@ namespace {
 
 int failed = 0;
 
-void check(const char* name, const std::string& body, Fault fault, int64_t position, int64_t rows) {
+void check(const char* name, const std::string& body, ErrorCode code, int64_t position, int64_t rows) {
   Field id, rescued;
   id.name = "id";
   rescued.name = "_rescued";
@@ -29,12 +29,12 @@ void check(const char* name, const std::string& body, Fault fault, int64_t posit
     }
     if (is_good) decoder.close();
     const Verdict& verdict = decoder.verdict();
-    if (verdict.fault == fault && decoder.envelope().rows == rows &&
-        (fault == Fault::None || verdict.position == position)) {
+    if (verdict.code == code && decoder.envelope().rows == rows &&
+        (code == ErrorCode::None || verdict.position == position)) {
       continue;
     }
-    std::printf("%s, chunks of %zu: fault %d at %lld, %lld rows\n", name, chunk,
-                static_cast<int>(verdict.fault), static_cast<long long>(verdict.position),
+    std::printf("%s, chunks of %zu: code %d at %lld, %lld rows\n", name, chunk,
+                static_cast<int>(verdict.code), static_cast<long long>(verdict.position),
                 static_cast<long long>(decoder.envelope().rows));
     failed = 1;
   }
@@ -52,17 +52,17 @@ int main() {
   for (int i = 0; i < 67; ++i) rows += row + ",";  // 4,020 bytes of text
   const auto next = static_cast<int64_t>(rows.size());
   const std::string open = rows + row.substr(0, row.size() - 1);
-  check("one too many", rows + row + "]", Fault::Capacity, next, 67);
-  check("one too many, and wrong behind it", rows + row + "x", Fault::Capacity, next, 67);
-  check("wrong within", open + "]", Fault::Malformed, static_cast<int64_t>(open.size()), 67);
-  check("too long", open + "," + text("x", 9000) + "\"}]", Fault::TooLong, next + 6000, 67);
-  check("cut", open, Fault::Truncated, static_cast<int64_t>(open.size()), 67);
+  check("one too many", rows + row + "]", ErrorCode::BatchText, next, 67);
+  check("one too many, and wrong after it", rows + row + "x", ErrorCode::BatchText, next, 67);
+  check("wrong within", open + "]", ErrorCode::CommaOrEnd, static_cast<int64_t>(open.size()), 67);
+  check("too long", open + "," + text("x", 9000) + "\"}]", ErrorCode::MaxRecordBytes, next + 6000, 67);
+  check("cut", open, ErrorCode::Truncated, static_cast<int64_t>(open.size()), 67);
 
   // What does not fit is kept with its path.
   const std::string unknown = "{" + text(std::string(1990, 'k'), 8) + "\"}";
-  check("a long path", "[" + unknown + "]", Fault::None, 0, 1);
-  check("as many as fit", "[" + unknown + "," + unknown + "]", Fault::None, 0, 2);
-  check("one more", "[" + unknown + "," + unknown + "," + unknown + "]", Fault::Capacity,
+  check("a long path", "[" + unknown + "]", ErrorCode::None, 0, 1);
+  check("as many as fit", "[" + unknown + "," + unknown + "]", ErrorCode::None, 0, 2);
+  check("one more", "[" + unknown + "," + unknown + "," + unknown + "]", ErrorCode::BatchText,
         static_cast<int64_t>(1 + 2 * (unknown.size() + 1)), 2);
   return failed;
 }

@@ -5,17 +5,20 @@ from __future__ import annotations
 import gc
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from platform import machine
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from streamlic.decoder import DecoderOptions, open_decoder, why_not_fast
+from streamlic.decoder.error_text import ErrorCode
 from streamlic.emulator.records import Shape, blocks
 from streamlic.errors import DecodeError, UsageError
 from streamlic.resources.license_schema import LICENSE_SCHEMA
@@ -27,7 +30,7 @@ from tests.support.oracle import outcome
 if why_not_fast():
     pytest.skip(f"the fast engine was not built: {why_not_fast()}", allow_module_level=True)
 
-from streamlic.decoder._fast import SIMD, FastDecoder, best
+from streamlic.decoder._fast import ERROR_CODES, SIMD, FastDecoder, best
 
 CAPACITY = Path(__file__).parent / "capacity.cpp"
 
@@ -232,6 +235,7 @@ def test_memory_does_not_grow_with_the_body() -> None:
     script = """
 import sys
 from pathlib import Path
+from platform import machine
 from streamlic.decoder import open_decoder
 from tests.decoder.test_fast import body_of
 rows = body_of(2_000)[11:-2]
@@ -256,6 +260,7 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 def test_a_batch_that_is_kept_takes_no_room_for_more_rows() -> None:
     script = """
 from pathlib import Path
+from platform import machine
 from streamlic.decoder import open_decoder
 from streamlic.emulator import license_json
 def kept(count):
@@ -280,6 +285,12 @@ def test_every_set_of_instructions_can_be_asked_for() -> None:
         decoder = FastDecoder(LICENSE_SCHEMA, DecoderOptions(), simd=simd)
         decoder.feed(b'[{"id":"a"}]')
         assert decoder.close()[0]["id"].to_pylist() == ["a"]
+
+
+def test_the_core_and_the_table_of_sentences_have_the_same_codes() -> None:
+    assert sorted(code.name for code in ERROR_CODES[2:] if code) == sorted(
+        code.name for code in ErrorCode
+    )
 
 
 @pytest.mark.parametrize("chunk", [None, "text", bytearray(b"[]"), 5])
@@ -334,15 +345,17 @@ def test_nobody_else_uses_a_decoder_while_it_is_at_work() -> None:
     assert decoder.envelope.next_cursor == "x" * (20 + 199_999 % 500)
 
 
-def compiled(target: Path, source: str, *options: str, cores: str = "*.cpp") -> Path:
-    """Compile a program with files of the core; skip where that cannot be."""
+def compiled(target: Path, source: str | None, *options: str, cores: str = "*.cpp") -> Path:
+    """Compile files of the core, and a program with them; skip where that cannot be."""
     compiler = shutil.which("c++") or pytest.skip("there is no C++ compiler")
     package = Path(__file__).parents[2] / "streamlic" / "decoder"
     files = [str(path) for name in cores.split() for path in (package / "core").rglob(name)]
     if not files:
         pytest.skip("the core's sources are not beside the decoder")
-    target.with_suffix(".cpp").write_text(source)
-    files = ["-o", str(target), str(target.with_suffix(".cpp")), *files]
+    if source is not None:
+        target.with_suffix(".cpp").write_text(source)
+        files.append(str(target.with_suffix(".cpp")))
+    files = ["-o", str(target), *files]
     subprocess.run([compiler, "-std=c++17", f"-I{package}", *options, *files], check=True)
     return target
 
@@ -375,6 +388,26 @@ int main() {
 """
     program = compiled(tmp_path / "capacity", source, cores="columns.cpp buffer.cpp")
     assert subprocess.run([program], check=False).returncode == 0
+
+
+@pytest.mark.slow  # for the compiler
+def test_no_function_that_files_share_is_compiled_for_avx2(tmp_path: Path) -> None:
+    """The linker keeps one copy of a shared inline function, for all processors.
+
+    Instructions of AVX2 begin with a v, and the others of BMI and BMI2 are listed. A processor
+    without BMI takes tzcnt for bsf.
+    """
+    disassembler = shutil.which("objdump") or pytest.skip("there is no disassembler")
+    if machine() != "x86_64":
+        pytest.skip("AVX2 is x86-64's")
+    found = compiled(tmp_path / "avx2.o", None, "-O2", "-c", cores="avx2.cpp")
+    listing = subprocess.check_output([disassembler, "-dC", "--no-show-raw-insn", found], text=True)
+    bmi = ("andn", "bextr", "blsi", "blsmsk", "blsr", "bzhi", "mulx", "pdep", "pext", "rorx")
+    pattern = re.compile(rf"\t(v\w+|{'|'.join(bmi)}|sarx|shlx|shrx)\b")
+    functions = re.findall(r"^[0-9a-f]+ <(.*)>:\n((?:.+\n)*)", listing, re.MULTILINE)
+    newer = {name for name, code in functions if pattern.search(code)}
+    assert any("streamlic::avx2::" in name for name in newer)
+    assert [name for name in newer if "streamlic::avx2::" not in name] == []
 
 
 @pytest.mark.slow  # for the compiler

@@ -126,9 +126,9 @@ std::string decoded(const std::shared_ptr<const Schema>& schema, const Options& 
     return out + remarks;
   }
   const Verdict& verdict = decoder.verdict();
-  if (verdict.reason.rfind("expected what this decoder takes", 0) == 0) fail("a decoder that contradicts itself");
+  if (verdict.code == ErrorCode::Contradiction) fail("a decoder that contradicts itself");
   if (verdict.position < 0 || verdict.position > static_cast<int64_t>(size)) fail("a place outside");
-  out = "verdict " + verdict.reason + std::to_string(static_cast<int>(verdict.fault)) + "@" +
+  out = "verdict " + std::to_string(static_cast<int>(verdict.code)) + verdict.argument + "@" +
         std::to_string(verdict.position);
   for (const Step& step : verdict.path) out += "/" + step.key + std::to_string(step.index);
   return out + remarks;

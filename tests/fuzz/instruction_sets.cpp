@@ -50,7 +50,8 @@ std::string value(int depth) {
                                          "1e3",  "0.125", "true",  "false",    "null",         "1e400"};
   static const char* const kKeys[] = {"\"id\"", "\"n\"",   "\"d\"", "\"b\"",       "\"t\"",     "\"s\"",
                                       "\"l\"",  "\"j\"",   "\"x\"", "\"unknown\"", "\"q\\\"\"", "\"\\u0069d\"",
-                                      "\"key\"", "\"statusCode\""};
+                                      "\"key\"", "\"statusCode\"",
+                                      "\"a_key_that_is_long\"", "\"a_key_that_is_long_too\""};
   const size_t kind = below(depth > 4 ? 6 : 10);
   if (kind < 3) return one_of(kScalars);
   if (kind < 6) return text();
@@ -141,9 +142,35 @@ bool compare_utf8() {
   return true;
 }
 
+// Each ill-formed sequence at each place of a vector, between characters of each length.
+bool compare_ill_formed() {
+  static const char* const kFillers[] = {"a", "é", "会", "😀"};
+  static const char* const kBad[] = {"\x80",         "\xc3",             "\xc0\x80",     "\xe4\xbc",        "\xe0\x80\x80",
+                                     "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf0\x9f\x98", "\xf4\x90\x80\x80", "\xff"};
+  for (const std::string filler : kFillers) {
+    std::string many;
+    for (int i = 0; i < 80; ++i) many += filler;
+    for (const std::string bad : kBad) {
+      for (size_t ascii = 0; ascii < 66; ++ascii) {
+        for (const std::string& before : {std::string(), many}) {
+          const std::string text = before + std::string(ascii, 'a') + bad + many;
+          const size_t chunk = text.size();
+          if (ill_formed(best_instruction_set(), text, chunk) !=
+              ill_formed(InstructionSet::Scalar, text, chunk)) {
+            std::fprintf(stderr, "ill-formed UTF-8 is not found alike\n");
+            return false;
+          }
+        }
+      }
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
+  if (!compare_ill_formed()) return 1;
   const int bodies = count > 1 ? std::atoi(arguments[1]) : 10'000;
   for (int i = 0; i < bodies; ++i) {
     std::string given = body();

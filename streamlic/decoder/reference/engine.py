@@ -29,6 +29,7 @@ from ijson.common import JSONError
 from streamlic.decoder.body_rules import BodyRules
 from streamlic.decoder.decode_errors import decode_error
 from streamlic.decoder.envelope import Envelope
+from streamlic.decoder.error_text import ErrorCode
 from streamlic.decoder.failure_signs import Reported, is_surely_data, may_be_report, report_of
 from streamlic.decoder.misfit_message import why
 from streamlic.decoder.options import DecoderOptions
@@ -298,8 +299,7 @@ class ReferenceDecoder:
     def _refuse_key(self, records: Records, number: int) -> None:
         position, step = records.place(number)
         raise RescueError(
-            f"expected a record with {self._options.key_by}, or a column of strings for its key, "
-            "got neither (--strict)",
+            f"{ErrorCode.ROW_KEY.text(self._options.key_by)} (--strict)",
             position=position,
             path=path_text(self._framer.row_path(step)),
         )

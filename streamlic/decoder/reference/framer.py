@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from streamlic.decoder.body_rules import BodyRules
+from streamlic.decoder.error_text import ErrorCode
 from streamlic.decoder.failure_signs import (
     NoListing,
     Report,
@@ -74,7 +75,7 @@ class Framer(RowWindow):
         elif self._may_be_byte_order_mark():
             return False
         else:
-            raise NoListing("expected an object or an array", self._index)
+            raise NoListing(ErrorCode.TOP.text(), self._index)
         return True
 
     def _begin_envelope(self) -> None:
@@ -134,16 +135,11 @@ class Framer(RowWindow):
 
     def _check_rows(self, byte: int, value: int, key: str) -> None:
         if byte not in b"{[n":
-            raise Malformed("expected an array or an object of rows", value, (key,))
+            raise Malformed(ErrorCode.ROWS.text(), value, (key,))
         if self._has_rows:
-            raise Malformed("expected the rows once, got them a second time", value, (key,))
+            raise Malformed(ErrorCode.SECOND_ROWS.text(), value, (key,))
         if byte == 0x7B and not self._rules.takes_keyed:
-            raise Malformed(
-                "expected an array of rows, got an object: either one record, which is no listing, "
-                "or records keyed by a field (key_by)",
-                value,
-                (key,),
-            )
+            raise Malformed(ErrorCode.KEYED_ROWS.text(), value, (key,))
 
     def _after_member(self) -> bool:
         return self._separator(0x7D, self._end_envelope, self._member)
@@ -230,7 +226,7 @@ class Framer(RowWindow):
         if self._tokens_follow(start + 1, start, b"{") or self._tokens_follow(
             start + 1, start, b"]"
         ):
-            raise Malformed("expected newline-delimited records, got an array", start)
+            raise Malformed(ErrorCode.ARRAY_OF_LINES.text(), start)
 
     def _begins_with_rows(self, start: int) -> bool:
         """Return whether the line is an envelope whose rows come first: it may be of any length."""
@@ -267,18 +263,18 @@ class Framer(RowWindow):
             self._next_step = self._line
             return True
         if byte is not None:
-            raise Malformed("expected a line feed after the record", self._index)
+            raise Malformed(ErrorCode.LINE_FEED.text(), self._index)
         return False
 
     def _after_body(self) -> bool:
         if self._peek() is not None:
-            raise Malformed("expected nothing after the end of the JSON", self._index)
+            raise Malformed(ErrorCode.END.text(), self._index)
         return False
 
     # What the steps are made of.
     def _open_bracket(self) -> None:
         if self._open_brackets == self._options.max_depth:
-            raise TooDeep("too many open brackets", self._index)
+            raise TooDeep(ErrorCode.MAX_DEPTH.text(self._options.max_depth), self._index)
         self._open_brackets += 1
         self._index += 1
 
@@ -299,7 +295,7 @@ class Framer(RowWindow):
         if byte == closer:
             return at_closer()
         if byte != 0x2C:
-            raise Malformed(f"expected , or {chr(closer)}", self._index)
+            raise Malformed(ErrorCode.COMMA_OR_END.text(chr(closer)), self._index)
         self._index += 1
         self._next_step = at_comma
         return True
@@ -308,13 +304,13 @@ class Framer(RowWindow):
         """Return the key at the index, and where its value begins; both count as one with it."""
         start = self._index
         if self._buffer[start] != 0x22:
-            raise Malformed("expected a key in double quotes", start)
+            raise Malformed(ErrorCode.KEY.text(), start)
         try:
             end = string_end(self._buffer, start)
             key = key_of(self._buffer[start:end])
             colon = after_white_space(self._buffer, end)
             if colon < len(self._buffer) and self._buffer[colon] != 0x3A:
-                raise Malformed("expected : after the key", colon, (key,))
+                raise Malformed(ErrorCode.COLON.text(), colon, (key,))
         except Malformed as malformed:
             self._check_bytes(start, malformed.index)
             raise

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from streamlic.decoder.decode_errors import decode_error
+from streamlic.decoder.error_text import ErrorCode
 from streamlic.decoder.failure_signs import Reported
 from streamlic.decoder.findings import QUOTED_BYTES, with_finding
 from streamlic.decoder.paths import path_text
@@ -95,7 +96,7 @@ class Window(ABC):
             self._is_last = True
             self._advance()
             raise DecodeError(
-                "expected UTF-8, got bytes that are none",
+                ErrorCode.UTF8.text(),
                 position=self._fed_bytes - len(begun) + sound,
                 path=path_text((*self._path, *self._path_in_progress)),
             )
@@ -111,7 +112,7 @@ class Window(ABC):
         self._advance()
         if not self._is_complete() or self._path_in_progress:
             raise TruncatedBody(
-                "the body ended before its JSON was complete",
+                ErrorCode.TRUNCATED.text(),
                 position=self._fed_bytes,
                 path=path_text((*self._path, *self._path_in_progress)),
             )
@@ -121,9 +122,7 @@ class Window(ABC):
     ) -> DecodeError:
         """Say where in the body it is: ``text`` began at ``position``, its path at ``path``."""
         if isinstance(malformed, TooDeep):
-            malformed.reason = (
-                f"expected at most {self._options.max_depth} open brackets (max_depth)"
-            )
+            malformed.reason = ErrorCode.MAX_DEPTH.text(self._options.max_depth)
         elif not isinstance(malformed, TooLong | Reported):
             end = malformed.index + 1
             quoted = text[max(malformed.quoted_from, end - QUOTED_BYTES) : end]
@@ -157,7 +156,7 @@ class Window(ABC):
         """Raise Malformed at a byte-order mark; return whether more bytes could make it one."""
         begun = self._buffer[self._index : self._index + 3]
         if begun == codecs.BOM_UTF8:
-            raise Malformed("expected JSON, got a byte-order mark", self._index)
+            raise Malformed(ErrorCode.BYTE_ORDER_MARK.text(), self._index)
         return codecs.BOM_UTF8.startswith(begun) and not self._is_last
 
     def _value_end(self, start: int, step: PathStep, *, since: int) -> int:
@@ -188,7 +187,6 @@ class Window(ABC):
     def _check_bytes(self, since: int, last: int) -> None:
         if last - since >= self._options.max_record_bytes:
             raise TooLong(
-                f"expected at most {self._options.max_record_bytes} bytes in one value "
-                "(max_record_bytes)",
+                ErrorCode.MAX_RECORD_BYTES.text(self._options.max_record_bytes),
                 since + self._options.max_record_bytes,
             )

@@ -41,7 +41,7 @@ bool Body::top() {
   } else if (window_.may_be_byte_order_mark()) {
     return false;
   } else {
-    throw Malformed{"expected an object or an array", window_.index, {}, Fault::NoListing};
+    throw Malformed{ErrorCode::Top, window_.index, {}};
   }
   return true;
 }
@@ -64,15 +64,13 @@ bool Body::first_member() {
 
 bool Body::member() {
   if (!window_.has_byte()) return false;
-  try {
-    const MemberKey name = key();
-    if (leads_to_rows(name)) return true;
-    const size_t end = window_.value_end(name.value, depth(), Step(name.text));
-    note_member(name, end);
-    window_.index = end;
-  } catch (const Unfinished& stop) {
-    return unfinished(stop.path);
-  }
+  MemberKey name = key();
+  if (name.is_partial()) return wait(std::move(name.path));
+  if (leads_to_rows(name)) return true;
+  Scan scan = window_.scan_value(name.value, depth(), Step(name.text));
+  if (scan.is_partial()) return wait(std::move(scan.path));
+  note_member(name, scan.end);
+  window_.index = scan.end;
   step_ = &Body::after_member;
   return true;
 }
@@ -98,18 +96,13 @@ bool Body::leads_to_rows(const MemberKey& key) {
 void Body::check_rows(const MemberKey& key) const {
   const uint8_t byte = window_.text[key.value];
   if (byte != '{' && byte != '[' && byte != 'n') {
-    throw Malformed{"expected an array or an object of rows", key.value, {Step(key.text)}};
+    throw Malformed{ErrorCode::Rows, key.value, {Step(key.text)}};
   }
   if (has_rows_) {
-    throw Malformed{
-        "expected the rows once, got them a second time", key.value, {Step(key.text)}};
+    throw Malformed{ErrorCode::SecondRows, key.value, {Step(key.text)}};
   }
   if (byte == '{' && !options_.takes_keyed) {
-    throw Malformed{
-        "expected an array of rows, got an object: either one record, which is no listing, "
-        "or records keyed by a field (key_by)",
-        key.value,
-        {Step(key.text)}};
+    throw Malformed{ErrorCode::KeyedRows, key.value, {Step(key.text)}};
   }
 }
 
@@ -170,23 +163,22 @@ bool Body::row() {
   if (!window_.has_byte()) return false;
   const Text text = window_.text;
   size_t& index = window_.index;
-  try {
-    if (envelope_.is_keyed) {
-      const MemberKey name = key();
-      if (!rows_.read(name.value, &name.text, depth(), false)) return unfinished({});
-      if (report_) report_->take(name.text, {text.data + name.value, index - name.value});
-    } else {
-      while (true) {  // as long as one row follows the other
-        if (!rows_.read(index, nullptr, depth(), true)) return unfinished({});
-        if (index + 1 >= text.size || text[index] != ',' || text[index + 1] != '{' ||
-            index >= window_.leave_at) {
-          break;
-        }
-        ++index;
+  if (envelope_.is_keyed) {
+    MemberKey name = key();
+    if (name.is_partial()) return wait(std::move(name.path));
+    auto partial = rows_.read(name.value, &name.text, depth(), false);
+    if (partial) return wait(std::move(*partial));
+    if (report_) report_->take(name.text, {text.data + name.value, index - name.value});
+  } else {
+    while (true) {  // as long as one row follows the other
+      auto partial = rows_.read(index, nullptr, depth(), true);
+      if (partial) return wait(std::move(*partial));
+      if (index + 1 >= text.size || text[index] != ',' || text[index + 1] != '{' ||
+          index >= window_.leave_at) {
+        break;
       }
+      ++index;
     }
-  } catch (const Unfinished& stop) {
-    return unfinished(stop.path);
   }
   step_ = &Body::after_row;
   return true;
@@ -208,17 +200,25 @@ bool Body::line() {
   if (!window_.has_byte() || window_.may_be_byte_order_mark()) return false;
   const size_t start = window_.index;
   const bool may_be_envelope = options_.has_envelope_lines && window_.text[start] == '{';
-  try {
-    if (is_first_line_ && window_.text[start] == '[') check_no_array();
-    // Rows that come first are read as they come: such a line may be of any length.
-    if (may_be_envelope && may_begin_with_rows(start) && follow(start + 1, {"\"result\"", ":", "["})) {
+  if (is_first_line_ && window_.text[start] == '[') {
+    const Follow record = follow(start + 1, {"{"});
+    const Follow nothing = record == Follow::No ? follow(start + 1, {"]"}) : record;
+    if (nothing == Follow::Unknown) return wait({});
+    if (nothing == Follow::Yes) {
+      throw Malformed{ErrorCode::ArrayOfLines, start, {}};
+    }
+  }
+  // Rows that come first are read as they come: such a line may be of any length.
+  if (may_be_envelope && may_begin_with_rows(start)) {
+    const Follow rows = follow(start + 1, {"\"result\"", ":", "["});
+    if (rows == Follow::Unknown) return wait({});
+    if (rows == Follow::Yes) {
       begin_envelope();
       return true;
     }
-    if (!rows_.read(start, nullptr, depth(), false)) return unfinished({});
-  } catch (const Unfinished& stop) {
-    return unfinished(stop.path);
   }
+  auto partial = rows_.read(start, nullptr, depth(), false);
+  if (partial) return wait(std::move(*partial));
   if (window_.index == start) {  // It is no row.
     begin_envelope();
   } else {
@@ -233,30 +233,20 @@ bool Body::may_begin_with_rows(size_t start) const {
   return start + 2 >= text.size || text[start + 1] != '"' || text[start + 2] == 'r';
 }
 
-// Throws where the body seems to be one array of records.
-void Body::check_no_array() const {
-  const size_t start = window_.index;
-  if (follow(start + 1, {"{"}) || follow(start + 1, {"]"})) {
-    throw Malformed{
-        "expected newline-delimited records, got an array", start, {}};
-  }
-}
-
-// Whether these tokens follow from `index` on; throws Unfinished where more bytes have to say.
-bool Body::follow(size_t index, std::initializer_list<std::string_view> tokens) const {
+// Whether these tokens follow from `index` on; unknown where more bytes have to say.
+Body::Follow Body::follow(size_t index, std::initializer_list<std::string_view> tokens) const {
   const Text text = window_.text;
   for (const std::string_view token : tokens) {
     index = after_white_space(text, index);
     const size_t given = std::min(token.size(), text.size - index);
-    if (std::memcmp(text.data + index, token.data(), given) != 0) return false;
+    if (std::memcmp(text.data + index, token.data(), given) != 0) return Follow::No;
     if (given < token.size()) {
-      if (window_.is_last) return false;
-      throw Unfinished{};
+      return window_.is_last ? Follow::No : Follow::Unknown;
     }
     index += given;
   }
   window_.check_bytes(index - 1);
-  return true;
+  return Follow::Yes;
 }
 
 bool Body::after_line() {
@@ -268,13 +258,13 @@ bool Body::after_line() {
     step_ = &Body::line;
     return true;
   }
-  if (has_more) throw Malformed{"expected a line feed after the record", window_.index, {}};
+  if (has_more) throw Malformed{ErrorCode::LineFeed, window_.index, {}};
   return false;
 }
 
 bool Body::after_body() {
   if (window_.has_byte()) {
-    throw Malformed{"expected nothing after the end of the JSON", window_.index, {}};
+    throw Malformed{ErrorCode::End, window_.index, {}};
   }
   return false;
 }
@@ -283,7 +273,7 @@ bool Body::after_body() {
 
 void Body::open_bracket() {
   if (open_brackets_ == options_.max_depth) {
-    throw Malformed{"too many open brackets", window_.index, {}, Fault::TooDeep};
+    throw Malformed{ErrorCode::MaxDepth, window_.index, {}};
   }
   ++open_brackets_;
   ++window_.index;
@@ -303,7 +293,8 @@ bool Body::separator(uint8_t closer, StepFunction at_closer, StepFunction at_com
   const uint8_t byte = window_.text[window_.index];
   if (byte == closer) return (this->*at_closer)();
   if (byte != ',') {
-    throw Malformed{std::string("expected , or ") + static_cast<char>(closer), window_.index, {}};
+    throw Malformed{
+        ErrorCode::CommaOrEnd, window_.index, {}, std::string(1, static_cast<char>(closer))};
   }
   ++window_.index;
   step_ = at_comma;
@@ -314,17 +305,22 @@ bool Body::separator(uint8_t closer, StepFunction at_closer, StepFunction at_com
 Body::MemberKey Body::key() const {
   const Text text = window_.text;
   const size_t start = window_.index;
-  if (text[start] != '"') throw Malformed{"expected a key in double quotes", start, {}};
+  if (text[start] != '"') throw Malformed{ErrorCode::Key, start, {}};
   try {
     const size_t end = string_end(text, start);
-    MemberKey key{key_of(text.data + start, end - start), 0};
+    if (end == kPartial) return {};
+    MemberKey key{key_of(text.data + start, end - start)};
     const size_t colon = after_white_space(text, end);
     if (colon < text.size && text[colon] != ':') {
-      throw Malformed{"expected : after the key", colon, {Step(key.text)}};
+      throw Malformed{ErrorCode::Colon, colon, {Step(key.text)}};
     }
-    key.value = after_white_space(text, colon + 1);
-    if (key.value >= text.size) throw Unfinished{{Step(key.text)}};
-    window_.check_bytes(key.value);
+    const size_t value = after_white_space(text, colon + 1);
+    if (value >= text.size) {
+      key.path = {Step(key.text)};
+      return key;
+    }
+    window_.check_bytes(value);
+    key.value = value;
     return key;
   } catch (const Malformed& malformed) {
     window_.check_bytes(malformed.index);
@@ -333,7 +329,7 @@ Body::MemberKey Body::key() const {
 }
 
 // Leaves what begins at the index for later; `path` leads to where it breaks off.
-bool Body::unfinished(Path path) {
+bool Body::wait(Path path) {
   window_.wait_for_more();
   if (!path.empty()) path_in_progress_ = std::move(path);
   return false;

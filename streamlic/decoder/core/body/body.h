@@ -64,7 +64,10 @@ class Body {
   bool separator(uint8_t closer, StepFunction at_closer, StepFunction at_comma);
   struct MemberKey {
     std::string text;
-    size_t value;
+    size_t value = kPartial;  // where it begins
+    Path path = {};           // of a partial key: to where it breaks off
+
+    bool is_partial() const { return value == kPartial; }
   };
   MemberKey key() const;
   bool leads_to_rows(const MemberKey& key);
@@ -72,9 +75,9 @@ class Body {
   void note_member(const MemberKey& key, size_t end);
   void remark(Remark::Kind kind, size_t index, Path path = {}, std::string text = {});
   bool may_begin_with_rows(size_t start) const;
-  void check_no_array() const;
-  bool follow(size_t index, std::initializer_list<std::string_view> tokens) const;
-  bool unfinished(Path path);
+  enum class Follow : uint8_t { No, Yes, Unknown };
+  Follow follow(size_t index, std::initializer_list<std::string_view> tokens) const;
+  bool wait(Path path);
   int depth() const { return options_.max_depth - open_brackets_; }
 
   const Options& options_;

@@ -43,8 +43,7 @@ bool Decoder::close() {
     take_partial();
     read(held_.data(), held_.size(), SIZE_MAX);
     if (!body_.end()) {
-      verdict_ = {Fault::Truncated, "the body ended before its JSON was complete", fed_,
-                  body_.path_to_here(), ""};
+      verdict_ = {ErrorCode::Truncated, "", fed_, body_.path_to_here()};
     }
     held_.clear();  // The batches may be needed for long after.
   });
@@ -62,8 +61,7 @@ void Decoder::take_ill_formed(const uint8_t* chunk, int64_t offset) {
     take_partial();
     take(chunk, static_cast<size_t>(offset) + 1);
   }
-  verdict_ = {Fault::Malformed, "expected UTF-8, got bytes that are none", fed_ + offset,
-              body_.path_to_here(), ""};
+  verdict_ = {ErrorCode::Utf8, "", fed_ + offset, body_.path_to_here()};
 }
 
 // Appends the partial character to what is held.
@@ -143,30 +141,32 @@ bool Decoder::guarded(Work work) {
     } catch (const Malformed& malformed) {
       set_verdict(malformed);
     } catch (const CapacityExceeded&) {
-      verdict_ = {Fault::Capacity,
-                  "expected at most 2 GiB of text in one column of a batch (batch_bytes)",
-                  window_.position + static_cast<int64_t>(window_.index), body_.path(), ""};
+      verdict_ = {ErrorCode::BatchText, "",
+                  window_.position + static_cast<int64_t>(window_.index), body_.path()};
     }
   } catch (const std::bad_alloc&) {  // While a verdict was written, too.
-    verdict_.fault = Fault::Memory;
+    verdict_.code = ErrorCode::Memory;
   }
-  return verdict_.fault == Fault::None;
+  return verdict_.code == ErrorCode::None;
 }
 
 void Decoder::set_verdict(const Malformed& malformed) {
-  verdict_ = {malformed.fault, malformed.reason,
+  verdict_ = {malformed.code, malformed.argument,
               window_.position + static_cast<int64_t>(malformed.index),
-              joined(body_.path(), malformed.path), malformed.value};
-  if (malformed.fault == Fault::Malformed || malformed.fault == Fault::NoListing) {
-    const size_t end = malformed.index + 1;
-    const size_t since = std::max(std::min(malformed.quoted_from, malformed.index),
-                                  end - std::min(end, kQuotedBytes));
-    verdict_.quoted.assign(reinterpret_cast<const char*>(window_.text.data + since), end - since);
+              joined(body_.path(), malformed.path)};
+  if (malformed.code == ErrorCode::MaxDepth) {
+    verdict_.argument = std::to_string(options_.max_depth);
+    return;
   }
-  if (malformed.fault == Fault::TooDeep) {
-    verdict_.reason =
-        "expected at most " + std::to_string(options_.max_depth) + " open brackets (max_depth)";
+  // A value that is too long was not read to its end, and one that does not fit is quoted whole.
+  if (malformed.code == ErrorCode::MaxRecordBytes || malformed.code == ErrorCode::Misfit ||
+      malformed.code == ErrorCode::RowKey) {
+    return;
   }
+  const size_t end = malformed.index + 1;
+  const size_t since = std::max(std::min(malformed.quoted_from, malformed.index),
+                                end - std::min(end, kQuotedBytes));
+  verdict_.quoted.assign(reinterpret_cast<const char*>(window_.text.data + since), end - since);
 }
 
 }  // namespace streamlic

@@ -57,11 +57,10 @@ class HeldBytes {
 
 // What is wrong with the body, and where.
 struct Verdict {
-  Fault fault = Fault::None;
-  std::string reason;
+  ErrorCode code = ErrorCode::None;
+  std::string argument;
   int64_t position = 0;
   Path path;
-  std::string value;  // with Fault::Rescue and no reason: the text of what did not fit
   std::string quoted = {};  // what leads to the byte that is wrong, and that
 };
 

@@ -75,7 +75,7 @@ void Rows::moved() {
   if (!is_reserved_) reserve_batch();
 }
 
-bool Rows::read(size_t start, const std::string* key, int depth, bool is_in_array) {
+std::optional<Path> Rows::read(size_t start, const std::string* key, int depth, bool is_in_array) {
   const Text text = window_.text;
   const uint8_t* const first = text.data + start;
   const RecordsRead read =
@@ -94,20 +94,21 @@ bool Rows::read(size_t start, const std::string* key, int depth, bool is_in_arra
       if (may_be_envelope && needs_rescue() && text[start] == '{' &&
           is_envelope({first, end - start})) {
         batch_->rollback();
-        return true;
+        return std::nullopt;
       }
       end_row(start, end, key);
       window_.index = end;
-      return true;
+      return std::nullopt;
     }
   }
   batch_->rollback();
-  if (read.stop == Stop::AtEnd && !read.end && !window_.is_last) return false;
-  const size_t end = window_.value_end(start, depth, step(key));
+  if (read.stop == Stop::AtEnd && !read.end && !window_.is_last) return Path();
+  Scan scan = window_.scan_value(start, depth, step(key));
+  if (scan.is_partial()) return std::move(scan.path);
   if (read.stop == Stop::NoRoom) throw CapacityExceeded();  // Nothing else is wrong with it.
-  read_last_number(start, end, key);
-  window_.index = end;
-  return true;
+  read_last_number(start, scan.end, key);
+  window_.index = scan.end;
+  return std::nullopt;
 }
 
 // How many rows may follow each other from `start` on, so that the batch is not full before the last,
@@ -128,7 +129,7 @@ void Rows::read_last_number(size_t start, size_t end, const std::string* key) {
                                          batch_->columns, batch_->rows, 0, {});
   if (read.stop == Stop::NoRoom) throw CapacityExceeded();
   if (!read.end) {
-    throw Malformed{"expected what this decoder takes for JSON: please report this body", start, {}};
+    throw Malformed{ErrorCode::Contradiction, start, {}};
   }
   reader_->forget();
   end_row(start, end, key);  // The misfits lead to this copy of it.
@@ -182,11 +183,7 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool is_
   ColumnBuilder& column = batch_->columns[rescued_column_];
   const bool is_member = key && options_.key_by && window_.text[start] != '{';
   if (is_key_beside && options_.is_strict) {
-    throw Malformed{"expected a record with " + *options_.key_by +
-                        ", or a column of strings for its key, got neither",
-                    start,
-                    {step(key)},
-                    Fault::Rescue};
+    throw Malformed{ErrorCode::RowKey, start, {step(key)}, *options_.key_by};
   }
   const bool is_few = static_cast<int64_t>(reader_->misfits().list.size()) <= options_.max_rescued;
   const bool may_be_put = is_few && !options_.is_strict && !is_key_beside && !is_member;
@@ -207,8 +204,8 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool is_
   if (is_key_beside) add_key(found, record, *options_.key_by, *key);
   if (!found.count) return;  // A later value of the same key did fit.
   if (options_.is_strict) {
-    throw Malformed{"", start + found.first_start, joined({step(key)}, found.first_path),
-                    Fault::Rescue, SIZE_MAX,
+    throw Malformed{ErrorCode::Misfit, start + found.first_start,
+                    joined({step(key)}, found.first_path),
                     std::string(reinterpret_cast<const char*>(record.data + found.first_start),
                                 std::min(found.first_end - found.first_start, kShownBytes))};
   }

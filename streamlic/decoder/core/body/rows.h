@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,10 +26,10 @@ class Rows {
   void moved();
 
   // Reads the row that begins at `start`, and in an array those that follow it without a space, and
-  // moves the window's index past the last. `depth` brackets may be open within a row. Returns false
-  // where more is needed: the index is where the unfinished row begins, or its key. Leaves the index
-  // where a line is an envelope.
-  bool read(size_t start, const std::string* key, int depth, bool is_in_array);
+  // moves the window's index past the last. `depth` brackets may be open within a row. Where more
+  // is needed it returns the path to where the row breaks off, and the index is where the row begins, or
+  // its key. Leaves the index where a line is an envelope.
+  std::optional<Path> read(size_t start, const std::string* key, int depth, bool is_in_array);
 
   // Makes a batch of what no batch was made of.
   void end();

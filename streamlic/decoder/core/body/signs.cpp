@@ -98,7 +98,7 @@ void for_each_member(Text text, Take take) {
     const size_t key_end = string_end(text, index);
     const std::string key = key_of(text.data + index, key_end - index);
     const size_t start = after_white_space(text, after_white_space(text, key_end) + 1);
-    const size_t end = value_end(text, start, INT_MAX, true);
+    const size_t end = scan_value(text, start, INT_MAX, true).end;
     take(key, start, end);
     index = after_white_space(text, end);
     if (text[index] == ',') index = after_white_space(text, index + 1);

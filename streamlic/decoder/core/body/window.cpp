@@ -18,34 +18,32 @@ bool Window::has_byte() {
 bool Window::may_be_byte_order_mark() const {
   const size_t given = std::min<size_t>(text.size - index, 3);
   if (std::memcmp(text.data + index, kByteOrderMark, given) != 0) return false;
-  if (given == 3) throw Malformed{"expected JSON, got a byte-order mark", index, {}};
+  if (given == 3) throw Malformed{ErrorCode::ByteOrderMark, index, {}};
   return !is_last;
 }
 
-size_t Window::value_end(size_t start, int depth, const Step& step) const {
+Scan Window::scan_value(size_t start, int depth, const Step& step) const {
   try {
-    const size_t end = streamlic::value_end(text, start, depth, at_end);
-    check_bytes(end - 1);
-    return end;
+    Scan scan = streamlic::scan_value(text, start, depth, at_end);
+    if (scan.is_partial()) {
+      scan.path.insert(scan.path.begin(), step);
+    } else {
+      check_bytes(scan.end - 1);
+    }
+    return scan;
   } catch (Malformed& malformed) {
-    if (malformed.fault == Fault::TooLong) throw;
+    if (malformed.code == ErrorCode::MaxRecordBytes) throw;
     malformed.path.insert(malformed.path.begin(), step);
     malformed.quoted_from = start;
     check_bytes(malformed.index);
-    throw;
-  } catch (Unfinished& stop) {
-    stop.path.insert(stop.path.begin(), step);
     throw;
   }
 }
 
 void Window::check_bytes(size_t last) const {
   if (last - index >= max_bytes) {
-    throw Malformed{"expected at most " + std::to_string(max_bytes) +
-                        " bytes in one value (max_record_bytes)",
-                    index + max_bytes,
-                    {},
-                    Fault::TooLong};
+    throw Malformed{
+        ErrorCode::MaxRecordBytes, index + max_bytes, {}, std::to_string(max_bytes)};
   }
 }
 

@@ -24,9 +24,8 @@ struct Window {
   // Throws at a byte-order mark; returns whether more bytes could make it one.
   bool may_be_byte_order_mark() const;
 
-  // Where the value ends that begins at `start`, below `step`; `depth` brackets may be open within it.
-  // Throws what is wrong with it, Unfinished among that.
-  size_t value_end(size_t start, int depth, const Step& step) const;
+  // Scans the value that begins at `start`, below `step`; `depth` brackets may be open within it.
+  Scan scan_value(size_t start, int depth, const Step& step) const;
 
   // Throws where what begins at the index and reaches to `last` is longer than allowed.
   void check_bytes(size_t last) const;

@@ -8,23 +8,6 @@ namespace streamlic {
 
 namespace {
 
-enum class Expected { Value, ValueOrEnd, Key, KeyOrEnd, Colon, CommaOrEnd };
-
-const char* expectation(Expected expected) {
-  switch (expected) {
-    case Expected::Value:
-      return "expected a value";
-    case Expected::ValueOrEnd:
-      return "expected a value or ]";
-    case Expected::Key:
-      return "expected a key in double quotes";
-    case Expected::KeyOrEnd:
-      return "expected a key in double quotes or }";
-    default:
-      return "expected : after the key";
-  }
-}
-
 bool is_digit(uint8_t byte) { return byte >= '0' && byte <= '9'; }
 
 bool is_hex(uint8_t byte) {
@@ -36,26 +19,26 @@ size_t after_digits(Text text, size_t index) {
   return index;
 }
 
-// Throws for a digit that is missing at `index`.
-[[noreturn]] void digit_missing(Text text, size_t index) {
-  if (index >= text.size) throw Unfinished{};
-  throw Malformed{"expected a digit", index, {}};
+// Throws for a digit that is missing at `index`, unless the text ends there.
+size_t digit_missing(Text text, size_t index) {
+  if (index >= text.size) return kPartial;
+  throw Malformed{ErrorCode::Digit, index, {}};
 }
 
 size_t number_end(Text text, size_t index) {
   if (text[index] == '-') ++index;
-  if (index >= text.size || !is_digit(text[index])) digit_missing(text, index);
+  if (index >= text.size || !is_digit(text[index])) return digit_missing(text, index);
   index = text[index] == '0' ? index + 1 : after_digits(text, index);
   if (index < text.size && text[index] == '.') {
     const size_t end = after_digits(text, index + 1);
-    if (end == index + 1) digit_missing(text, end);
+    if (end == index + 1) return digit_missing(text, end);
     index = end;
   }
   if (index < text.size && (text[index] | 0x20) == 'e') {
     ++index;
     if (index < text.size && (text[index] == '+' || text[index] == '-')) ++index;
     const size_t end = after_digits(text, index);
-    if (end == index) digit_missing(text, end);
+    if (end == index) return digit_missing(text, end);
     index = end;
   }
   return index;
@@ -63,15 +46,15 @@ size_t number_end(Text text, size_t index) {
 
 size_t literal_end(Text text, size_t index, const char* literal) {
   for (size_t offset = 0; literal[offset]; ++offset) {
-    if (index + offset == text.size) throw Unfinished{};
+    if (index + offset == text.size) return kPartial;
     if (text[index + offset] != static_cast<uint8_t>(literal[offset])) {
-      throw Malformed{std::string("expected ") + literal, index + offset, {}};
+      throw Malformed{ErrorCode::Literal, index + offset, {}, literal};
     }
   }
   return index + std::strlen(literal);
 }
 
-size_t scalar_end(Text text, size_t index, Expected expected) {
+size_t scalar_end(Text text, size_t index, ErrorCode expected) {
   switch (text[index]) {
     case '"':
       return string_end(text, index);
@@ -83,7 +66,7 @@ size_t scalar_end(Text text, size_t index, Expected expected) {
       return literal_end(text, index, "null");
     default:
       if (text[index] == '-' || is_digit(text[index])) return number_end(text, index);
-      throw Malformed{expectation(expected), index, {}};
+      throw Malformed{expected, index, {}};
   }
 }
 
@@ -110,91 +93,89 @@ size_t string_end(Text text, size_t index) {
     while (index < text.size && text[index] >= 0x20 && text[index] != '"' && text[index] != '\\') {
       ++index;
     }
-    if (index == text.size) throw Unfinished{};
+    if (index == text.size) return kPartial;
     if (text[index] == '"') return index + 1;
-    if (text[index] != '\\') throw Malformed{"expected no control character in a string", index, {}};
-    if (index + 1 == text.size) throw Unfinished{};
+    if (text[index] != '\\') throw Malformed{ErrorCode::ControlCharacter, index, {}};
+    if (index + 1 == text.size) return kPartial;
     if (!std::strchr("\"\\/bfnrtu", text[index + 1]) || !text[index + 1]) {
-      throw Malformed{"expected one of \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u after \\ ", index + 1, {}};
+      throw Malformed{ErrorCode::Escape, index + 1, {}};
     }
     if (text[index + 1] != 'u') {
       index += 2;
       continue;
     }
     for (size_t offset = 2; offset < 6; ++offset) {
-      if (index + offset == text.size) throw Unfinished{};
+      if (index + offset == text.size) return kPartial;
       if (!is_hex(text[index + offset])) {
-        throw Malformed{"expected four hexadecimal digits after \\u", index + offset, {}};
+        throw Malformed{ErrorCode::HexDigits, index + offset, {}};
       }
     }
     index += 6;
   }
 }
 
-size_t value_end(Text text, size_t index, int depth, bool at_end) {
+Scan scan_value(Text text, size_t index, int depth, bool at_end) {
   Path path;
   std::vector<uint8_t> closers;
-  Expected expected = Expected::Value;
+  ErrorCode expected = ErrorCode::Value;
   const auto shown_path = [&] {
-    const bool in_value = expected == Expected::Value || expected == Expected::ValueOrEnd ||
-                          expected == Expected::Colon;
+    const bool in_value = expected == ErrorCode::Value || expected == ErrorCode::ValueOrEnd ||
+                          expected == ErrorCode::Colon;
     if (!in_value && !path.empty()) path.pop_back();
     return std::move(path);
   };
+  const auto partial = [&] { return Scan{kPartial, shown_path()}; };
   try {
     while (true) {
       if (!closers.empty()) index = after_white_space(text, index);
-      if (index == text.size) throw Unfinished{};
+      if (index == text.size) return partial();
       const uint8_t byte = text[index];
-      const bool may_end = expected == Expected::KeyOrEnd || expected == Expected::ValueOrEnd;
-      if (expected == Expected::CommaOrEnd) {
+      const bool may_end = expected == ErrorCode::KeyOrEnd || expected == ErrorCode::ValueOrEnd;
+      if (expected == ErrorCode::CommaOrEnd) {
         if (byte == ',') {
-          expected = closers.back() == '}' ? Expected::Key : Expected::Value;
-          if (expected == Expected::Value) ++path.back().index;
+          expected = closers.back() == '}' ? ErrorCode::Key : ErrorCode::Value;
+          if (expected == ErrorCode::Value) ++path.back().index;
         } else if (byte == closers.back()) {
           closers.pop_back();
           path.pop_back();
         } else {
-          throw Malformed{std::string("expected , or ") + static_cast<char>(closers.back()), index, {}};
+          throw Malformed{expected, index, {}, std::string(1, static_cast<char>(closers.back()))};
         }
         ++index;
-      } else if (expected == Expected::Colon) {
-        if (byte != ':') throw Malformed{expectation(expected), index, {}};
-        expected = Expected::Value;
+      } else if (expected == ErrorCode::Colon) {
+        if (byte != ':') throw Malformed{expected, index, {}};
+        expected = ErrorCode::Value;
         ++index;
       } else if (may_end && byte == closers.back()) {
         closers.pop_back();
         path.pop_back();
-        expected = Expected::CommaOrEnd;
+        expected = ErrorCode::CommaOrEnd;
         ++index;
-      } else if (expected == Expected::Key || expected == Expected::KeyOrEnd) {
-        if (byte != '"') throw Malformed{expectation(expected), index, {}};
+      } else if (expected == ErrorCode::Key || expected == ErrorCode::KeyOrEnd) {
+        if (byte != '"') throw Malformed{expected, index, {}};
         const size_t start = index;
         index = string_end(text, start);
+        if (index == kPartial) return partial();
         path.back() = Step(key_of(text.data + start, index - start));
-        expected = Expected::Colon;
+        expected = ErrorCode::Colon;
       } else if (byte == '{' || byte == '[') {
         if (closers.size() == static_cast<size_t>(depth)) {
-          throw Malformed{"too many open brackets", index, {}, Fault::TooDeep};
+          throw Malformed{ErrorCode::MaxDepth, index, {}};
         }
         closers.push_back(static_cast<uint8_t>(byte + 2));
         path.push_back(byte == '{' ? Step(std::string()) : Step(int64_t{0}));
-        expected = byte == '{' ? Expected::KeyOrEnd : Expected::ValueOrEnd;
+        expected = byte == '{' ? ErrorCode::KeyOrEnd : ErrorCode::ValueOrEnd;
         ++index;
       } else {
         index = scalar_end(text, index, expected);
-        if (is_number(byte) && index == text.size && !(at_end && closers.empty())) {
-          throw Unfinished{};
-        }
-        expected = Expected::CommaOrEnd;
+        const bool is_open_number = is_number(byte) && index == text.size && !(at_end && closers.empty());
+        if (index == kPartial || is_open_number) return partial();
+        expected = ErrorCode::CommaOrEnd;
       }
-      if (closers.empty() && expected == Expected::CommaOrEnd) return index;
+      if (closers.empty() && expected == ErrorCode::CommaOrEnd) return {index};
     }
   } catch (Malformed& malformed) {
     malformed.path = shown_path();
-    throw;
-  } catch (Unfinished& unfinished) {
-    unfinished.path = shown_path();
     throw;
   }
 }

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/json/error_code.h"
+
 namespace streamlic {
 
 // An object's key or an array's index.
@@ -29,31 +31,23 @@ using Path = std::vector<Step>;
 
 Path joined(Path way, const Path& rest);
 
-enum class Fault : uint8_t {
-  None,
-  Malformed,
-  NoListing,
-  TooDeep,
-  TooLong,
-  Truncated,
-  Rescue,
-  Capacity,
-  Memory
-};
-
 // What is wrong, at which index of the text, and the path there.
 struct Malformed {
-  std::string reason;
+  ErrorCode code;
   size_t index;
   Path path;
-  Fault fault = Fault::Malformed;
+  std::string argument = {};
   size_t quoted_from = SIZE_MAX;  // where the value begins that it is in, as far as that is known
-  std::string value = {};  // with Fault::Rescue and no reason: the text of what did not fit
 };
 
-// The text ends inside the value, whose beginning is sound; `path` leads to the end.
-struct Unfinished {
-  Path path;
+// Where a value ends. kPartial if the text ends inside it, whose beginning is sound.
+constexpr size_t kPartial = SIZE_MAX;
+
+struct Scan {
+  size_t end;
+  Path path = {};  // of a partial value: to the value that is in progress, or the container between two
+
+  bool is_partial() const { return end == kPartial; }
 };
 
 struct Text {
@@ -62,15 +56,14 @@ struct Text {
   uint8_t operator[](size_t index) const { return data[index]; }
 };
 
-// The index after the value that begins at `index` (no white space before it). `depth` brackets may
-// be open at once within it; `at_end` says that nothing follows the text, so that a number may end
-// with it. Throws Malformed or Unfinished, whose path leads to the value that is in progress, or to
-// the container between two of them.
-size_t value_end(Text text, size_t index, int depth, bool at_end);
+// Scans the value that begins at `index` (no white space before it). `depth` brackets may be open at
+// once within it; `at_end` says that nothing follows the text, so that a number may end with it. Throws
+// Malformed, with a path as that of a partial value.
+Scan scan_value(Text text, size_t index, int depth, bool at_end);
 
 size_t after_white_space(Text text, size_t index);
 
-// The index after the string that begins at `index`.
+// The index after the string that begins at `index`, or kPartial.
 size_t string_end(Text text, size_t index);
 
 }  // namespace streamlic

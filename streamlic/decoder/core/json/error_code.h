@@ -1,0 +1,33 @@
+// What can be wrong with a body. The core returns a code and an argument; error_text.py has the sentences,
+// under the same names (`ValueOrEnd` is `VALUE_OR_END` there).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#define STREAMLIC_ERROR_CODES(code)                                                              \
+  code(Value) code(ValueOrEnd) code(Key) code(KeyOrEnd) code(Colon) code(CommaOrEnd) code(Digit) \
+  code(Literal) code(ControlCharacter) code(Escape) code(HexDigits) code(Utf8)                   \
+  code(ByteOrderMark) code(Top) code(Rows) code(SecondRows) code(KeyedRows) code(ArrayOfLines)   \
+  code(LineFeed) code(End) code(Truncated) code(MaxDepth) code(MaxRecordBytes) code(BatchText)   \
+  code(RowKey) code(Memory) code(Contradiction)
+
+namespace streamlic {
+
+enum class ErrorCode : uint8_t {
+  None,
+  Misfit,  // with strict: a value that fits no column. Its text is the argument; the sentence names both.
+#define STREAMLIC_CODE(name) name,
+  STREAMLIC_ERROR_CODES(STREAMLIC_CODE)
+#undef STREAMLIC_CODE
+};
+
+// The names of all codes but the first two, in their order.
+inline constexpr const char* kErrorCodeNames[] = {
+#define STREAMLIC_CODE(name) #name,
+    STREAMLIC_ERROR_CODES(STREAMLIC_CODE)
+#undef STREAMLIC_CODE
+};
+constexpr size_t kErrorCodes = sizeof kErrorCodeNames / sizeof *kErrorCodeNames;
+
+}  // namespace streamlic

@@ -1,0 +1,48 @@
+"""What is wrong with a body, in words: one table for both engines.
+
+The compiled core returns a code and an argument. ``core/json/error_code.h`` lists the same codes.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+
+
+@unique
+class ErrorCode(Enum):
+    """A code; its value is the sentence, with ``{}`` for the argument."""
+
+    VALUE = "expected a value"
+    VALUE_OR_END = "expected a value or ]"
+    KEY = "expected a key in double quotes"
+    KEY_OR_END = "expected a key in double quotes or }}"
+    COLON = "expected : after the key"
+    COMMA_OR_END = "expected , or {}"
+    DIGIT = "expected a digit"
+    LITERAL = "expected {}"
+    CONTROL_CHARACTER = "expected no control character in a string"
+    ESCAPE = r"expected one of \" \\ \/ \b \f \n \r \t \u after \ "
+    HEX_DIGITS = r"expected four hexadecimal digits after \u"
+    UTF8 = "expected UTF-8, got bytes that are none"
+    BYTE_ORDER_MARK = "expected JSON, got a byte-order mark"
+    TOP = "expected an object or an array"
+    ROWS = "expected an array or an object of rows"
+    SECOND_ROWS = "expected the rows once, got them a second time"
+    KEYED_ROWS = (
+        "expected an array of rows, got an object: either one record, which is no listing, "
+        "or records keyed by a field (key_by)"
+    )
+    ARRAY_OF_LINES = "expected newline-delimited records, got an array"
+    LINE_FEED = "expected a line feed after the record"
+    END = "expected nothing after the end of the JSON"
+    TRUNCATED = "the body ended before its JSON was complete"
+    MAX_DEPTH = "expected at most {} open brackets (max_depth)"
+    MAX_RECORD_BYTES = "expected at most {} bytes in one value (max_record_bytes)"
+    BATCH_TEXT = "expected at most 2 GiB of text in one column of a batch (batch_bytes)"
+    ROW_KEY = "expected a record with {}, or a column of strings for its key, got neither"
+    MEMORY = "no memory for a batch of the body"
+    CONTRADICTION = "expected what this decoder takes for JSON: please report this body"
+
+    def text(self, argument: object = "") -> str:
+        """Return the sentence."""
+        return self.value.format(argument)
