@@ -12,7 +12,8 @@ namespace {
 
 int failed = 0;
 
-void check(const char* name, const std::string& body, ErrorCode code, int64_t position, int64_t rows) {
+void check(const char* name, const std::string& body, ErrorCode code, int64_t position,
+           int64_t rows) {
   Field id, rescued;
   id.name = "id";
   rescued.name = "_rescued";
@@ -55,7 +56,8 @@ int main() {
   check("one too many", rows + row + "]", ErrorCode::BatchText, next, 67);
   check("one too many, and wrong after it", rows + row + "x", ErrorCode::BatchText, next, 67);
   check("wrong within", open + "]", ErrorCode::CommaOrEnd, static_cast<int64_t>(open.size()), 67);
-  check("too long", open + "," + text("x", 9000) + "\"}]", ErrorCode::MaxRecordBytes, next + 6000, 67);
+  check("too long", open + "," + text("x", 9000) + "\"}]", ErrorCode::MaxRecordBytes, next + 6000,
+        67);
   check("cut", open, ErrorCode::Truncated, static_cast<int64_t>(open.size()), 67);
 
   // What does not fit is kept with its path.

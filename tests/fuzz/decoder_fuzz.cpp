@@ -26,10 +26,10 @@ Field field(std::string name, Kind kind, std::vector<Field> children = {}) {
 
 std::vector<Field> schema_of(unsigned number) {
   if (number % 4 == 1) return {field("key", Kind::String), field("record", Kind::Record)};
-  const Field list_element = field("element", Kind::Struct,
-                                   {field("id", Kind::String), field("n", Kind::Int64),
-                                    field("l", Kind::List,
-                                          {field("element", Kind::Struct, {field("b", Kind::Bool)})})});
+  const Field list_element =
+      field("element", Kind::Struct,
+            {field("id", Kind::String), field("n", Kind::Int64),
+             field("l", Kind::List, {field("element", Kind::Struct, {field("b", Kind::Bool)})})});
   return {field("id", Kind::String),
           field("n", Kind::Int64),
           field("d", Kind::Double),
@@ -102,8 +102,8 @@ void take_batches(Decoder& decoder, const Options& options, std::string& out) {
   }
 }
 
-std::string decoded(const std::shared_ptr<const Schema>& schema, const Options& options, InstructionSet instructions,
-                    const uint8_t* body, size_t size, size_t chunk) {
+std::string decoded(const std::shared_ptr<const Schema>& schema, const Options& options,
+                    InstructionSet instructions, const uint8_t* body, size_t size, size_t chunk) {
   Decoder decoder(schema, options, instructions);
   std::string out;
   std::string remarks;
@@ -127,7 +127,8 @@ std::string decoded(const std::shared_ptr<const Schema>& schema, const Options& 
   }
   const Verdict& verdict = decoder.verdict();
   if (verdict.code == ErrorCode::Contradiction) fail("a decoder that contradicts itself");
-  if (verdict.position < 0 || verdict.position > static_cast<int64_t>(size)) fail("a place outside");
+  if (verdict.position < 0 || verdict.position > static_cast<int64_t>(size))
+    fail("a place outside");
   out = "verdict " + std::to_string(static_cast<int>(verdict.code)) + verdict.argument + "@" +
         std::to_string(verdict.position);
   for (const Step& step : verdict.path) out += "/" + step.key + std::to_string(step.index);
@@ -154,15 +155,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto schema = std::make_shared<const Schema>(schema_of(data[0]));
   const size_t chunk = 1 + data[4] + (data[5] & 1) * 4096;
   std::vector<uint8_t> given(data + kHead, data + size);
-  if (data[5] & 2) given.insert(given.end(), 200, ' ');  // Short cuts are taken where enough follows.
+  if (data[5] & 2)
+    given.insert(given.end(), 200, ' ');  // Short cuts are taken where enough follows.
   const uint8_t* const body = given.data();
   const size_t body_size = given.size();
 
   const std::string whole =
       decoded(schema, options, InstructionSet::Scalar, body, body_size, body_size ? body_size : 1);
-  for (const InstructionSet instructions : {InstructionSet::Scalar, InstructionSet::Sse2, InstructionSet::Avx2,
-        InstructionSet::Neon}) {
-    if (decoded(schema, options, instructions, body, body_size, chunk) != whole) fail("a cut that matters");
+  for (const InstructionSet instructions :
+       {InstructionSet::Scalar, InstructionSet::Sse2, InstructionSet::Avx2, InstructionSet::Neon}) {
+    if (decoded(schema, options, instructions, body, body_size, chunk) != whole)
+      fail("a cut that matters");
     if (decoded(schema, options, instructions, body, body_size, body_size + 1) != whole) {
       fail("instructions that matter");
     }

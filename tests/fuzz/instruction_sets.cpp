@@ -32,8 +32,10 @@ std::string one_of(const char* const (&texts)[kCount]) {
 }
 
 std::string text() {
-  static const char* const kParts[] = {"a", "plain words", "\\\"", "\\\\", "\\u00e9", "\\ud83d\\ude00",
-                                       "\\ud800", "\\n", "é", "会議室", "😀", "2024-05-06T07:08:09Z", "{}[],:"};
+  static const char* const kParts[] = {
+      "a",       "plain words", "\\\"", "\\\\",   "\\u00e9", "\\ud83d\\ude00",
+      "\\ud800", "\\n",         "é",    "会議室", "😀",      "2024-05-06T07:08:09Z",
+      "{}[],:"};
   std::string result;
   for (size_t parts = below(4); parts; --parts) result += one_of(kParts);
   result.append(below(8) ? 0 : below(300), 'x');
@@ -46,12 +48,25 @@ std::string space() {
 }
 
 std::string value(int depth) {
-  static const char* const kScalars[] = {"0",    "7",     "-12",   "12345678", "123456789012", "1.5",  "-0",
-                                         "1e3",  "0.125", "true",  "false",    "null",         "1e400"};
-  static const char* const kKeys[] = {"\"id\"", "\"n\"",   "\"d\"", "\"b\"",       "\"t\"",     "\"s\"",
-                                      "\"l\"",  "\"j\"",   "\"x\"", "\"unknown\"", "\"q\\\"\"", "\"\\u0069d\"",
-                                      "\"key\"", "\"statusCode\"",
-                                      "\"a_key_that_is_long\"", "\"a_key_that_is_long_too\""};
+  static const char* const kScalars[] = {"0",     "7",    "-12",  "12345678", "123456789012",
+                                         "1.5",   "-0",   "1e3",  "0.125",    "true",
+                                         "false", "null", "1e400"};
+  static const char* const kKeys[] = {"\"id\"",
+                                      "\"n\"",
+                                      "\"d\"",
+                                      "\"b\"",
+                                      "\"t\"",
+                                      "\"s\"",
+                                      "\"l\"",
+                                      "\"j\"",
+                                      "\"x\"",
+                                      "\"unknown\"",
+                                      "\"q\\\"\"",
+                                      "\"\\u0069d\"",
+                                      "\"key\"",
+                                      "\"statusCode\"",
+                                      "\"a_key_that_is_long\"",
+                                      "\"a_key_that_is_long_too\""};
   const size_t kind = below(depth > 4 ? 6 : 10);
   if (kind < 3) return one_of(kScalars);
   if (kind < 6) return text();
@@ -126,8 +141,15 @@ int64_t ill_formed(InstructionSet instructions, const std::string& text, size_t 
 }
 
 bool compare_utf8() {
-  static const char* const kParts[] = {"a",  "plain ascii for a while and then some more of it", "é", "ж",
-                                       "会", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xef\xbf\xbf", "😀",
+  static const char* const kParts[] = {"a",
+                                       "plain ascii for a while and then some more of it",
+                                       "é",
+                                       "ж",
+                                       "会",
+                                       "\xe0\xa0\x80",
+                                       "\xed\x9f\xbf",
+                                       "\xef\xbf\xbf",
+                                       "😀",
                                        "\xf4\x8f\xbf\xbf"};
   std::string text;
   for (size_t parts = below(200); parts; --parts) text += one_of(kParts);
@@ -145,8 +167,16 @@ bool compare_utf8() {
 // Each ill-formed sequence at each place of a vector, between characters of each length.
 bool compare_ill_formed() {
   static const char* const kFillers[] = {"a", "é", "会", "😀"};
-  static const char* const kBad[] = {"\x80",         "\xc3",             "\xc0\x80",     "\xe4\xbc",        "\xe0\x80\x80",
-                                     "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf0\x9f\x98", "\xf4\x90\x80\x80", "\xff"};
+  static const char* const kBad[] = {"\x80",
+                                     "\xc3",
+                                     "\xc0\x80",
+                                     "\xe4\xbc",
+                                     "\xe0\x80\x80",
+                                     "\xed\xa0\x80",
+                                     "\xf0\x80\x80\x80",
+                                     "\xf0\x9f\x98",
+                                     "\xf4\x90\x80\x80",
+                                     "\xff"};
   for (const std::string filler : kFillers) {
     std::string many;
     for (int i = 0; i < 80; ++i) many += filler;

@@ -26,8 +26,7 @@ constexpr bool unlikely(bool condition) { return condition; }
 #define STREAMLIC_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define STREAMLIC_TARGET_REGION(instructions) \
-  STREAMLIC_PRAGMA(                           \
-      clang attribute push(__attribute__((target(instructions))), apply_to = function))
+  STREAMLIC_PRAGMA(clang attribute push(__attribute__((target(instructions))), apply_to = function))
 #define STREAMLIC_END_TARGET_REGION STREAMLIC_PRAGMA(clang attribute pop)
 #else
 #define STREAMLIC_TARGET_REGION(instructions) \

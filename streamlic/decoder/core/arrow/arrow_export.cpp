@@ -21,7 +21,8 @@ void release(ArrowArray* array) {
   delete holder;
 }
 
-Holder* begin(ArrowArray* array, const std::shared_ptr<Batch>& batch, int64_t rows, size_t children) {
+Holder* begin(ArrowArray* array, const std::shared_ptr<Batch>& batch, int64_t rows,
+              size_t children) {
   auto holder = std::make_unique<Holder>();
   holder->batch = batch;
   holder->arrays.resize(children, ArrowArray{});

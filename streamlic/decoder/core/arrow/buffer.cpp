@@ -16,7 +16,8 @@ namespace {
 
 constexpr size_t kSmallest = 4096;  // Less is the allocator's own business.
 constexpr size_t kClasses = 32;
-constexpr size_t kMapped = size_t{1} << 17;  // From here on the system's own: what goes is gone at once.
+// From here on the system's own: what goes is gone at once.
+constexpr size_t kMapped = size_t{1} << 17;
 
 // The sanitizers have to see every block come and go.
 #if defined(__SANITIZE_ADDRESS__)

@@ -148,9 +148,7 @@ class alignas(128) ColumnBuilder {
   bool is_valid(const Row& row) const { return validity_.data()[row.byte] & row.bit; }
 
  private:
-  bool has_offsets() const {
-    return kind_ == Kind::String || kind_ >= Kind::List;
-  }
+  bool has_offsets() const { return kind_ == Kind::String || kind_ >= Kind::List; }
   // Nearly always few rows are passed over, or none: a branch on whether there are any is saved.
   void pass(int64_t row, int32_t* offsets, int32_t last) {
     int32_t* const passed = offsets + length_ + 1;

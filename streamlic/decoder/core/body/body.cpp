@@ -8,7 +8,8 @@
 
 namespace streamlic {
 
-Body::Body(const Schema& schema, const Options& options, InstructionSet instructions, Window& window)
+Body::Body(const Schema& schema, const Options& options, InstructionSet instructions,
+           Window& window)
     : options_(options),
       window_(window),
       rows_(schema, options, instructions, window, envelope_),
@@ -115,11 +116,9 @@ void Body::note_member(const MemberKey& key, size_t end) {
       key.text == options_.rows_path.back()) {
     has_rows_ = true;
   }
-  const bool is_cursor =
-      path_.empty() && (key.text == "next_cursor" || key.text == "prev_cursor");
+  const bool is_cursor = path_.empty() && (key.text == "next_cursor" || key.text == "prev_cursor");
   remark(Remark::Kind::Member, key.value, joined(path_, {Step(key.text)}),
-         is_cursor ? std::string(value, size)
-                   : shortened({window_.text.data + key.value, size}));
+         is_cursor ? std::string(value, size) : shortened({window_.text.data + key.value, size}));
 }
 
 void Body::remark(Remark::Kind kind, size_t index, Path path, std::string text) {
@@ -133,9 +132,7 @@ void Body::remark(Remark::Kind kind, size_t index, Path path, std::string text) 
   envelope_.remarks.push_back(std::move(said));
 }
 
-bool Body::after_member() {
-  return separator('}', &Body::end_envelope, &Body::member);
-}
+bool Body::after_member() { return separator('}', &Body::end_envelope, &Body::member); }
 
 bool Body::end_envelope() {
   if (open_brackets_ == 1) remark(Remark::Kind::End, window_.index);
@@ -184,9 +181,7 @@ bool Body::row() {
   return true;
 }
 
-bool Body::after_row() {
-  return separator(rows_closer_, &Body::end_rows, &Body::row);
-}
+bool Body::after_row() { return separator(rows_closer_, &Body::end_rows, &Body::row); }
 
 bool Body::end_rows() {
   if (report_ && report_->may_be()) {

@@ -141,8 +141,8 @@ bool Decoder::guarded(Work work) {
     } catch (const Malformed& malformed) {
       set_verdict(malformed);
     } catch (const CapacityExceeded&) {
-      verdict_ = {ErrorCode::BatchText, "",
-                  window_.position + static_cast<int64_t>(window_.index), body_.path()};
+      verdict_ = {ErrorCode::BatchText, "", window_.position + static_cast<int64_t>(window_.index),
+                  body_.path()};
     }
   } catch (const std::bad_alloc&) {  // While a verdict was written, too.
     verdict_.code = ErrorCode::Memory;
@@ -164,8 +164,8 @@ void Decoder::set_verdict(const Malformed& malformed) {
     return;
   }
   const size_t end = malformed.index + 1;
-  const size_t since = std::max(std::min(malformed.quoted_from, malformed.index),
-                                end - std::min(end, kQuotedBytes));
+  const size_t since =
+      std::max(std::min(malformed.quoted_from, malformed.index), end - std::min(end, kQuotedBytes));
   verdict_.quoted.assign(reinterpret_cast<const char*>(window_.text.data + since), end - since);
 }
 

@@ -99,9 +99,9 @@ class Decoder {
   Body body_;
   Verdict verdict_;
 
-  HeldBytes held_;              // the unfinished end of what was fed
+  HeldBytes held_;                // the unfinished end of what was fed
   std::vector<uint8_t> partial_;  // a character's first bytes
-  size_t waiting_ = 0;          // bytes of what is held that were not looked at yet
+  size_t waiting_ = 0;            // bytes of what is held that were not looked at yet
   int64_t fed_ = 0;
 };
 

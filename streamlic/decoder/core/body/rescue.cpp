@@ -129,7 +129,8 @@ constexpr size_t kMostText = INT32_MAX;
 
 class MisfitVisitor {
  public:
-  MisfitVisitor(Text text, Rescues& found, int64_t most) : text_(text), found_(found), most_(most) {}
+  MisfitVisitor(Text text, Rescues& found, int64_t most)
+      : text_(text), found_(found), most_(most) {}
 
   void object(size_t start, const std::vector<Field>& fields) {
     for (const Member& member : members_of(text_, start, fields, most_)) {

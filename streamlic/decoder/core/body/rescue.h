@@ -15,7 +15,7 @@ struct Rescues {
   std::string json;  // an object from JSON Pointer (RFC 6901) to value, in document order
   int64_t count = 0;
   bool is_whole = false;  // The record itself is all that is rescued, and `json` is left out.
-  Path first_path;  // to the first of them, and where it lies in the record
+  Path first_path;        // to the first of them, and where it lies in the record
   size_t first_start = 0;
   size_t first_end = 0;
 };

@@ -40,8 +40,8 @@ void add_key(Rescues& found, Text record, const std::string& field, const std::s
 
 }  // namespace
 
-Rows::Rows(const Schema& schema, const Options& options, InstructionSet instructions, Window& window,
-           Envelope& envelope)
+Rows::Rows(const Schema& schema, const Options& options, InstructionSet instructions,
+           Window& window, Envelope& envelope)
     : fields_(schema.fields),
       options_(options),
       window_(window),
@@ -162,7 +162,9 @@ void Rows::note_report(size_t start, size_t end, const std::string* key) {
   if (*first != '{' || !marks_.are_in(first, text.data + end, text.data + text.size)) return;
   const Report report = report_in({first, end - start}, fields_);
   if (!report.may_be()) return;
-  Remark said{Remark::Kind::Record, {step(key)}, report.json(),
+  Remark said{Remark::Kind::Record,
+              {step(key)},
+              report.json(),
               window_.position + static_cast<int64_t>(start)};
   said.is_data = report.is_data();
   envelope_.remarks.push_back(std::move(said));
@@ -199,8 +201,7 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool is_
     record.data = mended.data();
   }
   if (is_member && !options_.is_strict) return rescue_member(record, *key);
-  Rescues found =
-      rescue(record, is_key_beside ? keyed_fields_ : fields_, options_.max_rescued);
+  Rescues found = rescue(record, is_key_beside ? keyed_fields_ : fields_, options_.max_rescued);
   if (is_key_beside) add_key(found, record, *options_.key_by, *key);
   if (!found.count) return;  // A later value of the same key did fit.
   if (options_.is_strict) {
@@ -247,9 +248,9 @@ void Rows::end_batch() {
 // What a sixteenth of the first batch needs shows what all of it will need: growing on by doubling would
 // copy nearly all of it once more.
 void Rows::reserve_batch() {
-  const double full = std::max(
-      static_cast<double>(batch_->bytes) / static_cast<double>(options_.batch_bytes),
-      static_cast<double>(batch_->rows) / static_cast<double>(options_.batch_rows));
+  const double full =
+      std::max(static_cast<double>(batch_->bytes) / static_cast<double>(options_.batch_bytes),
+               static_cast<double>(batch_->rows) / static_cast<double>(options_.batch_rows));
   if (full < 1.0 / 16) return;
   is_reserved_ = true;
   batch_->reserve_like(*batch_, 1 / full);

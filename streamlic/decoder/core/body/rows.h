@@ -20,7 +20,8 @@ namespace streamlic {
 class Rows {
  public:
   // Reads from the window, counts in the envelope; all of these outlive it.
-  Rows(const Schema& schema, const Options& options, InstructionSet instructions, Window& window, Envelope& envelope);
+  Rows(const Schema& schema, const Options& options, InstructionSet instructions, Window& window,
+       Envelope& envelope);
 
   // Says that the window lies elsewhere.
   void moved();

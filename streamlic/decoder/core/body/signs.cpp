@@ -22,13 +22,13 @@ namespace {
 constexpr std::string_view kReportMarks[] = {"\"statusCode\"", "\"truto_is_remote_error\"",
                                              "\"error\"", "\"success\""};
 constexpr size_t kRarePairs[] = {7, 16, 2, 3};  // "Co", "_e", "rr" and "cc"
-constexpr size_t kKeptUnits = 1000;  // of a long text
+constexpr size_t kKeptUnits = 1000;             // of a long text
 constexpr std::string_view kEnvelopeMarks[] = {"\"result", "_cursor\"", "\"is_partial_response\""};
-constexpr std::string_view kEnvelopeKeys[] = {"result", "next_cursor", "prev_cursor", "result_count",
-                                              "is_partial_response"};
+constexpr std::string_view kEnvelopeKeys[] = {"result", "next_cursor", "prev_cursor",
+                                              "result_count", "is_partial_response"};
 constexpr std::string_view kReportKeys[] = {
-    "statusCode", "truto_is_remote_error", "error",        "errors",             "message",
-    "details",    "success",               "raw_response", "truto_error_insight"};
+    "statusCode",   "truto_is_remote_error", "error", "errors", "message", "details", "success",
+    "raw_response", "truto_error_insight"};
 
 const uint8_t* find(const uint8_t* begin, const uint8_t* end, std::string_view mark) {
   const void* const found =
@@ -79,7 +79,8 @@ const uint8_t* find_by_pair(const uint8_t* begin, const uint8_t* end, std::strin
 
 #else
 
-const uint8_t* find_by_pair(const uint8_t* begin, const uint8_t* end, std::string_view mark, size_t) {
+const uint8_t* find_by_pair(const uint8_t* begin, const uint8_t* end, std::string_view mark,
+                            size_t) {
   return find(begin, end, mark);
 }
 
@@ -124,9 +125,10 @@ void Report::take(const std::string& key, Text value) {
   const bool holds = value[0] != 'n' && !(are_rows_ && value[0] == '{');
   const bool is_id = key == "id";
   if (is_id) has_id_ = holds;
-  const bool is_column = is_id || std::any_of(fields_->begin(), fields_->end(), [&](const Field& field) {
-    return field.kind != Kind::Rescued && field.name == key;
-  });
+  const bool is_column =
+      is_id || std::any_of(fields_->begin(), fields_->end(), [&](const Field& field) {
+        return field.kind != Kind::Rescued && field.name == key;
+      });
   is_data_ |= holds && is_column;
   if (!has(kReportKeys, key)) return;
   const auto member = std::find_if(members_.begin(), members_.end(),
@@ -166,9 +168,9 @@ bool ReportMarks::are_in(const uint8_t* begin, const uint8_t* end, const uint8_t
 
 bool is_envelope(Text line) {
   const uint8_t* const end = line.data + line.size;
-  const bool may_be = std::any_of(
-      std::begin(kEnvelopeMarks), std::end(kEnvelopeMarks),
-      [&](std::string_view mark) { return find(line.data, end, mark) != end; });
+  const bool may_be =
+      std::any_of(std::begin(kEnvelopeMarks), std::end(kEnvelopeMarks),
+                  [&](std::string_view mark) { return find(line.data, end, mark) != end; });
   if (!may_be) return false;
   bool has_rows = false, has_fact = false, is_known = true, has_id = false;
   for_each_member(line, [&](const std::string& key, size_t start, size_t) {

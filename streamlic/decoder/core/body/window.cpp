@@ -42,8 +42,7 @@ Scan Window::scan_value(size_t start, int depth, const Step& step) const {
 
 void Window::check_bytes(size_t last) const {
   if (last - index >= max_bytes) {
-    throw Malformed{
-        ErrorCode::MaxRecordBytes, index + max_bytes, {}, std::to_string(max_bytes)};
+    throw Malformed{ErrorCode::MaxRecordBytes, index + max_bytes, {}, std::to_string(max_bytes)};
   }
 }
 

@@ -15,8 +15,7 @@
 namespace streamlic {
 
 struct Window {
-  explicit Window(int64_t max_record_bytes)
-      : max_bytes(static_cast<size_t>(max_record_bytes)) {}
+  explicit Window(int64_t max_record_bytes) : max_bytes(static_cast<size_t>(max_record_bytes)) {}
 
   // Goes over white space; returns whether a byte follows.
   bool has_byte();

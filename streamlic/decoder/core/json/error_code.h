@@ -5,12 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 
+// clang-format off
 #define STREAMLIC_ERROR_CODES(code)                                                              \
   code(Value) code(ValueOrEnd) code(Key) code(KeyOrEnd) code(Colon) code(CommaOrEnd) code(Digit) \
   code(Literal) code(ControlCharacter) code(Escape) code(HexDigits) code(Utf8)                   \
   code(ByteOrderMark) code(Top) code(Rows) code(SecondRows) code(KeyedRows) code(ArrayOfLines)   \
   code(LineFeed) code(End) code(Truncated) code(MaxDepth) code(MaxRecordBytes) code(BatchText)   \
   code(RowKey) code(Memory) code(Contradiction)
+// clang-format on
 
 namespace streamlic {
 

@@ -168,7 +168,8 @@ Scan scan_value(Text text, size_t index, int depth, bool at_end) {
         ++index;
       } else {
         index = scalar_end(text, index, expected);
-        const bool is_open_number = is_number(byte) && index == text.size && !(at_end && closers.empty());
+        const bool is_open_number =
+            is_number(byte) && index == text.size && !(at_end && closers.empty());
         if (index == kPartial || is_open_number) return partial();
         expected = ErrorCode::CommaOrEnd;
       }

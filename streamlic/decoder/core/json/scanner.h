@@ -45,7 +45,8 @@ constexpr size_t kPartial = SIZE_MAX;
 
 struct Scan {
   size_t end;
-  Path path = {};  // of a partial value: to the value that is in progress, or the container between two
+  Path path =
+      {};  // of a partial value: to the value that is in progress, or the container between two
 
   bool is_partial() const { return end == kPartial; }
 };

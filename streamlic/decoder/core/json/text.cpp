@@ -96,8 +96,8 @@ size_t unescape(const uint8_t* text, size_t size, uint8_t* out) {
   const uint8_t* const end = text + size;
   uint8_t* const begin = out;
   while (text < end) {
-    const auto* escape = static_cast<const uint8_t*>(
-        std::memchr(text, '\\', static_cast<size_t>(end - text)));
+    const auto* escape =
+        static_cast<const uint8_t*>(std::memchr(text, '\\', static_cast<size_t>(end - text)));
     const size_t plain = static_cast<size_t>((escape ? escape : end) - text);
     std::memcpy(out, text, plain);
     out += plain;

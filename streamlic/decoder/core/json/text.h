@@ -16,8 +16,9 @@ constexpr std::array<uint8_t, 256> hex_digits() {
     const int letter = byte | 0x20;
     const bool is_digit = byte >= '0' && byte <= '9';
     const bool is_letter = letter >= 'a' && letter <= 'f';
-    values[static_cast<size_t>(byte)] =
-        static_cast<uint8_t>(is_digit ? byte - '0' : is_letter ? letter - 'a' + 10 : 0xFF);
+    values[static_cast<size_t>(byte)] = static_cast<uint8_t>(is_digit    ? byte - '0'
+                                                             : is_letter ? letter - 'a' + 10
+                                                                         : 0xFF);
   }
   return values;
 }

@@ -7,8 +7,8 @@ namespace streamlic {
 namespace {
 
 constexpr int64_t kDay = 86'400'000'000;
-constexpr int64_t kMin = -719'162 * kDay;                // 0001-01-01
-constexpr int64_t kMax = (2'932'896 + 1) * kDay - 1;     // 9999-12-31, its last microsecond
+constexpr int64_t kMin = -719'162 * kDay;             // 0001-01-01
+constexpr int64_t kMax = (2'932'896 + 1) * kDay - 1;  // 9999-12-31, its last microsecond
 
 // Reads what it is asked for; once something was not there, it stays failed.
 class Reader {
@@ -123,7 +123,8 @@ bool usual_timestamp(const uint8_t* text, size_t size, int64_t* microseconds) {
   const Eight time(text + 8, "00T00:00", 0x0000FF0000FF0000u);
   const unsigned second_tens = text[17] - '0';
   const unsigned second_ones = text[18] - '0';
-  if ((date.zero | time.zero) || text[16] != ':' || second_tens > 5 || second_ones > 9) return false;
+  if ((date.zero | time.zero) || text[16] != ':' || second_tens > 5 || second_ones > 9)
+    return false;
   const int year = date.pair(0) * 100 + date.pair(2);
   const int month = date.pair(5);
   const int day = time.pair(0);
@@ -144,7 +145,8 @@ bool usual_timestamp(const uint8_t* text, size_t size, int64_t* microseconds) {
     }
     fraction *= kUnits[size - 21];
   }
-  const int64_t seconds = hour * 3600 + minute * 60 + static_cast<int>(second_tens * 10 + second_ones);
+  const int64_t seconds =
+      hour * 3600 + minute * 60 + static_cast<int>(second_tens * 10 + second_ones);
   *microseconds = days_since_epoch(year, month, day) * kDay + seconds * 1'000'000 + fraction;
   return true;
 }

@@ -31,11 +31,13 @@ struct Pattern {
 
 // A key of the schema. Too long to be compared at once, or one to be escaped, it has no name here.
 struct alignas(128) Key {
-  Pattern pattern;      // the bytes from the comma or brace before it to its value, as they were last time
+  Pattern
+      pattern;  // the bytes from the comma or brace before it to its value, as they were last time
   Key* next = nullptr;  // the one that is likely to follow
   uint64_t bit = 0;     // of its column, among those of an object
   Pattern name;         // and the quote after it
-  uint32_t confidence = 0;  // saturating counter: mispredictions tolerated before `next` is retrained
+  uint32_t confidence =
+      0;  // saturating counter: mispredictions tolerated before `next` is retrained
   uint32_t column = 0;
   Kind kind = Kind::String;  // of its column
 
@@ -120,7 +122,8 @@ class Keys {
   }
   static uint32_t name_word(const uint8_t* name, size_t size) {
     if (!size) return 0;
-    const uint32_t letters = name[0] | uint32_t{name[size - 1]} << 8 | uint32_t{name[size / 2]} << 16;
+    const uint32_t letters =
+        name[0] | uint32_t{name[size - 1]} << 8 | uint32_t{name[size / 2]} << 16;
     return letters ^ static_cast<uint32_t>(size) << 24;
   }
 

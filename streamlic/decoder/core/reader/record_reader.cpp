@@ -20,7 +20,8 @@ namespace neon {
 std::unique_ptr<RecordReader> make_record_reader(const Schema& schema);
 }
 
-std::unique_ptr<RecordReader> make_record_reader(InstructionSet instructions, const Schema& schema) {
+std::unique_ptr<RecordReader> make_record_reader(InstructionSet instructions,
+                                                 const Schema& schema) {
   switch (usable_instruction_set(instructions)) {
 #if defined(STREAMLIC_HAS_AVX2)
     case InstructionSet::Avx2:

@@ -86,8 +86,11 @@ class Reader final : public RecordReader {
   void note(const PathNode* parent, const uint8_t* value, const uint8_t* end) {
     if (unlikely(misfits_.list.size() > Misfits::kFew)) return;
     const size_t before = misfits_.steps.size();
-    for (const PathNode* node = parent; node; node = node->parent) misfits_.steps.push_back(node->step);
-    std::reverse(misfits_.steps.begin() + static_cast<std::ptrdiff_t>(before), misfits_.steps.end());
+    for (const PathNode* node = parent; node; node = node->parent) {
+      misfits_.steps.push_back(node->step);
+    }
+    std::reverse(misfits_.steps.begin() + static_cast<std::ptrdiff_t>(before),
+                 misfits_.steps.end());
     misfits_.list.push_back({misfits_.steps.size() - before, value, bytes_between(value, end)});
   }
 
@@ -104,7 +107,8 @@ class Reader final : public RecordReader {
       if (likely(lexer().index.is_padded(begin) && matches(begin, key->pattern))) {
         previous->hit();
         at = begin + key->pattern.size;
-      } else if (likely(lexer().index.is_padded(begin) && matches(begin, (key = candidate(begin, plan.keys))->pattern))) {
+      } else if (likely(lexer().index.is_padded(begin) &&
+                        matches(begin, (key = candidate(begin, plan.keys))->pattern))) {
         previous->miss(key);
         at = begin + key->pattern.size;
       } else {
@@ -129,7 +133,9 @@ class Reader final : public RecordReader {
         seen |= key->bit;
         previous = key;
         at = value(at, column, plan, key, row, depth, parent);
-        if (unlikely(values_.is_misfit)) note_column(plan.keys.name(key), parent, lexer().next(value_begin), at);
+        if (unlikely(values_.is_misfit)) {
+          note_column(plan.keys.name(key), parent, lexer().next(value_begin), at);
+        }
       }
     value_end:
       if (unlikely(!at)) return nullptr;
@@ -150,7 +156,7 @@ class Reader final : public RecordReader {
 
   // Skips the value of a key that no column has, and notes it.
   STREAMLIC_NOINLINE const uint8_t* unknown(const uint8_t* name, const uint8_t* begin, int depth,
-                                         const PathNode* parent) {
+                                            const PathNode* parent) {
     const uint8_t* const at = values_.skip_value(begin, depth);
     // A key with escapes ends somewhere else: then the misfits are not sure anyway.
     const PathNode node{parent, {name, bytes_between(name, lexer().index.terminator(name)), 0}};
@@ -176,8 +182,8 @@ class Reader final : public RecordReader {
     return {parent, {reinterpret_cast<const uint8_t*>(name.data()), name.size(), 0}};
   }
 
-  STREAMLIC_NOINLINE void note_column(const std::string& name, const PathNode* parent, const uint8_t* value,
-                                   const uint8_t* end) {
+  STREAMLIC_NOINLINE void note_column(const std::string& name, const PathNode* parent,
+                                      const uint8_t* value, const uint8_t* end) {
     values_.is_misfit = false;
     const PathNode node = node_of(parent, name);
     if (end) note(&node, value, end);
@@ -186,7 +192,7 @@ class Reader final : public RecordReader {
   // Reads any key, from after its quote to its value, and remembers the pattern that begins at `begin`.
   // Gives null for one that no column has.
   STREAMLIC_NOINLINE const uint8_t* any_key(const uint8_t* begin, const uint8_t* name, Keys& keys,
-                                         Key** key) {
+                                            Key** key) {
     const uint8_t* const terminator = lexer().index.terminator(name);
     if (terminator == lexer().end()) return lexer().at_end();
     const uint8_t* at = terminator + 1;
@@ -198,7 +204,8 @@ class Reader final : public RecordReader {
       if (unlikely(!at)) return nullptr;
       misfits_.is_sure = false;
       values_.scratch = key_of(name - 1, bytes_between(name, at) + 1);
-      *key = keys.find(reinterpret_cast<const uint8_t*>(values_.scratch.data()), values_.scratch.size());
+      *key = keys.find(reinterpret_cast<const uint8_t*>(values_.scratch.data()),
+                       values_.scratch.size());
     }
     at = lexer().next(at);
     if (unlikely(at == lexer().end())) return lexer().at_end();
@@ -219,13 +226,16 @@ class Reader final : public RecordReader {
 
   void remember(const uint8_t* begin, const uint8_t* value, Pattern* pattern) const {
     const size_t size = bytes_between(begin, value);
-    if (size > sizeof pattern->text || bytes_between(begin, lexer().end()) < sizeof pattern->text) return;
+    if (size > sizeof pattern->text || bytes_between(begin, lexer().end()) < sizeof pattern->text) {
+      return;
+    }
     if (size != pattern->size || !matches(begin, *pattern)) pattern->set(begin, size);
   }
 
   // The value at `at` as the column wants it, most often; `depth` brackets are open at most in all.
-  STREAMLIC_ALWAYS_INLINE const uint8_t* value(const uint8_t* at, ColumnBuilder& column, Plan& plan, const Key* key,
-                                        const Row& row, int depth, const PathNode* parent) {
+  STREAMLIC_ALWAYS_INLINE const uint8_t* value(const uint8_t* at, ColumnBuilder& column, Plan& plan,
+                                               const Key* key, const Row& row, int depth,
+                                               const PathNode* parent) {
     const uint8_t* end = nullptr;
     switch (key->kind) {
       case Kind::String:
@@ -260,15 +270,17 @@ class Reader final : public RecordReader {
   }
 
   // One after more white space than there was last time, of another type, or cut.
-  STREAMLIC_NOINLINE const uint8_t* unusual_value(const uint8_t* at, ColumnBuilder& column, Plan& plan,
-                                               const Key* key, const Row& row, int depth,
-                                               const PathNode* parent) {
+  STREAMLIC_NOINLINE const uint8_t* unusual_value(const uint8_t* at, ColumnBuilder& column,
+                                                  Plan& plan, const Key* key, const Row& row,
+                                                  int depth, const PathNode* parent) {
     if (*at <= ' ') {
       at = lexer().after_space(at);
       if (unlikely(at == lexer().end())) return lexer().at_end();
       return *at > ' ' ? value(at, column, plan, key, row, depth, parent) : lexer().refused();
     }
-    if (column.kind() == Kind::String && begins_number(*at)) return values_.digits_value(at, column, row);
+    if (column.kind() == Kind::String && begins_number(*at)) {
+      return values_.digits_value(at, column, row);
+    }
     if (column.kind() == Kind::Bool && (*at == 't' || *at == 'f')) {
       const bool is_true = *at == 't';
       at = is_true ? lexer().true_(at) : lexer().false_(at);
@@ -278,23 +290,23 @@ class Reader final : public RecordReader {
     return values_.other_value(at, depth - 1);
   }
 
-  STREAMLIC_NOINLINE const uint8_t* struct_value(const uint8_t* at, ColumnBuilder& column, Plan& plan,
-                                              const Key* key, const Row& row, int depth,
-                                              const PathNode* parent) {
+  STREAMLIC_NOINLINE const uint8_t* struct_value(const uint8_t* at, ColumnBuilder& column,
+                                                 Plan& plan, const Key* key, const Row& row,
+                                                 int depth, const PathNode* parent) {
     const PathNode node = node_of(parent, plan.keys.name(key));
     return members(at, column, plan.children[key->column], row, depth, node);
   }
 
-  const uint8_t* members(const uint8_t* at, ColumnBuilder& column, Plan& plan, const Row& row, int depth,
-                         const PathNode& parent) {
+  const uint8_t* members(const uint8_t* at, ColumnBuilder& column, Plan& plan, const Row& row,
+                         int depth, const PathNode& parent) {
     if (unlikely(depth == 0)) return lexer().refused();
     column.open(row);
     return inner_object(at, plan, column.children(), row, depth, &parent);
   }
 
   STREAMLIC_NOINLINE const uint8_t* list_value(const uint8_t* at, ColumnBuilder& column, Plan& plan,
-                                            const Key* key, const Row& row, int depth,
-                                            const PathNode* parent) {
+                                               const Key* key, const Row& row, int depth,
+                                               const PathNode* parent) {
     if (unlikely(depth == 0)) return lexer().refused();
     const PathNode list = node_of(parent, plan.keys.name(key));
     Plan& inner = plan.children[key->column];

@@ -121,8 +121,8 @@ class StringIndex {
   const uint8_t* block_ = nullptr;
   size_t block_bytes_ = 0;
   const uint8_t* padded_end_ = nullptr;
-  const uint8_t* end_ = nullptr;             // of the text
-  uint64_t bitmaps_[kBlockBytes / 64 + 2];  // a bit for each byte of the block, as little-endian words
+  const uint8_t* end_ = nullptr;            // of the text
+  uint64_t bitmaps_[kBlockBytes / 64 + 2];  // little-endian words
 };
 
 }  // namespace streamlic::STREAMLIC_ISA

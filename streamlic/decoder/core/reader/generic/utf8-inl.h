@@ -9,17 +9,18 @@ namespace streamlic::STREAMLIC_ISA {
 // first byte and the upper half of the second, have the bits that each could mean: what all three
 // agree on is wrong. (J. Keiser, D. Lemire: Validating UTF-8 In Less Than One Instruction Per Byte, 2021.)
 enum : uint8_t {
-  kTooShort = 1 << 0,    // a lead without its tail
-  kTooLong = 1 << 1,     // a tail after ASCII
-  kOverlong3 = 1 << 2,   // E0 80..9F
-  kTooLarge = 1 << 3,    // F4 90 and more
-  kSurrogate = 1 << 4,   // ED A0..BF
-  kOverlong2 = 1 << 5,   // C0, C1
-  kTooLarge5 = 1 << 6,   // F5 and more, with a tail of 80..8F
-  kOverlong4 = 1 << 6,   // F0 80..8F
-  kTwoTails = 1 << 7,    // right only as the third or fourth byte
+  kTooShort = 1 << 0,   // a lead without its tail
+  kTooLong = 1 << 1,    // a tail after ASCII
+  kOverlong3 = 1 << 2,  // E0 80..9F
+  kTooLarge = 1 << 3,   // F4 90 and more
+  kSurrogate = 1 << 4,  // ED A0..BF
+  kOverlong2 = 1 << 5,  // C0, C1
+  kTooLarge5 = 1 << 6,  // F5 and more, with a tail of 80..8F
+  kOverlong4 = 1 << 6,  // F0 80..8F
+  kTwoTails = 1 << 7,   // right only as the third or fourth byte
 };
 constexpr uint8_t kAny = kTooShort | kTooLong | kTwoTails;
+// clang-format off
 constexpr uint8_t kFirstHigh[16] = {
     kTooLong,  kTooLong,  kTooLong,  kTooLong,  kTooLong, kTooLong, kTooLong, kTooLong,
     kTwoTails, kTwoTails, kTwoTails, kTwoTails, kTooShort | kOverlong2, kTooShort,
@@ -47,6 +48,7 @@ constexpr uint8_t kSecondHigh[16] = {
     kTail | kOverlong3 | kTooLarge5 | kOverlong4, kTail | kOverlong3 | kTooLarge,
     kTail | kSurrogate | kTooLarge, kTail | kSurrogate | kTooLarge,
     kTooShort, kTooShort, kTooShort, kTooShort};
+// clang-format on
 
 // What is wrong in a vector that follows another one.
 STREAMLIC_ALWAYS_INLINE Vector errors(Vector before, Vector vector) {

@@ -20,8 +20,8 @@ STREAMLIC_ALWAYS_INLINE void copy_text(uint8_t* out, const uint8_t* text, size_t
 }
 
 // Puts a text after whose end so many bytes may be read.
-STREAMLIC_ALWAYS_INLINE void put_text(ColumnBuilder& column, const Row& row, const uint8_t* text, size_t size,
-                                      size_t readable) {
+STREAMLIC_ALWAYS_INLINE void put_text(ColumnBuilder& column, const Row& row, const uint8_t* text,
+                                      size_t size, size_t readable) {
   uint8_t* const out = column.add_text(row, size);
   if (likely(readable >= kCopied)) {
     copy_text(out, text, size);
@@ -68,10 +68,13 @@ class ValueReader {
     return at;
   }
 
-  STREAMLIC_ALWAYS_INLINE const uint8_t* string_value(const uint8_t* at, ColumnBuilder& column, const Row& row) {
+  STREAMLIC_ALWAYS_INLINE const uint8_t* string_value(const uint8_t* at, ColumnBuilder& column,
+                                                      const Row& row) {
     const uint8_t* const begin = at + 1;
     const uint8_t* const terminator = lexer.index.terminator(begin);
-    if (unlikely(terminator >= lexer.index.padded_end() || *terminator != '"')) return unusual_string(begin, terminator, column, row);
+    if (unlikely(terminator >= lexer.index.padded_end() || *terminator != '"')) {
+      return unusual_string(begin, terminator, column, row);
+    }
     const size_t size = bytes_between(begin, terminator);
     copy_text(column.add_text(row, size), begin, size);
     return terminator + 1;
@@ -79,7 +82,7 @@ class ValueReader {
 
   // One with escapes, or near the end of the block.
   STREAMLIC_NOINLINE const uint8_t* unusual_string(const uint8_t* begin, const uint8_t* terminator,
-                                                ColumnBuilder& column, const Row& row) {
+                                                   ColumnBuilder& column, const Row& row) {
     if (terminator == lexer.end()) return lexer.at_end();
     if (*terminator == '"') {
       column.put_text(row, begin, bytes_between(begin, terminator));
@@ -108,7 +111,8 @@ class ValueReader {
   }
 
   // A number for a string column: integers are taken as their digits.
-  STREAMLIC_NOINLINE const uint8_t* digits_value(const uint8_t* at, ColumnBuilder& column, const Row& row) {
+  STREAMLIC_NOINLINE const uint8_t* digits_value(const uint8_t* at, ColumnBuilder& column,
+                                                 const Row& row) {
     const uint8_t* const begin = at;
     at = lexer.number(at);
     if (unlikely(!at)) return nullptr;
@@ -123,7 +127,8 @@ class ValueReader {
     return at;
   }
 
-  STREAMLIC_ALWAYS_INLINE const uint8_t* int64_value(const uint8_t* at, ColumnBuilder& column, const Row& row) {
+  STREAMLIC_ALWAYS_INLINE const uint8_t* int64_value(const uint8_t* at, ColumnBuilder& column,
+                                                     const Row& row) {
     if (unlikely(lexer.end() - at < 16)) return any_int64(at, column, row);
     const bool is_negative = *at == '-';
     const uint8_t* const first = at + is_negative;
@@ -136,7 +141,8 @@ class ValueReader {
     return value_end;
   }
 
-  STREAMLIC_NOINLINE const uint8_t* any_int64(const uint8_t* begin, ColumnBuilder& column, const Row& row) {
+  STREAMLIC_NOINLINE const uint8_t* any_int64(const uint8_t* begin, ColumnBuilder& column,
+                                              const Row& row) {
     const uint8_t* const at = lexer.number(begin);
     if (unlikely(!at)) return nullptr;
     int64_t exact;
@@ -149,8 +155,10 @@ class ValueReader {
   }
 
   // Few digits and a short fraction: one exact division rounds correctly (Clinger's fast path).
-  STREAMLIC_NOINLINE const uint8_t* double_value(const uint8_t* at, ColumnBuilder& column, const Row& row) {
-    static constexpr uint64_t kPowers[] = {1, 10, 100, 1000, 10'000, 100'000, 1'000'000, 10'000'000};
+  STREAMLIC_NOINLINE const uint8_t* double_value(const uint8_t* at, ColumnBuilder& column,
+                                                 const Row& row) {
+    static constexpr uint64_t kPowers[] = {1,      10,      100,       1000,
+                                           10'000, 100'000, 1'000'000, 10'000'000};
     if (unlikely(lexer.end() - at < 32)) return any_double(at, column, row);
     const bool is_negative = *at == '-';
     const uint8_t* const first = at + is_negative;
@@ -175,7 +183,8 @@ class ValueReader {
     return value_end;
   }
 
-  STREAMLIC_NOINLINE const uint8_t* any_double(const uint8_t* begin, ColumnBuilder& column, const Row& row) {
+  STREAMLIC_NOINLINE const uint8_t* any_double(const uint8_t* begin, ColumnBuilder& column,
+                                               const Row& row) {
     const uint8_t* const at = lexer.number(begin);
     if (unlikely(!at)) return nullptr;
     double value;
@@ -188,7 +197,8 @@ class ValueReader {
   }
 
   // Null if it is not written as it usually is. Free of a branch on which of the two it is.
-  STREAMLIC_ALWAYS_INLINE const uint8_t* bool_value(const uint8_t* at, ColumnBuilder& column, const Row& row) {
+  STREAMLIC_ALWAYS_INLINE const uint8_t* bool_value(const uint8_t* at, ColumnBuilder& column,
+                                                    const Row& row) {
     if (unlikely(lexer.end() - at < 5)) return nullptr;
     uint32_t word, words[2];
     std::memcpy(&word, at, 4);
@@ -199,7 +209,8 @@ class ValueReader {
     return at + 5 - is_true;
   }
 
-  STREAMLIC_NOINLINE const uint8_t* timestamp_value(const uint8_t* at, ColumnBuilder& column, const Row& row) {
+  STREAMLIC_NOINLINE const uint8_t* timestamp_value(const uint8_t* at, ColumnBuilder& column,
+                                                    const Row& row) {
     const uint8_t* text = at + 1;
     at = lexer.index.terminator(text);
     if (unlikely(at == lexer.end())) return lexer.at_end();
@@ -222,8 +233,8 @@ class ValueReader {
     return at;
   }
 
-  STREAMLIC_NOINLINE const uint8_t* json_value(const uint8_t* at, ColumnBuilder& column, const Row& row,
-                                           int depth) {
+  STREAMLIC_NOINLINE const uint8_t* json_value(const uint8_t* at, ColumnBuilder& column,
+                                               const Row& row, int depth) {
     const uint8_t* const begin = at;
     const bool had_escapes = lexer.has_escapes;
     lexer.has_escapes = false;

@@ -55,9 +55,7 @@ inline Vector both(Vector one, Vector other) { return _mm256_and_si256(one, othe
 inline Vector differing(Vector one, Vector other) { return _mm256_xor_si256(one, other); }
 inline Vector all(uint8_t byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
 inline Vector less(Vector vector, uint8_t byte) { return _mm256_subs_epu8(vector, all(byte)); }
-inline Vector high_halves(Vector vector) {
-  return both(_mm256_srli_epi16(vector, 4), all(0x0F));
-}
+inline Vector high_halves(Vector vector) { return both(_mm256_srli_epi16(vector, 4), all(0x0F)); }
 inline bool is_zero(Vector vector) { return _mm256_testz_si256(vector, vector); }
 inline bool is_ascii(Vector vector) { return _mm256_movemask_epi8(vector) == 0; }
 

@@ -46,8 +46,8 @@ inline bool matches(const uint8_t* at, const Pattern& pattern) {
                                            11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
                                            22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
   const uint8x16_t size = vdupq_n_u8(static_cast<uint8_t>(pattern.size));
-  const uint8x16_t low = vbicq_u8(vcltq_u8(vld1q_u8(kIndexes), size),
-                                  vceqq_u8(vld1q_u8(at), vld1q_u8(pattern.text)));
+  const uint8x16_t low =
+      vbicq_u8(vcltq_u8(vld1q_u8(kIndexes), size), vceqq_u8(vld1q_u8(at), vld1q_u8(pattern.text)));
   const uint8x16_t high = vbicq_u8(vcltq_u8(vld1q_u8(kIndexes + 16), size),
                                    vceqq_u8(vld1q_u8(at + 16), vld1q_u8(pattern.text + 16)));
   return pattern.size && vmaxvq_u8(vorrq_u8(low, high)) == 0;
