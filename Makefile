@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CORE := $(shell find streamlic/decoder/core -name "*.cpp" -o -name "*.h")
 ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx) $(CORE)
 
-.PHONY: demo test test-slow lint bench bench-compare fuzz parity neon sanitize soak reference docs clean
+.PHONY: demo test test-slow lint tidy warnings bench bench-compare fuzz parity neon sanitize soak reference docs clean
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
@@ -63,6 +63,7 @@ fuzz: $(VENV)/.fuzz $(FUZZED)/decoder_fuzz  ## the compiled core under ASan and 
 NEONCXX ?= aarch64-linux-gnu-g++
 NEON_BODIES ?= 3000
 CORE_TEST := tests/fuzz/instruction_sets.cpp tests/fuzz/decoder_fuzz.cpp
+CORE_TESTS := $(CORE_TEST) tests/capacity.cpp
 WARNINGS := -Wall -Wextra -Werror
 
 $(FUZZED)/neon: $(CORE_TEST) $(ENGINE)
@@ -96,11 +97,23 @@ SOAK_SEED ?= 7
 soak: $(VENV)/.dev  ## random faults and kills, every round exact at its end (SOAK_SECONDS=, SOAK_SEED=)
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) --seed $(SOAK_SEED)
 
-lint: $(VENV)/.dev  ## ruff, mypy, and the schema of the workflows
+lint: $(VENV)/.dev  ## ruff, mypy, clang-format, and the schema of the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	if [ -x $(BIN)/clang-format ]; then $(BIN)/clang-format --dry-run --Werror $(CORE) $(CORE_TESTS); fi
+
+# Needs clang-tidy (PyPI and Debian have it).
+CLANG_TIDY ?= clang-tidy
+tidy:  ## the core's C++ looked over for usual mistakes
+	$(CLANG_TIDY) --quiet $(filter %.cpp,$(CORE)) -- -std=c++17 -I streamlic/decoder
+
+warnings:  ## the core compiled with all warnings as errors
+	mkdir -p $(FUZZED)
+	for file in $(filter %.cpp,$(CORE)); do \
+		$(CXX) -std=c++17 -O2 $(WARNINGS) -I streamlic/decoder -c $$file -o $(FUZZED)/warnings.o || exit 1; \
+	done
 
 reference: $(VENV)/.dev  ## the generated blocks of docs/, from the code
 	$(BIN)/python -m docs.generate

@@ -70,7 +70,8 @@ void free_block(uint8_t* block, size_t bytes) {
 unsigned class_of(size_t bytes) {
   unsigned number = 0;
   while ((kSmallest << number) < bytes) {
-    if (++number == kClasses || !(kSmallest << number)) throw std::bad_alloc();
+    ++number;
+    if (number == kClasses || !(kSmallest << number)) throw std::bad_alloc();
   }
   return number;
 }

@@ -26,7 +26,7 @@ uint64_t word_at(const uint8_t* bytes) {
 const uint8_t* after_ascii(const uint8_t* at, const uint8_t* end) {
   while (end - at >= 64) {
     uint64_t bits = 0;
-    for (int i = 0; i < 8; ++i) bits |= word_at(at + i * 8);
+    for (size_t i = 0; i < 8; ++i) bits |= word_at(at + i * 8);
     if (bits & kHighBits) break;
     at += 64;
   }

@@ -44,7 +44,7 @@ class Skipper {
     if (at < end && *at == ',') goto comma;
     at = lexer.next(at);
     if (unlikely(at == end)) return lexer.at_end();
-    if (*at == (in_object ? '}' : ']')) goto scope_end;
+    if (*at == (in_object ? uint8_t{'}'} : uint8_t{']'})) goto scope_end;
     if (*at != ',') return lexer.refused();
   comma:
     if (!in_object) {

@@ -75,6 +75,8 @@ inline bool is_tail(uint8_t byte) { return (byte & 0xC0) == 0x80; }
 // Whether the last sequence before `at` is not whole.
 inline bool is_cut(const uint8_t* at) { return at[-1] >= 0xC0 || at[-2] >= 0xE0 || at[-3] >= 0xF0; }
 
+// The one function of this file that is not inline: a file per instruction set includes it once.
+// NOLINTNEXTLINE(misc-definitions-in-headers)
 const uint8_t* after_valid_utf8(const uint8_t* at, const uint8_t* end) {
   constexpr size_t kStepVectors = 64 / kVectorBytes;
   Vector before = zero();
