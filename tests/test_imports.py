@@ -25,22 +25,23 @@ ALLOWED: dict[str, set[str]] = {
     "decoder": {"errors", "resources", "schema"},
     "storage": {"errors", "formatting", "validation"},
     "dataset": {"errors", "formatting", "schema", "storage"},
+    "tables": {"dataset", "errors", "formatting", "storage"},
     "job": {
         "dataset", "decoder", "errors", "formatting", "resources", "schema", "storage", "system",
-        "truto",
+        "tables", "truto",
     },
     "api": {"dataset", "decoder", "errors", "job", "resources", "schema", "system", "truto"},
     "terminal": {"job", "formatting", "system", "truto"},
     "reports": {"dataset", "job", "formatting"},
     "diagnostics": {
-        "_version", "decoder", "errors", "job", "formatting", "storage", "system", "truto",
+        "_version", "dataset", "decoder", "errors", "formatting", "job", "storage", "system",
+        "truto",
     },
     "emulator": {"_version", "errors", "system"},
 }  # fmt: skip
 """What each package may import beside itself. The command line may import all of them."""
 LONGEST_MODULE_LINES = 350
 TOO_LONG = {
-    "dataset/commit_log.py",
     "decoder/reference/engine.py",
     "emulator/faults.py",
     "job/job.py",

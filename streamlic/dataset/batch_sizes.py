@@ -1,20 +1,22 @@
-"""A row group in batches of few bytes, whatever it takes as a whole.
+"""A row group in batches of few bytes, however large it is in memory.
 
 Rules:
-1. What a row group takes in memory is not what it takes in its file: a dictionary holds each value
-   once, and a null of a list takes next to nothing. Both are reckoned with here.
-2. It is an average. Of a row group that may take much, few rows are read at once all the same: its
-   large rows may lie side by side.
+1. A row group takes more bytes in memory than in its file: a dictionary holds each value once, and
+   a null in a list takes next to nothing. The estimate here counts both.
+2. The estimate is an average. Of a row group that may be large, few rows are read at a time anyway:
+   its large rows may be neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from streamlic.storage.base import Store
 
 _MOST_ROWS = 8_192
 _FEW_ROWS = 64
@@ -22,22 +24,30 @@ _FEW_FROM_BATCHES = 16
 _MOST_COPIES = 4
 _VALUE_BYTES = 8
 _NESTED_VALUE_BYTES = 16
-"""Of a value in memory beside its own bytes: where it begins, whether it is null, its levels."""
+"""What a value takes in memory besides its bytes: its offset, its null bit, its levels."""
 _READ_BUFFER_BYTES = 64 << 10  # For each column.
 
 
-def opened(path: Path, dictionaries: list[str] | None = None) -> pq.ParquetFile:
-    """Open a part file to be read page by page; ``dictionaries`` are columns to be left encoded."""
-    return pq.ParquetFile(
-        path, buffer_size=_READ_BUFFER_BYTES, pre_buffer=False, read_dictionary=dictionaries
-    )
+@contextmanager
+def opened(
+    store: Store, name: str, dictionaries: list[str] | None = None
+) -> Iterator[pq.ParquetFile]:
+    """Open a part file to read page by page; ``dictionaries`` are columns to leave encoded."""
+    with (
+        store.open(name) as content,
+        pq.ParquetFile(
+            content, buffer_size=_READ_BUFFER_BYTES, pre_buffer=False, read_dictionary=dictionaries
+        ) as file,
+    ):
+        yield file
 
 
 def batches_of(
-    path: Path, file: pq.ParquetFile, number: int, batch_bytes: int
+    store: Store, name: str, file: pq.ParquetFile, number: int, batch_bytes: int
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a row group in batches of about ``batch_bytes``."""
-    rows = _rows_at_once(path, file.metadata.row_group(number), number, batch_bytes)
+    size = _bytes_at_most(store, name, file.metadata.row_group(number), number, batch_bytes)
+    rows = _rows_at_once(file.metadata.row_group(number).num_rows, size, batch_bytes)
     gathered: list[pa.RecordBatch] = []
     gathered_bytes = 0
     for batch in file.iter_batches(rows, row_groups=[number], use_threads=False):
@@ -51,24 +61,25 @@ def batches_of(
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    """Return the batches as one, and forget them."""
+    """Return the batches as one, and empty the list."""
     joined = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
     batches.clear()
     return joined
 
 
-def _rows_at_once(path: Path, group: pq.RowGroupMetaData, number: int, batch_bytes: int) -> int:
+def _rows_at_once(rows: int, size: int, batch_bytes: int) -> int:
     """Return how many rows of a row group take about ``batch_bytes``."""
-    rows: int = max(group.num_rows, 1)
-    row_bytes = max(_bytes_at_most(path, group, number, batch_bytes) // rows, 1)
-    is_large = row_bytes * rows > batch_bytes * _FEW_FROM_BATCHES
+    row_bytes = max(size // max(rows, 1), 1)
+    is_large = size > batch_bytes * _FEW_FROM_BATCHES
     return min(max(batch_bytes // row_bytes, 1), _FEW_ROWS if is_large else _MOST_ROWS)
 
 
-def _bytes_at_most(path: Path, group: pq.RowGroupMetaData, number: int, batch_bytes: int) -> int:
-    """Return about what a row group takes in memory, rather more than less."""
+def _bytes_at_most(
+    store: Store, name: str, group: pq.RowGroupMetaData, number: int, batch_bytes: int
+) -> int:
+    """Estimate what a row group takes in memory, rather too high than too low."""
     columns = [group.column(place) for place in range(group.num_columns)]
-    beside = sum(
+    overhead = sum(
         column.num_values * (_NESTED_VALUE_BYTES if "." in column.path_in_schema else _VALUE_BYTES)
         for column in columns
     )
@@ -77,20 +88,20 @@ def _bytes_at_most(path: Path, group: pq.RowGroupMetaData, number: int, batch_by
         for column in columns
         if column.has_dictionary_page and column.physical_type == "BYTE_ARRAY"
     }
-    small = [name for name, size in sizes.items() if size <= batch_bytes // _MOST_COPIES]
-    # To look into a large one would take several times its bytes: so its values are long.
-    repeated = sum(_longest(path, number, small)) + (len(sizes) - len(small)) * (
+    small = [column for column, size in sizes.items() if size <= batch_bytes // _MOST_COPIES]
+    # Looking into a large one would take several times its bytes: assume that its values are long.
+    repeated = sum(_longest(store, name, number, small)) + (len(sizes) - len(small)) * (
         batch_bytes // _MOST_COPIES
     )
-    return int(group.total_byte_size + beside + repeated * group.num_rows)
+    return int(group.total_byte_size + overhead + repeated * group.num_rows)
 
 
-def _longest(path: Path, number: int, names: list[str]) -> list[int]:
+def _longest(store: Store, name: str, number: int, columns: list[str]) -> list[int]:
     """Return the bytes of the longest value in each column's dictionary, which one row shows."""
-    if not names:
+    if not columns:
         return []
-    with opened(path, names) as file:
-        row = next(file.iter_batches(1, row_groups=[number], columns=names, use_threads=False))
+    with opened(store, name, columns) as file:
+        row = next(file.iter_batches(1, row_groups=[number], columns=columns, use_threads=False))
     dictionaries = (
         column.dictionary for column in row.columns if isinstance(column, pa.DictionaryArray)
     )

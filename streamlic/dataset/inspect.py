@@ -1,30 +1,33 @@
 """What is in a dataset: its runs, its columns, what was rescued.
 
 Rules:
-1. Memory depends on no dataset's size: one column of one row group is read at a time, in batches,
-   and no more than a thousand different values are told apart.
-2. What a footer tells is not read: sizes, and nulls where there are statistics.
-3. A part file that is missing or unreadable is a problem to be told, and the others are read on.
-   Where a writer replaced it meanwhile, as the log then says, all is looked through again.
+1. Memory does not depend on the size of the dataset: one column of one row group is read at a time,
+   in batches, and at most a thousand different values are counted apart.
+2. What the footers say is not read: sizes, and nulls where there are statistics.
+3. A part file that is missing or unreadable is reported, and the others are read. If a writer
+   replaced it meanwhile, as the log then says, the inspection starts again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from io import BufferedReader
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from streamlic.dataset.commit_log import Run, load_runs
+from streamlic.dataset.commit_log import load_runs
+from streamlic.dataset.destination import why_no_dataset
+from streamlic.dataset.records import PartFile
 from streamlic.dataset.rescue_counts import OTHERS, RescueCount, Rescues
-from streamlic.dataset.writer import PartFile
-from streamlic.errors import UsageError
+from streamlic.dataset.run_state import RunState
+from streamlic.errors import StoreError, UsageError
 from streamlic.formatting import clipped
-from streamlic.storage.local import LocalStore
+from streamlic.storage.base import NotFound, Store
 
 _BATCH_ROWS = 16_384
 _MOST_VALUES = 1_000
@@ -82,29 +85,29 @@ class Inspection:
         }
 
 
-def published_bytes(store: LocalStore) -> int:
+def published_bytes(store: Store) -> int:
     """Return the size of all that an inspection reads; raises what ``inspect_dataset`` does."""
     return sum(file.bytes for _, file in _published(_runs(store)))
 
 
-def inspect_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Inspection:
-    """Look through a dataset; ``on_bytes`` is told of the bytes that are done. Nothing is written.
+def inspect_dataset(store: Store, on_bytes: OnBytes | None = None) -> Inspection:
+    """Inspect a dataset; ``on_bytes`` gets the bytes that were read. Nothing is written.
 
-    Raises UsageError where there is none, IntegrityError where its commit log is not whole.
+    Raises UsageError if there is none, IntegrityError if its commit log is damaged.
     """
     runs = _runs(store)
     while True:
-        found = _inspection_of(runs, on_bytes)
+        found = _inspection_of(store, runs, on_bytes)
         before, runs = runs, _runs(store) if found.problems else runs
         if _files(runs) == _files(before):
             return found
 
 
-def _files(runs: list[Run]) -> list[PartFile]:
+def _files(runs: list[RunState]) -> list[PartFile]:
     return [file for _, file in _published(runs)]
 
 
-def _inspection_of(runs: list[Run], on_bytes: OnBytes | None) -> Inspection:
+def _inspection_of(store: Store, runs: list[RunState], on_bytes: OnBytes | None) -> Inspection:
     found = Inspection([_run_facts(run) for run in runs])
     columns: dict[str, ColumnFacts] = {}
     rescues = Rescues()
@@ -113,11 +116,11 @@ def _inspection_of(runs: list[Run], on_bytes: OnBytes | None) -> Inspection:
         found.rows += file.rows
         found.bytes += file.bytes
         try:
-            with _opened(run, file) as opened:
+            with _opened(store, run, file) as opened:
                 for size in _look_through(opened, columns, found.statuses, rescues):
                     if on_bytes:
                         on_bytes(size)
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException, StoreError) as error:
             why = clipped(str(error), _LONGEST_VALUE)
             found.problems.append(f"{file.name} cannot be read: {why}")
     found.columns = list(columns.values())
@@ -125,17 +128,17 @@ def _inspection_of(runs: list[Run], on_bytes: OnBytes | None) -> Inspection:
     return found
 
 
-def _runs(store: LocalStore) -> list[Run]:
-    if why := store.why_no_dataset():
+def _runs(store: Store) -> list[RunState]:
+    if why := why_no_dataset(store):
         raise UsageError(why)
     runs = load_runs(store)
     if not runs:
-        raise UsageError(f"{store.root} is no dataset of streamlic: it has no run")
+        raise UsageError(f"{store.where()} is not a streamlic dataset: it has no run")
     return runs
 
 
-def _run_facts(run: Run) -> dict[str, Any]:
-    """Return what the commit log tells of a run."""
+def _run_facts(run: RunState) -> dict[str, Any]:
+    """Return what the commit log says about a run."""
     points = run.points.values()
     return {
         "run": run.id,
@@ -169,16 +172,25 @@ def _run_facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _published(runs: list[Run]) -> Iterator[tuple[Run, PartFile]]:
+def _published(runs: list[RunState]) -> Iterator[tuple[RunState, PartFile]]:
     return ((run, file) for run in runs if run.is_published for file in run.files)
 
 
-def _opened(run: Run, file: PartFile) -> pq.ParquetFile:
-    """Open a part file where it is: in its place, or on its way there just now."""
-    for name in (file.name, f"{run.staging}/{file.name}"):
-        with suppress(FileNotFoundError):
-            return pq.ParquetFile(run.store.path(name))
-    return pq.ParquetFile(run.store.path(file.name))
+@contextmanager
+def _opened(store: Store, run: RunState, file: PartFile) -> Iterator[pq.ParquetFile]:
+    """Open a part file where it is: published, or in staging until a moment ago."""
+    try:
+        content = store.open(file.name)
+    except NotFound:
+        content = _open_staged(store, run, file)
+    with content, pq.ParquetFile(content) as opened:
+        yield opened
+
+
+def _open_staged(store: Store, run: RunState, file: PartFile) -> BufferedReader:
+    with suppress(NotFound):
+        return store.open(run.staged(file.name))
+    return store.open(file.name)
 
 
 def _look_through(

@@ -1,16 +1,17 @@
-"""One Parquet file in the making, in bounded row groups.
+"""One Parquet file while it is written, in bounded row groups.
 
 Rules:
-1. A row group is gathered up to ``row_group_bytes`` and written at once. Small batches are combined
-   on the way: one of a single row takes kilobytes beside it, which ``nbytes`` does not count.
-2. A file counts only when it was closed: one that an exception left behind is a valid Parquet file
-   all the same, and must not be believed.
-3. The footer says that timestamps count in the proleptic Gregorian calendar, as Arrow's do. Spark 3
-   refuses a column that holds a time before 1900 where nothing says so.
+1. Batches gather up to ``row_group_bytes`` and are then written as one row group. Small batches are
+   combined first: each takes kilobytes in addition to its rows, which ``nbytes`` does not count.
+2. A file counts only after ``close``. One that an exception left is a valid Parquet file all the
+   same, and must not be used.
+3. The footer says that timestamps use the proleptic Gregorian calendar, as Arrow's do. Without it
+   Spark 3 refuses a column with a time before 1900.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,11 +22,11 @@ import pyarrow.parquet as pq
 
 from streamlic.errors import StoreError
 from streamlic.schema.columns import json_role
-from streamlic.storage.local import LocalStore
+from streamlic.storage.base import Store
 
 _LONG_TEXTS = frozenset({"description"})
 _UNIQUE = frozenset({"id"})
-# Spark knows by the version of its writer which calendar a file has: the new one from 3.1 on
+# Spark takes the calendar of a file from the version of its writer: the new one from 3.1 on
 # (``DataSourceUtils.getRebaseSpec``). Parquet itself has no key for calendars.
 _CALENDAR = {"org.apache.spark.version": "3.1.0"}
 _SMALL_BYTES = 64 << 10
@@ -33,11 +34,11 @@ _MANY_SMALL = 64
 
 
 class Part:
-    """One Parquet file in the making."""
+    """One Parquet file while it is written, in a store's staging."""
 
     def __init__(
         self,
-        store: LocalStore,
+        store: Store,
         name: str,
         schema: pa.Schema,
         *,
@@ -46,38 +47,42 @@ class Part:
     ) -> None:
         self.name = name
         self.rows = 0
-        self._store = store
+        self.bytes = 0
+        """The file's size, after ``close``."""
+        self.sha256 = ""
+        """The SHA-256 of its content, after ``close``."""
+        self._staged = store.stage(name)
         self._row_group_bytes = row_group_bytes
         self._gathered: list[pa.RecordBatch] = []
         self._gathered_bytes = 0
-        self._small = 0  # batches at the end of those that are gathered
+        self._small = 0  # How many of the last gathered batches are small.
         try:
-            with _translated(store.path(name)):
-                self._sink = pa.OSFile(str(store.path(name)), "wb")
+            with _translated(self._staged.path):
+                self._sink = pa.OSFile(str(self._staged.path), "wb")
                 self._writer = pq.ParquetWriter(
                     self._sink,
                     schema,
                     version="2.6",
                     compression=compression,
-                    # Of a list of millions in one record a dictionary would take many times its
-                    # bytes: Arrow looks at its size only between records.
+                    # For a list of millions in one record a dictionary would take many times its
+                    # bytes: Arrow checks its size only between records.
                     use_dictionary=_leaves(schema, _LONG_TEXTS | _UNIQUE | _lists(schema)),
                     write_statistics=_leaves(schema, _LONG_TEXTS),
                     write_page_index=True,
                     write_page_checksum=True,
                 )
         except StoreError:
-            store.delete(name)
+            self._staged.discard()
             raise
 
     @property
     def file_bytes(self) -> int:
-        """The bytes in the file so far, without the row group that is being gathered."""
+        """The bytes written to the file, without the gathered rows."""
         size: int = self._sink.tell()
         return size
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Take a batch; write a row group when enough is gathered."""
+        """Take a batch; write a row group when enough rows are gathered."""
         self._gathered.append(batch)
         self._gathered_bytes += batch.nbytes
         self.rows += batch.num_rows
@@ -88,27 +93,30 @@ class Part:
             self._write_row_group()
 
     def close(self) -> None:
-        """Write what is gathered and the footer, and make the file durable."""
+        """Write the gathered rows and the footer, and make the file durable in the store."""
         if self._writer is None:
             return
         self._write_row_group()
-        with _translated(self._store.path(self.name)):
+        with _translated(self._staged.path):
             self._writer.add_key_value_metadata(_CALENDAR)
             self._writer.close()
             self._sink.close()
         self._writer = None
-        self._store.sync(self.name)
+        with _translated(self._staged.path), self._staged.path.open("rb") as file:
+            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            self.bytes = file.tell()
+        self._staged.keep()
         pa.default_memory_pool().release_unused()
 
     def discard(self) -> None:
         """Delete the file, finished or not."""
         self._gathered = []
-        # Its last bytes may not find room: all the more reason to delete it.
+        # The disk may have no room for its last bytes: all the more reason to delete it.
         for unfinished in (self._writer, self._sink) if self._writer is not None else ():
-            with suppress(StoreError), _translated(self._store.path(self.name)):
+            with suppress(StoreError), _translated(self._staged.path):
                 unfinished.close()
         self._writer = None
-        self._store.delete(self.name)
+        self._staged.discard()
 
     def _combine_small(self) -> None:
         small = pa.Table.from_batches(self._gathered[-self._small :])
@@ -121,7 +129,7 @@ class Part:
         gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
         self._small = 0
         table = pa.Table.from_batches(gathered)
-        with _translated(self._store.path(self.name)):
+        with _translated(self._staged.path):
             self._writer.write_table(table, row_group_size=table.num_rows)
 
 

@@ -1,39 +1,40 @@
 """Whether a dataset is what its commit log promises: every file, every byte, every row.
 
-A writer may be at work meanwhile:
+A writer may be active meanwhile:
 
-1. A part file is looked for in its place, in staging, and in its place again: it moves once. What
-   is found there is read from one open file, wherever that moves.
+1. A part file is looked for in the dataset, in staging, and in the dataset again: it is published
+   once. Its content is read from one open file, even if that is published meanwhile.
 2. A problem of a file counts if the log, read after it was seen, still promises the file. Before a
    writer deletes a file, its log says so.
-3. What a writer leaves for a moment is a problem if it is still there after no writer was.
+3. What a writer leaves for a moment is a problem if it is still there after the writer ended.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from io import BufferedReader
+from io import SEEK_END, BufferedReader
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamlic.dataset.commit_log import PART_PREFIX, Run, is_removed, load_run, run_ids
-from streamlic.dataset.writer import PartFile
+from streamlic.dataset.commit_log import is_removed, is_unfinished, load_run, run_ids
+from streamlic.dataset.destination import LOG_DIRECTORY, active_writer, why_no_dataset
+from streamlic.dataset.records import PartFile
+from streamlic.dataset.run_state import PART_PREFIX, RunState
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.formatting import counted
-from streamlic.storage.local import LOG_DIRECTORY, LocalStore
+from streamlic.storage.base import NotFound, Store
 
 _TIDY = "the next export into this DEST, of whatever mode, completes it first"
 
 
 @dataclass
 class VerifyReport:
-    """What was read, and every problem found; ``notes`` are no problems."""
+    """What was read, and every problem found; ``notes`` are not problems."""
 
     runs: int = 0
     files: int = 0
@@ -44,34 +45,34 @@ class VerifyReport:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the dataset is what was promised."""
+        """Whether the dataset is what its log promises."""
         return not self.problems
 
 
 OnBytes = Callable[[int], None]
 
 
-def promised_bytes(store: LocalStore) -> int:
+def promised_bytes(store: Store) -> int:
     """Return the size of all promised part files, as far as the commit log can be read."""
     total = 0
-    for run_id in () if store.why_no_dataset() else run_ids(store):
+    for run_id in () if why_no_dataset(store) else run_ids(store):
         with suppress(IntegrityError, StoreError):
             run = load_run(store, run_id)
             total += sum(file.bytes for file in run.files) if run else 0
     return total
 
 
-def verify_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> VerifyReport:
+def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyReport:
     """Read the whole dataset and compare it with its commit log. Nothing is written.
 
-    ``on_bytes`` is told of each file that is done. A writer may be at work meanwhile: what it is in
-    the midst of is noted, and no problem.
+    ``on_bytes`` gets the size of each file after it was read. A writer may be active meanwhile: its
+    current step is a note, not a problem.
     """
     report = VerifyReport()
-    if why := store.why_no_dataset():
+    if why := why_no_dataset(store):
         report.problems.append(why)
         return report
-    names = store.names()  # Before the log is read: what is in place then is promised by then.
+    names = store.names()  # Before the log is read: the log promises each of them by then.
     seen: set[str] = set()
     for run_id in run_ids(store):
         run = _loaded(store, run_id, report)
@@ -88,22 +89,22 @@ def verify_dataset(store: LocalStore, on_bytes: OnBytes | None = None) -> Verify
             )
             seen.update(name for name in names if name.startswith(f"{PART_PREFIX}{run_id}-"))
     if not (report.runs or report.problems or report.notes):
-        if writer := store.writer():
+        if writer := active_writer(store):
             report.notes.append(f"it has no run yet: {writer}")
         elif any(load_run(store, run_id) for run_id in run_ids(store)):
-            return verify_dataset(store, on_bytes)  # The writer has ended meanwhile.
+            return verify_dataset(store, on_bytes)  # The writer ended meanwhile.
         else:
-            report.problems.append(f"{store.root} is no dataset of streamlic: it has no run")
+            report.problems.append(f"{store.where()} is not a streamlic dataset: it has no run")
     report.problems.extend(
-        f"{name}: no commit record speaks of it"
+        f"{name}: not in the commit log"
         for name in names
         if name != LOG_DIRECTORY and name not in seen and store.exists(name)
     )
     return report
 
 
-def _loaded(store: LocalStore, run_id: str, report: VerifyReport) -> Run | None:
-    """Return a run, if it is one."""
+def _loaded(store: Store, run_id: str, report: VerifyReport) -> RunState | None:
+    """Return a run, or report why it cannot be loaded."""
     try:
         return load_run(store, run_id)
     except (IntegrityError, StoreError) as error:
@@ -112,13 +113,13 @@ def _loaded(store: LocalStore, run_id: str, report: VerifyReport) -> Run | None:
 
 
 def _note_unfinished(
-    store: LocalStore, report: VerifyReport, what: str, is_still_so: Callable[[], bool]
+    store: Store, report: VerifyReport, what: str, is_still_so: Callable[[], bool]
 ) -> None:
-    """Note what a writer is in the midst of; without one it is a problem.
+    """Note the step that a writer is in; without a writer it is a problem.
 
-    One that has ended since then may have ended that too: so it is looked at once more.
+    A writer that ended since then may have finished the step: so this looks once more.
     """
-    writer = store.writer()
+    writer = active_writer(store)
     if not is_still_so():
         return
     if writer:
@@ -128,14 +129,14 @@ def _note_unfinished(
 
 
 def _verify_run(
-    store: LocalStore, run: Run, report: VerifyReport, on_bytes: OnBytes | None
+    store: Store, run: RunState, report: VerifyReport, on_bytes: OnBytes | None
 ) -> None:
     if not run.is_complete:
         report.notes.append(
             f"run {run.id} is unfinished, with {counted(run.rows, 'row')}: "
             "run the same export again"
         )
-    what = f"run {run.id} was cut short while it was published"
+    what = f"run {run.id} was interrupted while it was published"
     if _is_hidden(store, run):
         what += ", and readers do not see all of its rows"
         _note_unfinished(store, report, what, lambda: _is_hidden(store, run))
@@ -157,19 +158,19 @@ def _verify_run(
             on_bytes(file.bytes)
 
 
-def _is_hidden(store: LocalStore, run: Run) -> bool:
-    """Whether a part file that readers must see is in staging yet."""
+def _is_hidden(store: Store, run: RunState) -> bool:
+    """Return whether a part file that readers must see is still in staging."""
     hidden = [file for file in run.files if not store.exists(file.name)]
-    return run.is_published and any(store.exists(_staged(run, file)) for file in hidden)
+    return run.is_published and any(store.exists(run.staged(file.name)) for file in hidden)
 
 
-def _is_left_staged(store: LocalStore, run: Run) -> bool:
-    """Whether a complete run has not ended its work."""
-    return run.is_complete and store.exists(run.staging) and not is_removed(store, run.id)
+def _is_left_staged(store: Store, run: RunState) -> bool:
+    """Return whether some of a complete run's work is left."""
+    return run.is_complete and is_unfinished(store, run.id) and not is_removed(store, run.id)
 
 
-def _is_promised(store: LocalStore, run_id: str, file: PartFile) -> bool:
-    """Whether the log promises a part file now: not if its run was replaced, or it superseded."""
+def _is_promised(store: Store, run_id: str, file: PartFile) -> bool:
+    """Return whether the log promises a part file now: its run may be replaced, it superseded."""
     try:
         run = load_run(store, run_id)
     except (IntegrityError, StoreError):
@@ -177,26 +178,24 @@ def _is_promised(store: LocalStore, run_id: str, file: PartFile) -> bool:
     return run is not None and file in run.files
 
 
-def _staged(run: Run, file: PartFile) -> str:
-    return f"{run.staging}/{file.name}"
-
-
-def _problem_of(store: LocalStore, run: Run, file: PartFile) -> str | None:
-    """Say what is wrong with a promised file, in its place or on the way there."""
-    for name in (file.name, _staged(run, file), file.name):  # It may be moved meanwhile.
-        path = store.path(name)
+def _problem_of(store: Store, run: RunState, file: PartFile) -> str | None:
+    """Return what is wrong with a promised file, published or staged."""
+    for name in (file.name, run.staged(file.name), file.name):  # It may be published meanwhile.
         try:
-            with path.open("rb") as opened:
+            with store.open(name) as opened:
                 return _problem_in(opened, file)
-        except FileNotFoundError:
+        except NotFound:
             continue
+        except StoreError as error:
+            return f"cannot be read: {error}"
         except OSError as error:
-            return f"{path} cannot be read: {error.strerror or error}"
+            return f"{store.where(name)} cannot be read: {error.strerror or error}"
     return "missing"
 
 
 def _problem_in(opened: BufferedReader, file: PartFile) -> str | None:
-    size = os.fstat(opened.fileno()).st_size
+    size = opened.seek(0, SEEK_END)
+    opened.seek(0)
     if size != file.bytes:
         return f"expected {file.bytes} bytes, got {size}"
     if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
@@ -204,7 +203,7 @@ def _problem_in(opened: BufferedReader, file: PartFile) -> str | None:
     try:
         in_footer = pq.read_metadata(opened).num_rows
     except (OSError, pa.ArrowException) as error:
-        return f"no readable Parquet: {error}"
+        return f"not readable as Parquet: {error}"
     if in_footer != file.rows:
         return f"expected {counted(file.rows, 'row')}, got {in_footer:,}"
     return None

@@ -19,9 +19,10 @@ from datetime import datetime
 import pyarrow as pa
 
 from streamlic.dataset.part_file import Part
+from streamlic.dataset.records import PartFile
 from streamlic.errors import UsageError
 from streamlic.schema.values import TIMESTAMP
-from streamlic.storage.local import LocalStore
+from streamlic.storage.base import Store
 
 ACCOUNT_COLUMN = "integrated_account_id"
 EXPORTED_AT_COLUMN = "_exported_at"
@@ -50,16 +51,6 @@ class WriteOptions:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
 
 
-@dataclass(frozen=True)
-class PartFile:
-    """A part file that is closed and fsynced, in staging."""
-
-    name: str
-    rows: int
-    bytes: int
-    sha256: str
-
-
 def dataset_schema(schema: pa.Schema) -> pa.Schema:
     """Return the dataset's schema: the decoder's, the account before it, the time after it."""
     account = pa.field(ACCOUNT_COLUMN, pa.string())
@@ -75,7 +66,7 @@ class DatasetWriter:
 
     def __init__(
         self,
-        store: LocalStore,
+        store: Store,
         staging: str,
         prefix: str,
         *,
@@ -197,10 +188,9 @@ class DatasetWriter:
 
     def _take(self, part: Part) -> None:
         name = part.name.rpartition("/")[2]
-        size = self._store.size(part.name)
-        self._closed.append(PartFile(name, part.rows, size, self._store.sha256(part.name)))
-        self._closed_bytes += size
-        self.bytes_written += size
+        self._closed.append(PartFile(name, part.rows, part.bytes, part.sha256))
+        self._closed_bytes += part.bytes
+        self.bytes_written += part.bytes
 
 
 class PageWriter:

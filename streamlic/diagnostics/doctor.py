@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from streamlic.dataset.destination import refuse_foreign, writer_lock
 from streamlic.decoder import NO_FAST, engine_named, why_not_fast
 from streamlic.diagnostics.check import INSTALL, Check
 from streamlic.errors import (
@@ -22,6 +23,7 @@ from streamlic.errors import (
 )
 from streamlic.formatting import counted, memory_text
 from streamlic.job.options import JobOptions
+from streamlic.storage.base import Store
 from streamlic.storage.local import PROBE_PREFIX, LocalStore
 from streamlic.system.machine import (
     USUAL_MEMORY_BYTES,
@@ -117,7 +119,7 @@ def check_dest(dest: str) -> Check:
     """
     facts: dict[str, Any] = {"dest": dest}
     try:
-        LocalStore(dest).refuse_foreign()
+        refuse_foreign(LocalStore(dest))
         there = next(one for one in [Path(dest).absolute(), *Path(dest).absolute().parents]
                      if one.exists())  # fmt: skip
         with tempfile.TemporaryDirectory(prefix=PROBE_PREFIX, dir=there) as probe:
@@ -196,11 +198,11 @@ def _start_threads(count: int) -> None:
             thread.join()
 
 
-def _write_as_a_run_does(store: LocalStore) -> None:
-    with store.lock():
-        store.write_exclusive("probe", b"streamlic doctor\n" * 256)
-        store.move("probe", "probe-moved")
-        store.delete("probe-moved")
+def _write_as_a_run_does(store: Store) -> None:
+    with writer_lock(store):
+        store.create("staged", b"streamlic doctor\n" * 256)
+        store.publish("staged", "published")
+        store.delete("published")
 
 
 def _failed(name: str, error: StreamlicError, advice: str | None, facts: dict[str, Any]) -> Check:

@@ -18,12 +18,14 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from streamlic.dataset.carry_over import Carrying, CopyStopped, complete_keeping
-from streamlic.dataset.commit_log import Failed, ResumePoint, Run
+from streamlic.dataset.records import Failed, ResumePoint
+from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
 from streamlic.job.options import JobOptions
 from streamlic.job.progress import Committed
+from streamlic.tables.base import Table
+from streamlic.tables.carry_over import Carrying, CopyStopped, complete_keeping
 
 
 class Committer:
@@ -31,13 +33,15 @@ class Committer:
 
     def __init__(
         self,
-        run: Run,
+        table: Table,
+        run: RunState,
         options: JobOptions,
         *,
         large_pages: int = 1,
         commits_early: bool = True,
         on_commit: Callable[[Committed], None] = lambda _: None,
     ) -> None:
+        self._table = table
         self._run = run
         self._on_commit = on_commit
         self._commit_seconds = options.commit_seconds
@@ -45,7 +49,7 @@ class Committer:
         self._moved: dict[str | None, ResumePoint] = {}
         self._committed_at = time.monotonic()
         self._writer = DatasetWriter(
-            run.store,
+            table.store,
             run.staging,
             run.part_prefix,
             schema=options.schema,
@@ -95,7 +99,7 @@ class Committer:
             return
         self._commit()
         try:
-            complete_keeping(self._run, self._writer, keeps, failed)
+            complete_keeping(self._table, self._run, self._writer, keeps, failed)
         except CopyStopped:
             self._writer.discard()
         else:
@@ -136,7 +140,9 @@ class Committer:
     ) -> None:
         files = self._writer.finish(with_empty=is_complete and not self._run.files)
         if files or self._moved or is_complete:
-            self._run.commit(files, self._moved, is_complete=is_complete, failed=failed)
+            self._table.commit(
+                self._run, files, self._moved, is_complete=is_complete, failed=failed
+            )
             self._moved = {}
             self._report_commit()
         self._committed_at = time.monotonic()

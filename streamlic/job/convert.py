@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, BinaryIO
 
-from streamlic.dataset.runs import open_run
+from streamlic.dataset.destination import writer_lock
 from streamlic.decoder import Envelope
 from streamlic.errors import ReportedFailure, StoreError
 from streamlic.job.job import Job
@@ -23,6 +23,8 @@ from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import check_count
 from streamlic.job.summary import OnProgress, Summary
 from streamlic.storage.local import LocalStore
+from streamlic.tables.parquet import ParquetTable
+from streamlic.tables.runs import open_run
 from streamlic.truto.api_errors import reported_failure
 
 _READ_BYTES = 256 * 1024
@@ -48,7 +50,7 @@ async def convert_async(
     keyed = {} if key_by is None else {"key_by": key_by}
     open_decoder = partial(options.open_decoder, key_by=key_by)
     open_decoder()  # What is wrong with the options is found before anything is written.
-    store = LocalStore(dest)
+    table = ParquetTable(LocalStore(dest))
     started = time.monotonic()
     received = 0
 
@@ -61,9 +63,9 @@ async def convert_async(
                 job.told()
                 yield chunk
 
-    with store.lock():
+    with writer_lock(table.store):
         run = open_run(
-            store,
+            table,
             request={"source": name, **_identity_of(source), **options.identity(), **keyed},
             accounts=[account],
             mode=options.mode,
@@ -71,7 +73,7 @@ async def convert_async(
             carries_over=options.carries_over,
             settings=options.settings(),
         )
-        job = Job(run, options, on_progress, is_one_page=True)
+        job = Job(table, run, options, on_progress, is_one_page=True)
         job.told(pages_under_way=1, bytes_in_all=_size_of(source))
         try:
             if not job.run.point(account).is_done:

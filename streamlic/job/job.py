@@ -21,9 +21,9 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from streamlic.dataset.carry_over import Copying, carrying
-from streamlic.dataset.commit_log import Failed, Run
-from streamlic.dataset.runs import open_run
+from streamlic.dataset.destination import writer_lock
+from streamlic.dataset.records import Failed
+from streamlic.dataset.run_state import RunState
 from streamlic.decoder import Decoder, Envelope, engine_named
 from streamlic.errors import (
     RETRY_CAN_HELP,
@@ -44,6 +44,10 @@ from streamlic.job.scheduler import Bounds, Listing, Scheduler, listings_of
 from streamlic.job.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
 from streamlic.storage.local import LocalStore
 from streamlic.system.machine import room_for_connections
+from streamlic.tables.base import Table
+from streamlic.tables.carry_over import Copying, carrying
+from streamlic.tables.parquet import ParquetTable
+from streamlic.tables.runs import open_run
 from streamlic.truto.client import Connection
 from streamlic.truto.rate_limit import Permit
 from streamlic.truto.request import LicensesRequest, check_requests, identity_of
@@ -67,12 +71,14 @@ class Job:
 
     def __init__(
         self,
-        run: Run,
+        table: Table,
+        run: RunState,
         options: JobOptions,
         on_progress: OnProgress | None,
         *,
         is_one_page: bool = False,
     ) -> None:
+        self.table = table
         self.run = run
         self.options = options
         self.progress = Progress(run=run.id, resumed_rows=run.rows, accounts=len(run.accounts))
@@ -83,7 +89,7 @@ class Job:
         accounts = len(run.accounts)
         large_pages = options.large_pages_at_once(accounts)
         self._committer = Committer(
-            run, options, large_pages=large_pages, commits_early=not is_one_page
+            table, run, options, large_pages=large_pages, commits_early=not is_one_page
         )
         self._pipeline = Pipeline(
             self._committer,
@@ -143,6 +149,7 @@ class Job:
         keeps = None
         if not self.run.is_complete:
             keeps = carrying(
+                self.table.store,
                 self.run,
                 {account: str(error) for account, error in (failed or {}).items()},
                 batch_bytes=self.options.carried_batch_bytes,
@@ -215,11 +222,11 @@ async def export_async(
     options = options or JobOptions()
     requests = sorted(requests, key=lambda request: request.account)
     check_requests(requests)
-    store = LocalStore(dest)
+    table = ParquetTable(LocalStore(dest))
     started = time.monotonic()
-    with store.lock():
+    with writer_lock(table.store):
         run = open_run(
-            store,
+            table,
             request={
                 **identity_of(requests),
                 **options.identity(),
@@ -233,7 +240,7 @@ async def export_async(
             carries_over=options.carries_over,
             settings=options.settings(),
         )
-        job = Job(run, options, on_progress)
+        job = Job(table, run, options, on_progress)
         export = _Export(job, connection, cancel)
         keeps_pages = False
         try:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamlic.dataset.carry_over import ABSENT_ACCOUNTS
 from streamlic.dataset.writer import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
@@ -15,6 +14,7 @@ from streamlic.job.settings import JobSettings
 from streamlic.resources.license_schema import LICENSE_SCHEMA
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.system.machine import MIN_MEMORY_BYTES
+from streamlic.tables.carry_over import ABSENT_ACCOUNTS
 from streamlic.truto.rate_limit import TOKEN_RATE_LIMIT
 
 _MIB = 1 << 20

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush, nsmallest
 from itertools import count
 
-from streamlic.dataset.commit_log import ResumePoint
+from streamlic.dataset.records import ResumePoint
 from streamlic.errors import StreamlicError
 from streamlic.job.fair_queue import FairQueue
 from streamlic.job.page_checks import DuplicatePageDetector

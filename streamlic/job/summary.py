@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from streamlic.dataset.commit_log import Failed, Run
+from streamlic.dataset.records import Failed
+from streamlic.dataset.run_state import RunState
 from streamlic.errors import NO_RETRY_HELPS, RETRY_CAN_HELP, StreamlicError
 from streamlic.formatting import counted
 from streamlic.truto.retry import Retry, is_transient
@@ -105,7 +106,7 @@ class Summary:
     carried_over: list[CarriedOverAccount] = field(default_factory=list)
 
     @classmethod
-    def of(cls, run: Run, failed: Mapping[str, StreamlicError], **this_process: Any) -> Self:
+    def of(cls, run: RunState, failed: Mapping[str, StreamlicError], **this_process: Any) -> Self:
         """Sum up what is committed of a run, and which accounts failed.
 
         ``failed`` are those of this process; the commit log has those that the run ended without.

@@ -1,42 +1,41 @@
-"""Where datasets live: the local disk, with the few durable operations that the rest needs.
+"""Files on the local disk, with the durable operations that a store promises.
 
 Rules:
-1. Names are relative to the root and never leave it.
-2. What an operation reports as done has reached the disk: files and directories are fsynced.
-3. A file appears whole under its name, or not at all, and never in the place of another.
-4. An OSError becomes a StoreError that names the path.
-5. A file system without hard links, or without the kernel's file locks, is refused with UsageError:
-   nothing else that every system has keeps rule 3, or keeps a second writer out.
+1. An operation that returns has reached the disk: files and directories are fsynced.
+2. A file gets its name by a hard link, which never replaces another file; a rename would.
+3. An OSError becomes a StoreError that names the path.
+4. A file system without hard links, or without the kernel's file locks, is refused with UsageError:
+   no other call that every system has keeps rule 2, or keeps out a second writer.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.storage import locks
+from streamlic.storage.base import AlreadyExists, NotFound
 from streamlic.storage.dest_paths import check_path
 from streamlic.validation import check_text
 
-LOG_DIRECTORY = "_streamlic"
 PROBE_PREFIX = ".streamlic-doctor-"
-"""What the names of directories begin with in which it is tried whether DEST can be written."""
-_LOCK = f"{LOG_DIRECTORY}/lock"
-_OWNER = f"{LOG_DIRECTORY}/lock-owner"
+"""How the names of the directories start in which ``doctor`` tries to write."""
 _NO_HARD_LINKS = frozenset(
     {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 )
-"""By what a file system says that it has no hard links: FAT, SMB, and some below FUSE."""
+"""The errors of a file system without hard links: FAT, SMB, and some on FUSE."""
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL})
-"""By what a file system says that it has no locks: Lustre without ``flock``, NFS without lockd."""
+"""The errors of a file system without locks: Lustre without ``flock``, NFS without lockd."""
 _NOT_THE_DISKS = {
     errno.EMFILE: "let this process open more files: ulimit -n",
     errno.ENFILE: "the system has too many files open",
@@ -49,11 +48,11 @@ _FILE_SUFFIXES = (
     *(".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".br", ".zip", ".tar", ".tgz"),
     *(".db", ".sqlite", ".duckdb"),
 )
-"""What the names of files end with that somebody may expect to be written."""
+"""Endings of a DEST that was probably meant to be a file."""
 
 
 class LocalStore:
-    """A directory on the local disk. It is created when something is first written."""
+    """A directory on the local disk. The first write creates it."""
 
     def __init__(self, root: Path | str) -> None:
         if not str(root):
@@ -74,27 +73,22 @@ class LocalStore:
             raise StoreError(f"expected a name inside {self.root}, got {name!r}")
         return self.root / parts
 
-    def why_no_dataset(self) -> str | None:
-        """Say why there is nothing to read: no directory, or one without a commit log."""
-        with _translated(self.root):
-            if not self.root.exists():
-                return f"there is no directory {self.root}"
-        if not self.names(LOG_DIRECTORY):
-            return f"{self.root} is no dataset of streamlic: it has no commit log"
-        return None
+    def where(self, name: str = "") -> str:
+        """Return the full name of a file, or of the store itself, for messages."""
+        return str(self.path(name) if name else self.root)
 
     def exists(self, name: str) -> bool:
-        """Return whether a file or directory of that name is there."""
-        with _translated(self.path(name)):
-            return self.path(name).exists()
+        """Return whether a file has this name."""
+        with _translated(self.path(name), reads=True):
+            return self.path(name).is_file()
 
     def names(self, directory: str = "") -> list[str]:
-        """Return the names in a directory, sorted; none where it does not exist.
+        """Return the names in a directory, sorted; none if it is absent.
 
-        Probes, which a process that was killed may have left, are nobody's.
+        The directories of ``doctor``, which a killed process may have left, are skipped.
         """
         path = self.path(directory) if directory else self.root
-        with _translated(path):
+        with _translated(path, reads=True):
             try:
                 names = sorted(entry.name for entry in path.iterdir())
             except FileNotFoundError:
@@ -102,22 +96,17 @@ class LocalStore:
         return [name for name in names if not name.startswith(PROBE_PREFIX)]
 
     def read(self, name: str) -> bytes:
-        """Return a file's content."""
-        with _translated(self.path(name)):
+        """Return a file's content; NotFound if it is absent."""
+        with _translated(self.path(name), reads=True):
             return self.path(name).read_bytes()
 
-    def size(self, name: str) -> int:
-        """Return a file's length in bytes."""
-        with _translated(self.path(name)):
-            return self.path(name).stat().st_size
-
-    def sha256(self, name: str) -> str:
-        """Return the SHA-256 of a file's content, in hexadecimal."""
-        with _translated(self.path(name)), self.path(name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    def open(self, name: str) -> BufferedReader:
+        """Open a file for reading and seeking; NotFound if it is absent."""
+        with _translated(self.path(name), reads=True):
+            return self.path(name).open("rb")
 
     def make_directory(self, name: str = "") -> None:
-        """Create a directory and its parents, durably; one that is there is left alone."""
+        """Create a directory and its parents, durably, if they are absent."""
         path = self.path(name) if name else self.root
         with _translated(path):
             missing = [one for one in (path, *path.parents) if not one.exists()]
@@ -125,53 +114,50 @@ class LocalStore:
             for one in reversed(missing):
                 _sync_directory(one.parent)
 
-    def write_exclusive(self, name: str, data: bytes) -> None:
-        """Create a file durably, whole or not at all; StoreError if it is there already.
-
-        After another StoreError the file may be there: only reading can tell.
-        """
+    def create(self, name: str, data: bytes) -> None:
+        """Create a file durably, complete or not at all; AlreadyExists if one has this name."""
         path = self.path(name)
-        begun = path.with_name(f".{path.name}.{os.getpid()}")
+        partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}")
         directory = str(PurePosixPath(name).parent)
         self.make_directory("" if directory == "." else directory)
         with _translated(path):
             try:
-                with begun.open("wb") as file:
+                with partial.open("wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-                self._link(begun, path)
+                self._link(partial, path)
             finally:
-                begun.unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
             _sync_directory(path.parent)
 
-    def sync(self, name: str) -> None:
-        """Make a file that was written elsewhere durable, and its name too."""
-        path = self.path(name)
-        with _translated(path):
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-            _sync_directory(path.parent)
+    def stage(self, name: str) -> LocalFile:
+        """Return a new file of this name, to be written in its prepared directory."""
+        return LocalFile(self, name)
 
-    def move(self, source: str, target: str) -> None:
-        """Move a file durably; StoreError if something of the target's name is there.
+    def publish(self, staged: str, name: str) -> None:
+        """Give a staged file its final name, durably; nothing to do if only the final one exists.
 
-        By a second name, and then without the first: a rename would replace what is there. Where
-        a crash left both names, moving once more ends the work.
+        It gets the final name first and loses the other one then: a crash between the two leaves
+        both, and the next call finishes.
         """
-        old, new = self.path(source), self.path(target)
+        old, new = self.path(staged), self.path(name)
         with _translated(new):
             try:
                 self._link(old, new)
+            except FileNotFoundError:
+                if not new.is_file():
+                    raise NotFound(f"neither {old} nor {new} exists") from None
+                return
             except FileExistsError:
-                if new.is_symlink() or not new.samefile(old):
+                if new.is_symlink() or not (old.exists() and new.samefile(old)):
                     raise
             _sync_directory(new.parent)
             old.unlink()
             _sync_directory(old.parent)
 
     def delete(self, name: str) -> None:
-        """Delete a file durably; one that is gone already is no error."""
+        """Delete a file durably, if it exists."""
         path = self.path(name)
         with _translated(path):
             path.unlink(missing_ok=True)
@@ -179,65 +165,56 @@ class LocalStore:
                 _sync_directory(path.parent)
 
     def delete_tree(self, name: str) -> None:
-        """Delete a directory and all in it; one that is gone already is no error."""
+        """Delete a directory and everything in it, if it exists."""
         path = self.path(name)
         with _translated(path):
             if path.exists():
                 shutil.rmtree(path)
                 _sync_directory(path.parent)
 
-    def refuse_foreign(self) -> None:
-        """Raise DatasetConflict for a directory that holds other files, and no commit log."""
-        others = self.names()
-        if others and LOG_DIRECTORY not in others:
-            raise DatasetConflict(
-                f"{self.root} is no dataset of streamlic and holds files already, such as "
-                f"{others[0]!r}: choose an empty or new DEST"
-            )
+    def writer(self, name: str) -> str:
+        """Describe the writer that has this lock, or may have it; empty if none does.
 
-    def writer(self) -> str:
-        """Say which writer is at work, or may be; empty where none is.
-
-        The kernel's lock is the proof. It can be held on one machine and not be seen on another, on
-        a network's file system, so where it is free the owner's file says who may be there.
+        The kernel's lock is the proof. On a network's file system one machine may hold it and
+        another not see it: so where it is free, the owner's file says who may be writing.
         """
-        owner = self._owner()
-        is_held = locks.is_held(self.path(_LOCK))
+        owner = self._owner(name)
+        is_held = locks.is_held(self.path(name))
         if is_held:
-            return "a writer is at work" + (f" ({owner})" if owner else "")
+            return "a writer is active" + (f" ({owner})" if owner else "")
         match = _WRITER.fullmatch(owner)
         if not match:
             return ""
         if match["host"] != socket.gethostname():
-            return f"{owner} may be at work, on another host: cannot tell whether it lives"
+            return f"{owner} may be active, on another host: cannot tell whether it is alive"
         if is_held is None and locks.is_alive(int(match["process"])):
-            return f"a writer is at work ({owner})"
+            return f"a writer is active ({owner})"
         return ""
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the only writer's lock; DatasetConflict names who holds it.
+    def lock(self, name: str) -> Iterator[None]:
+        """Be the only writer while the context lasts; DatasetConflict names another one.
 
         The lock is the kernel's, on an open file: it ends with the process, however that ends.
         """
-        self.refuse_foreign()
-        self.make_directory(LOG_DIRECTORY)
-        with _translated(self.path(_LOCK)):
-            descriptor = os.open(self.path(_LOCK), os.O_RDWR | os.O_CREAT, 0o644)
+        path, owner = self.path(name), self.path(_owner_of(name))
+        self.make_directory(str(PurePosixPath(name).parent))
+        with _translated(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            self._take_lock(descriptor)
+            self._take_lock(descriptor, name)
             with suppress(OSError):
-                self.path(_OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+                owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             try:
                 yield
             finally:
                 with suppress(OSError):
-                    self.path(_OWNER).unlink(missing_ok=True)
+                    owner.unlink(missing_ok=True)
         finally:
             locks.give_back(descriptor)
 
-    def _take_lock(self, descriptor: int) -> None:
-        with _translated(self.path(_LOCK)):
+    def _take_lock(self, descriptor: int, name: str) -> None:
+        with _translated(self.path(name)):
             try:
                 is_taken = locks.take(descriptor)
             except OSError as error:
@@ -245,37 +222,61 @@ class LocalStore:
                     raise
                 raise UsageError(
                     f"the file system of {self.root} has no file locks (flock: {error.strerror}), "
-                    "so that nothing would keep a second writer out: choose a DEST on another "
+                    "and nothing else keeps out a second writer: choose a DEST on another "
                     "file system, or mount this one with locks"
                 ) from error
         if not is_taken:
-            owner = self._owner()
+            owner = self._owner(name)
             raise DatasetConflict(
-                f"another writer is at work in {self.root}"
+                f"another writer is active in {self.root}"
                 + (f" ({owner})" if owner else "")
                 + ": wait for it, or choose another DEST"
             )
 
-    def _owner(self) -> str:
-        """Return who held the lock last, as it said itself."""
+    def _owner(self, name: str) -> str:
+        """Return the last holder of the lock, as it described itself."""
         with suppress(StoreError):
-            return self.read(_OWNER).decode(errors="replace")[:200]
+            return self.read(_owner_of(name)).decode(errors="replace")[:200]
         return ""
 
     def _link(self, old: Path, new: Path) -> None:
-        """Give a file a second name; FileExistsError where something has that name."""
+        """Give a file a second name; FileExistsError if that name is taken."""
         try:
             os.link(old, new)
         except OSError as error:
-            # Linux lets nobody link a file of another user that they may not write (proc(5)).
+            # Linux refuses a link to a file of another user that one may not write (proc(5)).
             is_anothers = error.errno == errno.EPERM and not os.access(old, os.R_OK | os.W_OK)
             if is_anothers or error.errno not in _NO_HARD_LINKS:
                 raise
             raise UsageError(
                 f"the file system of {self.root} has no hard links ({error.strerror}), without "
-                "which a file could take another's place: choose a DEST on another file system, "
+                "which one file could replace another: choose a DEST on another file system, "
                 "such as a local disk, and copy the finished dataset from there"
             ) from error
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file that is written where the store keeps it."""
+
+    store: LocalStore
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Where to write it."""
+        return self.store.path(self.name)
+
+    def keep(self) -> None:
+        """Make it and its name durable."""
+        with _translated(self.path):
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+            _sync_directory(self.path.parent)
+
+    def discard(self) -> None:
+        """Delete it."""
+        self.store.delete(self.name)
 
 
 def check_dest(dest: str) -> None:
@@ -299,6 +300,10 @@ def check_dest(dest: str) -> None:
         )
 
 
+def _owner_of(name: str) -> str:
+    return f"{name}-owner"
+
+
 def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -308,12 +313,15 @@ def _sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translated(path: Path, *, reads: bool = False) -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        raise StoreError(f"{path}: something of that name is there already") from error
+        raise AlreadyExists(f"{path} already exists") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        advice = _NOT_THE_DISKS.get(error.errno or 0, "is DEST writable, and has the disk room?")
-        raise StoreError(f"{path}: {reason} ({advice})") from error
+        advice = _NOT_THE_DISKS.get(
+            error.errno or 0, "" if reads else "is DEST writable, and has the disk room?"
+        )
+        kind = NotFound if isinstance(error, FileNotFoundError) else StoreError
+        raise kind(f"{path}: {reason}" + (f" ({advice})" if advice else "")) from error

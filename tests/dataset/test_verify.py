@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -16,21 +17,23 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.dataset.carry_over import carrying, complete_keeping
-from streamlic.dataset.commit_log import ResumePoint, Run, load_runs, remove_run
+from streamlic.dataset.commit_log import load_runs
+from streamlic.dataset.destination import writer_lock
 from streamlic.dataset.inspect import Inspection, inspect_dataset
-from streamlic.dataset.runs import open_run, recover
+from streamlic.dataset.records import PartFile, ResumePoint
 from streamlic.dataset.verify import VerifyReport, promised_bytes, verify_dataset
-from streamlic.dataset.writer import PartFile
 from streamlic.storage import locks
+from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
-from tests.support.batches import expected_ids, land, open_writer
+from streamlic.tables.carry_over import carrying, complete_keeping
+from streamlic.tables.parquet import ParquetTable
+from tests.support.batches import LocalRun, expected_ids, land, open_local, open_writer
 
 ROOT = Path(__file__).parents[2]
 WRITING = """
 import sys
 from pathlib import Path
-from tests.support.batches import land
+from tests.support.batches import land, LocalRun, open_local
 for number in range(10_000):
     land(Path(sys.argv[1]), str(number), mode="append" if number % 5 else "overwrite")
 """
@@ -41,16 +44,16 @@ def problems(dest: Path) -> list[str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> LocalRun:
     return land(tmp_path / "dest", "new")
 
 
 @pytest.fixture
-def part(run: Run) -> Path:
+def part(run: LocalRun) -> Path:
     return run.store.path(run.files[1].name)
 
 
-def test_a_sound_dataset_is_counted(run: Run) -> None:
+def test_a_sound_dataset_is_counted(run: LocalRun) -> None:
     land(run.store.root, "more", mode="append")
     report = verify_dataset(run.store)
     paths = list(run.store.root.glob("*.parquet"))
@@ -62,25 +65,25 @@ def test_a_sound_dataset_is_counted(run: Run) -> None:
     assert report.bytes == sum(path.stat().st_size for path in paths)
 
 
-def test_nothing_is_written(run: Run) -> None:
+def test_nothing_is_written(run: LocalRun) -> None:
     before = sorted(run.store.root.rglob("*"))
     verify_dataset(run.store)
     assert sorted(run.store.root.rglob("*")) == before
 
 
-def test_a_missing_file_is_a_problem(run: Run, part: Path) -> None:
+def test_a_missing_file_is_a_problem(run: LocalRun, part: Path) -> None:
     part.unlink()
     assert problems(run.store.root) == [f"{part.name}: missing"]
 
 
-def test_a_truncated_file_is_a_problem(run: Run, part: Path) -> None:
+def test_a_truncated_file_is_a_problem(run: LocalRun, part: Path) -> None:
     size = part.stat().st_size
     part.write_bytes(part.read_bytes()[:-1])
     assert problems(run.store.root) == [f"{part.name}: expected {size} bytes, got {size - 1}"]
 
 
 @pytest.mark.parametrize("place", [0, 4, 1000, -1])
-def test_any_flipped_bit_is_a_problem(run: Run, part: Path, place: int) -> None:
+def test_any_flipped_bit_is_a_problem(run: LocalRun, part: Path, place: int) -> None:
     data = bytearray(part.read_bytes())
     data[place] ^= 1
     part.write_bytes(data)
@@ -89,7 +92,7 @@ def test_any_flipped_bit_is_a_problem(run: Run, part: Path, place: int) -> None:
     ]
 
 
-def test_two_files_that_changed_places_are_problems(run: Run, part: Path) -> None:
+def test_two_files_that_changed_places_are_problems(run: LocalRun, part: Path) -> None:
     other = run.store.path(run.files[0].name)
     one, two = part.read_bytes(), other.read_bytes()
     part.write_bytes(two)
@@ -98,14 +101,14 @@ def test_two_files_that_changed_places_are_problems(run: Run, part: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["part-x.parquet", "notes.txt", ".hidden"])
-def test_a_file_of_nobody_is_a_problem(run: Run, name: str) -> None:
+def test_a_file_of_nobody_is_a_problem(run: LocalRun, name: str) -> None:
     run.store.path(name).write_bytes(b"")
-    assert problems(run.store.root) == [f"{name}: no commit record speaks of it"]
+    assert problems(run.store.root) == [f"{name}: not in the commit log"]
 
 
 def test_a_file_of_another_content_with_a_record_to_match_is_counted(tmp_path: Path) -> None:
     """Promised with a wrong number of rows: the file itself has the last word."""
-    run = open_run(LocalStore(tmp_path), request={}, accounts=["a"])
+    run = open_local(tmp_path, request={}, accounts=["a"])
     [file] = open_writer(run).finish(with_empty=True)
     wrong = PartFile(file.name, 7, file.bytes, file.sha256)
     run.commit([wrong], {"a": ResumePoint(is_done=True, rows=7)}, is_complete=True)
@@ -113,13 +116,13 @@ def test_a_file_of_another_content_with_a_record_to_match_is_counted(tmp_path: P
 
 
 def test_a_file_that_is_no_parquet_is_a_problem(tmp_path: Path) -> None:
-    run = open_run(LocalStore(tmp_path), request={}, accounts=["a"])
+    run = open_local(tmp_path, request={}, accounts=["a"])
     name = f"{run.part_prefix}000001.parquet"
-    run.store.write_exclusive(f"{run.staging}/{name}", b"PAR1")
-    digest = run.store.sha256(f"{run.staging}/{name}")
+    run.store.create(f"{run.staging}/{name}", b"PAR1")
+    digest = hashlib.sha256(b"PAR1").hexdigest()
     run.commit([PartFile(name, 0, 4, digest)], {}, is_complete=True)
     [problem] = problems(tmp_path)
-    assert problem.startswith(f"{name}: no readable Parquet")
+    assert problem.startswith(f"{name}: not readable as Parquet")
 
 
 def test_an_unfinished_run_is_a_note(tmp_path: Path) -> None:
@@ -141,7 +144,7 @@ def test_an_unfinished_overwrite_is_a_note_and_its_staged_files_are_checked(
 
 
 def test_accounts_that_have_other_rows_than_the_part_files_are_a_problem(tmp_path: Path) -> None:
-    run = open_run(LocalStore(tmp_path), request={}, accounts=["a"])
+    run = open_local(tmp_path, request={}, accounts=["a"])
     files = open_writer(run).finish(with_empty=True)
     run.commit(files, {"a": ResumePoint(is_done=True, rows=3)}, is_complete=True)
     assert problems(tmp_path) == [f"run {run.id}: its accounts have 3 rows, its part files 0"]
@@ -149,36 +152,36 @@ def test_accounts_that_have_other_rows_than_the_part_files_are_a_problem(tmp_pat
 
 def test_a_dataset_without_a_run_yet_is_noted_beside_its_writer(tmp_path: Path) -> None:
     """It may discard the only run before it begins another."""
-    with LocalStore(tmp_path).lock():
+    with writer_lock(LocalStore(tmp_path)):
         report = verify_dataset(LocalStore(tmp_path))
     assert report.is_sound
-    assert report.notes[0].startswith("it has no run yet: a writer is at work")
+    assert report.notes[0].startswith("it has no run yet: a writer is active")
 
 
-def cut_short_before_the_move(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted_before_the_move(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "publish", lambda *_: None)
+        patch.setattr(ParquetTable, "publish", lambda *_: None)
         land(dest, "new", pages=0)
         land(dest, "new")
 
 
-def cut_short_before_the_end(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted_before_the_end(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "publish", lambda *_: None)
+        patch.setattr(ParquetTable, "publish", lambda *_: None)
         land(dest, "new", pages=2)
 
 
-def cut_short_in_a_removal(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted_in_a_removal(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = land(dest, "new")
-    run.store.write_exclusive(f"{run.directory}/removed.json", b"{}\n")
+    run.store.create(f"{run.directory}/removed.json", b"{}\n")
 
 
 @pytest.mark.parametrize(
     ("begin", "says"),
     [
-        (cut_short_before_the_move, "was cut short while it was published"),
-        (cut_short_before_the_end, "readers do not see all of its rows"),
-        (cut_short_in_a_removal, "is half removed"),
+        (interrupted_before_the_move, "was interrupted while it was published"),
+        (interrupted_before_the_end, "readers do not see all of its rows"),
+        (interrupted_in_a_removal, "is half removed"),
     ],
 )
 def test_what_a_reader_does_not_see_as_promised_is_a_problem(
@@ -189,10 +192,10 @@ def test_what_a_reader_does_not_see_as_promised_is_a_problem(
 ) -> None:
     begin(tmp_path, monkeypatch)
     assert says in problems(tmp_path)[0]
-    with LocalStore(tmp_path).lock():  # By who writes it just now, for all that is known.
+    with writer_lock(LocalStore(tmp_path)):  # By who writes it just now, for all that is known.
         report = verify_dataset(LocalStore(tmp_path))
     assert report.is_sound
-    assert any(says in note and "a writer is at work" in note for note in report.notes)
+    assert any(says in note and "a writer is active" in note for note in report.notes)
 
 
 def write_owner(dest: Path, owner: str) -> None:
@@ -211,7 +214,7 @@ def test_a_writer_that_was_killed_is_none_whoever_has_its_number_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
 ) -> None:
     """The kernel has its lock no more: in containers every writer may be process 1."""
-    cut_short_in_a_removal(tmp_path, monkeypatch)
+    interrupted_in_a_removal(tmp_path, monkeypatch)
     write_owner(tmp_path, owner)
     assert "is half removed: the next export" in problems(tmp_path)[0]
 
@@ -219,14 +222,14 @@ def test_a_writer_that_was_killed_is_none_whoever_has_its_number_now(
 def test_of_a_writer_on_another_host_it_is_not_said_that_it_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut_short_in_a_removal(tmp_path, monkeypatch)
+    interrupted_in_a_removal(tmp_path, monkeypatch)
     write_owner(tmp_path, "process 12 on elsewhere")
     report = verify_dataset(LocalStore(tmp_path))
     assert report.problems == []
     [note] = report.notes
     assert note.endswith(
-        "is half removed: process 12 on elsewhere may be at work, on another host: "
-        "cannot tell whether it lives"
+        "is half removed: process 12 on elsewhere may be active, on another host: "
+        "cannot tell whether it is alive"
     )
 
 
@@ -239,19 +242,19 @@ def test_a_writer_that_has_the_lock_lives_wherever_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
 ) -> None:
     """Another host's lock is seen on some file systems, and this process may be the writer."""
-    cut_short_in_a_removal(tmp_path, monkeypatch)
-    with LocalStore(tmp_path).lock():
+    interrupted_in_a_removal(tmp_path, monkeypatch)
+    with writer_lock(LocalStore(tmp_path)):
         write_owner(tmp_path, owner)
         report = verify_dataset(LocalStore(tmp_path))
     assert report.problems == []
-    assert f"a writer is at work ({owner})" in report.notes[0]
+    assert f"a writer is active ({owner})" in report.notes[0]
 
 
 def test_where_the_lock_cannot_be_looked_at_a_process_of_the_owners_number_is_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for the one that looks, which could look at its own."""
-    cut_short_in_a_removal(tmp_path, monkeypatch)
+    interrupted_in_a_removal(tmp_path, monkeypatch)
     monkeypatch.setattr(locks, "is_held", lambda _: None)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
         write_owner(tmp_path, f"process {living.pid} on {HERE}")
@@ -280,9 +283,9 @@ class Meanwhile(LocalStore):
         self._take_step()
         return super().names(directory)
 
-    def writer(self) -> str:
+    def writer(self, name: str) -> str:
         self._take_step()
-        return super().writer()
+        return super().writer(name)
 
     def _take_step(self) -> None:
         self.left -= 1
@@ -293,26 +296,28 @@ class Meanwhile(LocalStore):
 def promise(dest: Path, monkeypatch: pytest.MonkeyPatch, **given: Any) -> None:
     """Land a job that is not published: all its part files are in staging."""
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "publish", lambda *_: None)
+        patch.setattr(ParquetTable, "publish", lambda *_: None)
         land(dest, "new", **given)
 
 
 def publish(dest: Path) -> None:
-    recover(LocalStore(dest))
+    ParquetTable(LocalStore(dest)).recover()
 
 
 def discard(dest: Path) -> None:
     for run in load_runs(LocalStore(dest)):
         if not run.is_complete:
-            remove_run(run.store, run.id)
+            ParquetTable(LocalStore(dest)).remove(run.id)
 
 
 def complete_without_one(dest: Path) -> None:
     """Supersede a part file, move the others in, and remove the run that they replace."""
-    [run] = [one for one in load_runs(LocalStore(dest)) if not one.is_complete]
-    keeps = carrying(run, {"account-a": "gone"}, batch_bytes=10_000)
+    store = LocalStore(dest)
+    [left] = [one for one in load_runs(store) if not one.is_complete]
+    run = LocalRun(store=store, **vars(left))
+    keeps = carrying(store, run, {"account-a": "gone"}, batch_bytes=10_000)
     assert keeps is not None
-    complete_keeping(run, open_writer(run), keeps)
+    complete_keeping(run.table, run, open_writer(run), keeps)
 
 
 def begin_publishing(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +358,7 @@ def test_no_step_of_a_writer_between_two_of_a_reader_is_a_problem(
     monkeypatch: pytest.MonkeyPatch,
     begin: Callable[[Path, pytest.MonkeyPatch], None],
     act: Callable[[Path], None],
-    read: Callable[[LocalStore], VerifyReport | Inspection],
+    read: Callable[[Store], VerifyReport | Inspection],
     *,
     ends: bool,
 ) -> None:
@@ -364,7 +369,7 @@ def test_no_step_of_a_writer_between_two_of_a_reader_is_a_problem(
         dest = tmp_path / str(step)
         shutil.copytree(tmp_path / "start", dest)
         with ExitStack() as writer:
-            writer.enter_context(LocalStore(dest).lock())
+            writer.enter_context(writer_lock(LocalStore(dest)))
 
             def work(dest: Path = dest, writer: ExitStack = writer) -> None:
                 act(dest)
@@ -390,7 +395,7 @@ def test_a_dataset_that_is_written_meanwhile_is_sound(tmp_path: Path) -> None:
     assert len({report.rows for report in reports}) > 1
 
 
-def test_a_broken_chain_is_a_problem_and_other_runs_are_read_on(run: Run) -> None:
+def test_a_broken_chain_is_a_problem_and_other_runs_are_read_on(run: LocalRun) -> None:
     more = land(run.store.root, "more", mode="append")
     run.store.delete(f"{run.directory}/commits/00000002.json")
     report = verify_dataset(run.store)
@@ -398,13 +403,13 @@ def test_a_broken_chain_is_a_problem_and_other_runs_are_read_on(run: Run) -> Non
     assert report.rows == more.rows
 
 
-def test_a_lost_request_is_a_problem(run: Run) -> None:
+def test_a_lost_request_is_a_problem(run: LocalRun) -> None:
     run.store.delete(f"{run.directory}/request.json")
-    assert "request.json is gone" in problems(run.store.root)[0]
+    assert "request.json is missing" in problems(run.store.root)[0]
 
 
 @pytest.mark.parametrize("number", [1, 7])
-def test_any_flipped_bit_of_a_record_is_a_problem(run: Run, number: int) -> None:
+def test_any_flipped_bit_of_a_record_is_a_problem(run: LocalRun, number: int) -> None:
     """The last record too, which no other record could miss."""
     assert run.commits == 7
     path = run.store.path(f"{run.directory}/commits/{number:08d}.json")
@@ -420,15 +425,16 @@ def test_any_flipped_bit_of_a_record_is_a_problem(run: Run, number: int) -> None
 
 def test_a_directory_without_a_log_is_no_dataset(tmp_path: Path) -> None:
     dest = tmp_path / "dest"
-    assert problems(dest) == [f"there is no directory {dest}"]
+    assert problems(dest) == [f"there is no dataset in {dest}: it is empty or does not exist"]
     dest.mkdir()
+    (dest / "notes.txt").touch()
     assert promised_bytes(LocalStore(dest)) == 0
-    assert problems(dest) == [f"{dest} is no dataset of streamlic: it has no commit log"]
+    assert problems(dest) == [f"{dest} is not a streamlic dataset: it has no commit log"]
     (dest / "_streamlic").mkdir(parents=True)
     (dest / "_streamlic/lock").touch()
-    assert problems(dest) == [f"{dest} is no dataset of streamlic: it has no run"]
+    assert problems(dest) == [f"{dest} is not a streamlic dataset: it has no run"]
 
 
-def test_the_rows_are_those_of_the_files(run: Run) -> None:
+def test_the_rows_are_those_of_the_files(run: LocalRun) -> None:
     rows = sum(pq.read_metadata(run.store.path(file.name)).num_rows for file in run.files)
     assert verify_dataset(run.store).rows == rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,17 +15,23 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.dataset.commit_log import Run
-from streamlic.dataset.runs import open_run
-from streamlic.dataset.writer import DatasetWriter, PartFile, WriteOptions, dataset_schema
+from streamlic.dataset.records import PartFile
+from streamlic.dataset.writer import DatasetWriter, WriteOptions, dataset_schema
 from streamlic.errors import StoreError, UsageError
-from streamlic.storage.local import LocalStore
-from tests.support.batches import EXPORTED_AT, SCHEMA, TINY, license_batch, open_writer
+from tests.support.batches import (
+    EXPORTED_AT,
+    SCHEMA,
+    TINY,
+    LocalRun,
+    license_batch,
+    open_local,
+    open_writer,
+)
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return open_run(LocalStore(tmp_path / "dest"), request={}, accounts=["a"])
+def run(tmp_path: Path) -> LocalRun:
+    return open_local(tmp_path / "dest", request={}, accounts=["a"])
 
 
 def write_page(
@@ -37,11 +44,11 @@ def write_page(
     page.end()
 
 
-def staged(run: Run) -> list[str]:
+def staged(run: LocalRun) -> list[str]:
     return run.store.names(run.staging)
 
 
-def ids(run: Run, files: list[PartFile]) -> list[str]:
+def ids(run: LocalRun, files: list[PartFile]) -> list[str]:
     return [
         i
         for file in files
@@ -53,7 +60,7 @@ def numbered(first: int, rows: int) -> list[str]:
     return [f"license-{i}" for i in range(first, first + rows)]
 
 
-def test_rows_come_back_with_their_account_and_time(run: Run) -> None:
+def test_rows_come_back_with_their_account_and_time(run: LocalRun) -> None:
     writer = open_writer(run, WriteOptions())
     write_page(writer, 0, 30, account="a")
     write_page(writer, 30, 10, account="b")
@@ -66,20 +73,20 @@ def test_rows_come_back_with_their_account_and_time(run: Run) -> None:
     assert set(table["_exported_at"].to_pylist()) == {EXPORTED_AT}
 
 
-def test_a_part_file_is_told_as_it_is(run: Run) -> None:
+def test_a_part_file_is_told_as_it_is(run: LocalRun) -> None:
     writer = open_writer(run)
     write_page(writer, 0, 20)
     [file] = writer.finish()
     name = f"{run.staging}/{file.name}"
     assert file.name == f"part-{run.id}-000001.parquet"
     assert (file.rows, file.bytes) == (20, run.store.path(name).stat().st_size)
-    assert file.sha256 == run.store.sha256(name)
+    assert file.sha256 == hashlib.sha256(run.store.read(name)).hexdigest()
     assert writer.bytes_written == file.bytes
     assert writer.finish() == []
 
 
 def test_part_files_are_durable_when_they_are_told(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: LocalRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is fsynced when it has its last byte, and its directory after it."""
     synced: list[tuple[str, int]] = []
@@ -99,7 +106,7 @@ def test_part_files_are_durable_when_they_are_told(
         assert synced[at + 1] == ("staging", 0)
 
 
-def test_a_page_in_progress_is_in_no_part_file(run: Run) -> None:
+def test_a_page_in_progress_is_in_no_part_file(run: LocalRun) -> None:
     writer = open_writer(run, WriteOptions())
     write_page(writer, 0, 20)
     page = writer.open_page("a")
@@ -111,7 +118,7 @@ def test_a_page_in_progress_is_in_no_part_file(run: Run) -> None:
 
 
 @pytest.mark.parametrize("rows", [20, 200], ids=["held", "large"])
-def test_an_abandoned_page_leaves_nothing(run: Run, rows: int) -> None:
+def test_an_abandoned_page_leaves_nothing(run: LocalRun, rows: int) -> None:
     writer = open_writer(run)
     write_page(writer, 0, 20)
     before = staged(run)
@@ -125,7 +132,7 @@ def test_an_abandoned_page_leaves_nothing(run: Run, rows: int) -> None:
     assert ids(run, writer.finish()) == numbered(0, 40)
 
 
-def test_pages_in_progress_do_not_mix(run: Run) -> None:
+def test_pages_in_progress_do_not_mix(run: LocalRun) -> None:
     """One is large, one small, one is abandoned, and a commit comes between them."""
     writer = open_writer(run)
     large, small, none = (writer.open_page(account) for account in ("a", "b", "c"))
@@ -145,7 +152,7 @@ def test_pages_in_progress_do_not_mix(run: Run) -> None:
     assert set(table["integrated_account_id"].to_pylist()) == {"a"}
 
 
-def test_whole_pages_of_many_accounts_share_a_part_file(run: Run) -> None:
+def test_whole_pages_of_many_accounts_share_a_part_file(run: LocalRun) -> None:
     writer = open_writer(run, WriteOptions())
     writer.write_whole(license_batch(0, 30), [("a", 10), ("b", 0), (None, 5), ("c", 15)])
     writer.write_whole(license_batch(30, 5), [("d", 5)])
@@ -156,7 +163,7 @@ def test_whole_pages_of_many_accounts_share_a_part_file(run: Run) -> None:
     assert table["integrated_account_id"].to_pylist() == accounts
 
 
-def test_a_page_too_large_to_be_held_has_part_files_of_its_own(run: Run) -> None:
+def test_a_page_too_large_to_be_held_has_part_files_of_its_own(run: LocalRun) -> None:
     writer = open_writer(run)
     write_page(writer, 0, 20)
     full = [writer.is_full]
@@ -171,7 +178,7 @@ def test_a_page_too_large_to_be_held_has_part_files_of_its_own(run: Run) -> None
     assert all(file.bytes >= TINY.part_bytes for file in files[:-2])
 
 
-def test_part_files_of_a_page_that_end_with_it_are_followed_by_no_empty_one(run: Run) -> None:
+def test_part_files_of_a_page_that_end_with_it_are_followed_by_no_empty_one(run: LocalRun) -> None:
     """Every batch fills a part file, the last one too."""
     writer = open_writer(
         run, WriteOptions(part_bytes=1, page_row_group_bytes=1, page_buffer_bytes=1)
@@ -180,7 +187,7 @@ def test_part_files_of_a_page_that_end_with_it_are_followed_by_no_empty_one(run:
     assert [file.rows for file in writer.finish()] == [20, 20, 20]
 
 
-def test_small_pages_fill_a_part_file_together(run: Run) -> None:
+def test_small_pages_fill_a_part_file_together(run: LocalRun) -> None:
     writer = open_writer(run)
     pages = 0
     while not writer.is_full and pages < 200:
@@ -192,7 +199,7 @@ def test_small_pages_fill_a_part_file_together(run: Run) -> None:
     assert ids(run, [file]) == numbered(0, pages * 20)
 
 
-def test_row_groups_gather_batches_and_are_bounded(run: Run) -> None:
+def test_row_groups_gather_batches_and_are_bounded(run: LocalRun) -> None:
     writer = open_writer(run, WriteOptions(row_group_bytes=50_000))
     for first in range(0, 2000, 20):
         write_page(writer, first, 20, batch_rows=5)
@@ -206,7 +213,7 @@ def test_row_groups_gather_batches_and_are_bounded(run: Run) -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_batches_without_rows_are_no_error(run: Run, rows: int) -> None:
+def test_batches_without_rows_are_no_error(run: LocalRun, rows: int) -> None:
     writer = open_writer(run)
     page = writer.open_page("a")
     page.write(license_batch(0, 0))
@@ -215,7 +222,7 @@ def test_batches_without_rows_are_no_error(run: Run, rows: int) -> None:
     assert [file.rows for file in writer.finish()] == [1] * rows
 
 
-def test_a_run_without_rows_can_have_one_empty_file_with_the_schema(run: Run) -> None:
+def test_a_run_without_rows_can_have_one_empty_file_with_the_schema(run: LocalRun) -> None:
     writer = open_writer(run)
     write_page(writer, 0, 0)
     assert writer.finish() == []
@@ -227,7 +234,7 @@ def test_a_run_without_rows_can_have_one_empty_file_with_the_schema(run: Run) ->
     assert [one.rows for one in writer.finish(with_empty=True)] == [1]
 
 
-def test_discarding_leaves_nothing_but_what_was_finished(run: Run) -> None:
+def test_discarding_leaves_nothing_but_what_was_finished(run: LocalRun) -> None:
     writer = open_writer(run)
     write_page(writer, 0, 20)
     finished = [file.name for file in writer.finish()]
@@ -240,7 +247,7 @@ def test_discarding_leaves_nothing_but_what_was_finished(run: Run) -> None:
     assert staged(run) == finished
 
 
-def test_columns_are_encoded_by_what_they_hold(run: Run) -> None:
+def test_columns_are_encoded_by_what_they_hold(run: LocalRun) -> None:
     """Dictionaries and statistics where they pay; page checksums and page indexes throughout."""
     writer = open_writer(run, WriteOptions())
     write_page(writer, 0, 1000)
@@ -261,7 +268,7 @@ def test_columns_are_encoded_by_what_they_hold(run: Run) -> None:
     assert columns["integrated_account_id"].statistics.max == "a"
 
 
-def test_a_flipped_bit_in_a_page_is_seen_by_any_reader_that_checks(run: Run) -> None:
+def test_a_flipped_bit_in_a_page_is_seen_by_any_reader_that_checks(run: LocalRun) -> None:
     writer = open_writer(run, WriteOptions(compression="none"))
     write_page(writer, 0, 100)
     [file] = writer.finish()
@@ -274,7 +281,7 @@ def test_a_flipped_bit_in_a_page_is_seen_by_any_reader_that_checks(run: Run) -> 
 
 
 @pytest.mark.parametrize("compression", ["zstd", "snappy", "none"])
-def test_compression_is_as_asked(run: Run, compression: str) -> None:
+def test_compression_is_as_asked(run: LocalRun, compression: str) -> None:
     writer = open_writer(run, WriteOptions(compression=compression))
     write_page(writer, 0, 20)
     [file] = writer.finish()
@@ -294,11 +301,10 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from streamlic.errors import StoreError
-from streamlic.dataset.runs import open_run
 from streamlic.storage.local import LocalStore
-from tests.support.batches import license_batch, open_writer
+from tests.support.batches import license_batch, open_writer, LocalRun, open_local
 
-run = open_run(LocalStore(Path(sys.argv[1])), request={}, accounts=["a"])
+run = open_local(Path(sys.argv[1]), request={}, accounts=["a"])
 writer = open_writer(run)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
@@ -331,7 +337,7 @@ def test_a_disk_without_room_is_an_error_that_leaves_nothing(
     assert ended.stderr == ""
 
 
-def test_a_staging_directory_that_is_gone_is_an_error(run: Run) -> None:
+def test_a_staging_directory_that_is_gone_is_an_error(run: LocalRun) -> None:
     writer = open_writer(run)
     run.store.delete_tree(run.staging)
     with pytest.raises(StoreError, match="staging/part-"):
@@ -339,7 +345,7 @@ def test_a_staging_directory_that_is_gone_is_an_error(run: Run) -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 400])
-def test_readers_need_no_help(run: Run, rows: int) -> None:
+def test_readers_need_no_help(run: LocalRun, rows: int) -> None:
     """DuckDB, polars and pyarrow read the part files as they are, an empty one among them too."""
     writer = open_writer(run)
     run.commit(writer.finish(with_empty=True), {}, is_complete=False)

@@ -46,13 +46,13 @@ def test_a_pipe_that_never_blocks_is_read_to_its_end(tmp_path: Path) -> None:
 
 KILLED_BEFORE_THE_END = """
 import os, signal
-from streamlic.dataset.commit_log import Run
-commit = Run.commit
-def kills(run, files, points, *, is_complete):
+from streamlic.tables.parquet import ParquetTable
+commit = ParquetTable.commit
+def kills(table, run, files, points, *, is_complete, **more):
     if is_complete:
         os.kill(os.getpid(), signal.SIGKILL)
-    commit(run, files, points, is_complete=is_complete)
-Run.commit = kills
+    commit(table, run, files, points, is_complete=is_complete, **more)
+ParquetTable.commit = kills
 from streamlic.cli.commands import main
 main()
 """

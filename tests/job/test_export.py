@@ -17,13 +17,13 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic.dataset.commit_log import Run
 from streamlic.dataset.writer import DatasetWriter
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.emulator.records import license_json
 from streamlic.errors import StoreError
 from streamlic.job.job import export_async
 from streamlic.job.pipeline import Pipeline
+from streamlic.tables.parquet import ParquetTable
 from streamlic.truto.client import Connection
 from tests.support.cli import (
     ACCOUNT,
@@ -509,7 +509,7 @@ async def test_a_disk_that_fails_while_no_page_ends_is_told_of_at_once(
     def fails(*_: Any, **__: Any) -> None:
         raise StoreError("no room")
 
-    monkeypatch.setattr(Run, "commit", fails)
+    monkeypatch.setattr(ParquetTable, "commit", fails)
     config = EmulatorConfig(records=1000, page_size=100)
     async with running_emulator(config, faults=(parse_fault("stall=600:1000@4-99"),)) as emulator:
         with pytest.raises(StoreError, match="no room"):
@@ -622,7 +622,7 @@ async def test_a_second_writer_is_refused(tmp_path: Path) -> None:
         process.kill()
         await process.communicate()
     assert refused.code == 2
-    assert f"another writer is at work in {tmp_path} (process {process.pid}" in refused.err
+    assert f"another writer is active in {tmp_path} (process {process.pid}" in refused.err
 
 
 async def test_strict_fails_at_the_first_value_that_does_not_fit(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic.dataset.commit_log import ResumePoint, load_runs
+from streamlic.dataset.commit_log import load_runs
+from streamlic.dataset.records import ResumePoint
 from streamlic.dataset.verify import verify_dataset
 from streamlic.emulator import (
     Emulator,

@@ -16,7 +16,6 @@ import pytest
 from streamlic.cli.resume_command import add_resume_commands, command_of
 from streamlic.cli.watch import command_again
 from streamlic.dataset.inspect import inspect_dataset
-from streamlic.dataset.runs import open_run
 from streamlic.dataset.verify import VerifyReport
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.formatting import bytes_text, clipped, counted, duration_text
@@ -30,6 +29,7 @@ from streamlic.job.summary import (
 from streamlic.reports import text as results
 from streamlic.reports.text import read_command, summary_text, verify_text
 from streamlic.storage.local import LocalStore
+from tests.support.batches import open_local
 from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
 
 SUMMARY = Summary(
@@ -233,7 +233,7 @@ def test_the_resume_command_ends_the_run_as_it_would(
     """What is no part of the request is in the log all the same."""
     settings = JobOptions(mode="overwrite", **options).settings()
     store = LocalStore(tmp_path)
-    open_run(store, request=REQUEST, accounts=["a"], mode="overwrite", settings=settings)
+    open_local(tmp_path, request=REQUEST, accounts=["a"], mode="overwrite", settings=settings)
     [run] = runs = inspect_dataset(store).runs
     add_resume_commands(str(tmp_path), runs)
     assert run["resume_command"] == f"streamlic export {tmp_path} --account a {expected}"

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamlic.dataset.carry_over import carrying, complete_keeping
-from streamlic.dataset.commit_log import ResumePoint, Run
-from streamlic.dataset.runs import open_run
+from streamlic.dataset.destination import writer_lock
+from streamlic.dataset.records import PartFile, Points, ResumePoint
+from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.schema.columns import JSON_RESCUED, JSON_VALUE, json_field
 from streamlic.schema.values import TIMESTAMP
 from streamlic.storage.local import LocalStore
+from streamlic.tables.carry_over import carrying, complete_keeping
+from streamlic.tables.parquet import ParquetTable
+from streamlic.tables.runs import open_run
 
 EXPORTED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACCOUNTS: list[str | None] = ["account-a", "account-b"]
@@ -81,7 +86,27 @@ def license_batch(first: int, rows: int, prefix: str = "license") -> pa.RecordBa
     return pa.RecordBatch.from_pylist(license_rows(first, rows, prefix), schema=SCHEMA)
 
 
-def open_writer(run: Run, options: WriteOptions = TINY) -> DatasetWriter:
+@dataclass(kw_only=True)
+class LocalRun(RunState):
+    """A run of a plain Parquet table on the local disk."""
+
+    store: LocalStore
+
+    @property
+    def table(self) -> ParquetTable:
+        return ParquetTable(self.store)
+
+    def commit(self, files: Iterable[PartFile], points: Points, **given: Any) -> None:
+        self.table.commit(self, files, points, **given)
+
+
+def open_local(dest: Path, store: LocalStore | None = None, **given: Any) -> LocalRun:
+    """Open a run in a directory: resume its unfinished one, or start one."""
+    store = store or LocalStore(dest)
+    return LocalRun(store=store, **vars(open_run(ParquetTable(store), **given)))
+
+
+def open_writer(run: LocalRun, options: WriteOptions = TINY) -> DatasetWriter:
     return DatasetWriter(
         run.store,
         run.staging,
@@ -130,15 +155,16 @@ def land(
     accounts: list[str | None] = ACCOUNTS,
     failing: Mapping[str | None, int] = MappingProxyType({}),
     request: Mapping[str, object] = MappingProxyType({}),
-) -> Run:
-    """Land a job, or go on with it; ``pages`` ends it after so many pages of this process.
+    store: LocalStore | None = None,
+) -> LocalRun:
+    """Land a job, or resume it; ``pages`` ends it after so many pages of this process.
 
     ``failing`` are accounts that fail after so many pages; the job is completed without them.
     """
-    store = LocalStore(dest)
-    with store.lock():
+    store = store or LocalStore(dest)
+    with writer_lock(store):
         asked = {"tag": tag, **request}
-        run = open_run(store, request=asked, accounts=accounts, mode=mode, restart=restart)
+        run = open_local(dest, store, request=asked, accounts=accounts, mode=mode, restart=restart)
         writer = open_writer(run)
         for account in accounts:
             while _is_left(run, account, failing):
@@ -148,21 +174,21 @@ def land(
                 pages = pages - 1 if pages is not None else None
         if not run.is_complete:
             reasons = {account or "": "gone" for account in failing}
-            keeps = carrying(run, reasons, batch_bytes=2_000)
+            keeps = carrying(store, run, reasons, batch_bytes=2_000)
             if keeps:
-                complete_keeping(run, writer, keeps)
+                complete_keeping(run.table, run, writer, keeps)
             else:
                 run.commit(writer.finish(with_empty=not run.files), {}, is_complete=True)
     return run
 
 
-def _is_left(run: Run, account: str | None, failing: Mapping[str | None, int]) -> bool:
+def _is_left(run: LocalRun, account: str | None, failing: Mapping[str | None, int]) -> bool:
     point = run.point(account)
     is_over = run.is_complete or point.pages == failing.get(account)
     return not (point.is_done or is_over)
 
 
-def _land_page(run: Run, writer: DatasetWriter, account: str | None, tag: str) -> None:
+def _land_page(run: LocalRun, writer: DatasetWriter, account: str | None, tag: str) -> None:
     point = run.point(account)
     page = int(point.cursor or 0)
     written = writer.open_page(account)

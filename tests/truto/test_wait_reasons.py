@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import streamlic
-from streamlic.dataset.commit_log import ResumePoint
+from streamlic.dataset.records import ResumePoint
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.errors import ApiError, RateLimited, TransportError
 from streamlic.job.job import export_async

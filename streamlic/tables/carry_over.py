@@ -1,26 +1,25 @@
 """What a run that overwrites keeps of the runs that it replaces.
 
 Rules:
-1. The rows of accounts that the run read to the end are replaced. All other accounts' rows are
-   carried over as they are: skipped accounts, failed ones, and those that nobody asked for.
-2. An account is replaced as a whole or not at all. The pages that the run has of an account that
-   failed go, also where it has no earlier rows: the part files that hold them are written again
-   without them.
-3. The commit logs tell which accounts there are, the statistics of row groups where they may be.
-   A row group without any of them is not decoded; any other one is read in bounded batches.
-4. The logs tell how many rows an account has: fewer or more are an error, and nothing is replaced.
-5. Rows may be many: they are counted as they come, and to be stopped ends that between two batches,
+1. The rows of accounts that the run read completely are replaced. All other accounts' rows are
+   carried over unchanged: skipped accounts, failed ones, and those that were not requested.
+2. An account is replaced completely or not at all. Pages of an account that failed are dropped,
+   even if it has no earlier rows: the part files that hold them are written again without them.
+3. The commit logs say which accounts there are, the statistics of row groups where they may be.
+   A row group without any of them is not decoded; every other one is read in bounded batches.
+4. The logs say how many rows an account has: any other number is an error, and nothing is replaced.
+5. Rows may be many: the copying counts them as they come, and can be stopped between two batches,
    with nothing replaced.
 """
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -28,9 +27,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streamlic.dataset.batch_sizes import batches_of, opened
-from streamlic.dataset.commit_log import Carried, Failed, ResumePoint, Run, load_run
-from streamlic.dataset.writer import ACCOUNT_COLUMN, DatasetWriter, PartFile
-from streamlic.errors import DatasetConflict, IntegrityError
+from streamlic.dataset.commit_log import load_run
+from streamlic.dataset.records import Carried, Failed, PartFile, ResumePoint
+from streamlic.dataset.run_state import RunState
+from streamlic.dataset.writer import ACCOUNT_COLUMN, DatasetWriter
+from streamlic.errors import DatasetConflict, IntegrityError, StoreError
+from streamlic.storage.base import Store
+from streamlic.tables.base import Table
 
 ABSENT_ACCOUNTS = ("keep", "drop")
 NOT_ASKED_FOR = "not asked for"
@@ -39,14 +42,14 @@ _ACCOUNT_ROWS = 8_192
 
 
 class CopyStopped(Exception):
-    """The copying of rows was stopped, and none of them counts."""
+    """The copying of rows was stopped, and none of the copies counts."""
 
 
 @dataclass
 class Copying:
-    """How far the copying has come, for who watches it, and the way to stop it.
+    """How many rows were copied, and the way to stop.
 
-    One thread copies, another one looks on.
+    One thread copies, another one watches.
     """
 
     rows: int = 0
@@ -66,47 +69,50 @@ class Copying:
 class Carrying:
     """The accounts to carry over, each with its rows and the reason, and the runs that have them.
 
-    ``failed`` are the run's accounts that were not read to the end. A batch takes about
+    ``failed`` are the run's accounts that were not read completely. A batch takes about
     ``batch_bytes``.
     """
 
+    store: Store
     accounts: Mapping[str | None, Carried]
-    replaced: Sequence[Run]
+    replaced: Sequence[RunState]
     failed: frozenset[str | None]
     batch_bytes: int
     copying: Copying = field(default_factory=Copying)
 
-    def superseded(self, run: Run) -> list[str]:
+    def superseded(self, run: RunState) -> list[str]:
         """Return the run's part files that hold rows of accounts that failed."""
         partial = self.partial(run)
         return [
-            file.name for file in run.files if partial and _has(_staged(run, file.name), partial)
+            file.name
+            for file in run.files
+            if partial and _has(self.store, run.staged(file.name), partial)
         ]
 
-    def partial(self, run: Run) -> set[str | None]:
-        """Return the accounts that failed of which the run has committed pages."""
+    def partial(self, run: RunState) -> set[str | None]:
+        """Return the failed accounts of which the run has committed pages."""
         return {account for account in self.failed if run.point(account).rows}
 
-    def write(self, run: Run, superseded: Iterable[str], writer: DatasetWriter) -> None:
-        """Write what counts of superseded part files, and the rows that are carried over.
+    def write(self, run: RunState, superseded: Iterable[str], writer: DatasetWriter) -> None:
+        """Write the rows of superseded part files that count, and the rows to carry over.
 
-        Raises IntegrityError where the replaced runs have not the rows that their logs promise, or
-        a file is not as it was committed: a copy would make its damage look sound. Raises
-        CopyStopped if ``copying`` was stopped.
+        Raises IntegrityError if the replaced runs lack rows that their logs promise, or if a file
+        was altered: a copy would hide the damage. Raises CopyStopped if ``copying`` was stopped.
         """
         partial = self.partial(run)
         staged = {file.name: file for file in run.files}
         for name in superseded:
-            path = _staged(run, name)
             self.copying.check()
-            _check_content(run, f"{run.staging}/{name}", staged[name])
-            for batch in _rows(path, partial, self.batch_bytes, is_without=True):
+            _check_content(self.store, run.staged(name), staged[name])
+            for batch in _rows(
+                self.store, run.staged(name), partial, self.batch_bytes, is_without=True
+            ):
                 self.copying.check()
                 writer.write_rows(batch)
         found: Counter[str | None] = Counter()
         for old in self.replaced:
             for file in old.files:
-                found += self._carry(old, file, writer)
+                found += self._carry(file, writer)
         for account, expected in self.accounts.items():
             if found[account] != expected.rows:
                 raise IntegrityError(
@@ -114,15 +120,15 @@ class Carrying:
                     f"got {found[account]:,}: check DEST with streamlic verify ({_DROP})"
                 )
 
-    def _carry(self, old: Run, file: PartFile, writer: DatasetWriter) -> Counter[str | None]:
-        """Write a part file's rows that are carried over; return how many each account has."""
+    def _carry(self, file: PartFile, writer: DatasetWriter) -> Counter[str | None]:
+        """Write the rows of a part file that are carried over; return how many each account has."""
         found: Counter[str | None] = Counter()
         is_checked = False
         self.copying.check()
-        for batch in _rows(old.store.path(file.name), self.accounts.keys(), self.batch_bytes):
+        for batch in _rows(self.store, file.name, self.accounts.keys(), self.batch_bytes):
             self.copying.check()
             if not is_checked:
-                _check_content(old, file.name, file)
+                _check_content(self.store, file.name, file)
                 is_checked = True
             writer.write_rows(batch)
             self.copying.rows += batch.num_rows
@@ -132,16 +138,18 @@ class Carrying:
 
 
 def complete_keeping(
-    run: Run,
+    table: Table,
+    run: RunState,
     writer: DatasetWriter,
     keeps: Carrying,
     failed: Mapping[str | None, Failed] | None = None,
 ) -> None:
-    """Commit that a run is complete, with all that it keeps; its pages are committed already."""
+    """Commit that a run is complete, with all rows that it keeps; its pages are committed."""
     superseded = keeps.superseded(run)
     points = {account: ResumePoint() for account in keeps.partial(run)}
     keeps.write(run, superseded, writer)
-    run.commit(
+    table.commit(
+        run,
         writer.finish(with_empty=len(superseded) == len(run.files)),
         points,
         is_complete=True,
@@ -152,27 +160,33 @@ def complete_keeping(
 
 
 def carrying(
-    run: Run, failed: Mapping[str, str], *, batch_bytes: int, keeps_absent: bool = True
+    store: Store,
+    run: RunState,
+    failed: Mapping[str, str],
+    *,
+    batch_bytes: int,
+    keeps_absent: bool = True,
 ) -> Carrying | None:
-    """Return what a run that is read has to keep, None if it is complete as it is.
+    """Return what a run must keep before it is complete, None if there is nothing.
 
-    ``failed`` are the accounts that were not read to the end, with the reasons. Where a run does
-    not ``keeps_absent`` it only loses the pages that it has of them. Raises DatasetConflict where
+    ``failed`` are the accounts that were not read completely, with the reasons. Without
+    ``keeps_absent`` the run only drops the pages that it has of them. Raises DatasetConflict if
     rows of another schema would have to be kept.
     """
     if run.mode != "overwrite":
         return None
-    replaced = replaced_by(run) if keeps_absent else []
+    replaced = replaced_by(store, run) if keeps_absent else []
     read = [account for account in run.accounts if (account or "") not in failed]
     kept = _not_read(replaced, read)
     if not (kept or failed):
         return None
-    check_schemas(run.request, read, replaced)
+    check_schemas(store, run.request, read, replaced)
     accounts = {
         account: Carried(rows=rows, reason=_reason(run, failed, account))
         for account, rows in kept.items()
     }
     return Carrying(
+        store,
         accounts,
         [old for old in replaced if kept.keys() & old.account_rows.keys()],
         frozenset(run.accounts) - frozenset(read),
@@ -180,30 +194,33 @@ def carrying(
     )
 
 
-def replaced_by(run: Run) -> list[Run]:
+def replaced_by(store: Store, run: RunState) -> list[RunState]:
     """Return the runs that this one replaces when it is complete."""
-    runs = (load_run(run.store, run_id) for run_id in run.replaces)
+    runs = (load_run(store, run_id) for run_id in run.replaces)
     return [old for old in runs if old]
 
 
 def check_schemas(
-    request: Mapping[str, Any], accounts: Iterable[str | None], replaced: Sequence[Run]
+    store: Store,
+    request: Mapping[str, Any],
+    accounts: Iterable[str | None],
+    replaced: Sequence[RunState],
 ) -> None:
-    """Raise DatasetConflict if rows that a run has to keep are of another schema than its own."""
+    """Raise DatasetConflict if rows that a run must keep have another schema than its own."""
     others = [old for old in replaced if _is_raw(old.request) is not _is_raw(request)]
     kept = _not_read(others, accounts)
     if kept:
         was, now = ("raw", "licenses") if _is_raw(others[0].request) else ("licenses", "raw")
         some = min(kept, key=str)
         raise DatasetConflict(
-            f"{others[0].store.root} holds {was} rows of {len(kept):,} account(s) that are not "
-            f"read, such as {some}, and they cannot be kept beside {now} rows: leave them out with "
+            f"{store.where()} holds {was} rows of {len(kept):,} account(s) that are not "
+            f"read, such as {some}, and they cannot be kept with {now} rows: leave them out with "
             "--absent-accounts drop, or choose another DEST"
         )
 
 
-def _not_read(replaced: Iterable[Run], read: Iterable[str | None]) -> dict[str | None, int]:
-    """Return the rows of each account that replaced runs have and that was not read."""
+def _not_read(replaced: Iterable[RunState], read: Iterable[str | None]) -> dict[str | None, int]:
+    """Return how many rows the replaced runs have of each account that was not read."""
     rows: Counter[str | None] = Counter()
     for old in replaced:
         rows.update(old.account_rows)
@@ -212,7 +229,7 @@ def _not_read(replaced: Iterable[Run], read: Iterable[str | None]) -> dict[str |
     return dict(rows)
 
 
-def _reason(run: Run, failed: Mapping[str, str], account: str | None) -> str:
+def _reason(run: RunState, failed: Mapping[str, str], account: str | None) -> str:
     if account is not None and account in run.skipped:
         return run.skipped[account]
     if (account or "") in failed:
@@ -224,45 +241,47 @@ def _is_raw(request: Mapping[str, Any]) -> bool:
     return bool(request.get("raw"))
 
 
-def _check_content(run: Run, name: str, file: PartFile) -> None:
-    if run.store.sha256(name) != file.sha256:
-        raise IntegrityError(
-            f"{run.store.path(name)} was altered: the SHA-256 differs, so that its rows cannot be "
-            f"carried over ({_DROP})"
-        )
-
-
-def _staged(run: Run, name: str) -> Path:
-    return run.store.path(f"{run.staging}/{name}")
+def _check_content(store: Store, name: str, file: PartFile) -> None:
+    with store.open(name) as opened:
+        if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+            raise IntegrityError(
+                f"{store.where(name)} was altered: the SHA-256 differs, so its rows cannot be "
+                f"carried over ({_DROP})"
+            )
 
 
 def _rows(
-    path: Path, accounts: Iterable[str | None], batch_bytes: int, *, is_without: bool = False
+    store: Store,
+    name: str,
+    accounts: Iterable[str | None],
+    batch_bytes: int,
+    *,
+    is_without: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Yield a part file's rows of these accounts, or with ``is_without`` all others.
 
-    A batch may be empty, so that it is never long until the next one.
+    Some batches are empty, so that the caller is never away from its other work for long.
     """
     chosen = _Chosen(accounts)
-    with _translated(path), opened(path) as file:
+    with _translated(store, name), opened(store, name) as file:
         for number in range(file.num_row_groups):
             if not is_without and not _are_in(file, number, chosen):
                 continue
-            for batch in batches_of(path, file, number, batch_bytes):
+            for batch in batches_of(store, name, file, number, batch_bytes):
                 mask = chosen.mask(batch[ACCOUNT_COLUMN])
                 mask = pc.invert(mask) if is_without else mask
                 yield batch if pc.all(mask).as_py() else batch.filter(mask)
 
 
-def _has(path: Path, accounts: Iterable[str | None]) -> bool:
+def _has(store: Store, name: str, accounts: Iterable[str | None]) -> bool:
     """Return whether a part file has rows of these accounts."""
     chosen = _Chosen(accounts)
-    with _translated(path), opened(path) as file:
+    with _translated(store, name), opened(store, name) as file:
         return any(_are_in(file, number, chosen) for number in range(file.num_row_groups))
 
 
 def _are_in(file: pq.ParquetFile, number: int, chosen: _Chosen) -> bool:
-    """Look whether a row group has rows of these accounts: in its statistics, then its column."""
+    """Return whether a row group has rows of these accounts: by its statistics, then its column."""
     if not chosen.may_be_in(file.metadata.row_group(number)):
         return False
     batches = file.iter_batches(
@@ -272,7 +291,7 @@ def _are_in(file: pq.ParquetFile, number: int, chosen: _Chosen) -> bool:
 
 
 class _Chosen:
-    """Accounts that are looked for in a column."""
+    """Accounts to find in a column."""
 
     def __init__(self, accounts: Iterable[str | None]) -> None:
         self._values = pa.array(list(accounts), pa.string())
@@ -280,7 +299,7 @@ class _Chosen:
         self._sorted = sorted(self._values.drop_null().to_pylist())
 
     def may_be_in(self, group: pq.RowGroupMetaData) -> bool:
-        """Whether a row group may hold any of them, as its statistics tell."""
+        """Return whether a row group may hold any of them, by its statistics."""
         statistics = group.column(0).statistics
         if statistics is None or not statistics.has_null_count:
             return True
@@ -298,10 +317,10 @@ class _Chosen:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translated(store: Store, name: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, StoreError) as error:
         raise IntegrityError(
-            f"{path} cannot be read, and has rows to keep: {error} ({_DROP})"
+            f"{store.where(name)} cannot be read, and has rows to keep: {error} ({_DROP})"
         ) from error

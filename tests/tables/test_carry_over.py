@@ -17,10 +17,10 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic.dataset.carry_over import NOT_ASKED_FOR, Copying, carrying, complete_keeping
-from streamlic.dataset.commit_log import Carried, ResumePoint, Run, load_runs
+from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.inspect import inspect_dataset
-from streamlic.dataset.runs import open_run
+from streamlic.dataset.records import Carried, ResumePoint
+from streamlic.dataset.run_state import RunState
 from streamlic.dataset.verify import verify_dataset
 from streamlic.dataset.writer import ACCOUNT_COLUMN, DatasetWriter, WriteOptions
 from streamlic.emulator import EmulatorConfig, running_emulator
@@ -28,12 +28,14 @@ from streamlic.errors import DatasetConflict, IntegrityError
 from streamlic.job import job
 from streamlic.job.summary import Progress
 from streamlic.storage.local import LocalStore
+from streamlic.tables.carry_over import NOT_ASKED_FOR, Copying, carrying, complete_keeping
 from tests.job.test_many_accounts import exported, faulty, ids, refused
 from tests.support.batches import (
     ACCOUNTS,
     expected_ids,
     land,
     license_batch,
+    open_local,
     open_writer,
     visible_ids,
 )
@@ -52,7 +54,7 @@ def rows_of(dest: Path, account: str | None) -> pa.Table:
     return table.filter(mask).sort_by("id")
 
 
-def check_sound(dest: Path) -> Run:
+def check_sound(dest: Path) -> RunState:
     """Check the dataset against its log; return its only run."""
     report = verify_dataset(LocalStore(dest))
     assert (report.problems, report.notes, report.runs) == ([], [], 1)
@@ -265,11 +267,11 @@ def test_no_account_is_an_account_like_any_other(tmp_path: Path, read: str | Non
 
 def test_an_account_that_is_read_and_has_nothing_more_loses_its_rows(tmp_path: Path) -> None:
     land(tmp_path, "old")
-    run = open_run(LocalStore(tmp_path), request={}, accounts=[A], mode="overwrite")
+    run = open_local(tmp_path, request={}, accounts=[A], mode="overwrite")
     run.commit([], {A: ResumePoint(is_done=True)}, is_complete=False)
-    keeps = carrying(run, {}, batch_bytes=1)
+    keeps = carrying(run.store, run, {}, batch_bytes=1)
     assert keeps is not None
-    complete_keeping(run, open_writer(run), keeps)
+    complete_keeping(run.table, run, open_writer(run), keeps)
     assert visible_ids(tmp_path) == expected_ids("old", [B])
     check_sound(tmp_path)
 
@@ -318,7 +320,7 @@ def test_a_row_group_whose_bounds_lie_around_an_account_is_looked_into_by_one_co
 ) -> None:
     """The account's rows are in another row group."""
     first, kept, last = "account-a", "account-b", "account-c"
-    old = open_run(LocalStore(tmp_path), request={}, accounts=[first, kept, last])
+    old = open_local(tmp_path, request={}, accounts=[first, kept, last])
     writer = open_writer(old, WriteOptions())
     batch = license_batch(0, 4)
     writer.write_whole(batch, [(first, 2), (last, 2)])
@@ -364,7 +366,7 @@ def test_a_copy_makes_no_damage_look_sound(tmp_path: Path, at: float) -> None:
 
 def test_rows_that_the_log_promises_and_no_part_file_has_are_missed(tmp_path: Path) -> None:
     """Nothing is replaced by less than the log says that it has."""
-    old = open_run(LocalStore(tmp_path), request={}, accounts=[A])
+    old = open_local(tmp_path, request={}, accounts=[A])
     writer = open_writer(old)
     writer.write_whole(license_batch(0, 4), [(A, 4)])
     old.commit(writer.finish(), {A: ResumePoint(is_done=True, rows=5)}, is_complete=True)
@@ -384,10 +386,9 @@ def test_rows_of_another_schema_are_refused_before_a_run_begins(tmp_path: Path) 
 def test_a_refused_restart_discards_nothing(tmp_path: Path) -> None:
     land(tmp_path, "old", request={"raw": True})
     store = LocalStore(tmp_path)
-    unfinished = open_run(store, request={"raw": True}, accounts=[A], mode="append")
+    unfinished = open_local(tmp_path, request={"raw": True}, accounts=[A], mode="append")
     with pytest.raises(DatasetConflict, match="--absent-accounts drop"):
-        open_run(store, request={"raw": False}, accounts=[B], mode="overwrite", restart=True,
-                 carries_over=True)  # fmt: skip
+        open_local(tmp_path, request={"raw": False}, accounts=[B], mode="overwrite", restart=True)
     assert unfinished.id in {run.id for run in load_runs(store)}
 
 
@@ -418,8 +419,8 @@ async def test_rows_of_another_schema_are_not_replaced_where_their_account_fails
 
 
 def test_a_record_that_supersedes_what_was_not_promised_is_no_record(tmp_path: Path) -> None:
-    run = open_run(LocalStore(tmp_path), request={}, accounts=[A])
-    with pytest.raises(ValueError, match=r"'part-x', .* no record before it promised"):
+    run = open_local(tmp_path, request={}, accounts=[A])
+    with pytest.raises(ValueError, match=r"'part-x', .* no earlier record promised"):
         run.commit([], {}, is_complete=True, superseded=["part-x"])
-    with pytest.raises(IntegrityError, match=r"no commit record.*part-x"):
+    with pytest.raises(IntegrityError, match=r"not a valid commit record.*part-x"):
         load_runs(LocalStore(tmp_path))

@@ -1,0 +1,44 @@
+"""Whether a store holds a dataset, or files of others, and its one writer at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from streamlic.errors import DatasetConflict
+from streamlic.storage.base import Store
+
+LOG_DIRECTORY = "_streamlic"
+_LOCK = f"{LOG_DIRECTORY}/lock"
+
+
+def why_no_dataset(store: Store) -> str | None:
+    """Say why there is nothing to read: an empty store, or one without a commit log."""
+    if store.names(LOG_DIRECTORY):
+        return None
+    if store.names():
+        return f"{store.where()} is not a streamlic dataset: it has no commit log"
+    return f"there is no dataset in {store.where()}: it is empty or does not exist"
+
+
+def refuse_foreign(store: Store) -> None:
+    """Raise DatasetConflict for a store that holds other files and no commit log."""
+    others = store.names()
+    if others and LOG_DIRECTORY not in others:
+        raise DatasetConflict(
+            f"{store.where()} is not a streamlic dataset and holds other files, such as "
+            f"{others[0]!r}: choose an empty or new DEST"
+        )
+
+
+@contextmanager
+def writer_lock(store: Store) -> Iterator[None]:
+    """Be the only writer of a dataset; DatasetConflict for another writer, or files of others."""
+    refuse_foreign(store)
+    with store.lock(_LOCK):
+        yield
+
+
+def active_writer(store: Store) -> str:
+    """Describe the writer of a dataset, or a process that may be one; empty if there is none."""
+    return store.writer(_LOCK)

@@ -1,0 +1,89 @@
+"""What the commit log's files hold, and how they are written: ASCII JSON with its own SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from streamlic.errors import IntegrityError
+
+VERSION = 4
+
+
+@dataclass(frozen=True)
+class PartFile:
+    """A part file that is complete and durable."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResumePoint:
+    """How far an account was read: the next cursor, and what is committed of it."""
+
+    cursor: str | None = None
+    is_done: bool = False
+    rows: int = 0
+    rescued: int = 0
+    pages: int = 0
+    is_partial: bool = False
+    page_rows: int = 0
+    page_ids_crc32: int = 0
+    """Of the last page, to recognize it if the API sends it again."""
+
+
+Points = Mapping[str | None, ResumePoint]
+"""Resume points by account; None is the account of a body that has none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carried:
+    """How many rows of an account come from a replaced run, and why."""
+
+    rows: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """Why a complete run does not have an account, and whether a retry can help."""
+
+    kind: str
+    message: str
+    retryable: bool
+
+
+def json_bytes(body: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a file of the log: ``body`` and its own SHA-256, as ASCII JSON."""
+    return _dumped({**body, "sha256": hashlib.sha256(_dumped(body)).hexdigest()})
+
+
+def parsed(data: bytes, where: str) -> dict[str, Any]:
+    """Return the body of a file of the log; IntegrityError, naming ``where``, if it was altered."""
+    try:
+        body = json.loads(data)
+    except ValueError as error:
+        raise IntegrityError(f"{where}: invalid JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise IntegrityError(f"{where}: expected an object")
+    digest = body.pop("sha256", None)
+    if digest != hashlib.sha256(_dumped(body)).hexdigest():
+        raise IntegrityError(f"{where}: it was altered: its SHA-256 differs")
+    return body
+
+
+def written(moment: datetime) -> str:
+    """Return a moment in UTC as the log writes it (RFC 3339, with ``Z``)."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _dumped(body: Mapping[str, Any]) -> bytes:
+    # ASCII, because a text may hold a lone surrogate, which UTF-8 cannot.
+    return json.dumps(body, indent=1).encode() + b"\n"

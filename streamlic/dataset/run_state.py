@@ -1,0 +1,183 @@
+"""What a run's request and commit records add up to: a fold, without any I/O.
+
+Rules:
+1. The request comes first, then the commit records in order, each once.
+2. A record that breaks a rule raises KeyError, TypeError or ValueError, and the state is spent.
+3. A record may supersede part files of earlier records: they no longer count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from streamlic.dataset.destination import LOG_DIRECTORY
+from streamlic.dataset.records import (
+    VERSION,
+    Carried,
+    Failed,
+    PartFile,
+    Points,
+    ResumePoint,
+    written,
+)
+from streamlic.errors import StoreError
+
+PART_PREFIX = "part-"
+_PART_NUMBER = re.compile(r"([0-9]{6,})\.parquet")
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """One run of a dataset: its request, and the sum of its commit records."""
+
+    id: str
+    started_at: datetime
+    mode: str
+    request: dict[str, Any]
+    accounts: list[str | None]
+    replaces: list[str]
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Accounts that were listed but not requested when the run started, each with the reason."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Options of the first process, by name, that a later one may change."""
+    is_complete: bool = False
+    commits: int = 0
+    files: list[PartFile] = field(default_factory=list)
+    points: dict[str | None, ResumePoint] = field(default_factory=dict)
+    carried_over: dict[str | None, Carried] = field(default_factory=dict)
+    """Accounts whose rows come from the runs that this one replaced."""
+    failed: dict[str | None, Failed] = field(default_factory=dict)
+    """Accounts that a complete run does not have."""
+    last_sha256: str = ""
+    """Of the request, or of the last record."""
+    is_resumed: bool = False
+    completed_unreported: bool = False
+    """True if the run completed but its process died before reporting it."""
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any], data: bytes) -> Self:
+        """Return the run of a ``request.json`` with this body and these bytes, without commits."""
+        if body["version"] != VERSION:
+            raise StoreError(f"run {body['run']} was written by another version of streamlic")
+        return cls(
+            id=body["run"],
+            started_at=datetime.fromisoformat(body["started_at"]),
+            mode=body["mode"],
+            request=body["request"],
+            accounts=body["accounts"],
+            replaces=body["replaces"],
+            skipped=body["skipped"],
+            settings=body["settings"],
+            last_sha256=hashlib.sha256(data).hexdigest(),
+        )
+
+    def next_record(
+        self,
+        files: Iterable[PartFile],
+        points: Points,
+        *,
+        is_complete: bool,
+        superseded: Iterable[str] = (),
+        carried_over: Mapping[str | None, Carried] | None = None,
+        failed: Mapping[str | None, Failed] | None = None,
+    ) -> dict[str, Any]:
+        """Return the commit record that would promise this next."""
+        return {
+            "version": VERSION,
+            "run": self.id,
+            "number": self.commits + 1,
+            "created_at": written(datetime.now(UTC)),
+            "previous_sha256": self.last_sha256,
+            "is_complete": is_complete,
+            "files": [asdict(file) for file in files],
+            "superseded": sorted(superseded),
+            "accounts": {account or "": asdict(point) for account, point in points.items()},
+            "carried_over": {
+                account or "": asdict(carried) for account, carried in (carried_over or {}).items()
+            },
+            "failed": {account or "": asdict(one) for account, one in (failed or {}).items()},
+        }
+
+    def fold(self, record: Mapping[str, Any], data: bytes) -> None:
+        """Take the next commit record, with this body and these bytes."""
+        if record["number"] != self.commits + 1:
+            raise ValueError(f"expected record {self.commits + 1}, got {record['number']}")
+        if record["previous_sha256"] != self.last_sha256:
+            raise ValueError("the record before it was altered")
+        files = [self._checked(PartFile(**file)) for file in record["files"]]
+        superseded = set(record["superseded"])
+        if unknown := superseded - {file.name for file in self.files}:
+            raise ValueError(f"it supersedes {min(unknown)!r}, which no earlier record promised")
+        self.commits = record["number"]
+        self.files = [*(file for file in self.files if file.name not in superseded), *files]
+        for account, carried in record["carried_over"].items():
+            self.carried_over[account or None] = Carried(**carried)
+        for account, failed in record["failed"].items():
+            self.failed[account or None] = Failed(**failed)
+        for account, point in record["accounts"].items():
+            self.points[account or None] = ResumePoint(**point)
+        self.is_complete = record["is_complete"]
+        self.last_sha256 = hashlib.sha256(data).hexdigest()
+
+    @property
+    def directory(self) -> str:
+        """The run's own directory in the store."""
+        return f"{LOG_DIRECTORY}/{self.id}"
+
+    @property
+    def staging(self) -> str:
+        """The directory of part files that readers do not see yet."""
+        return f"{self.directory}/staging"
+
+    @property
+    def part_prefix(self) -> str:
+        """How the names of the run's part files start."""
+        return f"{PART_PREFIX}{self.id}-"
+
+    @property
+    def rows(self) -> int:
+        """The committed rows."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether readers see, or must see, what is committed."""
+        return self.is_complete or self.mode != "overwrite"
+
+    @property
+    def account_rows(self) -> dict[str | None, int]:
+        """The committed rows of each account that has any, carried over rows included."""
+        rows = {account: point.rows for account, point in self.points.items() if point.rows}
+        for account, carried in self.carried_over.items():
+            rows[account] = rows.get(account, 0) + carried.rows
+        return rows
+
+    def staged(self, name: str) -> str:
+        """Return the name in staging of one of the run's part files."""
+        return f"{self.staging}/{name}"
+
+    def point(self, account: str | None) -> ResumePoint:
+        """Return how far an account was read."""
+        return self.points.get(account, ResumePoint())
+
+    def next_part_number(self) -> int:
+        """Return the first number that no promised part file has."""
+        return max((self._part_number(file.name) for file in self.files), default=0) + 1
+
+    def _part_number(self, name: str) -> int:
+        match = _PART_NUMBER.fullmatch(name.removeprefix(self.part_prefix))
+        if match is None or not name.startswith(self.part_prefix):
+            raise ValueError(f"{name!r} is not a part file of run {self.id}")
+        return int(match[1])
+
+    def _checked(self, file: PartFile) -> PartFile:
+        """Return the part file if a record may promise it: later code trusts it."""
+        self._part_number(file.name)
+        if any(type(count) is not int or count < 0 for count in (file.rows, file.bytes)):
+            raise ValueError(f"{file.name}: rows and bytes must be counts")
+        return file

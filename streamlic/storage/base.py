@@ -1,0 +1,99 @@
+"""What a place for files must offer: a few durable operations, and nothing of tables.
+
+Rules:
+1. Names are relative, with ``/`` between their parts, and stay inside the store.
+2. An operation that returns is durable. One that raises StoreError may have done its work or not:
+   only a look at the store can say.
+3. A file appears under its name complete, or not at all. No operation replaces a file.
+4. ``publish``, ``delete`` and ``delete_tree`` can be repeated: a second call finishes the work of
+   the first one, and does nothing if none is left.
+5. A directory exists while it holds a file. Only local disks have empty ones, and no caller may
+   depend on them.
+6. Every error is a StoreError, or a UsageError for a store that cannot keep these rules.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from io import BufferedReader
+from pathlib import Path
+from typing import Protocol
+
+from streamlic.errors import StoreError
+
+
+class NotFound(StoreError):
+    """No file has this name."""
+
+
+class AlreadyExists(StoreError):
+    """A file has this name already."""
+
+
+class StagedFile(Protocol):
+    """A file that is written on this machine and then handed over to the store."""
+
+    @property
+    def path(self) -> Path:
+        """Where to write it, on this machine."""
+
+    def keep(self) -> None:
+        """Hand it over: it is then durable in the store, under its name."""
+
+    def discard(self) -> None:
+        """Delete it, on this machine and in the store."""
+
+
+class Store(Protocol):
+    """A place for files: a directory, or part of a bucket."""
+
+    def where(self, name: str = "") -> str:
+        """Return the full name of a file, or of the store itself, for messages."""
+
+    def names(self, directory: str = "") -> list[str]:
+        """Return the names in a directory, sorted, of directories too; none if it is absent."""
+
+    def exists(self, name: str) -> bool:
+        """Return whether a file has this name."""
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content; NotFound if it is absent."""
+
+    def open(self, name: str) -> BufferedReader:
+        """Open a file for reading and seeking; NotFound if it is absent.
+
+        What is open stays readable while the file is published or deleted.
+        """
+
+    def create(self, name: str, data: bytes) -> None:
+        """Create a file; AlreadyExists if one has this name, also where two writers race."""
+
+    def make_directory(self, name: str) -> None:
+        """Prepare a directory for staged files. A store without directories does nothing."""
+
+    def stage(self, name: str) -> StagedFile:
+        """Return a new file of this name, to be written on this machine.
+
+        Its directory must be prepared: so a store that vanished meanwhile is noticed.
+        """
+
+    def publish(self, staged: str, name: str) -> None:
+        """Give a staged file its final name; nothing to do if only the final one exists.
+
+        Raises AlreadyExists if another file has that name, NotFound if there is neither.
+        """
+
+    def delete(self, name: str) -> None:
+        """Delete a file."""
+
+    def delete_tree(self, directory: str) -> None:
+        """Delete a directory and everything in it."""
+
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Be the only writer while the context lasts; DatasetConflict names another one.
+
+        A process that dies, in whatever way, must not keep the lock.
+        """
+
+    def writer(self, name: str) -> str:
+        """Describe the writer that has this lock, or may have it; empty if none does."""

@@ -1,0 +1,1 @@
+"""How a commit becomes visible to readers: plain Parquet files."""

@@ -1,0 +1,145 @@
+"""Which run a destination is given: a new one, an unfinished one, or a refusal with the reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from streamlic.dataset.commit_log import create_run
+from streamlic.dataset.destination import LOG_DIRECTORY
+from streamlic.dataset.run_state import PART_PREFIX, RunState
+from streamlic.errors import DatasetConflict, UsageError
+from streamlic.formatting import counted
+from streamlic.storage.base import Store
+from streamlic.tables.base import Table
+from streamlic.tables.carry_over import check_schemas, replaced_by
+
+MODES = ("error", "append", "overwrite")
+
+
+def open_run(
+    table: Table,
+    *,
+    request: dict[str, Any],
+    accounts: list[str | None],
+    mode: str = "error",
+    restart: bool = False,
+    keeps_accounts: bool = False,
+    skipped: Mapping[str, str] | None = None,
+    carries_over: bool = True,
+    settings: Mapping[str, Any] | None = None,
+) -> RunState:
+    """Recover the destination, then resume its unfinished run or start one.
+
+    A run that completed but was not reported is returned again if the request is the same: another
+    run would add all its rows again.
+    The caller holds the dataset's lock. ``restart`` discards an unfinished run with all its rows;
+    one of another request that has no rows yet is discarded anyway.
+    ``keeps_accounts`` resumes an unfinished run with its own accounts, whatever ``accounts`` are.
+    ``skipped`` are accounts that cannot be read, with the reasons; a new run remembers them.
+    ``carries_over``: an overwriting run keeps the rows of accounts that it does not read.
+    ``settings`` are not part of the request: a later process may have others.
+    Raises DatasetConflict, with the options that help, if the destination holds something else: an
+    unfinished run of another request, a finished dataset under ``mode`` "error", rows of another
+    schema that would have to be kept, or foreign files. Raises IntegrityError if the commit log is
+    damaged.
+    """
+    store = table.store
+    if mode not in MODES:
+        raise UsageError(f"expected one of {', '.join(MODES)}, got {mode!r} (--mode)")
+    request = json.loads(json.dumps(request))  # As the log returns it: tuples are lists.
+    runs = table.recover(leaves_unfinished=restart)
+    unfinished = [run for run in runs if not run.is_complete]
+    finished = [run for run in runs if run.is_complete]
+
+    def differences_of(run: RunState) -> list[str]:
+        return _differences(run, request, run.accounts if keeps_accounts else accounts, mode)
+
+    for run in finished:
+        if run.completed_unreported and not restart and not differences_of(run):
+            run.is_resumed = True
+            return run
+    if unfinished and not restart:
+        run = unfinished[0]
+        differences = differences_of(run)
+        restart = bool(differences) and _is_empty(store, run)
+        if differences and not restart:
+            raise DatasetConflict(
+                f"{store.where()} holds an unfinished run of another request "
+                f"({counted(run.rows, 'row')}): "
+                f"{'; '.join(differences)}. Run the same command again to resume it, discard "
+                "it with --restart, or choose another DEST"
+            )
+    if unfinished and not restart:
+        # A lost commit record leaves its part files, and their rows would be fetched again.
+        _check_nothing_foreign(store, runs)
+        if carries_over:
+            check_schemas(store, run.request, run.accounts, replaced_by(store, run))
+        run.is_resumed = True
+        store.make_directory(run.staging)
+        return run
+    if finished and mode == "error":
+        rows = sum(run.rows for run in finished)
+        raise DatasetConflict(
+            f"{store.where()} holds a finished dataset of {counted(rows, 'row')}: "
+            "add to it with --mode append, or replace it with --mode overwrite"
+        )
+    replaced = finished if mode == "overwrite" else []
+    if carries_over:
+        check_schemas(store, request, accounts, replaced)
+    for run in unfinished:
+        table.remove(run.id)
+    _check_nothing_foreign(store, finished)
+    return create_run(
+        store,
+        request=request,
+        accounts=accounts,
+        mode=mode,
+        replaces=[run.id for run in replaced],
+        skipped=skipped,
+        settings=settings,
+    )
+
+
+def _differences(
+    run: RunState, request: dict[str, Any], accounts: list[str | None], mode: str
+) -> list[str]:
+    differences = [
+        f"{name} was {_shown(before)}, now is {_shown(now)}"
+        for name, before, now in [
+            ("the mode", run.mode, mode),
+            *((key, run.request.get(key), request.get(key)) for key in {**run.request, **request}),
+        ]
+        if before != now
+    ]
+    for named, others, what in [
+        (accounts, run.accounts, "new"),
+        (run.accounts, accounts, "gone"),
+    ]:
+        only = sorted(set(named) - set(others), key=str)
+        if only:
+            are = f"{counted(len(only), 'account')} {'is' if len(only) == 1 else 'are'}"
+            differences.append(f"{are} {what}, such as {only[0]}")
+    return differences
+
+
+def _is_empty(store: Store, run: RunState) -> bool:
+    """Return whether a run has promised nothing, and readers see no part file of it."""
+    parts = (name for name in store.names() if name.startswith(run.part_prefix))
+    return not run.commits and not any(parts)
+
+
+def _check_nothing_foreign(store: Store, runs: list[RunState]) -> None:
+    promised = {file.name for run in runs if run.is_published for file in run.files}
+    foreign = [name for name in store.names() if name != LOG_DIRECTORY and name not in promised]
+    if foreign:
+        raise DatasetConflict(
+            f"{store.where()} holds files that are not in the commit log, such as {foreign[0]!r} "
+            f"(part files are called {PART_PREFIX}*): remove them, or choose an empty or new DEST"
+        )
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
