@@ -2,7 +2,8 @@
 
 from streamlic.emulator.accounts import SIZES, EmulatedAccount, emulated_accounts
 from streamlic.emulator.answers import Answer, Asked, EmulatorConfig, answer
-from streamlic.emulator.faults import FAULTS, Fault, parse_fault
+from streamlic.emulator.fault_answers import FAULTS
+from streamlic.emulator.faults import Fault, parse_fault
 from streamlic.emulator.records import license_json, license_record
 from streamlic.emulator.server import Emulator, running_emulator, serve
 

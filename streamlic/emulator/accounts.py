@@ -1,4 +1,4 @@
-"""Which accounts an emulated Truto has: a pure function of the seed and how many."""
+"""The accounts of an emulated Truto: a pure function of the seed and their number."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SIZES = ("equal", "power-law")
 _MOST_RECORDS_FACTOR = 1000
 _INTEGRATIONS = ("microsoft365", "github", "slack", "jira")
 _TENANTS = 50
-_ODD = 2_654_435_761  # Multiplied by an odd number, no two have the same first eight digits.
+_ODD = 2_654_435_761  # Multiplication by an odd number keeps the first eight digits unique.
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatedAccount:
-    """An account: how many licenses it has, and whether it can be read."""
+    """An account: its number of licenses, and whether it can be read."""
 
     id: str
     records: int
@@ -48,11 +48,12 @@ def emulated_accounts(
     sizes: str = "equal",
     unhealthy_share: float = 0.0,
 ) -> Mapping[str, EmulatedAccount]:
-    """Return ``count`` accounts by id, in the order of their making.
+    """Return ``count`` accounts by id, in a fixed order.
 
-    Sizes are all ``records``; or from a power law (Pareto's, with exponent 1) that begins there and
-    is cut at a thousand times as much, so that most are small and a few are huge.
-    ``unhealthy_share`` of them are blocked or have to be connected again.
+    With ``sizes="equal"`` each has ``records`` licenses. With ``"power-law"`` most accounts are
+    small and a few are huge: sizes follow a Pareto distribution with exponent 1, from ``records``
+    up to a thousand times as many. A share of ``unhealthy_share`` is blocked or must be connected
+    again.
     """
     accounts = (_account(i, seed, records, sizes, unhealthy_share) for i in range(count))
     return {account.id: account for account in accounts}

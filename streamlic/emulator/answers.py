@@ -1,4 +1,4 @@
-"""The plan for one answer: what was asked goes in, what to send comes out. No I/O.
+"""Plans an answer: takes the request, returns what to send. No I/O.
 
 Source: Truto's reference of ``GET /unified/user-directory/licenses``, and of its errors.
 """
@@ -17,7 +17,6 @@ from typing import Any
 from streamlic.emulator.accounts import EmulatedAccount
 from streamlic.emulator.records import Shape, blocks, license_json
 
-INTEGRATIONS = ("generic", "microsoft365", "github")
 LICENSES_PATH = "/unified/user-directory/licenses"
 _FORMATS = ("unified", "raw", "normalized", "stream")
 _PRODUCTS = ("azure_active_directory", "onedrive")
@@ -29,11 +28,10 @@ _MAX_LIMIT = 100_000
 class EmulatorConfig:
     """What this Truto has and how it behaves.
 
-    ``records`` licenses for each account, or as ``accounts`` says by id, and then no others exist.
-    ``GET /integrated-account`` lists these.
-    ``latency_ms`` passes before each answer. ``integration`` decides which parameters are
-    required. ``is_partial`` makes every answer say that it is partial. ``compress`` encodes
-    bodies as the client accepts.
+    Every account has ``records`` licenses, unless ``accounts`` is given: then only those accounts
+    exist, each with its own number, and ``GET /integrated-account`` lists them. ``latency_ms``
+    passes before each answer. ``integration`` decides which parameters are required.
+    ``is_partial`` marks every answer as partial. ``compress`` encodes bodies as the client accepts.
     """
 
     records: int = 100_000
@@ -48,7 +46,7 @@ class EmulatorConfig:
     compress: bool = False
 
     def records_of(self, account: str) -> int | None:
-        """Return how many licenses an account has; None where it does not exist."""
+        """Return how many licenses an account has, None if it does not exist."""
         if self.accounts is None:
             return self.records
         known = self.accounts.get(account)
@@ -64,16 +62,16 @@ class EmulatorConfig:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request, as far as answers depend on it."""
+    """The parts of a request that an answer depends on."""
 
     method: str
     path: str
     query: list[tuple[str, str]]
     headers: Mapping[str, str]
-    """By lower-case name."""
+    """By name, in lower case."""
 
     def value(self, name: str) -> str | None:
-        """Return a parameter; None where it is absent, empty, or the vendor's SDK's ``None``."""
+        """Return a parameter, None if it is absent, empty, or ``None`` as an SDK writes it."""
         given = [value for key, value in self.query if key == name and value not in ("", "None")]
         return given[-1] if given else None
 
@@ -86,7 +84,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Wire:
-    """What happens to a body on its way: which fault, at which byte, for how many seconds."""
+    """A fault in transmission: its name, at which byte, for how many seconds."""
 
     fault: str
     at: int = 0
@@ -95,10 +93,10 @@ class Wire:
 
 @dataclass(frozen=True, kw_only=True)
 class Lie:
-    """What a page says or holds that is not so; by default it is honest.
+    """What a page states falsely; by default nothing.
 
-    ``count`` is added to ``result_count``; ``repeats_cursor`` gives the page's own cursor as the
-    next, where it has one; ``repeats_page`` sends the rows that came just before.
+    ``count`` is added to ``result_count``. ``repeats_cursor`` gives the page's own cursor as the
+    next one. ``repeats_page`` sends the rows of the previous page.
     """
 
     count: int = 0
@@ -111,18 +109,18 @@ _HONEST = Lie()
 
 @dataclass(frozen=True)
 class Answer:
-    """What to send. ``pieces`` may be called more than once; each call begins anew."""
+    """What to send. Each call of ``pieces`` returns the whole body."""
 
     status: int
     pieces: Callable[[], Iterator[bytes]]
     headers: dict[str, str] = field(default_factory=dict)
     has_length: bool = True
-    """Whether Content-Length is told; else the body is sent in chunks."""
+    """Whether there is a Content-Length; without it the body is chunked."""
     wire: Wire | None = None
 
 
 class _Refusal(Exception):
-    """The request is refused with this answer."""
+    """The answer with which a request is refused."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -147,7 +145,7 @@ def answer(config: EmulatorConfig, asked: Asked, lie: Lie = _HONEST) -> Answer:
 
 
 def page_start(asked: Asked) -> int:
-    """Return the number of the row at which the page begins that was asked for."""
+    """Return the number of the first row of the requested page."""
     try:
         return _offset(asked)
     except _Refusal:
@@ -161,7 +159,7 @@ def refusal(
     insight: dict[str, Any] | None = None,
     more: dict[str, Any] | None = None,
 ) -> Answer:
-    """Plan an error envelope; ``more`` are further members of it."""
+    """Plan an error envelope; ``more`` adds members to it."""
     body = {"statusCode": status, "error": _phrase(status), "message": message, **(more or {})}
     if insight:
         body["truto_error_insight"] = insight
@@ -196,7 +194,7 @@ def _licenses(config: EmulatorConfig, asked: Asked, lie: Lie) -> Answer:
     total = config.records_of(account)
     if total is None:
         raise _refused(404, "Integrated account not found")
-    _check_well(config.account(account))
+    _check_healthy(config.account(account))
     form = asked.value("truto_response_format") or "unified"
     if form not in _FORMATS:
         raise _refused(400, f"truto_response_format must be one of {_FORMATS}")
@@ -210,7 +208,7 @@ def _licenses(config: EmulatorConfig, asked: Asked, lie: Lie) -> Answer:
     next_start = start if lie.repeats_cursor and start else stop
     next_cursor = _cursor(asked, next_start) if next_start < total else None
     prev_cursor = _cursor(asked, 0) if start else None
-    if lie.repeats_page and start:  # All of the page before, though this one may be shorter.
+    if lie.repeats_page and start:  # The whole previous page, even if this one is shorter.
         start, stop = max(start - limit, 0), start
     key_by = asked.value("truto_key_by")
     facts = {
@@ -239,7 +237,7 @@ def _licenses(config: EmulatorConfig, asked: Asked, lie: Lie) -> Answer:
     return Answer(200, pieces, {"Content-Type": "application/json"}, has_length=form != "stream")
 
 
-def _check_well(account: EmulatedAccount) -> None:
+def _check_healthy(account: EmulatedAccount) -> None:
     if account.is_blocked:
         raise _refused(503, "Integrated account is blocked")
     if account.status != "active":
@@ -290,7 +288,7 @@ def _limit(config: EmulatorConfig, asked: Asked, total: int) -> int:
 
 
 def _keyed(seed: int, account: str, numbers: range, shape: Shape, key_by: str) -> bytes:
-    """Key a page as lodash's keyBy does: the last record of a key counts."""
+    """Key a page as lodash's keyBy does: of records with the same key the last one counts."""
     keyed: dict[str, bytes] = {}
     for number in numbers:
         text = license_json(seed, account, number, shape)
@@ -321,7 +319,7 @@ def _cursor(asked: Asked, offset: int) -> str:
 
 
 def _fingerprint(asked: Asked) -> str:
-    """Return what ties a cursor to its request: all parameters that have a value, but itself."""
+    """Return a digest of the request, without cursor and limit: a cursor belongs to one request."""
     given = sorted(
         (key, value)
         for key, value in asked.query

@@ -1,8 +1,8 @@
-"""What record i of account a is: a pure function of (seed, a, i), fast enough for gigabytes.
+"""Record i of account a: a pure function of (seed, a, i), fast enough for gigabytes.
 
-A cycle of templates is made once for each seed and shape: JSON text with a hole for the id.
-Record i is a template, chosen by the account and i, with its own id. Templates vary like the real
-world: sparse fields, unicode, escapes, many products, unknown fields, now and then a wrong type.
+A cycle of templates is made once for each seed and shape: JSON text with a gap for the id.
+Record i is the template that the account and i select, with its own id. Templates vary as real
+licenses do: sparse fields, Unicode, escapes, many products, unknown fields, a few wrong types.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ESCAPES = [r"Line one\nline two", r"caf\u00e9 \u20ac", r"a \"quoted\" word", r"
 
 @dataclass(frozen=True)
 class Shape:
-    """What a request makes of every record."""
+    """How a request shapes every record."""
 
     excluded: frozenset[str] = frozenset()
     raw: bool = False
@@ -49,7 +49,7 @@ _PLAIN = Shape()
 
 
 def license_json(seed: int, account: str, i: int, shape: Shape = _PLAIN) -> bytes:
-    """Return the bytes of record ``i`` (from 0) of an account, as they stand in the body."""
+    """Return the bytes of record ``i`` (from 0) of an account, as in the body."""
     head, tail = _templates(seed, shape)[_template_number(account, i)]
     return head + license_id(account, i).encode() + tail if tail else head
 
@@ -61,23 +61,23 @@ def license_record(seed: int, account: str, i: int) -> dict[str, Any]:
 
 
 def license_id(account: str, i: int) -> str:
-    """Return the id of record ``i``: unique among all accounts that differ in eight digits."""
+    """Return the id of record ``i``: unique if the first eight digits of the accounts differ."""
     return f"lic-{account[:8]}-{i:09d}"
 
 
 def blocks(
     seed: int, account: str, start: int, stop: int, shape: Shape, *, is_keyed: bool = False
 ) -> Iterator[bytes]:
-    """Yield records ``start`` to ``stop``, joined by commas, some hundred kilobytes at a time."""
+    """Yield records ``start`` to ``stop``, joined by commas, a few hundred kilobytes at a time."""
     templates = _templates(seed, shape)
     offset = _template_number(account, 0)
     prefix = f"lic-{account[:8]}-".encode()
-    seams = [] if is_keyed else _seams(seed, shape)
+    joints = [] if is_keyed else _joints(seed, shape)
     for first in range(start, stop, _BLOCK):
         numbers = range(first, min(first + _BLOCK, stop))
         at = (offset + first) % CYCLE
-        if seams:
-            block = _with_ids(templates, seams, at, [(prefix + b"%09d") % i for i in numbers])
+        if joints:
+            block = _with_ids(templates, joints, at, [(prefix + b"%09d") % i for i in numbers])
         else:
             block = b",".join(
                 _piece(templates[(offset + i) % CYCLE], prefix, i, is_keyed=is_keyed)
@@ -93,13 +93,13 @@ def _piece(template: tuple[bytes, bytes], prefix: bytes, i: int, *, is_keyed: bo
 
 
 def _with_ids(
-    templates: list[tuple[bytes, bytes]], seams: list[bytes], at: int, ids: list[bytes]
+    templates: list[tuple[bytes, bytes]], joints: list[bytes], at: int, ids: list[bytes]
 ) -> bytes:
     """Return the records from template ``at`` on, one for each id."""
     pieces = [b""] * (2 * len(ids) + 1)
     pieces[0] = templates[at][0]
     pieces[1::2] = ids
-    pieces[2:-1:2] = seams[at : at + len(ids) - 1]
+    pieces[2:-1:2] = joints[at : at + len(ids) - 1]
     pieces[-1] = templates[(at + len(ids) - 1) % CYCLE][1]
     return b"".join(pieces)
 
@@ -110,7 +110,7 @@ def _template_number(account: str, i: int) -> int:
 
 @lru_cache(maxsize=16)
 def _templates(seed: int, shape: Shape) -> list[tuple[bytes, bytes]]:
-    """Return what stands before and after the id of each template; no tail where no id stands."""
+    """Return the text before and after the id of each template; without an id there is no tail."""
     templates = []
     for number in range(CYCLE):
         members = _members(random.Random(f"{seed}/{number}"), shape)
@@ -125,8 +125,8 @@ def _templates(seed: int, shape: Shape) -> list[tuple[bytes, bytes]]:
 
 
 @lru_cache(maxsize=16)
-def _seams(seed: int, shape: Shape) -> list[bytes]:
-    """Return what stands between two ids, for two cycles; nothing where records have no id."""
+def _joints(seed: int, shape: Shape) -> list[bytes]:
+    """Return the text between two ids, for two cycles; empty if records have no id."""
     templates = _templates(seed, shape)
     if not templates[0][1]:
         return []
@@ -136,7 +136,7 @@ def _seams(seed: int, shape: Shape) -> list[bytes]:
 
 
 def _members(rng: random.Random, shape: Shape) -> list[tuple[str, str]]:
-    """Return a record's keys with their JSON text; NUL stands for the id."""
+    """Return a record's keys with their JSON text; NUL marks the place of the id."""
     name = rng.choice(_NAMES)
     seats = rng.randrange(1, 500)
     used = min(int(seats * rng.triangular(0.2, 1.05, 0.9)), seats)

@@ -1,4 +1,4 @@
-"""Sends what was planned, and does to it on the wire what a fault says."""
+"""Sends a planned answer, and carries out its fault on the wire."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from streamlic.emulator.answers import Answer, Wire
 
 _WRITE_BYTES = 256 * 1024
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: RST instead of FIN.
-_SOUND = Wire("")
+_NO_FAULT = Wire("")
 
 
 async def send(
     request: web.Request, planned: Answer, more_headers: dict[str, str], *, compress: bool
 ) -> web.StreamResponse:
-    """Send one answer; return what aiohttp wants to see of it."""
+    """Send one answer; return the response that aiohttp expects."""
     response = web.StreamResponse(
         status=planned.status, headers={**planned.headers, **more_headers}
     )
-    wire = planned.wire or _SOUND
+    wire = planned.wire or _NO_FAULT
     is_encoded = "Content-Encoding" in planned.headers
     accepted = request.headers.get("Accept-Encoding", "") if compress and not is_encoded else ""
     pieces = gathered(planned.pieces())
@@ -40,7 +40,7 @@ async def send(
         response.content_length += wire.at if wire.fault == "length" else 0
     else:
         response.enable_chunked_encoding()
-    with suppress(ConnectionError):  # The client went away: nobody is left to be told.
+    with suppress(ConnectionError):  # The client went away.
         await response.prepare(request)
         await _write(response, pieces, wire)
         if wire.fault in ("reset", "close", "length", "no-end"):
@@ -82,7 +82,7 @@ async def _write(response: web.StreamResponse, pieces: Iterator[bytes], wire: Wi
             continue
         is_due = False
         if wire.fault in ("reset", "close"):
-            await asyncio.sleep(0.05)  # For what was written to be on its way.
+            await asyncio.sleep(0.05)  # Let the written bytes leave first.
             return
         await asyncio.sleep(wire.seconds)
         if after:
@@ -106,7 +106,7 @@ def _encoded(pieces: Iterator[bytes], coding: str) -> Iterator[bytes]:
 
 
 def gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Join small pieces, so that each write is worth its system call."""
+    """Join small pieces, so that there are fewer system calls."""
     held: list[bytes] = []
     held_bytes = 0
     for piece in pieces:

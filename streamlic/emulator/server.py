@@ -1,4 +1,4 @@
-"""Serves: has each answer planned, with its fault if one is due, and sent."""
+"""The server: plans each answer, with its fault if one is due, and sends it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOGGED_REQUESTS = 10_000
 
 
 class Listener:
-    """Takes connections on an address, but for pauses."""
+    """Accepts connections on an address, except while it pauses."""
 
     def __init__(self, runner: web.AppRunner, host: str, port: int) -> None:
         self._runner = runner
@@ -41,7 +41,7 @@ class Listener:
         self._resuming: asyncio.Task[None] | None = None
 
     async def start(self) -> str:
-        """Listen; return the URL. UsageError where the address cannot be had."""
+        """Listen; return the URL. UsageError if the address cannot be used."""
         self._site = web.TCPSite(self._runner, self._host, self._port)
         try:
             await self._site.start()
@@ -51,13 +51,13 @@ class Listener:
             ) from error
         except UnicodeError as error:
             raise UsageError(
-                f"cannot listen on {self._host[:80]!r}: no host can have this name (--host)"
+                f"cannot listen on {self._host[:80]!r}: this is not a valid host name (--host)"
             ) from error
         host, self._port = self._runner.addresses[0][:2]
         return f"http://{host}:{self._port}"
 
     async def pause(self, seconds: float) -> None:
-        """Refuse connections for so long."""
+        """Refuse connections for this many seconds."""
         if self._site:
             site, self._site = self._site, None
             await site.stop()
@@ -68,14 +68,14 @@ class Listener:
         await self.start()
 
     async def stop(self) -> None:
-        """End for good."""
+        """Stop listening."""
         if self._resuming:
             self._resuming.cancel()
         await self._runner.cleanup()
 
 
 class Emulator:
-    """A Truto that answers. ``requests`` are the last 10,000 asked, without their tokens."""
+    """An emulated Truto. ``requests`` are the last 10,000 requests, without their tokens."""
 
     def __init__(self, config: EmulatorConfig, faults: tuple[Fault, ...] = ()) -> None:
         self.config = config
@@ -109,7 +109,7 @@ class Emulator:
     def _count(self, asked: Asked) -> tuple[int, dict[str, str]]:
         """Count a request in both tiers; return the seconds to wait, 0 for none, and headers.
 
-        They tell of the tier that is used up, or else of the account's.
+        The headers describe the tier that is used up, or else the account's.
         """
         now = time.monotonic()
         token = self._window("token " + asked.headers.get("authorization", ""), now)
@@ -143,7 +143,7 @@ async def running_emulator(
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> AsyncIterator[Emulator]:
-    """Run an emulator in this event loop for as long as the block lasts."""
+    """Run an emulator in this event loop until the block ends."""
     emulator = Emulator(config, faults)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", emulator.answer)
@@ -165,7 +165,7 @@ async def serve(
     port: int,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP; ``on_ready`` is told the URL."""
+    """Serve until SIGINT, SIGTERM or SIGHUP; call ``on_ready`` with the URL."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in heeded():

@@ -95,7 +95,7 @@ TROUBLES = [
     _again("foreign=206", "a success status other than 200, such as 206", ApiError, "206"),
     _fatal("status=409", "409", ApiError, "409"),
     _fatal("status=422", "422", ApiError, "422"),
-    _again("vendor=502", "502 from the vendor", ApiError, "own words.*remote provider"),
+    _again("vendor=502", "502 from the vendor", ApiError, "vendor's message.*remote provider"),
     _again("vendor=429", "429 from the vendor", RateLimited, "429"),
     _fatal("vendor=401", "401 from the vendor: the account needs to be reconnected",
            AccountNeedsReauth, "connected again by its owner"),
