@@ -1,14 +1,14 @@
-"""What can go wrong, by whose fault: the caller, API, data, network, machine, disk.
+"""Every error, by who is at fault: the caller, API, data, network, machine, disk.
 
-Every message says what was expected, what came, where, and which option helps. None holds the
-token.
-``exit_code`` is what the command line ends with.
+A message says what was expected, what came, where, and what helps. No message holds the token.
+``exit_code`` is the exit code of the command line.
 """
 
 from __future__ import annotations
 
 import copyreg
 import pickle
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Self
 
@@ -24,6 +24,25 @@ class StreamlicError(Exception):
     """
 
     exit_code = RETRY_CAN_HELP
+    parameter: str | None = None
+    """The Python name of the parameter that the error is about, or that helps: ``rows_at``."""
+
+    def __init__(self, *args: object, parameter: str | None = None) -> None:
+        super().__init__(*args)
+        if parameter is not None:
+            self.parameter = parameter
+
+    def __str__(self) -> str:
+        return self.described(str)
+
+    def described(self, name: Callable[[str], str] | None = None) -> str:
+        """Return the message, followed by its parameter in brackets as ``name`` spells it.
+
+        The command line spells it as an option (``--rows-at``). Without ``name``, the parameter is
+        left out.
+        """
+        message = super().__str__()
+        return f"{message} ({name(self.parameter)})" if name and self.parameter else message
 
     def __copy__(self) -> Self:
         """Return an error with the very attributes of this one."""
@@ -53,13 +72,13 @@ def _portable(value: object) -> object:
 
 
 class UsageError(StreamlicError):
-    """The request cannot be made as it was asked; nothing was sent and nothing was written."""
+    """The caller asked for something impossible; nothing was sent and nothing was written."""
 
     exit_code = 2
 
 
 class DatasetConflict(UsageError):
-    """The destination holds something that this run must not touch without being told so."""
+    """The destination holds something that this run must not touch unless an option says so."""
 
 
 # The API's fault, or its vendor's
@@ -73,9 +92,9 @@ class Fault(StrEnum):
     TRUTO = "truto"
     """Truto's own service."""
     VENDOR = "vendor"
-    """The remote provider behind the integrated account."""
+    """The remote provider of the integrated account."""
     UNKNOWN = "unknown"
-    """Nobody says: the answer is not in Truto's form, so something between may have given it."""
+    """Unknown: the answer is not in Truto's form, so a proxy or gateway may have sent it."""
 
 
 class ApiError(StreamlicError):
@@ -96,8 +115,9 @@ class ApiError(StreamlicError):
         fault: Fault = Fault.REQUEST,
         retryable: bool = False,
         retry_after_seconds: float | None = None,
+        parameter: str | None = None,
     ) -> None:
-        super().__init__(text)
+        super().__init__(text, parameter=parameter)
         self.status = status
         self.message = message
         self.insight = insight or {}
@@ -142,8 +162,11 @@ class DecodeError(StreamlicError):
 
     exit_code = 5
 
-    def __init__(self, reason: str, *, position: int, path: str = "") -> None:
-        super().__init__(f"{reason} at {path or 'the top of the body'} (byte {position})")
+    def __init__(
+        self, reason: str, *, position: int, path: str = "", parameter: str | None = None
+    ) -> None:
+        place = f"{path or 'the top of the body'} (byte {position})"
+        super().__init__(f"{reason} at {place}", parameter=parameter)
         self.reason = reason
         self.position = position
         self.path = path
@@ -213,8 +236,8 @@ class TransportError(StreamlicError):
     ``exit_code`` is then 6.
     """
 
-    def __init__(self, text: str, *, retryable: bool = True) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, *, retryable: bool = True, parameter: str | None = None) -> None:
+        super().__init__(text, parameter=parameter)
         self.retryable = retryable
         if not retryable:
             self.exit_code = NO_RETRY_HELPS

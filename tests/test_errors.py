@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import streamlic
+from streamlic.cli.option_names import option_of
 from streamlic.emulator import EmulatorConfig
 from streamlic.job.summary import AccountError, AccountsFailed, AccountSummary
 from tests.support.cli import ACCOUNT, TOKEN
@@ -73,7 +74,7 @@ KINDS = [one for one in kinds(streamlic.StreamlicError) if one.__module__.starts
 
 def made(kind: type[streamlic.StreamlicError]) -> streamlic.StreamlicError:
     """Make an error with a value for each of its parameters, optional or not."""
-    if kind.__init__ is Exception.__init__:
+    if kind.__init__ is streamlic.StreamlicError.__init__:
         return kind(VALUES["str"])
     given = inspect.signature(kind).parameters
     words = {name: re.split(r"\W", one.annotation)[0] for name, one in given.items()}
@@ -150,3 +151,19 @@ def test_an_error_of_a_worker_process_is_raised_in_its_parent(tmp_path: Path, wo
 def test_accounts_that_failed_keep_their_own_exit_code() -> None:
     blocked = {ACCOUNT: streamlic.AccountBlocked("blocked", status=403)}
     assert pickled(AccountsFailed(SUMMARY, blocked)).exit_code == 4
+
+
+def test_a_parameter_is_named_as_whoever_reads_the_error_spells_it() -> None:
+    error = streamlic.UsageError("expected 1 or more, got 0", parameter="max_pages")
+    assert str(error) == "expected 1 or more, got 0 (max_pages)"
+    assert error.described() == "expected 1 or more, got 0"
+    assert error.described(option_of) == "expected 1 or more, got 0 (--max-pages)"
+    assert pickled(error).described(option_of) == error.described(option_of)
+    assert str(streamlic.UsageError("expected a list")) == "expected a list"
+
+
+def test_no_error_of_the_packages_below_the_command_line_holds_an_option() -> None:
+    """What raises an error does not know whether Python or the command line called it."""
+    for package in ("truto", "resources"):
+        for path in (Path(streamlic.__file__).parent / package).rglob("*.py"):
+            assert not re.search(r"[( ]--[a-z][a-z-]+", path.read_text()), path

@@ -122,7 +122,7 @@ def _shared(settings: RequestOptions) -> LicensesRequest:
     return LicensesRequest(
         account=_ANY_ACCOUNT,
         remote_query=parse_remote_query(settings.remote_query),
-        query=tuple(split_assignment(text, "--query") for text in settings.query),
+        query=tuple(split_assignment(text, "query") for text in settings.query),
         **{name: getattr(settings, name) for name in names},
     )
 

@@ -52,7 +52,7 @@ def read_file(file: BinaryIO, shared: LicensesRequest, where: str) -> list[Licen
             raise UsageError(f"more than {_MOST_BYTES >> 20} MiB is no list of accounts")
         text = decoded(data)
     except UsageError as error:
-        raise UsageError(f"{where}: {error} (--accounts-file)") from error
+        raise UsageError(f"{where}: {error.described()} (--accounts-file)") from error
     return read_accounts(io.StringIO(text, newline=None), shared, where)
 
 
@@ -71,7 +71,7 @@ def read_accounts(
         try:
             request = _request(given, shared)
         except UsageError as error:
-            problems.append(f"line {number}: {_without_option(str(error))}")
+            problems.append(f"line {number}: {error.described()}")
             continue
         if request.account in first_at:
             problems.append(
@@ -87,11 +87,6 @@ def read_accounts(
     if not requests:
         raise UsageError(f"{where} names no account (--accounts-file)")
     return requests
-
-
-def _without_option(message: str) -> str:
-    """Cut off the option that a message ends with: here a column is meant, and no option."""
-    return re.sub(r" \(--[a-z-]+\)$", "", message)
 
 
 def _records(lines: Iterable[str], where: str) -> Iterator[tuple[int, dict[str, Any] | str]]:

@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from streamlic.cli.hints import hint
+from streamlic.cli.option_names import option_of
 from streamlic.cli.settings import OutputSettings
 from streamlic.cli.std_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli.watch import asks_for_json, log_of_command
@@ -189,7 +190,7 @@ def run_command_line(cli: click.Group) -> NoReturn:
         sys.stdout.flush()
         if isinstance(error, UsageError | IntegrityError):
             log.resume_command = None  # The same command would end in the same way.
-        says = str(error) + hint(error, _options_of(cli, sys.argv[1:]))
+        says = error.described(option_of) + hint(error, _options_of(cli, sys.argv[1:]))
         log.failure(type(error).__name__, says, error.exit_code)
         code = error.exit_code
     except Interrupted as interrupted:

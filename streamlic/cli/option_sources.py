@@ -20,6 +20,7 @@ from streamlic.cli.help import first_sentence, write_options
 from streamlic.cli.option_names import (
     OptionNames,
     key_of,
+    option_of,
     options_of,
     unknown_variables,
     variable_of,
@@ -126,7 +127,8 @@ class SettingsCommand(click.Command):
         try:
             return super().invoke(ctx)
         except UsageError as error:
-            error.args = (self._with_origins(ctx, str(error)),)
+            error.args = (self._with_origins(ctx, error.described(option_of)),)
+            error.parameter = None  # The message names the option now.
             raise
 
     def _with_origins(self, ctx: click.Context, message: str) -> str:

@@ -59,7 +59,7 @@ class LocalStore:
             raise UsageError("expected a directory, got an empty name (DEST)")
         if "\0" in str(root):
             raise UsageError(f"expected a directory, got {str(root)!r} (DEST)")
-        check_text(str(root), "DEST")  # Arrow takes no other for a path.
+        check_text(str(root), "dest")  # Arrow takes no other for a path.
         check_dest(str(root))
         self.root = Path(root)
 

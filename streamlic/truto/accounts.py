@@ -56,8 +56,8 @@ async def integrated_accounts(
     ``on_retry`` is called before a page is waited for and asked for again. UsageError for a filter
     that is no valid Unicode.
     """
-    check_text(integration or "", "--integration")
-    check_text(tenant or "", "--tenant")
+    check_text(integration or "", "integration")
+    check_text(tenant or "", "tenant")
     filters = [("integration.name", integration), ("tenant_id", tenant), ("limit", str(_LIMIT))]
     cursors = CursorLoopDetector()
     cursor: str | None = None
@@ -96,11 +96,11 @@ def why_none(
         if len(counts) > _SHOWN_INTEGRATIONS:
             there_are.append(f"and {len(counts) - _SHOWN_INTEGRATIONS:,} more")
         found = f"there are {', '.join(there_are)}" if there_are else "there is no account at all"
-        return f"no account is of the integration {integration!r} (--integration): {found}"
+        return f"no account has the integration {integration!r}: {found}"
     tenants = {one.tenant_id for one in chosen} - {None}
     of = f" of the integration {integration!r}" if integration else ""
     return (
-        f"no account{of} is of the tenant {tenant!r} (--tenant): of "
+        f"no account{of} has the tenant {tenant!r}: of "
         f"{counted(len(chosen), 'account')} there {'is' if len(tenants) == 1 else 'are'} "
         f"{counted(len(tenants), 'tenant')}"
     )

@@ -54,7 +54,8 @@ _TRUTOS_NAMES = frozenset(
 )
 
 
-_OPTIONS = {"product": "--product", "organization_id": "--organization-id", "limit": "--limit"}
+_PARAMETERS = frozenset({"product", "organization_id", "limit"})
+"""Query parameters that a request has under the same name; others go into its ``query``."""
 
 
 def api_error(
@@ -98,6 +99,7 @@ def api_error(
         retryable=not _is_for_lack_of_scopes(status, insight)
         and (is_limit or _is_retryable(kind, status, is_trutos=is_trutos)),
         retry_after_seconds=retry_after_seconds(headers, now, is_rate_limit=is_limit),
+        parameter=_missing_parameter(insight),
     )
 
 
@@ -249,15 +251,23 @@ def _insights(insight: dict[str, Any]) -> list[str]:
         value = entry.get("value") if isinstance(entry, dict) else entry
         if key == "missing_required_query_parameters":
             names = value if isinstance(value, list) else [value]
-            options = [_OPTIONS.get(str(name), f"--query {name}=...") for name in names]
-            shown = ", ".join(one_line(name) for name in names)
-            texts.append(f"missing {shown}: give {' and '.join(options)}")
+            texts.append(f"missing {', '.join(one_line(name) for name in names)}")
         elif key == "forbidden_error" and (scopes := _missing_scopes(insight)):
             texts.append(f"missing scopes: {one_line(scopes)}")
         elif key != "conditionally_required_query_parameters":
             described = entry.get("description") if isinstance(entry, dict) else None
             texts.append(f"{one_line(key)}: {one_line(described or value)}")
     return texts
+
+
+def _missing_parameter(insight: dict[str, Any]) -> str | None:
+    """Return the parameter of a request that gives the query parameter which the API misses."""
+    entry = insight.get("missing_required_query_parameters")
+    value = entry.get("value") if isinstance(entry, dict) else entry
+    names = value if isinstance(value, list) else [value]
+    if names == [None]:
+        return None
+    return str(names[0]) if names and names[0] in _PARAMETERS else "query"
 
 
 def _missing_scopes(insight: dict[str, Any]) -> Any:
@@ -268,7 +278,7 @@ def _missing_scopes(insight: dict[str, Any]) -> Any:
 
 def _advice(kind: type[ApiError], status: int, fault: Fault, account: str) -> str:
     if kind is AuthenticationError:
-        return "the token is wrong or expired: set TRUTO_API_TOKEN or give --token-file"
+        return "the token is wrong or expired: set TRUTO_API_TOKEN or give a token file"
     if kind is AccountNeedsReauth:
         return "the account has to be connected again by its owner"
     if kind is AccountBlocked:

@@ -379,7 +379,8 @@ class Connection:
             shown = one_line(location, hide=token) or "nowhere"
             raise ApiError(
                 f"HTTP {response.status}: redirected to {shown}, and the token goes to "
-                f"{self._base.origin()} only, over {_MAX_REDIRECTS} redirects at most (--base-url)",
+                f"{self._base.origin()} only, over {_MAX_REDIRECTS} redirects at most",
+                parameter="base_url",
                 status=response.status,
                 fault=Fault.UNKNOWN,
                 retryable=True,  # A page to sign in at, or of maintenance, goes as it came.

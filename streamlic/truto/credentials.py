@@ -44,7 +44,7 @@ class TokenSource:
         token = self._read().strip()
         if not token:
             raise UsageError(
-                f"no API token in {self.origin}: set {TOKEN_VARIABLE} or give --token-file"
+                f"no API token in {self.origin}: set {TOKEN_VARIABLE} or give a token file"
             )
         if not (token.isascii() and token.isprintable()) or " " in token:
             raise UsageError(f"the API token in {self.origin} has characters that no token has")
@@ -64,7 +64,7 @@ class TokenSource:
                 return Path(path).read_text()
             except (OSError, UnicodeDecodeError) as error:
                 raise UsageError(
-                    f"the token file cannot be read: {error} (--token-file)"
+                    f"the token file cannot be read: {error}", parameter="token_file"
                 ) from error
 
         return cls(read, str(path), may_change=True)
@@ -148,7 +148,9 @@ def base_url_from_environment(variables: Iterable[str] = (BASE_URL_VARIABLE,)) -
         if name in os.environ:
             if os.environ[name]:
                 return os.environ[name]
-            raise UsageError(f"{name} is empty: unset it, or give the API's URL (--base-url)")
+            raise UsageError(
+                f"{name} is empty: unset it, or give the API's URL", parameter="base_url"
+            )
     return DEFAULT_BASE_URL
 
 
@@ -170,7 +172,7 @@ def trusted(ca_file: Path | str) -> ssl.SSLContext:
         context.load_verify_locations(ca_file)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(
-            f"expected certificates in PEM, got {str(ca_file)!r}: {error} (--ca-file)"
+            f"expected certificates in PEM, got {str(ca_file)!r}: {error}", parameter="ca_file"
         ) from error
     return context
 
@@ -188,13 +190,14 @@ def checked_base_url(text: str, *, allow_http: bool) -> URL:
         base, host, port = URL(), None, None
     if base.scheme not in ("http", "https") or not host or port == 0:
         raise UsageError(
-            f"expected a URL such as {DEFAULT_BASE_URL}, got {text[:80]!r} (--base-url)"
+            f"expected a URL such as {DEFAULT_BASE_URL}, got {text[:80]!r}", parameter="base_url"
         )
     if base.user or base.password or base.query_string or base.fragment:
-        raise UsageError("the base URL must have no user, query or fragment (--base-url)")
+        raise UsageError("the base URL must have no user, query or fragment", parameter="base_url")
     if base.scheme == "http" and not allow_http and not _is_loopback(host):
         raise UsageError(
-            f"the token would go to {host} unencrypted: use https, or say --allow-http"
+            f"the token would go to {host} unencrypted: use https, or allow it",
+            parameter="allow_http",
         )
     return base
 
@@ -204,7 +207,8 @@ def check_loopback(proxy: Proxy) -> None:
     if not _is_loopback(proxy.url.host or ""):
         raise UsageError(
             f"the token would go to the proxy {proxy} unencrypted: name the API's host in "
-            "NO_PROXY, or say --allow-http"
+            "NO_PROXY, or allow it",
+            parameter="allow_http",
         )
 
 

@@ -31,10 +31,12 @@ def translated(
     except (aiohttp.ClientError, OSError) as error:  # A TimeoutError is an OSError.
         secrets = (token, *(proxy.secrets if proxy else ()))
         detail = one_line(_hidden(str(error), secrets))
-        said = _silence(error, answer_seconds, silence_seconds) or _failure(error, detail)
+        silence = _silence(error, answer_seconds, silence_seconds)
+        said = silence or _failure(error, detail)
         raise TransportError(
             f"{said}; asked through the proxy {proxy}" if proxy else said,
             retryable=not isinstance(error, _HOPELESS),
+            parameter=_parameter(error, is_silence=silence is not None),
         ) from (None if _shows(error, secrets) else error)
 
 
@@ -65,10 +67,17 @@ def _silence(error: Exception, answer_seconds: float, silence_seconds: float) ->
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "the API could not be reached in time"
     if type(error) is TimeoutError:
-        return f"no answer came in time: {answer_seconds:g} s (--read-timeout waits longer)"
+        return f"no answer came in time: {answer_seconds:g} s"
     if isinstance(error, TimeoutError):
-        return f"the API fell silent for {silence_seconds:g} s (--read-timeout waits longer)"
+        return f"the API fell silent for {silence_seconds:g} s"
     return None
+
+
+def _parameter(error: Exception, *, is_silence: bool) -> str | None:
+    """Return the parameter that helps with an error, None if there is none."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "ca_file"
+    return "silence_seconds" if is_silence else None
 
 
 def _failure(error: Exception, detail: str) -> str:
@@ -77,7 +86,7 @@ def _failure(error: Exception, detail: str) -> str:
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the API closed the connection without an answer"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"the API's certificate is not to be trusted (--ca-file): {detail}"
+        return f"certificate verification failed: {detail}"
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return f"the proxy could not be reached: {detail}"
     if isinstance(error, aiohttp.ClientConnectorError):

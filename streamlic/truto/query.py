@@ -44,26 +44,28 @@ def parse_remote_query(assignments: Iterable[str]) -> dict[str, Any]:
     """
     nested: dict[str, Any] = {}
     for text in assignments:
-        name, value = split_assignment(text, "--remote-query")
+        name, value = split_assignment(text, "remote_query")
         keys = _bracketed(name)
         if keys is None:
-            raise UsageError(f"expected K=V, K[SUB]=V or K[]=V, got {shown(text)} (--remote-query)")
+            raise UsageError(
+                f"expected K=V, K[SUB]=V or K[]=V, got {shown(text)}", parameter="remote_query"
+            )
         if keys[0] == "remote_query" and len(keys) > 1 and keys[1]:
             keys = keys[1:]
         _place(nested, keys, value, text)
     return nested
 
 
-def split_assignment(text: str, option: str) -> tuple[str, str]:
-    """Split ``K=V`` at its first equals sign; without one, a UsageError names ``option``."""
+def split_assignment(text: str, parameter: str) -> tuple[str, str]:
+    """Split ``K=V`` at its first equals sign; without one, a UsageError names ``parameter``."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UsageError(f"expected KEY=VALUE, got {shown(text)} ({option})")
+        raise UsageError(f"expected KEY=VALUE, got {shown(text)}", parameter=parameter)
     return name, value
 
 
 def _place(nested: dict[str, Any], keys: list[str], value: str, text: str) -> None:
-    clash = UsageError(f"{shown(text)} gives a key two different shapes (--remote-query)")
+    clash = UsageError(f"{shown(text)} gives a key two different shapes", parameter="remote_query")
     *parents, last = keys if keys[-1] else keys[:-1]
     is_list = not keys[-1]
     here = nested

@@ -47,7 +47,8 @@ def parse_rate_limit(text: str) -> RateLimit | None:
         return None
     if match is None or not int(match[1]) or not float(match[2]):
         raise UsageError(
-            f"expected requests/seconds such as 50/10s, or none, got {text!r} (--rate-limit)"
+            f"expected requests/seconds such as 50/10s, or none, got {text!r}",
+            parameter="rate_limit",
         )
     return RateLimit(int(match[1]), float(match[2]))
 

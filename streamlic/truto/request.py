@@ -23,17 +23,17 @@ RESPONSE_FORMATS = ("stream", "unified", "normalized", "raw")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _OWN_PARAMETERS = {
-    "integrated_account_id": "--account",
-    "truto_response_format": "--response-format",
-    "product": "--product",
-    "organization_id": "--organization-id",
-    "limit": "--limit",
-    "next_cursor": "the cursor that the API itself gives",
-    "truto_ignore_limit": "--ignore-limit",
-    "truto_key_by": "--key-by",
-    "truto_ignore_remote_data": "--ignore-remote-data",
-    "truto_exclude_fields": "--exclude-field",
-    "remote_query": "--remote-query",
+    "integrated_account_id": "account",
+    "truto_response_format": "response_format",
+    "product": "product",
+    "organization_id": "organization_id",
+    "limit": "limit",
+    "next_cursor": "next_cursor",
+    "truto_ignore_limit": "ignore_limit",
+    "truto_key_by": "key_by",
+    "truto_ignore_remote_data": "ignore_remote_data",
+    "truto_exclude_fields": "exclude_fields",
+    "remote_query": "remote_query",
 }
 
 
@@ -64,51 +64,54 @@ class LicensesRequest:
         if not _UUID.fullmatch(self.account.lower()):
             raise UsageError(
                 f"the account must be a UUID such as 62f44730-dd91-461e-bd6a-aedd9e0ad79d, "
-                f"got {shown(self.account)} (--account)"
+                f"got {shown(self.account)}",
+                parameter="account",
             )
         object.__setattr__(self, "account", self.account.lower())
-        _one_of("response format", self.response_format, RESPONSE_FORMATS, "--response-format")
+        _one_of("response format", self.response_format, RESPONSE_FORMATS, "response_format")
         if self.product is not None:
-            _one_of("product", self.product, PRODUCTS, "--product")
+            _one_of("product", self.product, PRODUCTS, "product")
         if self.organization_id is not None and not self.organization_id.strip():
-            raise UsageError("the organization id must not be empty (--organization-id)")
+            raise UsageError("the organization id must not be empty", parameter="organization_id")
         if self.limit is not None and self.limit < 1:
-            raise UsageError(f"the limit must be 1 or more, got {self.limit} (--limit)")
+            raise UsageError(f"the limit must be 1 or more, got {self.limit}", parameter="limit")
         for name in self.exclude_fields:
-            self._check_field(name, "--exclude-field")
+            self._check_field(name, "exclude_fields")
         if len(set(self.exclude_fields)) != len(self.exclude_fields):
-            raise UsageError("a field is excluded twice (--exclude-field)")
+            raise UsageError("a field is excluded twice", parameter="exclude_fields")
         if self.key_by is not None:
-            self._check_field(self.key_by, "--key-by")
+            self._check_field(self.key_by, "key_by")
             excluded = (*self.exclude_fields, *(["remote_data"] * self.ignore_remote_data))
             if self.key_by in excluded:
                 raise UsageError(
-                    f"the result cannot be keyed by {self.key_by}, which is excluded: "
-                    "choose another field (--key-by) or keep this one (--exclude-field)"
+                    f"the result cannot be keyed by {self.key_by}, which is excluded",
+                    parameter="key_by",
                 )
             if self.response_format == "raw":
-                raise UsageError("a raw response cannot be keyed (--key-by, --response-format)")
+                raise UsageError("a raw response cannot be keyed", parameter="key_by")
         for name, _ in self.query:
             _check_further_parameter(name)
         for name, value in self.query_items():
-            option = _OWN_PARAMETERS.get(name.partition("[")[0], "--query")
-            check_text(name, option)
-            check_text(value, option)
+            parameter = _OWN_PARAMETERS.get(name.partition("[")[0], "query")
+            check_text(name, parameter)
+            check_text(value, parameter)
 
-    def _check_field(self, name: str, option: str) -> None:
+    def _check_field(self, name: str, parameter: str) -> None:
         """Raise UsageError for what is no field of a license; a raw response has other fields."""
         base = name.partition(".")[0]
         if not _FIELD.fullmatch(name):
             got = shown(name)
             raise UsageError(
-                f"expected a field's name such as {LICENSE_FIELDS[1]}, got {got} ({option})"
+                f"expected a field's name such as {LICENSE_FIELDS[1]}, got {got}",
+                parameter=parameter,
             )
         if self.response_format != "raw" and base not in LICENSE_FIELDS:
             near = difflib.get_close_matches(base.lower(), LICENSE_FIELDS, 1)
             meant = f" (did you mean {near[0]}?)" if near else ""
             raise UsageError(
                 f"a license has no field {shown(base)}{meant}: expected "
-                f"{', '.join(LICENSE_FIELDS)} ({option})"
+                f"{', '.join(LICENSE_FIELDS)}",
+                parameter=parameter,
             )
 
     def query_items(self) -> list[tuple[str, str]]:
@@ -193,10 +196,10 @@ def check_requests(requests: Iterable[LicensesRequest]) -> None:
     accounts: set[str] = set()
     for request in requests:
         if request.account in accounts:
-            raise UsageError(f"an account is given twice: {request.account} (--account)")
+            raise UsageError(f"an account is given twice: {request.account}", parameter="account")
         accounts.add(request.account)
     if not accounts:
-        raise UsageError("expected at least one account (--account)")
+        raise UsageError("expected at least one account", parameter="account")
 
 
 def _check_shapes(request: LicensesRequest) -> None:
@@ -207,17 +210,16 @@ def _check_shapes(request: LicensesRequest) -> None:
     fields_, pairs = request.exclude_fields, request.query
     if not (_is_listed(fields_) and all(isinstance(one, str) for one in fields_)):
         raise UsageError(
-            f"exclude_fields must be a list or tuple of names, got {shown(fields_)} "
-            "(--exclude-field)"
+            f"expected a list or tuple of names, got {shown(fields_)}", parameter="exclude_fields"
         )
     if not (_is_listed(pairs) and all(map(_is_pair, pairs))):
         raise UsageError(
-            "query must be a list or tuple of (name, value) pairs of text, "
-            f"got {shown(pairs)} (--query)"
+            f"expected a list or tuple of (name, value) pairs of text, got {shown(pairs)}",
+            parameter="query",
         )
     if not isinstance(request.remote_query, Mapping):
         raise UsageError(
-            f"remote_query must be a mapping, got {shown(request.remote_query)} (--remote-query)"
+            f"expected a mapping, got {shown(request.remote_query)}", parameter="remote_query"
         )
 
 
@@ -232,13 +234,16 @@ def _is_pair(value: Any) -> bool:
 def _check_further_parameter(name: str) -> None:
     base = name.partition("[")[0]
     if not base:
-        raise UsageError(f"a query parameter needs a name, got {shown(name)} (--query)")
+        raise UsageError(f"a query parameter needs a name, got {shown(name)}", parameter="query")
     if base in _OWN_PARAMETERS:
-        raise UsageError(f"{base} has an option of its own: {_OWN_PARAMETERS[base]} (--query)")
+        raise UsageError(
+            f"{base} has a parameter of its own, {_OWN_PARAMETERS[base]}", parameter="query"
+        )
 
 
-def _one_of(what: str, value: str, allowed: Sequence[str], option: str) -> None:
+def _one_of(what: str, value: str, allowed: Sequence[str], parameter: str) -> None:
     if value not in allowed:
         raise UsageError(
-            f"the {what} must be one of {', '.join(allowed)}, got {shown(value)} ({option})"
+            f"the {what} must be one of {', '.join(allowed)}, got {shown(value)}",
+            parameter=parameter,
         )

@@ -98,9 +98,9 @@ def given_up(error: StreamlicError, failures: Failures) -> StreamlicError:
     if is_transient(error) and failures.total > 1:
         _add(
             error,
-            f"given up after {failures.total:,} attempts in {failures.seconds:.0f} s "
-            "(--retry-for tries longer)",
+            f"given up after {failures.total:,} attempts in {failures.seconds:.0f} s",
         )
+        error.parameter = error.parameter or "retry_for_seconds"
     return error
 
 
@@ -111,12 +111,13 @@ def naming_restart(error: StreamlicError) -> StreamlicError:
     """
     is_refused = type(error) is ApiError and 400 <= error.status < 500 and not error.retryable
     if is_refused:
-        _add(error, "if the run's stored cursor is what it refuses, --restart begins anew")
+        _add(error, "if it refuses the run's stored cursor, restart the run")
+        error.parameter = "restart"
     return error
 
 
 def _add(error: StreamlicError, advice: str) -> None:
-    error.args = (f"{error}; {advice}", *error.args[1:])
+    error.args = (f"{error.described()}; {advice}", *error.args[1:])
 
 
 def retry_cause(error: BaseException) -> WaitCause:

@@ -28,5 +28,6 @@ class ProgressWatch:
         elif self._waited_seconds >= self._progress_seconds:
             raise TransportError(
                 f"only {self._arrived_bytes} bytes came in {self._waited_seconds:.0f} seconds "
-                "of waiting (--read-timeout)"
+                "of waiting",
+                parameter="silence_seconds",
             )

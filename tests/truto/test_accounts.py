@@ -107,12 +107,12 @@ async def test_accounts_as_csv_are_what_an_export_reads(tmp_path: Path) -> None:
     [
         (
             ["--integration", "slak"],
-            "no account is of the integration 'slak' (--integration): there are ",
+            "no account has the integration 'slak': there are ",
         ),
-        (["--tenant", "t"], "no account is of the tenant 't' (--tenant): of 230 accounts there "),
+        (["--tenant", "t"], "no account has the tenant 't': of 230 accounts there "),
         (
             ["--integration", "slack", "--tenant", "t"],
-            "no account of the integration 'slack' is of the tenant 't' (--tenant): of ",
+            "no account of the integration 'slack' has the tenant 't': of ",
         ),
     ],
 )

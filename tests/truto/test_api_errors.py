@@ -221,17 +221,22 @@ def test_one_line_is_one_printable_line_of_bounded_length(text: str, most: int) 
     assert line == line.strip()
 
 
-def test_insights_say_which_option_helps() -> None:
+def test_insights_say_what_is_missing_and_which_parameter_gives_it() -> None:
     names = ["product", "organization_id", "workspace"]
     insight = {
         "missing_required_query_parameters": {"value": names},
         "conditionally_required_query_parameters": {"value": ["noise"]},
         "remote_error": {"description": "the vendor's disk is full"},
     }
-    text = str(error_of(400, {"message": "x", "truto_error_insight": insight}))
-    assert "give --product and --organization-id and --query workspace=..." in text
+    error = error_of(400, {"message": "x", "truto_error_insight": insight})
+    text = str(error)
+    assert "missing product, organization_id, workspace" in text
+    assert error.parameter == "product"
     assert "the vendor's disk is full" in text
     assert "noise" not in text
+    insight = {"missing_required_query_parameters": {"value": ["workspace"]}}
+    assert error_of(400, {"truto_error_insight": insight}).parameter == "query"
+    assert error_of(400, {"truto_error_insight": {}}).parameter is None
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ async def test_a_head_that_drips_is_no_answer() -> None:
 
     timeouts = Timeouts(connect_seconds=0.2, silence_seconds=0.3)
     error = str(await failure_of(dripping, timeouts))
-    assert "no answer came in time: 0.5 s (--read-timeout" in error
+    assert "no answer came in time: 0.5 s (silence_seconds" in error
 
 
 async def test_the_server_that_never_answers_is_silent() -> None:
@@ -212,7 +212,7 @@ async def test_blanks_keep_a_body_alive_and_a_drip_of_content_does_not(
     if is_alive:
         assert b"".join([chunk async for chunk in page.chunks()]) == 90 * drip + BODY
     else:
-        with pytest.raises(TransportError, match=r"in 300 seconds of waiting \(--read-timeout\)"):
+        with pytest.raises(TransportError, match=r"in 300 seconds of waiting \(silence_seconds\)"):
             await anext(chunk async for chunk in page.chunks() if chunk == BODY)
 
 

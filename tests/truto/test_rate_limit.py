@@ -56,7 +56,7 @@ def test_rate_limits_are_read() -> None:
     "text", ["", "50", "50/10", "0/10s", "5/0s", "-1/10s", "x/ys", "9" * 30 + "/1s", "\u0665/1s"]
 )
 def test_other_rate_limits_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--rate-limit"):
+    with pytest.raises(UsageError, match="rate_limit"):
         parse_rate_limit(text)
 
 
@@ -201,7 +201,7 @@ def test_too_little_progress_is_an_error() -> None:
     for _ in range(100):
         watch.arrived(10, 0.9)
     watch.arrived(1, 9)
-    with pytest.raises(TransportError, match=r"only 2 bytes came in 10 seconds.*--read-timeout"):
+    with pytest.raises(TransportError, match=r"only 2 bytes came in 10 seconds.*silence_seconds"):
         watch.arrived(1, 1)
 
 
@@ -332,7 +332,7 @@ def test_an_error_that_is_given_up_says_for_how_long_it_was_tried() -> None:
     for now in (5.0, 910.0):
         failures.count(TransportError("x"), now)
     assert str(given_up(TransportError("x"), failures)) == (
-        "x; given up after 2 attempts in 905 s (--retry-for tries longer)"
+        "x; given up after 2 attempts in 905 s (retry_for_seconds)"
     )
     assert str(given_up(api(404, retryable=False), failures)) == "x"
     cut = given_up(TruncatedBody("cut", position=7), failures)
@@ -340,7 +340,7 @@ def test_an_error_that_is_given_up_says_for_how_long_it_was_tried() -> None:
 
 
 def test_only_a_request_that_was_refused_names_restart() -> None:
-    assert "--restart" in str(naming_restart(api(400, retryable=False)))
+    assert "(restart)" in str(naming_restart(api(400, retryable=False)))
     for error in (
         api(403, retryable=True),
         api(501, retryable=False),

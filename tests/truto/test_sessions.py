@@ -490,7 +490,7 @@ async def test_a_certificate_that_is_not_to_be_trusted_ends_it_at_once(
         connection(url, ca_file=authority if is_named else None) as asking,
     ):
         retries: list[Retry] = []
-        with pytest.raises(TransportError, match=r"certificate.*--ca-file") as caught:
+        with pytest.raises(TransportError, match=r"certificate.*ca_file") as caught:
             await attempted(asking, retries)
         assert not caught.value.retryable
     assert asked == []
@@ -499,7 +499,7 @@ async def test_a_certificate_that_is_not_to_be_trusted_ends_it_at_once(
 
 def test_a_file_of_certificates_that_is_none_is_refused(tmp_path: Path) -> None:
     for name in (tmp_path / "missing.pem", Path(__file__)):
-        with pytest.raises(UsageError, match="--ca-file"):
+        with pytest.raises(UsageError, match="ca_file"):
             connection("https://127.0.0.1:1", ca_file=name)
 
 
