@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from streamlic.truto.credentials import TokenSource
     from streamlic.truto.request import LicensesRequest
     from streamlic.truto.retry import RetryPolicy
+    from streamlic.truto.settings import ConnectionSettings
     from streamlic.truto.timeouts import Timeouts
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "Cancelled",
     "CarriedOverAccount",
     "Client",
+    "ConnectionSettings",
     "DatasetConflict",
     "DecodeError",
     "Decoder",
@@ -129,6 +131,7 @@ _HOMES = {
     "truto.credentials": ["TokenSource"],
     "truto.request": ["LicensesRequest"],
     "truto.retry": ["RetryPolicy"],
+    "truto.settings": ["ConnectionSettings"],
     "truto.timeouts": ["Timeouts"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -126,7 +126,11 @@ def test_what_cannot_leave_the_process_is_kept_as_its_text() -> None:
 
 
 def export_somewhere(dest: Path, url: str) -> int:
-    return streamlic.export(dest, ACCOUNT, token=TOKEN, base_url=url, rate_limit="none").rows
+    return streamlic.export(
+        dest,
+        ACCOUNT,
+        connection=streamlic.ConnectionSettings(token=TOKEN, base_url=url, rate_limit="none"),
+    ).rows
 
 
 def raised_in_pool(dest: Path, url: str) -> None:

@@ -20,13 +20,11 @@ from streamlic.job.page_checks import check_count
 from streamlic.job.summary import OnProgress, Summary
 from streamlic.resources.license_schema import LICENSE_SCHEMA
 from streamlic.schema.columns import RAW_SCHEMA
-from streamlic.truto.client import Connection, Page
-from streamlic.truto.credentials import TokenSource, base_url_from_environment
+from streamlic.truto.client import Connection
 from streamlic.truto.cursors import CursorLoopDetector
-from streamlic.truto.rate_limit import parse_rate_limit
 from streamlic.truto.request import LicensesRequest, requests_of
-from streamlic.truto.retry import RetryPolicy
-from streamlic.truto.timeouts import Timeouts
+from streamlic.truto.response import Page
+from streamlic.truto.settings import ConnectionSettings
 
 _HELD_BYTES = 8 << 20
 
@@ -34,37 +32,15 @@ _HELD_BYTES = 8 << 20
 class Client:
     """A session with the Truto API. Use it as an asynchronous context manager.
 
-    ``token`` defaults to the environment's TRUTO_API_TOKEN; a TokenSource is read again when a
-    token has expired. ``base_url`` defaults to the environment's TRUTO_API_BASE_URL, or else to
-    Truto's own. ``ca_file`` names certificates (PEM) to trust beside the system's. ``rate_limit``
-    is the account's tier (``50/10s``), or ``none``. ``timeouts`` bounds the waiting for bytes, and
-    ``retry`` for how long a page is asked for again. Proxies are those of the environment
-    (``HTTPS_PROXY``, ``NO_PROXY``), as curl takes them. Raises UsageError, before anything is sent,
-    for what could not be used.
+    ``connection`` None takes the token and the URL from the environment. ``engine`` is the decoder.
+    Raises UsageError, before anything is sent, for settings that cannot work.
     """
 
     def __init__(
-        self,
-        token: TokenSource | str | None = None,
-        *,
-        base_url: str | None = None,
-        allow_http: bool = False,
-        ca_file: str | Path | None = None,
-        rate_limit: str = "50/10s",
-        engine: str = "auto",
-        timeouts: Timeouts | None = None,
-        retry: RetryPolicy | None = None,
+        self, connection: ConnectionSettings | None = None, *, engine: str = "auto"
     ) -> None:
         self._engine = engine
-        self._connection = _connection(
-            token,
-            base_url,
-            allow_http=allow_http,
-            ca_file=ca_file,
-            rate_limit=rate_limit,
-            timeouts=timeouts,
-            retry=retry,
-        )
+        self._connection = Connection(connection or ConnectionSettings())
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
@@ -159,13 +135,7 @@ def export(
     dest: str | Path,
     account: str | Iterable[str],
     *,
-    token: TokenSource | str | None = None,
-    base_url: str | None = None,
-    allow_http: bool = False,
-    ca_file: str | Path | None = None,
-    rate_limit: str = "50/10s",
-    timeouts: Timeouts | None = None,
-    retry: RetryPolicy | None = None,
+    connection: ConnectionSettings | None = None,
     options: JobOptions | None = None,
     on_progress: OnProgress | None = None,
     cancel: Cancel | None = None,
@@ -173,53 +143,33 @@ def export(
 ) -> Summary:
     """Land the licenses of one account or several in ``dest`` as Parquet, and return the summary.
 
-    ``parameters`` are those of LicensesRequest, ``options`` those of JobOptions, and the connection
-    is made as a Client's. Waits for the end; may be called where an event loop is running, which
-    waits too. The work is done in threads of its own.
+    ``parameters`` are those of LicensesRequest, ``options`` those of JobOptions. ``connection``
+    None takes the token and the URL from the environment. The call blocks until the end; it may be
+    made where an event loop is running, which then waits. The work runs in threads of its own.
 
-    ``on_progress`` is told where the job stands when a page has come, and each second. It is called
-    in another thread than the caller's, always the same one, and the job waits for it; the Progress
-    it is given changes afterwards. What it raises ends the export, and is raised here.
+    ``on_progress`` is called with the job's progress after each page, and each second. It runs in
+    another thread than the caller's, always the same one, and the job waits for it. The Progress
+    changes afterwards. An exception that it raises ends the export, and is raised here.
 
     Setting ``cancel``, such as a threading.Event, ends the export with Cancelled, whose ``summary``
-    tells what is committed; it is looked at when a page has come, and each second. So do
-    KeyboardInterrupt, and whatever else a signal's handler raises, which is raised here when the
-    work has ended; and, in a task, its being cancelled. Whole pages are committed then, and the
-    same call goes on from there.
+    says what is committed. The job checks it after each page, and each second. KeyboardInterrupt,
+    any other exception of a signal handler, and the cancellation of the calling task end the export
+    as well; they are raised here when the work has ended. Whole pages are committed first, and the
+    same call resumes from there.
 
-    Raises the StreamlicError that ended it otherwise: where some of several accounts failed
-    AccountsFailed, whose ``summary`` tells which.
+    Any other StreamlicError that ends the export is raised. If some of several accounts failed,
+    that is AccountsFailed, whose ``summary`` says which.
     """
     raw = parameters.get("response_format") == "raw"
     options = options or JobOptions(raw=raw)
     if options.raw != raw:
         raise UsageError("raw goes with response_format='raw', and only with it")
-    connection = _connection(
-        token,
-        base_url,
-        allow_http=allow_http,
-        ca_file=ca_file,
-        rate_limit=rate_limit,
-        timeouts=timeouts,
-        retry=retry,
-    )
     requests = requests_of(account, parameters)
-    work = export_async(str(dest), requests, connection, options, on_progress, cancel=cancel)
+    session = Connection(connection or ConnectionSettings())
+    work = export_async(str(dest), requests, session, options, on_progress, cancel=cancel)
     return run_sync(work, when_stopped=GOES_ON)
 
 
 def schema_of(request: LicensesRequest) -> pa.Schema:
     """Return what the bodies that answer a request are decoded to."""
     return RAW_SCHEMA if request.response_format == "raw" else LICENSE_SCHEMA
-
-
-def _connection(
-    token: TokenSource | str | None, base_url: str | None, *, rate_limit: str, **given: Any
-) -> Connection:
-    source = TokenSource.from_value(token) if isinstance(token, str) else token
-    return Connection(
-        source or TokenSource.from_environment(),
-        base_url=base_url or base_url_from_environment(),
-        rate_limit=parse_rate_limit(rate_limit),
-        **given,
-    )

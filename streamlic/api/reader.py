@@ -21,7 +21,6 @@ import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -32,10 +31,8 @@ from streamlic.api.sync import CrossThreadTask
 from streamlic.dataset.writer import ACCOUNT_COLUMN
 from streamlic.decoder import open_decoder
 from streamlic.errors import UsageError
-from streamlic.truto.credentials import TokenSource
 from streamlic.truto.request import requests_of
-from streamlic.truto.retry import RetryPolicy
-from streamlic.truto.timeouts import Timeouts
+from streamlic.truto.settings import ConnectionSettings
 
 _BATCHES_AHEAD = 2
 _CLOSED = "the reader is closed: call read_licenses for another"
@@ -44,14 +41,8 @@ _CLOSED = "the reader is closed: call read_licenses for another"
 def read_licenses(
     account: str | Iterable[str],
     *,
-    token: TokenSource | str | None = None,
-    base_url: str | None = None,
-    allow_http: bool = False,
-    ca_file: str | Path | None = None,
-    rate_limit: str = "50/10s",
+    connection: ConnectionSettings | None = None,
     engine: str = "auto",
-    timeouts: Timeouts | None = None,
-    retry: RetryPolicy | None = None,
     rows_at: str = "result",
     strict: bool = False,
     **parameters: Any,
@@ -60,7 +51,7 @@ def read_licenses(
 
     The columns are ``integrated_account_id`` and those of LICENSE_SCHEMA; with
     ``response_format="raw"`` those of RAW_SCHEMA. Accounts come one after the other, in the order
-    given. ``parameters`` are those of LicensesRequest, and the connection is made as a Client's.
+    given. ``parameters`` are those of LicensesRequest, and ``connection`` is as for a Client.
 
     Whatever takes Arrow takes it, and may be called where an event loop is running, which waits:
 
@@ -85,16 +76,7 @@ def read_licenses(
     requests = requests_of(account, parameters)
     schema = schema_of(requests[0])
     open_decoder(schema, engine=engine, rows_at=rows_at, strict=strict)
-    client = Client(
-        token,
-        base_url=base_url,
-        allow_http=allow_http,
-        ca_file=ca_file,
-        rate_limit=rate_limit,
-        engine=engine,
-        timeouts=timeouts,
-        retry=retry,
-    )
+    client = Client(connection, engine=engine)
     schema = pa.schema([pa.field(ACCOUNT_COLUMN, pa.string()), *schema])
 
     async def batches() -> AsyncGenerator[pa.RecordBatch, None]:

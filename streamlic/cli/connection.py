@@ -44,16 +44,19 @@ def connection_with(
 ) -> Connection:
     """Return the connection that the settings describe, with these timeouts and retries."""
     from streamlic.truto.client import Connection
-    from streamlic.truto.rate_limit import parse_rate_limit
+    from streamlic.truto.retry import RetryPolicy
+    from streamlic.truto.settings import ConnectionSettings
 
     return Connection(
-        token_of(settings),
-        base_url=_base_url_of(settings),
-        allow_http=settings.allow_http,
-        ca_file=settings.ca_file,
-        rate_limit=parse_rate_limit(settings.rate_limit),
-        timeouts=timeouts,
-        retry=retry,
+        ConnectionSettings(
+            token=token_of(settings),
+            base_url=_base_url_of(settings),
+            allow_http=settings.allow_http,
+            ca_file=settings.ca_file,
+            rate_limit=settings.rate_limit,
+            timeouts=timeouts,
+            retry=retry or RetryPolicy(),
+        )
     )
 
 

@@ -19,7 +19,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -42,9 +41,7 @@ from streamlic.resources.licenses import LICENSES_PATH
 from streamlic.truto.api_errors import api_error, is_error_envelope, one_line, reported_failure
 from streamlic.truto.content_encoding import ACCEPT_ENCODING
 from streamlic.truto.credentials import (
-    DEFAULT_BASE_URL,
     CurrentToken,
-    TokenSource,
     check_loopback,
     checked_base_url,
     redirect_target,
@@ -52,14 +49,12 @@ from streamlic.truto.credentials import (
 )
 from streamlic.truto.network_errors import refused_by, translated
 from streamlic.truto.proxies import proxy_for
-from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, Permit, RateLimit, RateLimiter
+from streamlic.truto.rate_limit import Permit, RateLimiter
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.response import HTML_TYPES, Page
-from streamlic.truto.retry import Failures, Retry, RetryPolicy, given_up
+from streamlic.truto.retry import Failures, Retry, given_up
+from streamlic.truto.settings import ConnectionSettings
 from streamlic.truto.stall import ProgressWatch
-from streamlic.truto.timeouts import Timeouts
-
-__all__ = ["DEFAULT_BASE_URL", "Connection", "Page", "Retry", "Timeouts"]
 
 _START_BYTES = 262_144  # A vendor's own error may stand in the envelope.
 _ERROR_BODY_SECONDS = 30.0
@@ -74,39 +69,28 @@ _PROXY_WANTS_CREDENTIALS = 407
 class Connection:
     """One session with the API. Use it as an asynchronous context manager."""
 
-    def __init__(
-        self,
-        token: TokenSource,
-        *,
-        base_url: str = DEFAULT_BASE_URL,
-        allow_http: bool = False,
-        ca_file: Path | str | None = None,
-        rate_limit: RateLimit | None = ACCOUNT_RATE_LIMIT,
-        timeouts: Timeouts | None = None,
-        retry: RetryPolicy | None = None,
-        is_direct: bool = False,
-    ) -> None:
-        self._base = checked_base_url(base_url, allow_http=allow_http)
+    def __init__(self, settings: ConnectionSettings, *, is_direct: bool = False) -> None:
+        self._base = checked_base_url(settings.url(), allow_http=settings.allow_http)
         proxy = None if is_direct else proxy_for(self._base, os.environ)
-        if proxy and self._base.scheme == "http" and not allow_http:
+        if proxy and self._base.scheme == "http" and not settings.allow_http:
             check_loopback(proxy)
         self.proxy = proxy
-        """What requests go through: the environment says, unless the connection ``is_direct``."""
-        # True is aiohttp's own context, which it has made already: reading authorities takes long.
-        self._trusted = True if ca_file is None else trusted(ca_file)
-        self._timeouts = timeouts or Timeouts()
-        self._token = CurrentToken(token, self._timeouts.token_seconds)
-        self.policy = retry or RetryPolicy()
-        """For how long a page is asked for again, and how long is waited in between."""
-        self.rate_limiter = RateLimiter(rate_limit)
+        """The proxy that the environment names; None if the connection ``is_direct``."""
+        # True is aiohttp's own context, made when it was imported: reading authorities is slow.
+        self._trusted = True if settings.ca_file is None else trusted(settings.ca_file)
+        self._timeouts = settings.timeouts
+        self._token = CurrentToken(settings.token_source(), self._timeouts.token_seconds)
+        self.policy = settings.retry
+        """How long a page is asked for again, and the waits between its attempts."""
+        self.rate_limiter = RateLimiter(settings.account_rate_limit())
         """When the next request may go."""
         self.read_buffer_bytes = _READ_BUFFER_BYTES
-        """The bytes of each page that may wait to be read; to be set before it is entered."""
+        """The bytes of each page that may wait to be read. Set it before entering."""
         self._session: aiohttp.ClientSession | None = None
         self.retries = 0
         """How often a page was asked for again."""
         self.bytes_received = 0
-        """The bytes of bodies that arrived, as they were on the wire."""
+        """The bytes of bodies that arrived, as on the wire."""
 
     async def __aenter__(self) -> Self:
         trace = aiohttp.TraceConfig()

@@ -9,6 +9,7 @@ import ssl
 import stat
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from yarl import URL
@@ -25,9 +26,10 @@ POLL_SECONDS = 3.0
 
 
 class TokenSource:
-    """Reads the token each time it is asked, so that a long run outlives a token that expires.
+    """Reads the token each time that it is asked, so that a long run outlives a token that expires.
 
-    ``may_change`` says that another token may come where one was refused: then it is waited for.
+    ``may_change`` says that another token may follow one that was refused, and is worth a wait. A
+    source pickles if ``read`` does: those of the class methods do.
     """
 
     def __init__(self, read: Callable[[], str], origin: str, *, may_change: bool = False) -> None:
@@ -53,26 +55,30 @@ class TokenSource:
     @classmethod
     def from_environment(cls) -> TokenSource:
         """Return a source that reads TRUTO_API_TOKEN."""
-        return cls(lambda: os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE)
+        return cls(_token_of_environment, TOKEN_VARIABLE)
 
     @classmethod
     def from_file(cls, path: Path | str) -> TokenSource:
         """Return a source that reads a file, anew each time."""
-
-        def read() -> str:
-            try:
-                return Path(path).read_text()
-            except (OSError, UnicodeDecodeError) as error:
-                raise UsageError(
-                    f"the token file cannot be read: {error}", parameter="token_file"
-                ) from error
-
-        return cls(read, str(path), may_change=True)
+        return cls(partial(_token_of_file, path), str(path), may_change=True)
 
     @classmethod
     def from_value(cls, token: str) -> TokenSource:
         """Return a source that always gives this token."""
-        return cls(lambda: token, "the value given")
+        return cls(partial(str, token), "the value given")
+
+
+def _token_of_environment() -> str:
+    return os.environ.get(TOKEN_VARIABLE, "")
+
+
+def _token_of_file(path: Path | str) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"the token file cannot be read: {error}", parameter="token_file"
+        ) from error
 
 
 class CurrentToken:

@@ -25,8 +25,8 @@ SLOW = EmulatorConfig(records=3000, page_size=50, latency_ms=10)
 
 
 def export(dest: Path, url: str, account: str | list[str] = ACCOUNT, **given: Any) -> Any:
-    given = {"token": TOKEN, "base_url": url, "rate_limit": "none", **given}
-    return streamlic.export(dest, account, **given)
+    settings = streamlic.ConnectionSettings(token=TOKEN, base_url=url, rate_limit="none")
+    return streamlic.export(dest, account, connection=settings, **given)
 
 
 def check_gone_on_with(dest: Path, url: str, *accounts: str) -> None:
@@ -190,7 +190,8 @@ PLAIN = """
 import signal, sys, streamlic
 {before}
 def run():
-    return streamlic.export({dest!r}, {account!r}, rate_limit="none")
+    settings = streamlic.ConnectionSettings(rate_limit="none")
+    return streamlic.export({dest!r}, {account!r}, connection=settings)
 {call}
 """
 IN_A_LOOP = """

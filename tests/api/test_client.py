@@ -21,7 +21,9 @@ AT_ONCE = streamlic.RetryPolicy(backoff_seconds=0)
 
 
 def client(url: str) -> streamlic.Client:
-    return streamlic.Client(TOKEN, base_url=url, rate_limit="none", retry=AT_ONCE)
+    return streamlic.Client(
+        streamlic.ConnectionSettings(token=TOKEN, base_url=url, rate_limit="none", retry=AT_ONCE)
+    )
 
 
 async def left(event: threading.Event) -> None:

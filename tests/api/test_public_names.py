@@ -29,7 +29,9 @@ def test_the_public_names_are_typed() -> None:
         account="62f44730-dd91-461e-bd6a-aedd9e0ad79d", remote_query={"a": [1]}
     )
     cancel: streamlic.Cancel = threading.Event()
-    client = streamlic.Client("token", timeouts=streamlic.Timeouts(silence_seconds=5))
+    client = streamlic.Client(
+        streamlic.ConnectionSettings(token="token", timeouts=streamlic.Timeouts(silence_seconds=5))
+    )
     batches: AsyncGenerator[object, None] = client.licenses(request.account)
     export: Callable[..., streamlic.Summary] = streamlic.export
     assert not cancel.is_set()

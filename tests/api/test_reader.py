@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import os
 import signal
@@ -36,15 +37,21 @@ from tests.support.server_thread import (
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 OTHER = "0aa44730-dd91-461e-bd6a-aedd9e0ad79d"
 TOKEN = "test-token-that-nobody-may-see"
+SETTINGS = {field.name for field in dataclasses.fields(streamlic.ConnectionSettings)}
 AT_ONCE = streamlic.RetryPolicy(backoff_seconds=0)
 """Retries without waiting."""
 
 
 def read(url: str, account: str | list[str] = ACCOUNT, **given: Any) -> pa.RecordBatchReader:
-    return streamlic.read_licenses(
-        account,
-        **{"token": TOKEN, "base_url": url, "rate_limit": "none", "retry": AT_ONCE, **given},
-    )
+    settings = {
+        "token": TOKEN,
+        "base_url": url,
+        "rate_limit": "none",
+        "retry": AT_ONCE,
+        **{name: given.pop(name) for name in SETTINGS if name in given},
+    }
+    connection = streamlic.ConnectionSettings(**settings)
+    return streamlic.read_licenses(account, connection=connection, **given)
 
 
 def ids(account: str, records: int) -> list[str]:
@@ -364,7 +371,8 @@ def test_what_could_not_be_asked_is_refused_at_once(given: dict[str, Any]) -> No
 
 SCRIPT = """
 import sys, streamlic
-reader = streamlic.read_licenses({account!r}, rate_limit="none", limit=50)
+settings = streamlic.ConnectionSettings(rate_limit="none")
+reader = streamlic.read_licenses({account!r}, connection=settings, limit=50)
 print(reader.read_next_batch().num_rows, flush=True)
 """
 

@@ -342,11 +342,11 @@ async def test_an_empty_base_url_does_not_stand_for_production(name: str) -> Non
 def test_nor_does_it_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUTO_API_BASE_URL", "")
     with pytest.raises(UsageError, match="TRUTO_API_BASE_URL is empty"):
-        streamlic.export("out", ACCOUNT, token=TOKEN)
+        streamlic.export("out", ACCOUNT, connection=streamlic.ConnectionSettings(token=TOKEN))
     with pytest.raises(UsageError, match="TRUTO_API_BASE_URL is empty"):
-        streamlic.Client(TOKEN)
+        streamlic.Client(streamlic.ConnectionSettings(token=TOKEN))
     monkeypatch.delenv("TRUTO_API_BASE_URL")
-    streamlic.Client(TOKEN)
+    streamlic.Client(streamlic.ConnectionSettings(token=TOKEN))
 
 
 async def test_the_file_in_this_directory_is_taken_without_being_named(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
 from streamlic.truto.request import LicensesRequest
+from streamlic.truto.settings import ConnectionSettings
 from tests.support.batches import land
 from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, asked, run_cli, start_cli
 
@@ -48,7 +49,9 @@ def dest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         async with running_emulator(EmulatorConfig(records=4_000, page_size=500)) as emulator:
             for mode, account in (("error", ACCOUNT), ("append", OTHER_ACCOUNT)):
                 connection = Connection(
-                    TokenSource.from_value(TOKEN), base_url=emulator.url, rate_limit=None
+                    ConnectionSettings(
+                        token=TokenSource.from_value(TOKEN), base_url=emulator.url, rate_limit=None
+                    )
                 )
                 options = JobOptions(mode=mode, part_bytes=1, memory_bytes=128 << 20)
                 request = LicensesRequest(account=account)

@@ -82,7 +82,9 @@ async def test_a_source_that_fails_while_it_is_read_is_one_clear_line(tmp_path: 
 @pytest.mark.parametrize("name", ["d\udcff", "d\0"])
 def test_a_destination_that_has_no_name_in_unicode_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(streamlic.UsageError, match="DEST"):
-        streamlic.export(tmp_path / name, ACCOUNT, token=TOKEN)
+        streamlic.export(
+            tmp_path / name, ACCOUNT, connection=streamlic.ConnectionSettings(token=TOKEN)
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -122,7 +124,10 @@ def test_a_retry_is_told_once(tmp_path: Path) -> None:
 
     with served(EmulatorConfig(records=3000, token=TOKEN), "reset@2,times=1") as emulator:
         summary = streamlic.export(
-            tmp_path / "out", ACCOUNT, token=TOKEN, base_url=emulator.url, on_progress=on_progress
+            tmp_path / "out",
+            ACCOUNT,
+            connection=streamlic.ConnectionSettings(token=TOKEN, base_url=emulator.url),
+            on_progress=on_progress,
         )
     assert (summary.retries, len(told)) == (1, 1)
 

@@ -25,6 +25,7 @@ from streamlic.job.job import export_async
 from streamlic.job.pipeline import Pipeline
 from streamlic.tables.parquet import ParquetTable
 from streamlic.truto.client import Connection
+from streamlic.truto.settings import ConnectionSettings
 from tests.support.cli import (
     ACCOUNT,
     OTHER_ACCOUNT,
@@ -608,7 +609,11 @@ async def test_output_that_fails_is_no_reason_to_go_on(tmp_path: Path) -> None:
 
 
 async def _exported(dest: Path, url: str, **given: Any) -> streamlic.Summary:
-    connection = Connection(streamlic.TokenSource.from_value(TOKEN), base_url=url, rate_limit=None)
+    connection = Connection(
+        ConnectionSettings(
+            token=streamlic.TokenSource.from_value(TOKEN), base_url=url, rate_limit=None
+        )
+    )
     request = streamlic.LicensesRequest(account=ACCOUNT)
     return await export_async(str(dest), [request], connection, streamlic.JobOptions(**given))
 
@@ -673,7 +678,9 @@ async def test_the_client_yields_batches(monkeypatch: pytest.MonkeyPatch) -> Non
     parameters: dict[str, Any] = {"ignore_limit": True, "response_format": "raw"}
     async with (
         running_emulator(EmulatorConfig(records=1000, token=TOKEN)) as emulator,
-        streamlic.Client(base_url=emulator.url, rate_limit="none") as client,
+        streamlic.Client(
+            streamlic.ConnectionSettings(base_url=emulator.url, rate_limit="none")
+        ) as client,
     ):
         batches = [batch async for batch in client.licenses(ACCOUNT, limit=300)]
         pages = len(emulator.requests)
@@ -690,7 +697,9 @@ async def test_the_client_does_not_go_round_in_a_circle() -> None:
     fault = parse_fault("repeat-cursor@row=200")
     async with (
         running_emulator(EmulatorConfig(records=1000), faults=(fault,)) as emulator,
-        streamlic.Client(TOKEN, base_url=emulator.url, rate_limit="none") as client,
+        streamlic.Client(
+            streamlic.ConnectionSettings(token=TOKEN, base_url=emulator.url, rate_limit="none")
+        ) as client,
     ):
         with pytest.raises(streamlic.PageMismatch, match="circle"):
             async for batch in client.licenses(ACCOUNT, limit=100):

@@ -16,6 +16,7 @@ from streamlic.job.job import export_async
 from streamlic.job.options import JobOptions
 from streamlic.truto.client import Connection
 from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.settings import ConnectionSettings
 from streamlic.truto.timeouts import Timeouts
 from tests.support.cli import ACCOUNT, TOKEN, check_landed, landed
 from tests.support.fault_matrix import TROUBLES, Once, Trouble
@@ -35,11 +36,13 @@ async def exported(
 ) -> streamlic.Summary:
     """Export with a little patience: 2 attempts, and silence of more than a second is too long."""
     connection = Connection(
-        streamlic.TokenSource.from_value(TOKEN),
-        base_url=url,
-        rate_limit=None,
-        retry=RetryPolicy(retry_for_seconds=retry_for_seconds, backoff_seconds=backoff_seconds),
-        timeouts=Timeouts(silence_seconds=1.0),
+        ConnectionSettings(
+            token=streamlic.TokenSource.from_value(TOKEN),
+            base_url=url,
+            rate_limit=None,
+            retry=RetryPolicy(retry_for_seconds=retry_for_seconds, backoff_seconds=backoff_seconds),
+            timeouts=Timeouts(silence_seconds=1.0),
+        )
     )
     options = JobOptions(engine=engine, commit_seconds=0)
     request = streamlic.LicensesRequest(account=ACCOUNT, limit=PAGE)
@@ -142,7 +145,7 @@ async def test_a_stored_cursor_that_is_refused_names_restart(tmp_path: Path) -> 
         async with running_emulator(EmulatorConfig(records=RECORDS), faults=(fault,)) as emulator:
             with pytest.raises(streamlic.ApiError, match="409") as caught:
                 await exported(tmp_path, emulator.url)
-        assert ("--restart" in str(caught.value)) is is_named
+        assert ("restart the run" in str(caught.value)) is is_named
     async with running_emulator(EmulatorConfig(records=RECORDS)) as emulator:
         await exported(tmp_path, emulator.url)
     check_landed(tmp_path, RECORDS)

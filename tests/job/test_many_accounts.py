@@ -33,6 +33,7 @@ from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
 from streamlic.truto.rate_limit import Permit, RateLimit
 from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.settings import ConnectionSettings
 from tests.support.cli import TOKEN, check_landed, run_cli, start_cli
 from tests.support.oracle import check_rows, parsed
 
@@ -81,10 +82,12 @@ async def exported(
     **options: Any,
 ) -> streamlic.Summary:
     connection = Connection(
-        streamlic.TokenSource.from_value(TOKEN),
-        base_url=url,
-        rate_limit=rate_limit,
-        retry=RetryPolicy(retry_for_seconds=0, backoff_seconds=0.01),
+        ConnectionSettings(
+            token=streamlic.TokenSource.from_value(TOKEN),
+            base_url=url,
+            rate_limit=rate_limit,
+            retry=RetryPolicy(retry_for_seconds=0, backoff_seconds=0.01),
+        )
     )
     requests = [
         streamlic.LicensesRequest(account=account, response_format=response_format)
@@ -232,9 +235,11 @@ async def test_an_outage_overwrites_nothing_though_failures_may_be_left_out(
 async def test_accounts_that_failed_hold_nothing_of_their_pages() -> None:
     """Thousands may fail: an error's frames would keep its page's body, and its decoder."""
     connection = Connection(
-        streamlic.TokenSource.from_value(TOKEN),
-        base_url="http://127.0.0.1:9",
-        retry=RetryPolicy(retry_for_seconds=0, backoff_seconds=0),
+        ConnectionSettings(
+            token=streamlic.TokenSource.from_value(TOKEN),
+            base_url="http://127.0.0.1:9",
+            retry=RetryPolicy(retry_for_seconds=0, backoff_seconds=0),
+        )
     )
 
     async def fails(listing: Listing, _: Permit) -> bool:

@@ -27,6 +27,7 @@ from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
 from streamlic.truto.response import Page
 from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.settings import ConnectionSettings
 from streamlic.truto.stall import ProgressWatch
 from tests.support.cli import landed, run_cli
 from tests.support.raw_server import ACCOUNT, BODY, TOKEN, server, whole
@@ -71,10 +72,12 @@ def test_a_report_without_a_status_that_is_one_is_a_502(status: Any) -> None:
 
 def connection(url: str) -> Connection:
     return Connection(
-        TokenSource.from_value(TOKEN),
-        base_url=url,
-        rate_limit=None,
-        retry=RetryPolicy(retry_for_seconds=0, backoff_seconds=0.001),
+        ConnectionSettings(
+            token=TokenSource.from_value(TOKEN),
+            base_url=url,
+            rate_limit=None,
+            retry=RetryPolicy(retry_for_seconds=0, backoff_seconds=0.001),
+        )
     )
 
 
@@ -161,13 +164,17 @@ async def test_the_client_and_the_reader_translate_it_too() -> None:
     bad = whole(b'{"result":[{"id":"a"}],"errors":["no"]}')
     async with (
         server(bad, whole(BODY)) as (url, _),
-        streamlic.Client(TOKEN, base_url=url, retry=RetryPolicy(backoff_seconds=0.001)) as client,
+        streamlic.Client(
+            streamlic.ConnectionSettings(
+                token=TOKEN, base_url=url, retry=RetryPolicy(backoff_seconds=0.001)
+            )
+        ) as client,
     ):
         rows = [row async for batch in client.licenses(ACCOUNT) for row in batch["id"].to_pylist()]
     assert rows == ["a", "b"]
     async with (
         server(whole(b'{"statusCode":404,"error":"x"}')) as (url, asked),
-        streamlic.Client(TOKEN, base_url=url) as client,
+        streamlic.Client(streamlic.ConnectionSettings(token=TOKEN, base_url=url)) as client,
     ):
         with pytest.raises(ApiError, match="404"):
             [batch async for batch in client.licenses(ACCOUNT)]
@@ -288,7 +295,9 @@ def test_read_licenses_tells_it_too() -> None:
     body = b'{"result":{"a":{},"b":{"id":"c"}}}'
     with (
         in_a_thread(lambda: server(whole(body))) as (url, _),
-        streamlic.read_licenses(ACCOUNT, token=TOKEN, base_url=url, key_by="id") as reader,
+        streamlic.read_licenses(
+            ACCOUNT, connection=streamlic.ConnectionSettings(token=TOKEN, base_url=url), key_by="id"
+        ) as reader,
     ):
         assert reader.read_all()["id"].to_pylist() == ["a", "c"]
 

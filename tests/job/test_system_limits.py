@@ -137,9 +137,20 @@ def test_a_thread_that_cannot_start_is_the_machines_limit(
         with pytest.raises(
             streamlic.MachineError, match=r"no further thread.*ulimit -u.*pids\.max"
         ):
-            streamlic.export(tmp_path, ACCOUNT, token=TOKEN, base_url=emulator.url)
+            streamlic.export(
+                tmp_path,
+                ACCOUNT,
+                connection=streamlic.ConnectionSettings(token=TOKEN, base_url=emulator.url),
+            )
         monkeypatch.undo()
-        assert streamlic.export(tmp_path, ACCOUNT, token=TOKEN, base_url=emulator.url).rows == 10
+        assert (
+            streamlic.export(
+                tmp_path,
+                ACCOUNT,
+                connection=streamlic.ConnectionSettings(token=TOKEN, base_url=emulator.url),
+            ).rows
+            == 10
+        )
 
 
 def test_the_doctor_starts_as_many_threads_as_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

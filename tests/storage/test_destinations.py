@@ -127,7 +127,9 @@ async def test_convert_doctor_and_python_say_so_too(
     converted = await run_cli("convert", "-", dest, stdin=b'{"result":[{"id":"a"}]}')
     looked = await run_cli("doctor", dest, "--offline")
     with pytest.raises(UsageError, match="expected a directory"):
-        streamlic.export(dest, ACCOUNT, token="t", base_url=NOWHERE)
+        streamlic.export(
+            dest, ACCOUNT, connection=streamlic.ConnectionSettings(token="t", base_url=NOWHERE)
+        )
     assert converted.code == looked.code == 2
     assert "expected a directory" in converted.err
     assert "expected a directory" in looked.out

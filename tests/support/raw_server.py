@@ -12,6 +12,7 @@ from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.settings import ConnectionSettings
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 OTHER_ACCOUNT = "0aa44730-dd91-461e-bd6a-aedd9e0ad79d"
@@ -81,7 +82,9 @@ def connection(url: str, token: TokenSource | None = None, **given: Any) -> Conn
     """Return a connection without pacing, which asks four times for a page that fails, at once."""
     policy = RetryPolicy(retry_for_seconds=0, backoff_seconds=0)
     given = {"rate_limit": None, "retry": policy, **given}
-    return Connection(token or TokenSource.from_value(TOKEN), base_url=url, **given)
+    return Connection(
+        ConnectionSettings(token=token or TokenSource.from_value(TOKEN), base_url=url, **given)
+    )
 
 
 async def body_of(asking: Connection, request: LicensesRequest = REQUEST) -> bytes:

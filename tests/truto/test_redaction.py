@@ -94,7 +94,9 @@ async def test_a_client_does_not_show_it_either(name: str) -> None:
     async with (
         server(whole(BODIES[name])) as (url, _),
         streamlic.Client(
-            TOKEN, base_url=url, retry=streamlic.RetryPolicy(retry_for_seconds=0)
+            streamlic.ConnectionSettings(
+                token=TOKEN, base_url=url, retry=streamlic.RetryPolicy(retry_for_seconds=0)
+            )
         ) as client,
     ):
         with pytest.raises(StreamlicError) as raised:

@@ -19,6 +19,7 @@ from streamlic.truto.credentials import TokenSource
 from streamlic.truto.rate_limit import RateLimit, RateLimiter, parse_rate_limit
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.retry import retry_cause
+from streamlic.truto.settings import ConnectionSettings
 from streamlic.truto.wait_reasons import WaitCause, WaitReason, WaitStatus
 from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN
 
@@ -87,9 +88,11 @@ async def waits_of_an_export(
     faults = (parse_fault(fault),) if fault else ()
     async with running_emulator(config, faults=faults) as emulator:
         connection = Connection(
-            TokenSource.from_value(TOKEN),
-            base_url=emulator.url,
-            rate_limit=parse_rate_limit(rate),
+            ConnectionSettings(
+                token=TokenSource.from_value(TOKEN),
+                base_url=emulator.url,
+                rate_limit=parse_rate_limit(rate),
+            )
         )
         requests = [LicensesRequest(account=account) for account in accounts]
         await export_async(str(dest), requests, connection, on_progress=watch)
@@ -118,7 +121,7 @@ async def test_an_export_tells_what_a_failed_request_waits_for(
 
 
 def test_of_many_waits_each_reason_is_told_with_its_first() -> None:
-    connection = Connection(TokenSource.from_value(TOKEN))
+    connection = Connection(ConnectionSettings(token=TokenSource.from_value(TOKEN)))
 
     async def nobody(*_: object) -> bool:
         raise AssertionError("nothing is asked for here")

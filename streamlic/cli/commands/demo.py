@@ -24,7 +24,7 @@ def demo(settings: DemoSettings) -> None:
     from streamlic.job.options import JobOptions
     from streamlic.storage.local import check_dest
     from streamlic.truto.client import Connection
-    from streamlic.truto.credentials import TokenSource
+    from streamlic.truto.settings import ConnectionSettings
 
     dest = settings.dest
     check_dest(dest)
@@ -33,9 +33,8 @@ def demo(settings: DemoSettings) -> None:
         licenses = counted(settings.records, "license")
         click.echo(f"an emulated Truto runs at {url}; exporting {licenses} to {dest}")
         request = LicensesRequest(account=DEMO_ACCOUNT, limit=5000)
-        connection = Connection(
-            TokenSource.from_value(DEMO_TOKEN), base_url=url, rate_limit=None, is_direct=True
-        )
+        settings = ConnectionSettings(token=DEMO_TOKEN, base_url=url, rate_limit=None)
+        connection = Connection(settings, is_direct=True)
         options = JobOptions(mode="overwrite", restart=True)
         with watching(f"export to {dest}", output, options.memory_bytes) as watch:
             job = export_async(dest, [request], connection, options, watch)

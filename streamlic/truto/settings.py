@@ -1,0 +1,54 @@
+"""How to connect to the API: everything but the requests themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streamlic.truto.credentials import TokenSource, base_url_from_environment
+from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, RateLimit, parse_rate_limit
+from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.timeouts import Timeouts
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionSettings:
+    """How to connect to the API. Settings pickle, so that other machines can connect alike.
+
+    ``token`` is a token, or a TokenSource, which is read again when its token was refused; None
+    reads the variable TRUTO_API_TOKEN. A pickle holds a token that was given as text: prefer a
+    source. ``base_url`` None is that of the variable TRUTO_API_BASE_URL, or else Truto's own.
+    ``allow_http`` lets the token travel unencrypted to other machines. ``ca_file`` names a PEM file
+    of certificate authorities to trust in addition to the system's. ``rate_limit`` is that of each
+    account (``50/10s``); None or ``none`` sets no limit. ``timeouts`` bounds each wait for the
+    network, and ``retry`` says how long a page is asked for again. Proxies come from the
+    environment (``HTTPS_PROXY``, ``NO_PROXY``), as for curl.
+    """
+
+    token: TokenSource | str | None = field(default=None, repr=False)
+    base_url: str | None = None
+    allow_http: bool = False
+    ca_file: str | Path | None = None
+    rate_limit: RateLimit | str | None = ACCOUNT_RATE_LIMIT
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    def __post_init__(self) -> None:
+        self.account_rate_limit()
+
+    def token_source(self) -> TokenSource:
+        """Return where the token comes from."""
+        if isinstance(self.token, TokenSource):
+            return self.token
+        if self.token is None:
+            return TokenSource.from_environment()
+        return TokenSource.from_value(self.token)
+
+    def url(self) -> str:
+        """Return the API's URL; UsageError if the environment's is empty."""
+        return self.base_url or base_url_from_environment()
+
+    def account_rate_limit(self) -> RateLimit | None:
+        """Return the limit of each account, None for none; UsageError if it cannot be read."""
+        limit = self.rate_limit
+        return parse_rate_limit(limit) if isinstance(limit, str) else limit
