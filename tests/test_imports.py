@@ -111,6 +111,7 @@ def test_the_engines_do_not_import_each_other() -> None:
         ("streamlic.decoder", ["aiohttp", "asyncio", "ijson"]),
         ("streamlic.truto.client", ["ijson", "streamlic.decoder"]),
         ("streamlic.storage.local", ["aiohttp", "pyarrow"]),
+        ("streamlic.truto.request", ["aiohttp", "pyarrow"]),
         ("streamlic.cli.commands", ["aiohttp", "ijson", "pyarrow"]),
     ],
 )

@@ -18,7 +18,7 @@ from streamlic.job.job import export_async
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import check_count
 from streamlic.job.summary import OnProgress, Summary
-from streamlic.resources.license_schema import LICENSE_SCHEMA
+from streamlic.resources.licenses import LICENSES
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.truto.client import Connection
 from streamlic.truto.cursors import CursorLoopDetector
@@ -172,4 +172,4 @@ def export(
 
 def schema_of(request: LicensesRequest) -> pa.Schema:
     """Return what the bodies that answer a request are decoded to."""
-    return RAW_SCHEMA if request.response_format == "raw" else LICENSE_SCHEMA
+    return RAW_SCHEMA if request.response_format == "raw" else LICENSES.schema

@@ -12,11 +12,11 @@ from streamlic.cli.types import Number, Size, license_fields
 from streamlic.cli.watch import choose_format
 from streamlic.job.limits import Limits
 from streamlic.job.settings import JobSettings
-from streamlic.resources.licenses import PRODUCTS
+from streamlic.resources.licenses import LICENSES
 from streamlic.terminal.log import FORMATS
 from streamlic.truto.credentials import DEFAULT_BASE_URL
 from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT
-from streamlic.truto.request import RESPONSE_FORMATS, LicensesRequest
+from streamlic.truto.request import LicensesRequest
 from streamlic.truto.retry import RetryPolicy
 from streamlic.truto.timeouts import Timeouts
 
@@ -48,7 +48,7 @@ account_filters = (
 )
 
 request_options = (
-    request("--product", type=click.Choice(PRODUCTS),
+    request("--product", type=click.Choice(LICENSES.parameter("product").choices),
             help="Product to list; Microsoft 365 accounts need it."),
     request("--organization-id", metavar="ID",
             help="Organization; Cisco Meraki, ClickUp and GitHub accounts need it."),
@@ -64,7 +64,8 @@ request_options = (
     request("--query", "query", metavar="K=V", multiple=True,
             help="Any other unified parameter, such as updated_at[gt]=2026-01-01; can be "
             "repeated."),
-    request("--response-format", type=click.Choice(RESPONSE_FORMATS),
+    request("--response-format",
+            type=click.Choice(LICENSES.parameter("response_format").choices),
             **default_of(LicensesRequest, "response_format"),
             help="Response format to request from the API."),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamlic.formatting import counted
-from streamlic.resources.licenses import LICENSE_FIELDS
+from streamlic.resources.licenses import LICENSES
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[int]
@@ -87,4 +87,4 @@ def size_text(size: int) -> str:
 
 def license_fields(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Return the fields of a license that begin so."""
-    return [name for name in LICENSE_FIELDS if name.startswith(incomplete)]
+    return [name for name in LICENSES.fields if name.startswith(incomplete)]

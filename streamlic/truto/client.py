@@ -37,7 +37,7 @@ from streamlic.errors import (
     TransportError,
     UsageError,
 )
-from streamlic.resources.licenses import LICENSES_PATH
+from streamlic.resources.licenses import LICENSES
 from streamlic.truto.api_errors import api_error, is_error_envelope, one_line, reported_failure
 from streamlic.truto.content_encoding import ACCEPT_ENCODING
 from streamlic.truto.credentials import (
@@ -163,7 +163,7 @@ class Connection:
         ``permit`` is the rate limiter's; without one, ``page`` waits for one. Raises the ApiError
         that the answer means, or TransportError where none came.
         """
-        url = self._url(LICENSES_PATH, request.query_string())
+        url = self._url(LICENSES.path, request.query_string())
         async with self._opened(url, request.account, permit) as page:
             yield page
 

@@ -1,40 +1,33 @@
-"""What is asked: the parameters of a list of licenses, validated, and how they stand in the URL.
+"""A request for a page of licenses: validated, and as a query string. Pure.
 
-Source: ``GET /unified/user-directory/licenses`` of the Truto unified API and Truto's page on
-specifying query parameters. Pure: nothing here touches the network.
+Everything about a parameter comes from the resource's table of parameters.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 from urllib.parse import quote
 
 from streamlic.errors import UsageError
-from streamlic.resources.licenses import LICENSE_FIELDS, PRODUCTS
+from streamlic.resources.base import Kind, Parameter
+from streamlic.resources.licenses import LICENSES
 from streamlic.truto.query import QueryValue, encode_parameter
 from streamlic.validation import check_text, shown
 
-RESPONSE_FORMATS = ("stream", "unified", "normalized", "raw")
-
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_OWN_PARAMETERS = {
-    "integrated_account_id": "account",
-    "truto_response_format": "response_format",
-    "product": "product",
-    "organization_id": "organization_id",
-    "limit": "limit",
-    "next_cursor": "next_cursor",
-    "truto_ignore_limit": "ignore_limit",
-    "truto_key_by": "key_by",
-    "truto_ignore_remote_data": "ignore_remote_data",
-    "truto_exclude_fields": "exclude_fields",
-    "remote_query": "remote_query",
+_ACCOUNT = "integrated_account_id"
+_CURSOR = "next_cursor"
+_NAMES = {
+    _ACCOUNT: "account",
+    _CURSOR: _CURSOR,
+    **{one.wire_name: one.name for one in LICENSES.parameters if one.wire_name},
 }
+"""The query parameters that a request has a parameter for, by their names on the wire."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +35,8 @@ class LicensesRequest:
     """One request for a page of licenses.
 
     ``remote_query`` goes to the remote API unchanged, nested to any depth. ``query`` holds any
-    further unified parameters under their full names (``updated_at[gt]``). Raises UsageError,
-    before anything is sent, for a value that the API would not take.
+    other unified parameters under their full names (``updated_at[gt]``). Raises UsageError, before
+    anything is sent, for a value that the API would not take.
     """
 
     account: str
@@ -60,7 +53,6 @@ class LicensesRequest:
     next_cursor: str | None = None
 
     def __post_init__(self) -> None:
-        _check_shapes(self)
         if not _UUID.fullmatch(self.account.lower()):
             raise UsageError(
                 f"the account must be a UUID such as 62f44730-dd91-461e-bd6a-aedd9e0ad79d, "
@@ -68,74 +60,40 @@ class LicensesRequest:
                 parameter="account",
             )
         object.__setattr__(self, "account", self.account.lower())
-        _one_of("response format", self.response_format, RESPONSE_FORMATS, "response_format")
-        if self.product is not None:
-            _one_of("product", self.product, PRODUCTS, "product")
-        if self.organization_id is not None and not self.organization_id.strip():
-            raise UsageError("the organization id must not be empty", parameter="organization_id")
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"the limit must be 1 or more, got {self.limit}", parameter="limit")
-        for name in self.exclude_fields:
-            self._check_field(name, "exclude_fields")
-        if len(set(self.exclude_fields)) != len(self.exclude_fields):
-            raise UsageError("a field is excluded twice", parameter="exclude_fields")
-        if self.key_by is not None:
-            self._check_field(self.key_by, "key_by")
-            excluded = (*self.exclude_fields, *(["remote_data"] * self.ignore_remote_data))
-            if self.key_by in excluded:
-                raise UsageError(
-                    f"the result cannot be keyed by {self.key_by}, which is excluded",
-                    parameter="key_by",
-                )
-            if self.response_format == "raw":
-                raise UsageError("a raw response cannot be keyed", parameter="key_by")
-        for name, _ in self.query:
-            _check_further_parameter(name)
+        for parameter in LICENSES.parameters:
+            value = getattr(self, parameter.name)
+            if value is not None:
+                _check(parameter, value, has_known_fields=self.response_format != "raw")
+        self._check_key()
         for name, value in self.query_items():
-            parameter = _OWN_PARAMETERS.get(name.partition("[")[0], "query")
-            check_text(name, parameter)
-            check_text(value, parameter)
+            parameter_name = _NAMES.get(name.partition("[")[0], "query")
+            check_text(name, parameter_name)
+            check_text(value, parameter_name)
 
-    def _check_field(self, name: str, parameter: str) -> None:
-        """Raise UsageError for what is no field of a license; a raw response has other fields."""
-        base = name.partition(".")[0]
-        if not _FIELD.fullmatch(name):
-            got = shown(name)
+    def _check_key(self) -> None:
+        """Raise UsageError if the result cannot be keyed as asked."""
+        if self.key_by is None:
+            return
+        excluded = (*self.exclude_fields, *(["remote_data"] * self.ignore_remote_data))
+        if self.key_by in excluded:
             raise UsageError(
-                f"expected a field's name such as {LICENSE_FIELDS[1]}, got {got}",
-                parameter=parameter,
+                f"the result cannot be keyed by {self.key_by}, which is excluded",
+                parameter="key_by",
             )
-        if self.response_format != "raw" and base not in LICENSE_FIELDS:
-            near = difflib.get_close_matches(base.lower(), LICENSE_FIELDS, 1)
-            meant = f" (did you mean {near[0]}?)" if near else ""
-            raise UsageError(
-                f"a license has no field {shown(base)}{meant}: expected "
-                f"{', '.join(LICENSE_FIELDS)}",
-                parameter=parameter,
-            )
+        if self.response_format == "raw":
+            raise UsageError("a raw response cannot be keyed", parameter="key_by")
 
     def query_items(self) -> list[tuple[str, str]]:
         """Return the query as (name, value) pairs, decoded, in the order in which they are sent."""
-        items = [
-            ("integrated_account_id", self.account),
-            ("truto_response_format", self.response_format),
-        ]
-        optional: dict[str, QueryValue] = {
-            "product": self.product,
-            "organization_id": self.organization_id,
-            "limit": self.limit,
-            "truto_ignore_limit": self.ignore_limit or None,
-            "truto_key_by": self.key_by,
-            "truto_ignore_remote_data": self.ignore_remote_data or None,
-            "truto_exclude_fields": list(self.exclude_fields) or None,
-            "remote_query": dict(self.remote_query) or None,
-        }
-        for name, value in optional.items():
-            if value is not None:
-                items.extend(encode_parameter(name, value))
-        items.extend(self.query)
+        items = [(_ACCOUNT, self.account)]
+        for parameter in LICENSES.parameters:
+            value = getattr(self, parameter.name)
+            if parameter.kind is Kind.PAIRS:
+                items += value
+            elif not (parameter.kind is Kind.FLAG and not value):
+                items += encode_parameter(parameter.wire_name, value)
         if self.next_cursor:
-            items.append(("next_cursor", self.next_cursor))
+            items.append((_CURSOR, self.next_cursor))
         return items
 
     def query_string(self) -> str:
@@ -145,30 +103,25 @@ class LicensesRequest:
         )
 
     def after(self, next_cursor: str | None) -> Self | None:
-        """Return the request for the page after one that named ``next_cursor``.
+        """Return the request for the page that a page's ``next_cursor`` leads to.
 
-        None where that is null, absent or empty: the listing has ended.
+        None if the cursor is null, absent or empty: the list has ended.
         """
         return replace(self, next_cursor=next_cursor) if next_cursor else None
 
     def identity(self) -> dict[str, Any]:
-        """Return all that makes this the same listing, apart from the account and the cursor.
+        """Return what makes this the same list, apart from the account and the cursor.
 
         Holds JSON values only, and never the token. Two runs with equal identities read the same.
         """
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
-        del given["account"], given["next_cursor"]
-        given["exclude_fields"] = list(self.exclude_fields)
-        given["remote_query"] = encode_parameter("remote_query", dict(self.remote_query))
-        given["query"] = [list(item) for item in self.query]
-        given["remote_query"] = [list(item) for item in given["remote_query"]]
-        return given
+        return {one.name: _identity(one, getattr(self, one.name)) for one in LICENSES.parameters}
 
 
 def identity_of(requests: Sequence[LicensesRequest]) -> dict[str, Any]:
-    """Return what makes these the same listings, but for which accounts they are of.
+    """Return what makes these the same lists, apart from their accounts.
 
-    The first one's identity, and under ``differing`` what others have otherwise, by account.
+    The identity of the first request, and under ``differing``, by account, what other requests have
+    different.
     """
     shared = requests[0].identity()
     differing: dict[str, dict[str, Any]] = {}
@@ -202,48 +155,79 @@ def check_requests(requests: Iterable[LicensesRequest]) -> None:
         raise UsageError("expected at least one account", parameter="account")
 
 
-def _check_shapes(request: LicensesRequest) -> None:
-    """Raise UsageError for values that would be taken apart as something else than was meant.
+def _identity(parameter: Parameter, value: Any) -> Any:
+    """Return a parameter's value as JSON has it."""
+    if parameter.kind is Kind.NESTED:
+        return [list(pair) for pair in encode_parameter(parameter.wire_name, dict(value))]
+    if parameter.kind is Kind.PAIRS:
+        return [list(pair) for pair in value]
+    return list(value) if parameter.kind is Kind.FIELDS else value
 
-    A text is a sequence of texts, and a text of two characters could pass for a pair.
+
+def _check(parameter: Parameter, value: Any, *, has_known_fields: bool) -> None:
+    """Raise UsageError for a value that the parameter does not take.
+
+    ``has_known_fields`` is false for a raw response, which has the vendor's own fields.
     """
-    fields_, pairs = request.exclude_fields, request.query
-    if not (_is_listed(fields_) and all(isinstance(one, str) for one in fields_)):
-        raise UsageError(
-            f"expected a list or tuple of names, got {shown(fields_)}", parameter="exclude_fields"
-        )
-    if not (_is_listed(pairs) and all(map(_is_pair, pairs))):
-        raise UsageError(
-            f"expected a list or tuple of (name, value) pairs of text, got {shown(pairs)}",
-            parameter="query",
-        )
-    if not isinstance(request.remote_query, Mapping):
-        raise UsageError(
-            f"expected a mapping, got {shown(request.remote_query)}", parameter="remote_query"
+    problem = next(_problems(parameter, value, has_known_fields=has_known_fields), None)
+    if problem:
+        raise UsageError(problem, parameter=parameter.name)
+
+
+def _problems(parameter: Parameter, value: Any, *, has_known_fields: bool) -> Iterator[str]:
+    what = parameter.name.replace("_", " ")
+    match parameter.kind:
+        case Kind.CHOICE if value not in parameter.choices:
+            yield f"the {what} must be one of {', '.join(parameter.choices)}, got {shown(value)}"
+        case Kind.TEXT if not value.strip():
+            yield f"the {what} must not be empty"
+        case Kind.NUMBER if value < 1:
+            yield f"the {what} must be 1 or more, got {value}"
+        case Kind.FIELD:
+            yield from _field_problems(value, has_known_fields=has_known_fields)
+        case Kind.FIELDS:
+            # Text is a sequence of text: it would be split into characters.
+            if not (_is_list(value) and all(isinstance(one, str) for one in value)):
+                yield f"expected a list or tuple of names, got {shown(value)}"
+                return
+            for one in value:
+                yield from _field_problems(one, has_known_fields=has_known_fields)
+            if len(set(value)) != len(value):
+                yield "a field is excluded twice"
+        case Kind.NESTED if not isinstance(value, Mapping):
+            yield f"expected a mapping, got {shown(value)}"
+        case Kind.PAIRS:
+            if not (_is_list(value) and all(map(_is_pair, value))):
+                yield f"expected a list or tuple of (name, value) pairs of text, got {shown(value)}"
+                return
+            for name, _ in value:
+                yield from _name_problems(name)
+
+
+def _field_problems(name: str, *, has_known_fields: bool) -> Iterator[str]:
+    base = name.partition(".")[0]
+    if not _FIELD.fullmatch(name):
+        yield f"expected a field's name such as {LICENSES.fields[1]}, got {shown(name)}"
+    elif has_known_fields and base not in LICENSES.fields:
+        near = difflib.get_close_matches(base.lower(), LICENSES.fields, 1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        yield (
+            f"a license has no field {shown(base)}{meant}: expected {', '.join(LICENSES.fields)}"
         )
 
 
-def _is_listed(value: object) -> bool:
+def _name_problems(name: str) -> Iterator[str]:
+    """Yield what is wrong with the name of a query parameter that ``query`` gives."""
+    base = name.partition("[")[0]
+    if not base:
+        yield f"a query parameter needs a name, got {shown(name)}"
+    elif base in _NAMES:
+        yield f"{base} has a parameter of its own, {_NAMES[base]}"
+
+
+def _is_list(value: object) -> bool:
     return isinstance(value, list | tuple)
 
 
 def _is_pair(value: Any) -> bool:
-    return _is_listed(value) and len(value) == 2 and all(isinstance(one, str) for one in value)
-
-
-def _check_further_parameter(name: str) -> None:
-    base = name.partition("[")[0]
-    if not base:
-        raise UsageError(f"a query parameter needs a name, got {shown(name)}", parameter="query")
-    if base in _OWN_PARAMETERS:
-        raise UsageError(
-            f"{base} has a parameter of its own, {_OWN_PARAMETERS[base]}", parameter="query"
-        )
-
-
-def _one_of(what: str, value: str, allowed: Sequence[str], parameter: str) -> None:
-    if value not in allowed:
-        raise UsageError(
-            f"the {what} must be one of {', '.join(allowed)}, got {shown(value)}",
-            parameter=parameter,
-        )
+    return _is_list(value) and len(value) == 2 and all(isinstance(one, str) for one in value)
