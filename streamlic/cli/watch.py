@@ -57,8 +57,16 @@ def is_live() -> bool:
 
 
 @contextmanager
-def watching(title: str, output: OutputSettings, memory_bytes: int) -> Iterator[OnProgress | None]:
-    """Give what takes the progress of a job, None if nothing is shown."""
+def watching(
+    title: str,
+    output: OutputSettings,
+    memory_bytes: int,
+    expected_pages: Callable[[], int | None] = lambda: None,
+) -> Iterator[OnProgress | None]:
+    """Yield the observer of a job's progress, None if nothing is shown.
+
+    A live display calls ``expected_pages`` for an estimate of the time left.
+    """
     log = log_of_command()
     if output.quiet:
 
@@ -69,7 +77,10 @@ def watching(title: str, output: OutputSettings, memory_bytes: int) -> Iterator[
     elif is_live() and not log.is_json:
         from streamlic.terminal.display import LiveDisplay
 
-        with LiveDisplay(title, memory_bytes, is_verbose=output.verbose) as display:
+        shown = LiveDisplay(
+            title, memory_bytes, is_verbose=output.verbose, expected_pages=expected_pages()
+        )
+        with shown as display:
             yield display
     else:
         from streamlic.terminal.progress_log import ProgressLines

@@ -3,9 +3,9 @@
 Rules:
 1. The job's thread only hands over a copy of its state, five times a second at most; another
    thread draws it.
-2. What is printed meanwhile stands above the display, and the last frame stays.
-3. A screen that becomes narrower has broken the lines of the last frame: as many more are erased.
-4. A terminal that is gone ends the display, not the job.
+2. Lines printed meanwhile appear above the display, and the last frame stays.
+3. A screen that becomes narrower breaks the lines of the last frame: all of their parts are erased.
+4. A terminal that is closed ends the display, not the job.
 """
 
 from __future__ import annotations
@@ -52,11 +52,20 @@ def terminal() -> Console:
 class LiveDisplay:
     """Shows a job on the terminal; use it as a context manager, and call it with each state.
 
-    The retries of one account stand above it; with ``is_verbose`` all retries, and every page.
+    The retries of a single account are printed above it; with ``is_verbose`` all retries, and every
+    page. ``expected_pages`` is how many pages the run may have, for an estimate of the time left.
     """
 
-    def __init__(self, title: str, memory_aim_bytes: int, *, is_verbose: bool = False) -> None:
+    def __init__(
+        self,
+        title: str,
+        memory_aim_bytes: int,
+        *,
+        is_verbose: bool = False,
+        expected_pages: int | None = None,
+    ) -> None:
         self._title = title
+        self._expected_pages = expected_pages
         self._memory_aim_bytes = memory_aim_bytes
         self._is_verbose = is_verbose
         self._console = terminal()
@@ -154,6 +163,7 @@ class LiveDisplay:
             title=self._title,
             memory_aim_bytes=self._memory_aim_bytes,
             is_over=self._is_over,
+            expected_pages=self._expected_pages,
         )
         drawn = Constrain(whole, width)
         lines = self._console.render_lines(drawn, pad=False)

@@ -1,7 +1,9 @@
 """One frame of the live display: a job's state and a width in, lines out. Pure.
 
-Rule: no line is wider than the screen, whatever the names and numbers in it, nor padded: a screen
-that becomes narrower breaks long lines.
+Rules:
+1. No line is wider than the screen, whatever the names and numbers in it. Nor is it padded: a
+   screen that becomes narrower breaks long lines.
+2. At one width a figure keeps its place, however large it and its neighbors grow.
 """
 
 from __future__ import annotations
@@ -18,11 +20,14 @@ from streamlic.job.summary import Progress, UnderWay
 from streamlic.terminal.wait_text import wait_text
 from streamlic.truto.wait_reasons import WaitStatus
 
-_LABEL = 12
-_CELL = 38
+_LABEL = 13
+_CELL = 39
 _MOST_CELLS = 4
 _SHORTEST_BAR, _LONGEST_BAR = 10, 50
 _SILENT_SECONDS = 5.0
+_ESTIMATE_SECONDS = 5.0
+_LEAST_SHARE = 0.01
+_NONE = "-"
 _WAITING = "waiting"
 
 
@@ -42,20 +47,31 @@ class DisplayState:
 
 
 def render(
-    state: DisplayState, now: float, width: int, *, title: str, memory_aim_bytes: int, is_over: bool
+    state: DisplayState,
+    now: float,
+    width: int,
+    *,
+    title: str,
+    memory_aim_bytes: int,
+    is_over: bool,
+    expected_pages: int | None = None,
 ) -> Group:
-    """Return what the screen shows at ``now``: labels and amounts, and what is waited for."""
+    """Return the lines of the screen at ``now``: labels and figures, and the current waits.
+
+    ``expected_pages`` is how many pages the run may have, as far as an earlier run tells.
+    """
     progress = state.progress
     rows: list[Text | Table] = [_title(progress, now, title, is_over=is_over)]
     if progress.accounts > 1:
-        told = _labelled("accounts", f"{progress.accounts_done:,} of {progress.accounts:,} done")
+        done = _labelled("accounts", f"{progress.accounts_done:,} of {progress.accounts:,} done")
         if progress.accounts_failed:
-            told.append(f", {progress.accounts_failed:,} failed", style="red")
-        rows.append(_with_bar(told, progress.accounts_done / progress.accounts, width))
+            done.append(f", {progress.accounts_failed:,} failed", style="red")
+        rows.append(_with_bar(done, progress.accounts_done / progress.accounts, width))
     elif progress.bytes_in_all:
         share = min(progress.bytes_received / progress.bytes_in_all, 1)
         rows.append(_with_bar(_labelled("body", f"{share:.0%}"), share, width))
-    rows.extend(_cells(_amounts(state, now, memory_aim_bytes), width))
+    amounts = _amounts(state, now, memory_aim_bytes, expected_pages)
+    rows.extend(_cells(amounts, width))
     if progress.accounts == 1 and progress.account:
         rows.append(_labelled("account", progress.account))
     if not is_over:
@@ -69,7 +85,7 @@ def render(
 
 
 def _title(progress: Progress, now: float, title: str, *, is_over: bool) -> Text:
-    """Say what and for how long; first the time, which a long name must not push out."""
+    """Return the time and the title; the time first, so a long title does not push it out."""
     seconds = duration_text(now - progress.started)
     text = Text(f"{seconds:>9}  ", style="bold", no_wrap=True, overflow="ellipsis")
     text.append(f"{'ended: ' if is_over else ''}{title}")
@@ -78,38 +94,66 @@ def _title(progress: Progress, now: float, title: str, *, is_over: bool) -> Text
     return text
 
 
-def _amounts(state: DisplayState, now: float, memory_aim_bytes: int) -> list[tuple[str, str]]:
+def _amounts(
+    state: DisplayState, now: float, memory_aim_bytes: int, expected_pages: int | None
+) -> list[tuple[str, str]]:
     progress = state.progress
     seconds = max(now - progress.started, 0.001)
     memory = "unknown"
     if state.memory_bytes is not None:
         memory = f"{state.memory_bytes >> 20:,} of {memory_aim_bytes >> 20:,} MiB"
-    average = f"{progress.bytes_received / seconds / 1e6:,.1f} on average"
-    carried = f"  ({progress.carried_rows:,} carried over)" if progress.carried_rows else ""
+    speed, average = state.bytes_per_second, bytes_text(progress.bytes_received / seconds)
+    left = seconds_left(progress, now, expected_pages)
     return [
-        ("rows", f"{progress.rows:,}{carried}"),
+        ("rows", f"{progress.rows:,}"),
         ("pages", f"{progress.pages:,}  ({progress.pages / seconds:,.1f}/s)"),
-        ("received", bytes_text(progress.bytes_received)),
+        ("received", f"{bytes_text(progress.bytes_received)}  (avg {average}/s)"),
         ("part files", f"{progress.parts:,}"),
-        ("MB/s", f"{state.bytes_per_second / 1e6:,.1f}  ({average})"),
+        ("speed", f"{bytes_text(speed)}/s" if speed >= 1 else _NONE),  # In a wait there is none.
         ("retries", f"{progress.retries:,}"),
         ("memory", memory),
         ("rescued", f"{progress.rescued:,}"),
+        ("time left", _NONE if left is None else f"about {duration_text(left)}"),
+        ("carried", counted(progress.carried_rows, "row")),
     ]
 
 
+def seconds_left(progress: Progress, now: float, expected_pages: int | None) -> float | None:
+    """Return an estimate of the seconds left, None where none can be made.
+
+    It assumes a steady speed, and a total: the size of a body, or else the pages of an earlier run,
+    or else that accounts are of similar size. A resumed run has no estimate: it does not count what
+    an earlier process did.
+    """
+    seconds = now - progress.started
+    if progress.resumed_rows or seconds < _ESTIMATE_SECONDS:
+        return None
+    if progress.bytes_in_all:
+        share = progress.bytes_received / progress.bytes_in_all
+    elif expected_pages:
+        share = progress.pages / expected_pages
+    else:
+        share = progress.accounts_done / progress.accounts
+    return seconds * (1 - share) / share if _LEAST_SHARE <= share < 1 else None
+
+
 def _cells(amounts: list[tuple[str, str]], width: int) -> list[Text]:
-    """Lay amounts out beside each other, as many as there is room for."""
+    """Lay amounts out in columns of one width, as many as there is room for."""
     across = max(min(width // _CELL, _MOST_CELLS), 1)
+    room = _CELL - _LABEL
     rows = []
     for at in range(0, len(amounts), across):
         row = Text(no_wrap=True, overflow="ellipsis")
         for label, value in amounts[at : at + across]:
             row.append(f"{label:>{_LABEL - 3}}  ", style="dim")
-            row.append(f"{value:{_CELL - _LABEL}} ")
+            row.append(f"{_fitted(value, room):{room}} ")
         row.rstrip()
         rows.append(row)
     return rows
+
+
+def _fitted(value: str, room: int) -> str:
+    return value if len(value) <= room else value[: room - 3] + "..."
 
 
 def _labelled(label: str, value: str, style: str = "") -> Text:
@@ -118,7 +162,7 @@ def _labelled(label: str, value: str, style: str = "") -> Text:
 
 
 def _with_bar(line: Text, share: float, width: int) -> Text | Table:
-    """Put a bar behind a line, where there is room for one."""
+    """Append a bar to a line, if there is room for one."""
     room = width - line.cell_len - 2
     if room < _SHORTEST_BAR:
         return line

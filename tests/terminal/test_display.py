@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console, Group
 
+from streamlic.cli.expected_pages import expected_pages
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.job.summary import Progress, UnderWay
 from streamlic.terminal.frame import DisplayState, render
+from streamlic.truto.request import LicensesRequest
 from streamlic.truto.wait_reasons import WaitCause, WaitReason, WaitStatus
-from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
+from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, export_args, run_cli
 from tests.support.terminal import Shown, show_cli
 
 WIDTHS = [20, 39, 40, 80, 81, 120, 200, 400]
@@ -47,10 +51,23 @@ def of_many() -> DisplayState:
     return DisplayState(at=0, progress=progress, waits=[limit], slowest=slowest)
 
 
-def lines(state: DisplayState, width: int, *, now: float = 0, is_over: bool = False) -> list[str]:
+def lines(
+    state: DisplayState,
+    width: int,
+    *,
+    now: float = 0,
+    is_over: bool = False,
+    expected_pages: int | None = None,
+) -> list[str]:
     console = Console(width=width, color_system=None, force_terminal=False)
     drawn: Group = render(
-        state, now, width, title="export to licenses", memory_aim_bytes=256 << 20, is_over=is_over
+        state,
+        now,
+        width,
+        title="export to licenses",
+        memory_aim_bytes=256 << 20,
+        is_over=is_over,
+        expected_pages=expected_pages,
     )
     with console.capture() as capture:
         console.print(drawn, soft_wrap=True)  # Too long a line would stay one, and be seen.
@@ -109,6 +126,68 @@ def test_in_the_end_nothing_is_waited_for() -> None:
         assert "wait" not in text
 
 
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_a_figure_keeps_its_place_however_large_the_others_grow(width: int) -> None:
+    """The grid does not re-flow: at one width every label has one line and one column."""
+    labels = ("rows", "pages", "received", "part files", "speed", "retries", "memory", "rescued",
+              "time left", "carried")  # fmt: skip
+    huge = replace(of_one().progress, carried_rows=10**30, pages=10**30, parts=10**30, rows=10**30)
+    empty = Progress(account=LONG, started=0.0)
+    fast = replace(of_one(), bytes_per_second=999_949.0)
+    places = set()
+    for state in (replace(of_one(), progress=huge), fast, DisplayState(at=0, progress=empty)):
+        text = lines(state, width)
+        at = [(number, found.start()) for label in labels for number, line in enumerate(text)
+              if (found := re.search(rf"(?<!\S){label}  ", line))]  # fmt: skip
+        places.add(tuple(at))
+    assert len(places) == 1
+    assert len(places.pop()) == len(labels)
+
+
+def test_no_speed_is_shown_in_a_wait() -> None:
+    state = of_many()
+    assert "speed  -" in "\n".join(lines(state, 80))
+    assert "speed  1.5 MB/s" in "\n".join(lines(replace(state, bytes_per_second=1.5e6), 80))
+    assert "0.0 " not in "\n".join(lines(state, 80)).replace("0.0/s", "")
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "expected_pages", "left"),
+    [
+        ({"pages": 30}, 60, 120, "about 3 m 00 s"),
+        ({"pages": 30}, 60, None, "-"),
+        ({"pages": 130}, 60, 120, "-"),
+        ({"pages": 30}, 4, 120, "-"),
+        ({"pages": 30, "resumed_rows": 5}, 60, 120, "-"),
+        ({"accounts": 10, "accounts_done": 5}, 60, None, "about 1 m 00 s"),
+        ({"accounts": 1000, "accounts_done": 5}, 60, None, "-"),
+        ({"accounts": 10, "accounts_done": 9, "pages": 30}, 60, 40, "about 20 s"),
+        ({"bytes_received": 750, "bytes_in_all": 1000}, 60, None, "about 20 s"),
+    ],
+)
+def test_the_time_left_is_estimated_where_a_total_is_known(
+    known: dict[str, Any], now: int, expected_pages: int | None, left: str
+) -> None:
+    """From a body's size, the pages of an earlier run, or the share of accounts that are done."""
+    state = DisplayState(at=0, progress=replace(Progress(started=0.0), **known))
+    text = "\n".join(lines(state, 80, now=now, expected_pages=expected_pages))
+    assert re.search(r"time left  (\S+(?: \S+)*)", text)[1] == left  # type: ignore[index]
+
+
+async def test_an_earlier_run_tells_how_many_pages_to_expect(tmp_path: Path) -> None:
+    request = LicensesRequest(account=ACCOUNT, limit=10)
+    other = LicensesRequest(account=OTHER_ACCOUNT, limit=10)
+    dest = str(tmp_path / "out")
+    assert expected_pages(dest, [request]) is None
+    async with running_emulator(EmulatorConfig(records=45)) as emulator:
+        ended = await run_cli(*export_args(tmp_path / "out", emulator.url, "--limit", "10"))
+    assert ended.code == 0
+    assert expected_pages(dest, [request]) == 5
+    assert expected_pages(dest, [request, other]) == 5
+    assert expected_pages(dest, [other]) is None
+    assert expected_pages(dest, [replace(request, limit=20)]) is None, "of another page size"
+
+
 # Real processes on real terminals
 
 
@@ -125,7 +204,7 @@ async def exported(dest: Path, *more: str, columns: int = 80, **env: str) -> Sho
 
 def figures(frame: list[str]) -> dict[str, str]:
     """Return the figures of a frame by their labels."""
-    labels = "rows|pages|received|part files|MB/s|retries|memory|rescued|account|accounts"
+    labels = "rows|pages|received|part files|speed|retries|memory|rescued|account|accounts"
     found = re.findall(rf"(?<!\S)({labels})  (\S+(?: \S+)*)", "\n".join(frame))
     return dict(found)
 

@@ -8,6 +8,7 @@ import click
 
 from streamlic.cli.accounts import requests_named, requests_of_all
 from streamlic.cli.connection import connection_of
+from streamlic.cli.expected_pages import expected_pages
 from streamlic.cli.job_options import job_options_of
 from streamlic.cli.main import finish, run, show, warn_of_open_files
 from streamlic.cli.option_sources import SettingsCommand
@@ -82,7 +83,12 @@ def export(settings: ExportSettings) -> None:
     log.account = requests[0].account if len(requests) == 1 else None
     log.resume_command = None if settings.quiet else command_again()
     try:
-        with watching(f"export to {dest}", settings, settings.memory_bytes) as watch:
+        with watching(
+            f"export to {dest}",
+            settings,
+            settings.memory_bytes,
+            lambda: expected_pages(dest, requests),
+        ) as watch:
             job = export_async(
                 dest, requests, connection, options, watch, all_of=all_of, skipped=skipped
             )

@@ -1,0 +1,34 @@
+"""How many pages an export may have, as far as an earlier run in DEST tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamlic.errors import StreamlicError
+from streamlic.truto.request import LicensesRequest
+
+
+def expected_pages(dest: str, requests: Sequence[LicensesRequest]) -> int | None:
+    """Return the pages that the last complete run had of these accounts, None if unknown.
+
+    A run with another page size says nothing, nor does a dataset that cannot be read: the export
+    itself reports that.
+    """
+    from streamlic.dataset.commit_log import load_run, run_ids
+    from streamlic.storage.local import LocalStore
+
+    store = LocalStore(dest)
+    try:
+        for run_id in reversed(run_ids(store)):
+            run = load_run(store, run_id)
+            if run is None or not run.is_complete:
+                continue
+            asked = (requests[0].limit, requests[0].ignore_limit)
+            if (run.request.get("limit"), run.request.get("ignore_limit")) != asked:
+                return None
+            known = {*run.accounts}
+            pages = [run.point(one.account).pages for one in requests if one.account in known]
+            return sum(pages) or None
+    except StreamlicError:
+        return None
+    return None
