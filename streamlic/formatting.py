@@ -1,4 +1,4 @@
-"""How amounts are written for people: bytes, durations, counts. Pure."""
+"""Amounts as text: bytes, durations, counts. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 def bytes_text(size_bytes: float) -> str:
     """Return a size in decimal units: ``118.4 MB``."""
     for unit, name in _UNITS:
-        if size_bytes >= unit * 0.99995:  # What would be written as 1,000 of the unit below.
+        if size_bytes >= unit * 0.99995:  # Otherwise it would be 1,000 of the smaller unit.
             return f"{size_bytes / unit:,.1f} {name}"
     return f"{size_bytes:,.0f} B"
 

@@ -1,11 +1,11 @@
-"""Accounts from a file: ids, CSV or JSON lines, each with its own request options if it has any.
+"""Accounts from a file: ids, CSV or JSON lines, with request options of their own.
 
 Rules:
-1. The first line that is no comment tells the kind: ``{`` begins JSON lines; a header that names an
-   account column, with commas, semicolons or tabs, begins CSV; anything else is one id a line.
-2. What a line leaves out, or leaves empty, is as the command says for all. Columns that only
-   describe an account, as ``streamlic accounts`` writes them, are ignored.
-3. Every bad line is told with its number before anything is asked.
+1. The first line, comments aside, decides the format: ``{`` starts JSON lines; a header with an
+   account column, separated by commas, semicolons or tabs, starts CSV; else each line is an id.
+2. A value that is missing or empty is taken from the command's options. Columns that only describe
+   an account, as ``streamlic accounts`` writes them, are ignored.
+3. All bad lines are reported with their numbers before any request is sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from streamlic.truto.query import parse_remote_query, split_assignment
 from streamlic.truto.request import LicensesRequest
 
 CSV_COLUMNS = ("account", "integration", "tenant_id")
-"""What ``streamlic accounts --csv`` writes of each account that can be read."""
+"""What ``streamlic accounts --csv`` writes of each readable account."""
 
 _ACCOUNT_NAMES = ("account", "integrated_account_id", "account_id", "id")
 _TEXTS = ("product", "organization_id", "key_by")
@@ -41,15 +41,17 @@ _MOST_BYTES = 256 << 20
 
 
 def read_file(file: BinaryIO, shared: LicensesRequest, where: str) -> list[LicensesRequest]:
-    """Return the requests that a file names, as ``read_accounts`` does.
+    """Return the requests of a file's accounts, as ``read_accounts`` does.
 
-    UTF-8, or UTF-16 and UTF-32 with a byte-order mark. UsageError for anything else, which says
-    what it looks like, and for more than 256 MiB.
+    The file is UTF-8, or UTF-16 or UTF-32 with a byte-order mark. Raises UsageError for any other,
+    with what it looks like, and for more than 256 MiB.
     """
     data = file.read(_MOST_BYTES + 1)
     try:
         if len(data) > _MOST_BYTES:
-            raise UsageError(f"more than {_MOST_BYTES >> 20} MiB is no list of accounts")
+            raise UsageError(
+                f"more than {_MOST_BYTES >> 20} MiB is too large for a list of accounts"
+            )
         text = decoded(data)
     except UsageError as error:
         raise UsageError(f"{where}: {error.described()} (--accounts-file)") from error
@@ -59,10 +61,10 @@ def read_file(file: BinaryIO, shared: LicensesRequest, where: str) -> list[Licen
 def read_accounts(
     lines: Iterable[str], shared: LicensesRequest, where: str
 ) -> list[LicensesRequest]:
-    """Return the requests that a file's lines name, each ``shared`` but for what its line says.
+    """Return a request for each line: ``shared``, changed by the options of the line.
 
-    ``where`` is what messages call the file. Raises UsageError that lists bad lines and repeated
-    accounts by their numbers, and where there is no account at all.
+    ``where`` is the file's name in messages. Raises UsageError that lists bad lines and repeated
+    accounts by line number, or says that there is no account.
     """
     requests: list[LicensesRequest] = []
     problems: list[str] = []
@@ -75,8 +77,8 @@ def read_accounts(
             continue
         if request.account in first_at:
             problems.append(
-                f"line {number}: account {request.account} stands in line "
-                f"{first_at[request.account]} already"
+                f"line {number}: account {request.account} is already in line "
+                f"{first_at[request.account]}"
             )
         first_at.setdefault(request.account, number)
         requests.append(request)
@@ -90,45 +92,44 @@ def read_accounts(
 
 
 def _records(lines: Iterable[str], where: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Yield each line's number with its object, or with what is wrong with it."""
+    """Yield each line's number with its object, or with an error message."""
     numbered = ((number, line.strip("\ufeff \r\n")) for number, line in enumerate(lines, start=1))
-    told = ((number, line) for number, line in numbered
+    used = ((number, line) for number, line in numbered
             if line.strip(_SEPARATORS + '" ') and not line.lstrip().startswith("#"))  # fmt: skip
-    first = next(told, None)
+    first = next(used, None)
     if first is None:
         return
     number, line = first
     if line.lstrip().startswith("{"):
         yield number, _object(line)
-        yield from ((number, _object(line)) for number, line in told)
+        yield from ((number, _object(line)) for number, line in used)
         return
     separator, header = _header(line)
     if any(name in _ACCOUNT_NAMES for name in header):
         _check_header(header, where, number)
-        yield from ((number, _row(header, line, separator)) for number, line in told)
+        yield from ((number, _row(header, line, separator)) for number, line in used)
     elif len([*filter(None, header)]) > 1:
         raise UsageError(
-            f"{where}: line {number}: lines of several cells need a header that names account, got "
+            f"{where}: line {number}: a file with several columns needs a header with account, got "
             f"{line[:80]!r} (--accounts-file)"
         )
     else:
         yield number, {"account": line}
-        yield from ((number, {"account": line}) for number, line in told)
+        yield from ((number, {"account": line}) for number, line in used)
 
 
 def _object(line: str) -> dict[str, Any] | str:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return f"no JSON: {error}"
+        return f"invalid JSON: {error}"
     return value if isinstance(value, dict) else "expected a JSON object"
 
 
 def _header(line: str) -> tuple[str, list[str]]:
-    """Return what separates a header's cells, and the names in them.
+    """Return a header's separator, and the names in its cells.
 
-    It is the separator by which a cell is an account's column, or else by which there are most
-    cells.
+    It is the separator that yields an account column, or else the one that yields the most cells.
     """
 
     def rank(found: tuple[str, list[str]]) -> tuple[bool, int]:
@@ -139,12 +140,12 @@ def _header(line: str) -> tuple[str, list[str]]:
 
 
 def _name(cell: str) -> str:
-    """Return a column's name as options have it: ``Account ID`` is ``account_id``."""
+    """Return a column's name in the form of an option: ``Account ID`` is ``account_id``."""
     return re.sub(r"[\s-]+", "_", cell.strip().lower())
 
 
 def _cells(line: str, separator: str) -> list[str]:
-    """Return a line's cells, none where it is no CSV."""
+    """Return a line's cells, none if it is not valid CSV."""
     try:
         return next(csv.reader([line], delimiter=separator))
     except csv.Error:
@@ -154,7 +155,7 @@ def _cells(line: str, separator: str) -> list[str]:
 def _row(header: list[str], line: str, separator: str) -> dict[str, Any] | str:
     cells = _cells(line, separator)
     if not cells:
-        return "expected CSV, got a line that is none"
+        return "expected CSV, got an invalid line"
     if len(cells) != len(header):
         return f"expected {len(header)} cells, got {len(cells)}"
     if any(cell and not name for name, cell in zip(header, cells, strict=True)):
@@ -163,7 +164,7 @@ def _row(header: list[str], line: str, separator: str) -> dict[str, Any] | str:
 
 
 def _check_header(header: list[str], where: str, number: int) -> None:
-    named = [name for name in header if name]  # A spreadsheet may write empty columns at the end.
+    named = [name for name in header if name]  # Spreadsheets may add empty columns.
     known = {*_ACCOUNT_NAMES, *_OPTIONS, *_DESCRIPTIONS}
     unknown = [name for name in named if name not in known]
     if unknown or len(set(named)) != len(named):
@@ -191,7 +192,7 @@ def _request(given: Mapping[str, Any] | str, shared: LicensesRequest) -> License
 
 
 def _value(name: str, value: Any) -> Any:
-    """Return an option's value, read from a cell's text or as JSON has it."""
+    """Return an option's value from a cell's text or from a JSON value."""
     if name in _TEXTS:
         return _text(name, value).strip()
     if name in _FLAGS:
@@ -217,7 +218,7 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _flag(name: str, value: Any) -> bool:
-    """Return what a spreadsheet's TRUE, a person's yes or JSON's true says."""
+    """Return the boolean of a spreadsheet's TRUE, a yes, or JSON's true."""
     said = str(value).strip().lower() if isinstance(value, str | bool) else ""
     if said not in _TRUE | _FALSE:
         raise _unfit(name, "true or false", value)

@@ -1,14 +1,14 @@
-"""Options from a TOML file: read, checked as a whole, and told apart by command.
+"""Options from a TOML file: read, checked as a whole, and sorted by command.
 
 Rules:
-1. Keys are the long names of options, as ``option_names`` says. A table holds the options of the
-   command of its name; before the first table stand those that commands share.
-2. The whole file is checked, whichever command runs. What is wrong is one UsageError that names the
-   file, the key, and what is allowed.
+1. Keys are the long names of options (``option_names``). A table holds the options of the command
+   that it is named after; shared options come before the first table.
+2. The whole file is checked, whichever command runs. An error is a UsageError that names the file,
+   the key, and what is allowed.
 3. Paths are relative to the file.
-4. The token never stands in the file: such files are copied, shared and committed. A file that was
-   found, and not named, may not say where the token goes either: whoever wrote what lies in a
-   directory would have it.
+4. The file never contains the token: such files are copied, shared and committed. A file that was
+   found, not named, must not set where the token is sent: otherwise anyone who can write a file
+   into the working directory could receive the token.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 @dataclass(frozen=True)
 class Setting:
-    """What a file says of an option: the value as Click takes it, and where it stands."""
+    """An option's value for Click, and its place in the file."""
 
     value: Any
     origin: str
@@ -57,7 +57,7 @@ Settings = dict[str, dict[str, Setting]]
 
 
 def read_config(path: Path, commands: Commands, *, is_named: bool) -> Settings:
-    """Return what a file says for each command; UsageError where it cannot be taken."""
+    """Return a file's settings for each command; UsageError if the file is invalid."""
     return _ConfigFile(path, OptionNames(commands), is_named=is_named).settings()
 
 
@@ -101,7 +101,7 @@ class _ConfigFile:
             raise self._unknown(f"[{_named(key)}]", key, self._names.options, what="table")
         having = [f"[{name}]" for name, own in self._names.options.items() if key in own]
         if having and not _is_token(key):
-            raise self._error(key, f"this is no option that commands share: put it below "
+            raise self._error(key, f"this option is not shared by commands: put it below "
                               f"{' or '.join(having)}")  # fmt: skip
         raise self._unknown(_named(key), key, self._names.shared)
 
@@ -109,8 +109,8 @@ class _ConfigFile:
         if key in _TOKENS_WAY and not self._is_named:
             raise self._error(
                 place,
-                "a file that is found and not named must not say where the token goes: name it "
-                f"(--config {self._path}), or give --{key}",
+                "only a file named with --config may set where the token is sent: use "
+                f"--config {self._path}, or give --{key}",
             )
         try:
             return Setting(_value(option, value, self._path.parent), f"{self._path}: {place}")
@@ -123,8 +123,9 @@ class _ConfigFile:
         if _is_token(key):
             return self._error(
                 place,
-                "the API token does not stand in this file, which is copied, shared and committed: "
-                "put it into a file that only you can read (token-file) or into TRUTO_API_TOKEN",
+                "the API token does not belong in this file, because such files are copied, shared "
+                "and committed: put it into a file that only you can read (token-file) or into "
+                "TRUTO_API_TOKEN",
             )
         allowed = sorted(allowed)
         meant = difflib.get_close_matches(key.lower().replace("_", "-"), allowed, 1)
@@ -144,7 +145,7 @@ def _is_token(key: str) -> bool:
 
 
 class _Unfit(Exception):
-    """A value is not what its option takes."""
+    """A value does not fit its option."""
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def _content(path: Path) -> dict[str, Any]:
         UsageError,
         ValueError,
         RecursionError,
-    ) as error:  # A number of too many digits is one, too.
+    ) as error:  # Such as for a number of too many digits.
         raise UsageError(f"{path} is not valid TOML: {error} (--config)") from error
 
 
@@ -175,7 +176,7 @@ def _value(option: click.Option, value: Any, folder: Path) -> Any:
 
 
 def _single(option: click.Option, value: Any, folder: Path) -> Any:
-    """Return a value that the option's own type takes, too."""
+    """Return a value that the option's type accepts."""
     kind = option.type
     if isinstance(kind, click.types.IntParamType):
         taken = _one_of(value, int)
@@ -208,7 +209,7 @@ def _one_of(value: Any, *kinds: type) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """Say what came, but for its content where that may be long."""
+    """Return the kind of a value, with its content if that is short."""
     name = next(name for kind, name in _KINDS if isinstance(value, kind))
     if isinstance(value, list | dict):
         return name

@@ -29,9 +29,9 @@ class Waste:
 
 @contextmanager
 def emulator_process(records: int) -> Iterator[str]:
-    """Run the emulator in a process of its own; give its URL."""
+    """Run the emulator in a process of its own; yield its URL."""
     command = [sys.executable, "-m", "streamlic", "--config", os.devnull, "emulate"]
-    # What the environment and a file say of options is meant for other emulators.
+    # Without the settings of the environment and of a file: they are for other emulators.
     env = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIC_")}
     with subprocess.Popen(  # noqa: S603  (our own interpreter and our own module)
         [*command, "--records", str(records), "--token", DEMO_TOKEN],

@@ -1,4 +1,4 @@
-"""Which option of a command helps with an error: what raises it may be used without a command."""
+"""Which option of a command helps with an error of the decoder, which knows no options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HELP = {
 
 
 def hint(error: Exception, options: Collection[str]) -> str:
-    """Return what of these options helps, to be put behind the error's message; often nothing."""
+    """Return which of these options help, to be appended to the error's message; often none."""
     if not isinstance(error, DecodeError):
         return ""
     helps = [

@@ -43,10 +43,10 @@ _RESUMABLE = "interrupted; what is committed is kept: run the same command again
 
 
 class Interrupted(SystemExit):
-    """A signal ended the command; ``says`` is what its user reads.
+    """A signal ended the command; ``says`` is the message.
 
-    Of all exceptions event loops let only this kind pass, and KeyboardInterrupt, for which Click
-    has words of its own.
+    Event loops let only SystemExit and KeyboardInterrupt pass, and Click prints a message of its
+    own for the latter.
     """
 
     def __init__(self, number: int, says: str) -> None:
@@ -59,10 +59,10 @@ class Interrupted(SystemExit):
 
 
 def run(job: Coroutine[Any, Any, T], *, says: str = _RESUMABLE, is_all: bool = True) -> T:
-    """Run a job to its end; a signal cancels it, once, and is remembered.
+    """Run a job to its end. The first signal cancels it; later ones are ignored.
 
-    From then on signals are ignored: what is whole is being committed, and that does not take long.
-    A signal that comes too late to cancel it counts all the same, unless the job ``is_all``.
+    A cancelled job still commits its complete pages, which does not take long. With ``is_all``, a
+    signal that comes too late to cancel the job has no effect.
     """
     caught: list[int] = []
     cancel: list[Callable[[], object]] = []
@@ -81,7 +81,7 @@ def run(job: Coroutine[Any, Any, T], *, says: str = _RESUMABLE, is_all: bool = T
             task.cancel()
         return await task
 
-    # Not the loop's own handlers: those end with the loop, some time before the process.
+    # Not the loop's own handlers: those end with the loop, before the process does.
     before = {number: signal.signal(number, stop) for number in heeded()}
     main = until_signal()
     try:
@@ -100,7 +100,7 @@ def run(job: Coroutine[Any, Any, T], *, says: str = _RESUMABLE, is_all: bool = T
 
 
 def _interrupt(number: int, _: object) -> NoReturn:
-    """End what is under way where no job is; once, so that it can be left in order."""
+    """End a command that runs no job; once, so that it can clean up."""
     for one in heeded():
         signal.signal(one, signal.SIG_IGN)
     raise Interrupted(number, "interrupted")
@@ -158,7 +158,7 @@ def show(
 
 
 def _options_of(cli: click.Group, arguments: list[str]) -> set[str]:
-    """Return the options that the command has that was given."""
+    """Return the options of the command on the command line."""
     command = next((cli.commands[one] for one in arguments if one in cli.commands), None)
     return {name for one in command.params for name in one.opts} if command else set()
 
@@ -189,7 +189,7 @@ def run_command_line(cli: click.Group) -> NoReturn:
     except StreamlicError as error:
         sys.stdout.flush()
         if isinstance(error, UsageError | IntegrityError):
-            log.resume_command = None  # The same command would end in the same way.
+            log.resume_command = None  # The same command would fail in the same way.
         says = error.described(option_of) + hint(error, _options_of(cli, sys.argv[1:]))
         log.failure(type(error).__name__, says, error.exit_code)
         code = error.exit_code
@@ -198,7 +198,7 @@ def run_command_line(cli: click.Group) -> NoReturn:
         log.failure("Interrupted", str(interrupted), code)
     except OutputFailed as failed:
         give_up_output()
-        if not failed.is_closed_pipe:  # Who read it has enough, and is told nothing.
+        if not failed.is_closed_pipe:  # Its reader has closed it, and expects no message.
             log.failure("OutputFailed", str(failed), 1)
         code = 1
     except Exception as error:
@@ -207,7 +207,7 @@ def run_command_line(cli: click.Group) -> NoReturn:
         log.event("error", kind=type(error).__name__, message=str(error), exit_code=1,
                   traceback=traceback.format_exc())  # fmt: skip
         code = 1
-    for number in heeded():  # What is left is Python's own, which no exception may disturb.
+    for number in heeded():  # Python's own shutdown must not be interrupted by an exception.
         if signal.getsignal(number) is _interrupt:
             signal.signal(number, signal.SIG_DFL)
     sys.exit(code if isinstance(code, int) else 0)

@@ -1,13 +1,13 @@
-"""What an option is called in the environment and in a file: one rule for both.
+"""The names of an option in the environment and in a file: one rule for both.
 
 Rules:
 1. ``--rate-limit`` of ``export`` is ``STREAMLIC_EXPORT_RATE_LIMIT``, and ``rate-limit`` in the
    table ``[export]``.
 2. An option that commands share, of one name and one kind, is ``STREAMLIC_RATE_LIMIT`` too, and
-   ``rate-limit`` before the first table. What is said for the command comes first.
-3. A command that stands for another (``doctor`` for ``export``) takes what is said for that one,
-   where nothing is said for itself; but how it shows itself is its own affair.
-4. ``--restart`` has no name: said again for the run that goes on, it would discard what is kept.
+   ``rate-limit`` before the first table. The command's own name has priority.
+3. ``doctor`` stands for ``export``: it also reads the settings of ``export``, except those of the
+   output, if it has none of its own.
+4. ``--restart`` has no name: a setting would discard the run again each time it is resumed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def variable_of(level: str, key: str) -> str:
 
 
 def unknown_variables(given: Iterable[str], known: Iterable[str]) -> dict[str, str | None]:
-    """Return those of ``given`` that begin as ours do and are not known, each with the nearest."""
+    """Return the unknown variables with our prefix, each with the most similar known one."""
     endings = {name.removeprefix(f"{PREFIX}_"): name for name in sorted(known)}
     ours = sorted(
         name.removeprefix(f"{PREFIX}_") for name in given if name.startswith(f"{PREFIX}_")
@@ -71,7 +71,7 @@ def unknown_variables(given: Iterable[str], known: Iterable[str]) -> dict[str, s
 
 
 class OptionNames:
-    """The options of some commands, and by which names each may be given."""
+    """The options of some commands, and the names of each."""
 
     def __init__(self, commands: Commands) -> None:
         every = {name: options_of(one) for name, one in commands.items()}
@@ -86,7 +86,10 @@ class OptionNames:
         """The options that commands share: by key, and then by the command's name."""
 
     def levels(self, command: str, key: str) -> Iterator[str]:
-        """Yield for whom an option may be given: commands, or "" for all. The first counts."""
+        """Yield the levels at which an option can be set, first the one with priority.
+
+        A level is a command's name, or "" for all commands.
+        """
         yield command
         sharing = self.shared.get(key, {})
         if command in sharing:
@@ -96,7 +99,7 @@ class OptionNames:
             yield ""
 
     def give_variables(self) -> None:
-        """Let every option be read from its variables, before those that it had."""
+        """Give every option its variables, with priority over those that it has."""
         for command, own in self.options.items():
             for key, option in own.items():
                 had = [option.envvar] if isinstance(option.envvar, str) else option.envvar or ()

@@ -1,4 +1,4 @@
-"""The command that goes on with an unfinished run, as far as the commit log knows it. Pure."""
+"""The command that resumes an unfinished run, as far as the commit log knows it. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def command_of(
     accounts: Sequence[str | None],
     settings: Mapping[str, Any],
 ) -> str:
-    """Return the command that asks again for what a run was asked for, and ends it as it would.
+    """Return a command with the request and the settings of a run.
 
-    What concerns the connection is not in the log, nor is what differs between accounts.
+    The log has no connection options, and a command has no options that differ between accounts.
     """
     is_body = "source" in request
     words = ["convert", str(request["source"]), dest] if is_body else ["export", dest]

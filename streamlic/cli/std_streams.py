@@ -1,13 +1,13 @@
-"""Standard output and standard error as a command may find them.
+"""Standard output and standard error, also where they are closed or full.
 
 Rules:
-1. A stream that is closed is no reason not to work: what is written to it goes nowhere.
-2. Standard output that cannot be written is OutputFailed, so that no other file's error, and none
-   of ours, passes for it. What is left of the output is given up.
-3. What standard error does not take is dropped, and the command does its work. Its exit code is
-   what it would be if all had been told.
-4. What a stream's encoding has no characters for is written as escapes.
-5. A stream that somebody has put in the place of the process's own is left as it is.
+1. A command works with closed streams: what it writes to them is discarded.
+2. If standard output cannot be written, OutputFailed is raised, which cannot be confused with the
+   error of another file. The rest of the output is discarded.
+3. What standard error cannot take is dropped, and the command continues. Its exit code is the same
+   as if everything had been written.
+4. Characters that a stream's encoding lacks are written as escapes.
+5. A stream that replaces the process's own is left unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class OutputFailed(Exception):
     """Standard output cannot be written, for the operating system's ``reason``.
 
-    It is no OSError: Click would end the process at once where one is a pipe that is closed.
+    Not an OSError: Click ends the process at once for one of a closed pipe.
     """
 
     def __init__(self, reason: OSError) -> None:
@@ -35,7 +35,7 @@ class OutputFailed(Exception):
 
 
 def prepare_streams() -> None:
-    """Make the process's streams such as the rules say."""
+    """Make the process's streams follow the rules."""
     if sys.stdout is None:
         sys.stdout = _nowhere(1)
     else:
@@ -47,29 +47,29 @@ def prepare_streams() -> None:
 
 
 def give_up_output() -> None:
-    """Let what is left in standard output's buffer go nowhere."""
+    """Discard the rest of standard output's buffer."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Output(io.FileIO):
-    """Standard output below its buffers, which let pass whatever is raised here."""
+    """Standard output below its buffers, which pass on what it raises."""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write what can be written at once; OutputFailed if nothing can."""
+        """Write as much as possible at once; OutputFailed if nothing can be written."""
         try:
             written = super().write(data)
         except OSError as error:
             raise OutputFailed(error) from error
-        if written is None:  # Of an output that does not block: it is full.
+        if written is None:  # A non-blocking output that is full.
             raise OutputFailed(BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)))
         return written
 
 
 class _Errors(io.FileIO):
-    """Standard error below its buffers, in which nothing stays that was not written."""
+    """Standard error below its buffers, which keep nothing that was not written."""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write what can be written at once; if nothing can, it is gone."""
+        """Write as much as possible at once; drop the rest if nothing can be written."""
         try:
             written = super().write(data)
         except OSError:
@@ -78,7 +78,7 @@ class _Errors(io.FileIO):
 
 
 def _through(kind: type[io.FileIO], stream: TextIO) -> TextIO:
-    """Return the same stream, written as its kind is; as it is if it is not the process's own."""
+    """Return the stream on top of ``kind``; unchanged if it is not the process's own."""
     if stream not in (sys.__stdout__, sys.__stderr__):
         return stream
     return io.TextIOWrapper(
@@ -90,9 +90,9 @@ def _through(kind: type[io.FileIO], stream: TextIO) -> TextIO:
 
 
 def _errors_of(stream: TextIO) -> str:
-    """Return what to do with characters that cannot be encoded: never to fail.
+    """Return the handler for characters that cannot be encoded: one that never fails.
 
-    UTF-8 with ``surrogateescape``, as Python has it in the C locale, gives file names as they are.
+    UTF-8 with ``surrogateescape``, Python's choice in the C locale, keeps file names unchanged.
     """
     if stream.errors == "surrogateescape" and codecs.lookup(stream.encoding).name == "utf-8":
         return "surrogateescape"
@@ -100,9 +100,9 @@ def _errors_of(stream: TextIO) -> str:
 
 
 def _nowhere(number: int) -> TextIO:
-    """Open a stream that leads nowhere, at the number of the one that is closed.
+    """Open a stream to nowhere with the descriptor of the closed one.
 
-    Otherwise the next file would have that number, and what libraries write to it.
+    Otherwise the next file would get that descriptor, and the output of libraries.
     """
     opened = os.open(os.devnull, os.O_WRONLY)
     if opened != number:

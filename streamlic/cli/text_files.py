@@ -1,4 +1,4 @@
-"""What kind of file bytes are from: text, in its encoding, or what a person took for text. Pure."""
+"""Decoding of text files, and recognition of files that are not text. Pure."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NO_TEXT = (
 
 
 def decoded(data: bytes) -> str:
-    """Return the text of a file: UTF-8, or what its byte-order mark says.
+    """Return the text of a file: UTF-8, or the encoding of its byte-order mark.
 
-    UsageError for other bytes; it says what they look like, or where they are no text.
+    UsageError for other bytes: it names their format, or the place that is not text.
     """
     for magic, says in _NO_TEXT:
         if data.startswith(magic):

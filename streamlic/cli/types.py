@@ -1,4 +1,4 @@
-"""What options take that Click has no type for, and what a shell offers for them."""
+"""Types of options that Click lacks, and the completion of field names."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _LIMIT = 1 << 63  # Bytes that 64 bits count.
 class Size(_ParamType):
     """A number of bytes from ``least`` to ``most``: 1048576, 256MiB, 1.5GB; or 256Mi, 2G.
 
-    Upper and lower case are alike. Only what has an ``i`` is binary, as the IEC and Kubernetes
-    have it; Docker's ``256m`` is a little more than the 256 MB that it is here.
+    Case does not matter. Only units with an ``i`` are binary, as in IEC and Kubernetes. Docker's
+    ``256m`` is a little more than the 256 MB that it is here.
     """
 
     name = "size"
@@ -39,11 +39,11 @@ class Size(_ParamType):
         self.most = most
 
     def to_info_dict(self) -> Any:
-        """Return what tells this size from others."""
+        """Return what distinguishes this type from other sizes."""
         return {**super().to_info_dict(), "least": self.least, "most": self.most}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the bytes that the text means."""
+        """Return the number of bytes of a text."""
         if isinstance(value, int):
             return self._bounded(value, param, ctx)
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())
@@ -65,12 +65,12 @@ class Size(_ParamType):
 
 
 class Number(click.FloatRange):
-    """A number within a range; NaN is within none."""
+    """A number within a range, and not NaN."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return the number that the text means."""
+        """Return the number of a text."""
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"expected a number, got {value!r}", param, ctx)
@@ -78,7 +78,7 @@ class Number(click.FloatRange):
 
 
 def size_text(size: int) -> str:
-    """Return a size in the largest unit in which it is whole."""
+    """Return a size in the largest unit that divides it."""
     unit = next(
         (one for one in ("TiB", "GiB", "MiB", "KiB") if size % _UNITS[one.upper()] == 0), "B"
     )
@@ -86,5 +86,5 @@ def size_text(size: int) -> str:
 
 
 def license_fields(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    """Return the fields of a license that begin so."""
+    """Return the fields of a license that start with a text."""
     return [name for name in LICENSES.fields if name.startswith(incomplete)]

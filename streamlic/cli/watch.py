@@ -1,4 +1,4 @@
-"""Who watches a job on the command line: a live display, lines in a log, or nobody."""
+"""The progress of a job on the command line: a live display, lines in a log, or nothing."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def log_of_command() -> Log:
 
 
 def choose_format(context: click.Context, _: click.Parameter, value: str) -> str:
-    """Take --log-format, before anything could be told."""
+    """Apply --log-format, before anything is logged."""
     context.ensure_object(Log).is_json = value == "json"
     return value
 
 
 def asks_for_json(context: click.Context | None, arguments: list[str]) -> bool:
-    """Whether JSON is asked for, where parsing ended before --log-format was known."""
+    """Whether --log-format is json, although parsing ended before it was applied."""
     own = context.command.params if context else []
     option = next((one for one in own if LOG_FORMAT in one.opts), None)
     if context is None or option is None:
@@ -45,14 +45,14 @@ def asks_for_json(context: click.Context | None, arguments: list[str]) -> bool:
 
 
 def _named(arguments: list[str]) -> Iterator[tuple[str, str]]:
-    """Give what may be an option and its value."""
+    """Yield what may be an option, with its value."""
     for text, following in pairwise([*arguments, ""]):
         name, is_whole, value = text.partition("=")
         yield name, value if is_whole else following
 
 
 def is_live() -> bool:
-    """Whether standard error is a terminal on which something can be drawn over."""
+    """Whether standard error is a terminal that can redraw lines."""
     return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in _DUMB
 
 
@@ -90,7 +90,7 @@ def watching(
 
 @contextmanager
 def reading(what: str, total_bytes: Callable[[], int]) -> Iterator[Callable[[int], None] | None]:
-    """Give what takes the bytes of a dataset that were read; on a terminal it shows them."""
+    """Yield the observer of the bytes that were read, None if standard error is not a terminal."""
     if not is_live():
         yield None
         return
@@ -101,7 +101,7 @@ def reading(what: str, total_bytes: Callable[[], int]) -> Iterator[Callable[[int
 
 
 def command_again() -> str:
-    """Return the command that goes on with what this one began."""
+    """Return the command that resumes what this one started."""
     # --restart would discard it.
     arguments = [text for text in sys.argv[1:] if text != "--restart"]
     return shlex.join(["streamlic", *arguments])

@@ -1,4 +1,4 @@
-"""A check of what a run needs: what was found, and what to do. Needs nothing that may be broken."""
+"""The result of a check: what was found, and advice. Imports nothing that may be broken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INSTALL = "pip install --force-reinstall --no-cache-dir streamlic"
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What was found. ``exit_code`` is what a run would end with for it, 0 if it would not."""
+    """The result of a check. ``exit_code`` is that of a run which fails for it, otherwise 0."""
 
     name: str
     state: Literal["ok", "warning", "failed"]
@@ -26,19 +26,19 @@ class Check:
 
 
 def exit_code_of(checks: list[Check]) -> int:
-    """Return the code of the failed checks: 0 for none, 1 where they differ."""
+    """Return the exit code of the failed checks: 0 for none, 1 if they differ."""
     codes = {check.exit_code for check in checks if check.state == "failed"}
     return 0 if not codes else codes.pop() if len(codes) == 1 else 1
 
 
 def report_of(checks: list[Check]) -> dict[str, Any]:
-    """Return all checks as JSON has them."""
+    """Return all checks in the form of the JSON report."""
     code = exit_code_of(checks)
     return {"ok": code == 0, "exit_code": code, "checks": [asdict(check) for check in checks]}
 
 
 def check_versions() -> Check:
-    """Look whether what streamlic is made of can be loaded, and which versions it is."""
+    """Check that the libraries can be loaded, and find their versions."""
     versions = {"streamlic": __version__, "python": platform.python_version()}
     try:
         for name in LIBRARIES:

@@ -1,4 +1,4 @@
-"""What a run will meet on this machine, looked at before it: one check each, with what to do."""
+"""What a run needs of this machine: one check each, with advice."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ from streamlic.truto.credentials import TOKEN_VARIABLE, TokenSource, readable_by
 
 _LITTLE_SPACE_BYTES = 1 << 30
 _THREADS = 4
-"""What an export starts: to decode, to encode, to look up names, to draw."""
+"""The threads of an export: decode, encode, name resolution, display."""
 
 
 def check_engine(engine: str) -> Check:
-    """Look what decodes, and why it is not the fast engine where it is not."""
+    """Check which engine decodes, and why it is not the fast one."""
     why_not = why_not_fast()
     facts: dict[str, Any] = {"why_not_fast": why_not, "instructions": None}
     try:
@@ -67,7 +67,7 @@ def check_engine(engine: str) -> Check:
 
 
 def check_token(source: TokenSource, file: str | None, *, is_needed: bool) -> Check:
-    """Look whether there is a token, and whether others can read its file. It is not shown."""
+    """Check that there is a token, and that others cannot read its file. It is not shown."""
     facts = {"origin": source.origin}
     try:
         source.read()
@@ -85,15 +85,15 @@ def check_token(source: TokenSource, file: str | None, *, is_needed: bool) -> Ch
 
 
 def _without_user(url: str) -> str:
-    """Leave out what stands before a host, for it may be a secret (RFC 3986, section 3.2.1)."""
+    """Leave out a URL's user information, which may be a secret (RFC 3986, section 3.2.1)."""
     return re.sub(r"(?<=//)[^/?#]*@", "", url)
 
 
 async def check_api(base_url: str, connect: Callable[[], Connection]) -> Check:
-    """Ask the API for one account, once: whether it is there, and accepts the token."""
+    """Request one account, once: check that the API responds and accepts the token."""
     base_url = _without_user(base_url)
     facts: dict[str, Any] = {"base_url": base_url, "proxy": None}
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         async with connect() as connection:
             facts["proxy"] = connection.proxy and str(connection.proxy)
@@ -106,16 +106,16 @@ async def check_api(base_url: str, connect: Callable[[], Connection]) -> Check:
         return _failed("api", error, advice, facts)
     except StreamlicError as error:
         return _failed("api", error, None, facts)
-    facts["seconds"] = round(time.monotonic() - begun, 3)
+    facts["seconds"] = round(time.monotonic() - started, 3)
     through = f", through the proxy {facts['proxy']}" if facts["proxy"] else ""
     found = f"{base_url} accepts the token ({facts['seconds']:.1f} s){through}"
     return Check(name="api", state="ok", found=found, facts=facts)
 
 
 def check_dest(dest: str) -> Check:
-    """Look whether DEST takes what a run does there: really written, fsynced, moved and deleted.
+    """Check that DEST is writable: write, fsync, move and delete a file.
 
-    In a directory of its own, which is gone afterwards; above DEST where DEST is not there yet.
+    The file is in a temporary directory in DEST, or in the nearest parent that exists.
     """
     facts: dict[str, Any] = {"dest": dest}
     try:
@@ -125,7 +125,7 @@ def check_dest(dest: str) -> Check:
         with tempfile.TemporaryDirectory(prefix=PROBE_PREFIX, dir=there) as probe:
             _write_as_a_run_does(LocalStore(probe))
         free_bytes = shutil.disk_usage(there).free
-    except UsageError as error:  # It says what to do.
+    except UsageError as error:  # Its message has the advice.
         return _failed("dest", error, None, facts)
     except StreamlicError as error:
         return _failed("dest", error, "choose another DEST, or let this user write there", facts)
@@ -137,12 +137,12 @@ def check_dest(dest: str) -> Check:
     found = f"{dest} can be written, with {memory_text(free_bytes)} free"
     if free_bytes < _LITTLE_SPACE_BYTES:
         return Check(name="dest", state="warning", found=found, facts=facts,
-                     advice="a disk that is full ends a run; make room first")  # fmt: skip
+                     advice="a full disk ends a run: free some space first")  # fmt: skip
     return Check(name="dest", state="ok", found=found, facts=facts)
 
 
 def check_memory(memory_bytes: int, limit: MemoryLimit, *, is_default: bool = False) -> Check:
-    """Look whether what a run aims to stay within is there."""
+    """Check that the machine has the memory that a run aims to stay within."""
     facts = {"memory_bytes": memory_bytes, "limit_bytes": limit.bytes, "limit": limit.origin}
     try:
         JobOptions(memory_bytes=memory_bytes)
@@ -150,7 +150,7 @@ def check_memory(memory_bytes: int, limit: MemoryLimit, *, is_default: bool = Fa
         return _failed("memory", error, None, facts)
     found = f"--memory {memory_text(memory_bytes)} of {memory_text(limit.bytes)} ({limit.origin})"
     if is_default and limit.is_containers and memory_bytes < USUAL_MEMORY_BYTES:
-        found += ", by default, as the container's limit is low"
+        found += ", by default, because the container's limit is low"
     if memory_bytes > limit.bytes:
         advice = "give a smaller --memory" + (
             ", or the container more" if limit.is_containers else ""
@@ -160,21 +160,21 @@ def check_memory(memory_bytes: int, limit: MemoryLimit, *, is_default: bool = Fa
 
 
 def check_processors() -> Check:
-    """Look how many processors there are for decoding and encoding, a thread each and more."""
+    """Count the processors, which decoding and encoding use in parallel."""
     usable, there = processors()
     facts = {"usable": usable, "there": there}
-    found = f"{usable} of {there} may be used"
+    found = f"{usable} of {there} usable"
     return Check(name="processors", state="ok", found=found, facts=facts)
 
 
 def check_limits(pages: int) -> Check:
-    """Look whether so many pages at once can have their files, and a run its threads: really."""
+    """Check that this many concurrent pages can open files, and that a run can start threads."""
     facts = {"open_files": open_files_limit(), "pages": pages, "threads": _THREADS}
     try:
         room = room_for_connections(pages)
         with limits_named():
             _start_threads(_THREADS)
-    except MachineError as error:  # It says what to do.
+    except MachineError as error:  # Its message has the advice.
         return _failed("limits", error, None, facts)
     facts |= {"open_files": open_files_limit(), "pages": room}
     found = f"{facts['open_files']:,} files may be open, enough for {counted(room, 'page')} at once"

@@ -1,7 +1,4 @@
-"""What commands print at their end, for people: no line is wider than 80 columns.
-
-But for paths, commands and what else must be copied whole.
-"""
+"""The results of commands as text: at most 80 columns wide, except paths and commands."""
 
 from __future__ import annotations
 
@@ -26,11 +23,11 @@ _MESSAGE = 220
 
 
 def summary_text(summary: Summary, dest: str, resume_command: str | None = None) -> str:
-    """Say in a few lines what a job came to, and what to do next.
+    """Return a job's result and the next steps, in a few lines.
 
     ``resume_command`` resumes an unfinished run.
     """
-    resumed = ", gone on with after an interruption" if summary.resumed else ""
+    resumed = ", resumed after an interruption" if summary.resumed else ""
     carried_rows = sum(one.rows for one in summary.carried_over)
     speed = summary.bytes_received / max(summary.seconds, 0.001) / 1e6
     lines = [
@@ -51,7 +48,9 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
             "values did not fit their columns and are")  # fmt: skip
         lines.append(f"{summary.rescued:,} {fit} kept in _rescued")
     if summary.partial_response:
-        lines.append("the answer was partial, or named a page that was not read: some are missing")
+        lines.append(
+            "the response was partial, or named a page that was not read: rows are missing"
+        )
     lines += _skipped(summary)
     for one in summary.failed:
         lines += _wrapped(_failure(one))
@@ -60,7 +59,7 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
 
 
 def _skipped(summary: Summary) -> Iterator[str]:
-    """Name all accounts that were skipped, by the reason."""
+    """Name all skipped accounts, by reason."""
     by_reason: dict[str, list[str]] = {}
     for one in summary.skipped:
         by_reason.setdefault(one.reason, []).append(one.account)
@@ -74,7 +73,7 @@ def _failure(one: FailedAccount) -> str:
 
 
 def _carried_over(accounts: list[CarriedOverAccount]) -> Iterator[str]:
-    """Name all accounts whose rows were kept, by the reason; the failed ones' are told above."""
+    """Name all accounts whose rows were kept, by reason, without the reasons of failed ones."""
     by_reason: dict[str, list[CarriedOverAccount]] = {}
     for one in accounts:
         by_reason.setdefault(one.reason.partition(":")[0], []).append(one)
@@ -97,9 +96,9 @@ def _next_steps(dest: str, resume_command: str | None) -> Iterator[str]:
 
 
 def read_command(dest: str) -> str:
-    """Return the line that shows a dataset's first rows with what is installed here.
+    """Return a command that shows a dataset's first rows with what is installed.
 
-    DuckDB where there is one, its command before its Python package, or else pyarrow.
+    It uses the command of DuckDB, or else its Python package, or else pyarrow.
     """
     files = str(Path(dest) / "*.parquet")
     if which("duckdb"):
@@ -114,7 +113,7 @@ def read_command(dest: str) -> str:
 
 
 def _python() -> str:
-    """Return how a shell starts the Python that runs this, which has what is installed here."""
+    """Return the command of the Python that runs this."""
     own = Path(sys.executable)
     found = which("python")
     if found and Path(found).parent == own.parent:
@@ -124,13 +123,13 @@ def _python() -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text as one word of a shell, in double quotes where they are enough."""
+    """Return a text as one word of a shell, in double quotes if they are enough."""
     is_plain = not any(character in text for character in '"$`\\!')
     return f'"{text}"' if is_plain else shlex.quote(text)
 
 
 def verify_text(report: VerifyReport, dest: str) -> str:
-    """Say what was verified, and in the last line the verdict."""
+    """Return what was verified, with the verdict in the last line."""
     lines = [f"note: {note}" for note in report.notes]
     lines += [f"problem: {problem}" for problem in report.problems]
     lines.append(
@@ -152,7 +151,7 @@ def inspection_text(found: Inspection, dest: str) -> str:
         lines.append(f"check it: streamlic verify {shlex.quote(dest)}")
     left_out = len(found.runs) - _SHOWN_RUNS
     if left_out > 0:
-        lines += ["", f"{counted(left_out, 'earlier run')} not shown: --json has them all"]
+        lines += ["", f"{counted(left_out, 'earlier run')} not shown: --json lists all"]
     for run in found.runs[-_SHOWN_RUNS:]:
         lines += ["", *_run_lines(run)]
     if found.rows:
@@ -174,10 +173,10 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
     if run["complete"] and left:
         state += f", without {counted(left, 'account')}"
     if not run["published"]:
-        state += ", no reader sees it yet"
+        state += ", not visible to readers yet"
     yield f"run {run['run']}: {state}"
     yield (
-        f"  begun {run['started_at'].replace('T', ' ').replace('+00:00', ' UTC')}, "
+        f"  started {run['started_at'].replace('T', ' ').replace('+00:00', ' UTC')}, "
         f"{run['accounts_done']:,} of {counted(run['accounts'], 'account')} done"
     )
     yield (
@@ -228,7 +227,7 @@ def _status_lines(found: Inspection) -> list[str]:
 
 def _more(values: list[Any], what: str) -> list[str]:
     more = len(values) - _SHOWN_VALUES
-    return [f"{'':13}  and {more:,} more {what}: --json has them"] if more > 0 else []
+    return [f"{'':13}  and {more:,} more {what}: --json lists all"] if more > 0 else []
 
 
 def _wrapped(text: str) -> Iterable[str]:

@@ -22,17 +22,17 @@ CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 _OPEN_FILES = Path("/proc/self/fd")
 _FILES_AT_START = 8
-_FILES_BESIDE = 24
-"""Files that a run may open beside connections: of large pages, of commits, the loop's own."""
+_OTHER_FILES = 24
+"""Files that a run may open in addition to connections: for large pages, commits, the loop."""
 MIN_MEMORY_BYTES = 128 << 20
-"""The least that a job can aim to stay within: Python with Arrow takes 85 MiB of it."""
+"""The smallest aim of a job: Python with Arrow takes 85 MiB of it."""
 USUAL_MEMORY_BYTES = 256 << 20
-"""What a job aims to stay within where nothing else is said, and no container says less."""
+"""The default aim of a job, unless a container has less."""
 
 
 @dataclass(frozen=True)
 class MemoryLimit:
-    """How many bytes this process may have, and what says so: a file, or the machine's RAM."""
+    """The memory that this process may use, and its source: a file, or the machine's RAM."""
 
     bytes: int
     origin: str
@@ -40,7 +40,7 @@ class MemoryLimit:
 
 
 def memory_limit(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> MemoryLimit:
-    """Return the least of what the machine has and what this process's control groups allow."""
+    """Return the smallest of the machine's memory and the limits of this process's groups."""
     ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limits = [MemoryLimit(ram, "the machine's RAM", is_containers=False)]
     for file in _limit_files(cgroups, membership):
@@ -51,9 +51,9 @@ def memory_limit(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> Memo
 
 
 def default_memory_bytes() -> int:
-    """Return what a job aims to stay within unless told: less than usual in a small container.
+    """Return the default of --memory: less than usual in a small container.
 
-    Three quarters of its limit, for the limit ends the process, and the aim may be overshot.
+    Three quarters of its limit: a job may exceed its aim, and the limit kills the process.
     """
     limit = memory_limit()
     share = limit.bytes // 4 * 3 if limit.is_containers else USUAL_MEMORY_BYTES
@@ -65,7 +65,7 @@ def room_for_connections(wanted: int) -> int:
 
     Raises the soft limit as far as needed and allowed; MachineError where not even one fits.
     """
-    needed = _files_open() + _FILES_BESIDE + wanted
+    needed = _files_open() + _OTHER_FILES + wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         more = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -91,22 +91,22 @@ def open_files_limit() -> int:
 
 @contextmanager
 def limits_named() -> Iterator[None]:
-    """Turn what Python raises where the system gives no thread or file into a MachineError."""
+    """Raise MachineError in place of Python's errors for a lack of threads or files."""
     try:
         yield
     except RuntimeError as error:
         if "can't start new thread" not in str(error):
             raise
         raise MachineError(
-            "the system lets this process start no further thread: raise the limit of the user's "
-            "processes (ulimit -u), or that of the container (pids.max)"
+            "the system refused another thread: raise the limit of the user's processes "
+            "(ulimit -u), or that of the container (pids.max)"
         ) from error
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise
         whose = "this process" if error.errno == errno.EMFILE else "all processes together"
         raise MachineError(
-            f"the system lets {whose} have no further file open: raise the limit (ulimit -n)"
+            f"the system refused {whose} another open file: raise the limit (ulimit -n)"
         ) from error
 
 
@@ -131,7 +131,7 @@ def _limit_files(cgroups: Path, membership: Path) -> Iterator[Path]:
         return
     for line in lines:
         number, controllers, path = line.split(":", 2)
-        if number == "0" and not controllers:  # Beside version 1 it is mounted below.
+        if number == "0" and not controllers:  # With version 1 it is mounted below.
             for mounted in (cgroups, cgroups / "unified"):
                 yield from (one / "memory.max" for one in _upwards(mounted, path))
         elif "memory" in controllers.split(","):

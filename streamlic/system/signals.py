@@ -1,7 +1,7 @@
-"""Which signals end a process in order, and what they do while it is still being loaded.
+"""The signals that end a process cleanly, and their handler during startup.
 
-Imports nothing that takes time: process 1 of a container, which the kernel protects from signals
-that it has no handler for, has one from here on.
+Imports nothing that takes time: in a container, the kernel shields process 1 from signals that it
+has no handler for, and this module installs one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _LOG_FORMATS = (
 def heeded() -> list[signal.Signals]:
     """Return the signals that end the work: SIGTERM, and SIGINT and SIGHUP unless ignored.
 
-    What started the process may have them ignored: ``nohup`` does so with SIGHUP, and a shell that
-    is not interactive with SIGINT, for ``command &``. None outside the main thread, where Python
+    The parent process may ignore them: ``nohup`` ignores SIGHUP, and a non-interactive shell
+    ignores SIGINT for ``command &``. None outside the main thread, where Python
     sets no handlers.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -35,16 +35,16 @@ def heeded() -> list[signal.Signals]:
 
 
 def end_at_once() -> None:
-    """From now on let a signal end the process with 128 and its number, and one line.
+    """From now on, a signal ends the process with one line and 128 plus its number.
 
-    Nothing is under way yet, and modules that are being loaded do not expect an exception.
+    No work has started yet, and modules that are being loaded do not expect an exception.
     """
     for number in heeded():
         signal.signal(number, _end)
 
 
 def _end(number: int, _: object) -> None:
-    text = "interrupted while it was starting"
+    text = "interrupted during startup"
     line = f"streamlic: {text}"
     if _asks_for_json():
         now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
@@ -52,7 +52,7 @@ def _end(number: int, _: object) -> None:
             f'{{"event": "error", "time": "{now}", "level": "error", "kind": "Interrupted", '
             f'"message": "{text}", "exit_code": {128 + number}}}'
         )
-    with suppress(OSError):  # Nobody may be there to read it.
+    with suppress(OSError):  # Standard error may be closed.
         os.write(2, f"{line}\n".encode())
     os._exit(128 + number)
 

@@ -1,4 +1,4 @@
-"""What a terminal shows of a job while it runs, and of a dataset while it is read.
+"""The live display of a job on a terminal, and the bar of a dataset that is read.
 
 Rules:
 1. The job's thread only hands over a copy of its state, five times a second at most; another
@@ -41,16 +41,16 @@ from streamlic.truto.retry import Retry
 _STATE_SECONDS = 0.2
 _FRAMES_PER_SECOND = 4
 _LATELY_SECONDS = 5.0
-_ECHO_COLUMNS = 2  # For the ^C that a terminal adds: it must not begin another line.
+_ECHO_COLUMNS = 2  # For the ^C that a terminal prints: it must not start another line.
 
 
 def terminal() -> Console:
-    """Return the terminal that standard error is."""
+    """Return standard error as a terminal."""
     return Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
 
 
 class LiveDisplay:
-    """Shows a job on the terminal; use it as a context manager, and call it with each state.
+    """Shows a job on the terminal. Use it as a context manager, and call it with its progress.
 
     The retries of a single account are printed above it; with ``is_verbose`` all retries, and every
     page. ``expected_pages`` is how many pages the run may have, for an estimate of the time left.
@@ -81,7 +81,7 @@ class LiveDisplay:
             console=self._console,
             get_renderable=self._drawn,
             refresh_per_second=_FRAMES_PER_SECOND,
-            redirect_stdout=False,  # It may be a file, and is not ours.
+            redirect_stdout=False,  # It may be a file.
             vertical_overflow="crop",
         )
 
@@ -110,7 +110,7 @@ class LiveDisplay:
         try:
             if is_first:
                 self._live.start(refresh=True)
-                # Left hidden, it would stay so behind a process that is killed.
+                # Otherwise a killed process would leave it hidden.
                 self._console.show_cursor(show=True)
             self._tell(progress, retry, now)
         except OSError:
@@ -149,7 +149,7 @@ class LiveDisplay:
         )
 
     def _drawn(self) -> RenderableType:
-        """Draw the state, and make good what a narrower screen did to the frame before."""
+        """Draw the state, and erase what a narrower screen left of the frame before."""
         state = self._state
         if state is None:
             return ""
@@ -179,7 +179,7 @@ class LiveDisplay:
 
 @contextmanager
 def bytes_bar(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
-    """Show how many bytes are done; give what takes them. It is gone in the end."""
+    """Show a bar of the bytes that are done; yield the function that adds to them."""
     columns = (
         TextColumn(what),
         BarColumn(bar_width=None),

@@ -1,10 +1,10 @@
-"""What goes to standard error, line by line: for people as text, for machines as JSON.
+"""The lines on standard error: text for people, JSON for machines.
 
 Rules:
 1. An event is one line. As JSON it is one object: ``event``, ``time`` (ISO 8601, UTC), ``level``,
    ``run`` and ``account`` where there is one, and fields.
-2. An event that is told in no words, or in none that a person needs, has no line of text.
-3. Nothing else is written: Python's warnings, and what libraries log, are events too.
+2. An event that people do not need has no line of text.
+3. Nothing else is written: Python's warnings and the log records of libraries are events too.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class Log:
             level = _LEVELS.get(name, "info")
             text = json.dumps({"event": name, "time": now, "level": level, **known})
         if text is not None:
-            # Looked up now: a live display puts itself in its place while it is there.
+            # Looked up now: a live display replaces it while it is shown.
             print(text, file=self.stream or sys.stderr, flush=True)
 
     def warning(self, message: str) -> None:
-        """Warn of something that stops nothing."""
+        """Write a warning; the command continues."""
         self.event("warning", f"streamlic: warning: {message}", message=message)
 
     def take_over(self) -> None:
-        """Take Python's warnings, and what libraries log without a handler of the caller's."""
+        """Write Python's warnings, and log records that no handler takes, as events."""
 
         def warn(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
             self.warning(f"{category.__name__}: {message}")
@@ -84,7 +84,7 @@ class Log:
             self.event("error", f"resume: {self.resume_command}")
 
     def summary(self, summary: Summary) -> None:
-        """Tell machines what a job came to: of the accounts that were asked for, how many."""
+        """Write a job's summary to a JSON log, with the number of accounts only."""
         fields = asdict(summary)
         accounts = fields.pop("accounts")
         self.event("summary", **fields, accounts=len(accounts))
@@ -95,14 +95,14 @@ def _named(error: BaseException | None) -> str:
 
 
 class _AsWarnings(logging.Handler):
-    """Hands on what libraries log from ``WARNING`` up."""
+    """Writes log records of libraries from ``WARNING`` up as warnings."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell a record as a warning."""
+        """Write a record as a warning."""
         error = record.exc_info[1] if record.exc_info else None
         reason = f" ({_named(error)})" if error else ""
         self._log.warning(f"{record.name}: {record.getMessage()}{reason}")

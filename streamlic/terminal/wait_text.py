@@ -1,4 +1,4 @@
-"""How a person reads what requests wait for. Pure."""
+"""The reasons of waits as text. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def cause_text(cause: WaitCause) -> str:
         case WaitReason.ACCOUNT_LIMIT:
             return f"the account's rate limit, {cause.detail}"
         case WaitReason.SERVER_LIMIT:
-            return "the API said that its rate limit is used up"
+            return "the API reported that its rate limit is used up"
         case WaitReason.RETRY_AFTER:
             return f"the API asked for it (Retry-After): {cause.detail}"
         case WaitReason.BACKOFF:

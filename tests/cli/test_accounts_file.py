@@ -156,10 +156,10 @@ def test_a_file_of_another_kind_is_named(data: bytes, says: str) -> None:
     assert str(caught.value).endswith("(--accounts-file)")
 
 
-def test_a_file_that_is_far_too_large_is_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_far_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts_file, "_MOST_BYTES", 37)
     assert read_bytes(f"{A}\n".encode()) == [of(A)]
-    with pytest.raises(UsageError, match="is no list of accounts"):
+    with pytest.raises(UsageError, match="is too large for a list of accounts"):
         read_bytes(f"{A}\r\n".encode())
 
 
@@ -170,7 +170,7 @@ def test_a_file_that_is_far_too_large_is_no_list(monkeypatch: pytest.MonkeyPatch
         ("# nothing\n", "names no account"),
         ("account,product\n", "names no account"),
         (f"{A}\nnonsense\n", "line 2: the account must be a UUID"),
-        (f"{A}\n\n{B}\n{A.upper()}\n", f"line 4: account {A} stands in line 1 already"),
+        (f"{A}\n\n{B}\n{A.upper()}\n", f"line 4: account {A} is already in line 1"),
         (f"account,seats\n{A},5\n", "line 1: expected a header of account, product"),
         (f"account,limit,limit\n{A},5,5\n", "line 1: expected a header"),
         (f"account,limit\n{A}\n", "line 2: expected 2 cells, got 1"),
@@ -180,9 +180,9 @@ def test_a_file_that_is_far_too_large_is_no_list(monkeypatch: pytest.MonkeyPatch
         (f"account,,limit\n{A},5,\n", "line 2: a cell is in a column without a name"),
         (
             f"{A},onedrive\n{B},\n",
-            "line 1: lines of several cells need a header that",
+            "line 1: a file with several columns needs a header",
         ),
-        (f"customer;ids\nacme;{A}\n", "line 1: lines of several cells need a header"),
+        (f"customer;ids\nacme;{A}\n", "line 1: a file with several columns needs a header"),
         (f"account;limt\n{A};5\n", "line 1: expected a header of account, product"),
         (f"account,product\n{A},teams\n", "line 2: the product must be one of"),
         ("account,product\n,onedrive\n", "line 2: expected one account"),
@@ -203,14 +203,14 @@ def test_a_file_that_is_far_too_large_is_no_list(monkeypatch: pytest.MonkeyPatch
         (f"account,organization_id\n{A},\udcff\n", "line 2: expected valid Unicode, got '\\udcff'"),
         (f"{A}\n{A[:-1]}\udcff\n", "line 2: the account must be a UUID"),
         (f'{{"account":"{A}"}}\n[1]', "line 2: expected a JSON object"),
-        (f'{{"account":"{A}"}}\n{{', "line 2: no JSON"),
-        ("{" + '"a":[' * 5000, "line 1: no JSON"),
+        (f'{{"account":"{A}"}}\n{{', "line 2: invalid JSON"),
+        ("{" + '"a":[' * 5000, "line 1: invalid JSON"),
         (f"account,limit\n{A}," + "9" * 5000, "line 2: limit: expected a whole number, got '99"),
         (f"account,product\n{A}," + "x" * 200_000, "line 2: expected CSV"),
         ('{"account":"' + "x" * 200_000 + '"}', "line 1: the account must be a UUID"),
     ],
 )
-def test_a_bad_line_is_told_with_its_number(text: str, says: str) -> None:
+def test_a_bad_line_is_reported_with_its_number(text: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(text)
     assert says in str(caught.value)
@@ -218,7 +218,7 @@ def test_a_bad_line_is_told_with_its_number(text: str, says: str) -> None:
     assert str(caught.value).endswith("(--accounts-file)")
 
 
-def test_many_bad_lines_are_told_in_one_short_line() -> None:
+def test_many_bad_lines_are_reported_in_one_short_line() -> None:
     with pytest.raises(UsageError, match=r"line 6: .*; and 15 more") as caught:
         read("\n".join([A, *["x" * 1000] * 20]))
     assert len(str(caught.value)) < 1000

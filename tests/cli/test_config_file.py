@@ -31,7 +31,7 @@ SECRET = "abc-secret"
         ("[completion]\nx = 1", r"\[completion\]: unknown table: expected accounts, "),
         ("[export]\ndest = 'x'", r"\[export\] dest: unknown key"),
         ("colour = 1", "colour: unknown key: expected absent-accounts, allow-http, base-url, "),
-        ("limit = 5", r"limit: this is no option that commands share: put it below \[export\]"),
+        ("limit = 5", r"limit: this option is not shared by commands: put it below \[export\]"),
         ("'' = 5", "'': unknown key"),
         ('"a\\nb\\u001b" = 5', r"'a\\nb\\x1b': unknown key"),
         ("strict = 'yes'", "strict: expected true or false, got a text, 'yes'"),
@@ -99,7 +99,10 @@ async def test_a_file_that_was_found_does_not_say_where_the_token_goes(
     Path("streamlic.toml").write_text(toml)
     found = await run_cli("schema")
     assert found.code == 2
-    assert re.search(f"^streamlic: streamlic.toml: .*{key}: .*must not say where", found.err)
+    assert re.search(
+        f"^streamlic: streamlic.toml: .*{key}: .*only a file named with --config may set where",
+        found.err,
+    )
     assert "(--config streamlic.toml)" in found.err
     assert found.err.count("\n") == 1
     assert (await run_cli("--config", "streamlic.toml", "schema")).code == 0

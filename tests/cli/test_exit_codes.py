@@ -139,7 +139,7 @@ async def test_a_run_that_was_killed_after_its_last_record_ends_as_it_would_have
 async def test_a_single_account_ends_with_1_only_where_a_retry_can_help(
     tmp_path: Path, status: int, body: bytes, code: int
 ) -> None:
-    """A body that was cut may be whole the next time; one that is no JSON is bad data."""
+    """A truncated body may be complete the next time; invalid JSON is bad data."""
 
     def fault(*_: object) -> web.Response:
         return web.Response(status=status, body=body, content_type="application/json")

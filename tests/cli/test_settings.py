@@ -43,7 +43,7 @@ def parsed(command: str, *args: str, config: Path | None = None) -> click.Contex
 
 def value(command: str, key: str, *args: str, config: Path | None = None) -> Any:
     context = parsed(command, *args, config=config)
-    if key == "log-format":  # The command is not told: it has a log that was.
+    if key == "log-format":  # Not exposed: the log has its value.
         return "json" if context.ensure_object(Log).is_json else "text"
     return context.params[NAMES.options[command][key].name]
 
@@ -360,7 +360,7 @@ async def test_the_file_in_this_directory_is_taken_without_being_named(tmp_path:
     assert named.out.startswith("{")
 
 
-async def test_the_files_option_behind_the_command_is_told_where_it_stands() -> None:
+async def test_config_after_the_command_says_where_it_belongs() -> None:
     ended = await run_cli("schema", "--config", "c.toml")
     assert ended.code == 2
     assert "streamlic --config FILE schema" in ended.err

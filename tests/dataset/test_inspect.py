@@ -192,7 +192,7 @@ def test_what_no_reader_sees_is_not_counted(tmp_path: Path) -> None:
         "error": True,
         "overwrite": False,
     }
-    assert "no reader sees it yet" in inspection_text(found, str(tmp_path))
+    assert "not visible to readers yet" in inspection_text(found, str(tmp_path))
 
 
 def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def nowhere() -> Iterator[str]:
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
-async def test_all_is_well(tmp_path: Path) -> None:
+async def test_a_run_would_succeed(tmp_path: Path) -> None:
     async with running_emulator(EMULATED) as emulator:
         ended = await run_cli("doctor", str(tmp_path / "a/b"), "--base-url", emulator.url, "--json")
         text = await run_cli("doctor", str(tmp_path), "--base-url", emulator.url)
@@ -118,7 +118,7 @@ async def test_wrong_use_is_a_check_that_failed(
     assert says in checks(ended)[name]["found"]
 
 
-async def test_the_tokens_file_is_told_and_its_mode_minded(tmp_path: Path) -> None:
+async def test_the_tokens_file_and_its_mode_are_checked(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(TOKEN)
     for mode, state in [(0o600, "ok"), (0o644, "warning")]:
@@ -155,7 +155,7 @@ sys.meta_path.insert(0, Finder())
 """
 
 
-async def test_an_engine_that_was_not_built_is_told_from_one_that_does_not_load(
+async def test_a_missing_engine_differs_from_one_that_does_not_load(
     tmp_path: Path,
 ) -> None:
     """Another finder of modules is put before the usual ones, as another build would be."""
@@ -172,7 +172,7 @@ async def test_an_engine_that_was_not_built_is_told_from_one_that_does_not_load(
         assert engine["facts"]["why_not_fast"] in engine["found"]
 
 
-async def test_a_library_that_does_not_load_is_told_and_no_more(tmp_path: Path) -> None:
+async def test_a_library_that_does_not_load_ends_the_checks(tmp_path: Path) -> None:
     (tmp_path / "pyarrow").mkdir()
     (tmp_path / "pyarrow/__init__.py").write_text("raise ImportError('libarrow.so: no such file')")
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
@@ -261,7 +261,7 @@ async def test_more_memory_than_there_is_at_all() -> None:
     assert states(ended)["memory"] == "warning"
 
 
-async def test_settings_are_told_and_unknown_variables_warned_of(
+async def test_settings_are_listed_and_unknown_variables_give_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

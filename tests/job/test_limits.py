@@ -181,7 +181,7 @@ def killed_at(
 @pytest.mark.parametrize(
     ("module", "says"),
     [
-        ("streamlic.cli.main", "streamlic: interrupted while it was starting\n"),
+        ("streamlic.cli.main", "streamlic: interrupted during startup\n"),
         ("streamlic.dataset.writer", "streamlic: interrupted\n"),
     ],
     ids=["before the command runs", "in a command without a job"],

@@ -84,7 +84,7 @@ def test_the_doctor_says_where_its_aim_is_from(
         [check] = (one for one in json.loads(result.stdout)["checks"] if one["name"] == "memory")
         assert check["state"] == "ok"
         assert check["facts"]["memory_bytes"] == 150 * MIB
-        assert ("by default, as the container's limit is low" in check["found"]) is says
+        assert ("by default, because the container's limit is low" in check["found"]) is says
 
 
 def test_help_says_what_the_default_is() -> None:

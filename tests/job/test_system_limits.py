@@ -135,7 +135,7 @@ def test_a_thread_that_cannot_start_is_the_machines_limit(
     with served(EmulatorConfig(records=10)) as emulator:
         monkeypatch.setattr(threading.Thread, "start", starts)
         with pytest.raises(
-            streamlic.MachineError, match=r"no further thread.*ulimit -u.*pids\.max"
+            streamlic.MachineError, match=r"refused another thread.*ulimit -u.*pids\.max"
         ):
             streamlic.export(
                 tmp_path,
@@ -166,13 +166,13 @@ def test_the_doctor_starts_as_many_threads_as_a_run(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(threading.Thread, "start", starts)
     check = check_limits(1)
     assert (check.state, check.exit_code) == ("failed", 1)
-    assert "no further thread" in check.found
+    assert "refused another thread" in check.found
     assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
 def test_too_many_open_files_are_named_and_other_errors_left_alone(number: int) -> None:
-    with pytest.raises(streamlic.MachineError, match=r"no further file open.*ulimit -n"):
+    with pytest.raises(streamlic.MachineError, match=r"another open file.*ulimit -n"):
         with limits_named():
             raise OSError(number, os.strerror(number))
     for other in (OSError(errno.ENOSPC, "full"), RuntimeError("of another kind")):

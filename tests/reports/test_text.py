@@ -101,7 +101,7 @@ def test_all_accounts_that_were_skipped_or_kept_are_named() -> None:
         assert text.count(f"{number:036}") == 3, "skipped for two reasons, kept for one"
 
 
-def test_what_comes_next_is_told() -> None:
+def test_the_summary_names_the_next_steps() -> None:
     complete = summary_text(SUMMARY, "li censes", RESUME)
     assert "resume:" not in complete
     assert "verify:  streamlic verify 'li censes'" in complete
@@ -168,7 +168,7 @@ def test_the_command_again_restarts_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     assert command_again() == "streamlic export 'a b' --limit 5"
 
 
-async def test_the_summary_of_failed_accounts_has_the_command_that_goes_on(tmp_path: Path) -> None:
+async def test_the_summary_of_failed_accounts_has_the_resume_command(tmp_path: Path) -> None:
     fault = parse_fault("status=404@1")
     async with running_emulator(EmulatorConfig(records=5), faults=(fault,)) as emulator:
         args = ["export", str(tmp_path), "--base-url", emulator.url, "--rate-limit", "none",
@@ -208,7 +208,7 @@ REQUEST: dict[str, Any] = {"response_format": "stream", "rows_at": "result"}
         ),
     ],
 )  # fmt: skip
-def test_the_log_knows_the_command_that_goes_on(
+def test_the_log_knows_the_resume_command(
     request_of_run: dict[str, Any], mode: str, accounts: list[str], expected: str
 ) -> None:
     command = command_of("d", request=request_of_run, mode=mode, accounts=accounts, settings={})
@@ -230,7 +230,7 @@ def test_the_log_knows_the_command_that_goes_on(
 def test_the_resume_command_ends_the_run_as_it_would(
     tmp_path: Path, options: dict[str, Any], expected: str
 ) -> None:
-    """What is no part of the request is in the log all the same."""
+    """The log has the settings, which the request has not."""
     settings = JobOptions(mode="overwrite", **options).settings()
     store = LocalStore(tmp_path)
     open_local(tmp_path, request=REQUEST, accounts=["a"], mode="overwrite", settings=settings)

@@ -66,7 +66,7 @@ def limit_of(tmp_path: Path, membership: str, files: dict[str, str]) -> tuple[in
             {"memory/a/memory.limit_in_bytes": "9", "unified/b/memory.max": "8"},
             (8, "unified/b/memory.max"),
         ),
-        # More than there is limits nothing; what is no number, or empty, says nothing.
+        # A limit above the memory has no effect, nor has an empty or invalid one.
         ("0::/\n", {"memory.max": str(RAM * 2)}, (RAM, "the machine's RAM")),
         ("0::/\n", {"memory.max": "many"}, (RAM, "the machine's RAM")),
         ("", {}, (RAM, "the machine's RAM")),

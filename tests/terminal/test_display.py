@@ -85,7 +85,7 @@ def test_no_line_is_wider_than_the_screen(state: DisplayState, width: int) -> No
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_all_figures_stand_there(width: int) -> None:
+def test_all_figures_are_shown(width: int) -> None:
     text = "\n".join(lines(of_one(), width))
     for figure in (
         "123,456,789,012", "1,234,567  (", "9.9 TB", "54,321", "1,234", "99,999,999",
@@ -96,7 +96,7 @@ def test_all_figures_stand_there(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_many_accounts_are_told_by_totals_failures_and_the_slowest(width: int) -> None:
+def test_many_accounts_are_shown_by_totals_failures_and_the_slowest(width: int) -> None:
     text = "\n".join(lines(of_many(), width))
     for figure in (
         "1,234 of 10,000 done, 3 failed", "45 pages in 1 m 01 s  account-", "1 page in 3 s",
@@ -113,7 +113,7 @@ def test_a_wait_is_counted_down_and_then_gone() -> None:
     assert "wait" not in "\n".join(lines(state, 80, now=8))
 
 
-def test_silence_is_told() -> None:
+def test_silence_is_shown() -> None:
     state = DisplayState(at=0, progress=Progress(started=0, pages_under_way=1), came_at=0)
     assert "nothing has come" not in "\n".join(lines(state, 80, now=4))
     assert "waiting  nothing has come for 12 s" in "\n".join(lines(state, 80, now=12))
@@ -220,18 +220,18 @@ async def test_a_terminal_shows_an_export_and_keeps_its_last_state(
     display = [line for line in last if line and not line.startswith(("read:", "verify:", "look:"))]
     assert max(map(len, display)) <= columns
     assert all(len(line) <= columns for frame in shown.frames[:-1] for line in frame)
-    told = figures(last)
-    assert told["rows"] == "200"
-    assert told["pages"] == "20"
-    assert told["part files"] == "1"
-    assert told["retries"] == "1"
-    assert re.fullmatch(r"[\d,]+ of 256 MiB", told["memory"])
-    assert told["account"] == ACCOUNT
+    shown_figures = figures(last)
+    assert shown_figures["rows"] == "200"
+    assert shown_figures["pages"] == "20"
+    assert shown_figures["part files"] == "1"
+    assert shown_figures["retries"] == "1"
+    assert re.fullmatch(r"[\d,]+ of 256 MiB", shown_figures["memory"])
+    assert shown_figures["account"] == ACCOUNT
     assert "ended: export to " in last[0]
     assert any(line.startswith("run ") and line.endswith(": complete") for line in last)
 
 
-async def test_a_wait_is_seen_on_the_terminal_and_the_retry_stands_above_it(tmp_path: Path) -> None:
+async def test_a_wait_is_shown_and_the_retry_is_printed_above_it(tmp_path: Path) -> None:
     shown = await exported(tmp_path / "dest")
     waits = [
         line
@@ -245,7 +245,7 @@ async def test_a_wait_is_seen_on_the_terminal_and_the_retry_stands_above_it(tmp_
 
 
 async def test_there_is_room_for_what_the_terminal_echoes(tmp_path: Path) -> None:
-    """A ^C behind a line as wide as the screen begins another, which nobody would erase."""
+    """A ^C after a line as wide as the screen starts another, which would not be erased."""
     shown = await exported(tmp_path / ("d" * 100))
     widths = [
         len(line)

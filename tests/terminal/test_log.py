@@ -22,9 +22,9 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 def events(err: str) -> list[dict[str, Any]]:
     """Return what each line of standard error says; all of them have to be events."""
-    told: list[dict[str, Any]] = [json.loads(line) for line in err.splitlines()]
-    assert all(_TIME.fullmatch(one["time"]) for one in told)
-    return told
+    logged: list[dict[str, Any]] = [json.loads(line) for line in err.splitlines()]
+    assert all(_TIME.fullmatch(one["time"]) for one in logged)
+    return logged
 
 
 async def exported(dest: Path, *more: str, fault: str | None = None) -> Ended:
@@ -37,16 +37,16 @@ async def exported(dest: Path, *more: str, fault: str | None = None) -> Ended:
         )  # fmt: skip
 
 
-async def test_a_run_is_told_from_its_start_to_its_summary(tmp_path: Path) -> None:
+async def test_a_run_is_logged_from_its_start_to_its_summary(tmp_path: Path) -> None:
     ended = await exported(tmp_path, "--verbose", fault="status=503@2")
-    told = events(ended.err)
-    assert [one["event"] for one in told] == [
+    logged = events(ended.err)
+    assert [one["event"] for one in logged] == [
         "start", "progress", "retry", "progress", "progress", "summary",
     ]  # fmt: skip
-    assert [one["rows"] for one in told if one["event"] == "progress"] == [10, 20, 30]
-    [retry] = [one for one in told if one["event"] == "retry"]
+    assert [one["rows"] for one in logged if one["event"] == "progress"] == [10, 20, 30]
+    [retry] = [one for one in logged if one["event"] == "retry"]
     assert (retry["account"], retry["attempt"], retry["kind"]) == (ACCOUNT, 1, "ApiError")
-    summary = told[-1]
+    summary = logged[-1]
     assert (summary["rows"], summary["accounts"], summary["failed"]) == (30, 1, [])
     assert summary["complete"] is True
     assert ended.out.startswith("run "), "results still go to standard output"
@@ -54,12 +54,12 @@ async def test_a_run_is_told_from_its_start_to_its_summary(tmp_path: Path) -> No
 
 async def test_every_event_has_its_level_its_run_and_its_account(tmp_path: Path) -> None:
     ended = await exported(tmp_path, "--verbose", fault="status=503@2")
-    told = events(ended.err)
-    assert {(one["event"], one["level"]) for one in told} == {
+    logged = events(ended.err)
+    assert {(one["event"], one["level"]) for one in logged} == {
         ("start", "info"), ("progress", "info"), ("retry", "warning"), ("summary", "info"),
     }  # fmt: skip
-    assert {one["run"] for one in told} == {told[-1]["run"]}
-    assert {one["account"] for one in told} == {ACCOUNT}
+    assert {one["run"] for one in logged} == {logged[-1]["run"]}
+    assert {one["account"] for one in logged} == {ACCOUNT}
 
 
 @pytest.mark.parametrize("quiet", [["--quiet"], []])
@@ -72,9 +72,9 @@ async def test_an_error_has_its_run_and_its_account(tmp_path: Path, quiet: list[
 
 async def test_of_many_accounts_an_event_has_the_one_that_it_is_about(tmp_path: Path) -> None:
     ended = await exported(tmp_path, "--account", OTHER_ACCOUNT, fault="status=503@1")
-    told = events(ended.err)
-    assert {one.get("account") for one in told if one["event"] != "retry"} == {None}
-    [retry] = [one for one in told if one["event"] == "retry"]
+    logged = events(ended.err)
+    assert {one.get("account") for one in logged if one["event"] != "retry"} == {None}
+    [retry] = [one for one in logged if one["event"] == "retry"]
     assert retry["account"] in (ACCOUNT, OTHER_ACCOUNT)
 
 
@@ -139,7 +139,7 @@ def test_what_python_and_libraries_say_is_said_in_the_same_way(log_format: str) 
                              "Traceback (most recent call last):"]  # fmt: skip
 
 
-async def test_an_error_says_what_it_is_and_how_to_go_on(tmp_path: Path) -> None:
+async def test_an_error_names_its_kind_and_the_resume_command(tmp_path: Path) -> None:
     ended = await exported(tmp_path, fault="status=404@2")
     [start, error] = events(ended.err)
     assert (start["event"], error["event"]) == ("start", "error")
@@ -177,7 +177,7 @@ async def test_wrong_use_is_an_event_too(tmp_path: Path, wrong: list[str]) -> No
     ],
 )
 @pytest.mark.parametrize("asked", ["on the command line", "by a variable", "by a file"])
-async def test_an_error_that_ends_parsing_is_told_in_the_format_asked_for(
+async def test_an_error_that_ends_parsing_has_the_format_asked_for(
     tmp_path: Path, arguments: list[str], is_json: bool, asked: str
 ) -> None:
     """By the nearest that says so."""
@@ -202,24 +202,24 @@ async def test_warnings_are_events(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(TOKEN)
     token.chmod(0o644)
-    told = events((await exported(tmp_path / "dest", "--token-file", str(token))).err)
-    assert told[0]["event"] == "warning"
-    assert "others can read the token file" in told[0]["message"]
+    logged = events((await exported(tmp_path / "dest", "--token-file", str(token))).err)
+    assert logged[0]["event"] == "warning"
+    assert "others can read the token file" in logged[0]["message"]
 
 
 async def test_failed_accounts_are_in_the_summary_with_their_errors(tmp_path: Path) -> None:
     fault = "status=404@1"
-    told = events((await exported(tmp_path, "--account", OTHER_ACCOUNT, fault=fault)).err)
-    [summary] = [one for one in told if one["event"] == "summary"]
+    logged = events((await exported(tmp_path, "--account", OTHER_ACCOUNT, fault=fault)).err)
+    [summary] = [one for one in logged if one["event"] == "summary"]
     assert summary["accounts"] == 2
     [failed] = summary["failed"]
     assert (failed["kind"], failed["retryable"]) == ("ApiError", False)
     assert failed["account"] in (ACCOUNT, OTHER_ACCOUNT)
     assert failed["reason"].startswith("HTTP 404")
-    assert told[-1]["kind"] == "AccountsFailed"
+    assert logged[-1]["kind"] == "AccountsFailed"
 
 
-async def test_an_interruption_is_an_event_and_says_how_to_go_on(tmp_path: Path) -> None:
+async def test_an_interruption_is_an_event_with_the_resume_command(tmp_path: Path) -> None:
     config = EmulatorConfig(records=1000, page_size=10, latency_ms=20)
     async with running_emulator(config) as emulator:
         args = ["export", str(tmp_path), "--base-url", emulator.url, "--account", ACCOUNT,
