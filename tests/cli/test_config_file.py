@@ -103,7 +103,7 @@ async def test_a_file_that_was_found_does_not_say_where_the_token_goes(
         f"^streamlic: streamlic.toml: .*{key}: .*only a file named with --config may set where",
         found.err,
     )
-    assert "(--config streamlic.toml)" in found.err
+    assert "use --config streamlic.toml" in found.err
     assert found.err.count("\n") == 1
     assert (await run_cli("--config", "streamlic.toml", "schema")).code == 0
 
