@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from streamlic.job.cancellation import Cancel, Cancelled
     from streamlic.job.limits import Limits
     from streamlic.job.options import JobOptions
+    from streamlic.job.progress import AccountEnded, Committed, PageDone, Progress
     from streamlic.job.summary import (
         AccountError,
         AccountsFailed,
         AccountSummary,
         CarriedOverAccount,
         FailedAccount,
-        Progress,
         SkippedAccount,
         Summary,
     )
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from streamlic.schema.columns import RAW_SCHEMA
     from streamlic.truto.credentials import TokenSource
     from streamlic.truto.request import LicensesRequest
-    from streamlic.truto.retry import RetryPolicy
+    from streamlic.truto.retry import Retry, RetryPolicy
     from streamlic.truto.settings import ConnectionSettings
     from streamlic.truto.timeouts import Timeouts
 
@@ -63,6 +63,7 @@ __all__ = [
     "LICENSE_SCHEMA",
     "RAW_SCHEMA",
     "AccountBlocked",
+    "AccountEnded",
     "AccountError",
     "AccountNeedsReauth",
     "AccountSummary",
@@ -73,6 +74,7 @@ __all__ = [
     "Cancelled",
     "CarriedOverAccount",
     "Client",
+    "Committed",
     "ConnectionSettings",
     "DatasetConflict",
     "DecodeError",
@@ -88,11 +90,13 @@ __all__ = [
     "ListingTooLarge",
     "MachineError",
     "NotAListing",
+    "PageDone",
     "PageMismatch",
     "Progress",
     "RateLimited",
     "ReportedFailure",
     "RescueError",
+    "Retry",
     "RetryPolicy",
     "SkippedAccount",
     "StoreError",
@@ -116,13 +120,13 @@ _HOMES = {
     "job.cancellation": ["Cancel", "Cancelled"],
     "job.limits": ["Limits"],
     "job.options": ["JobOptions"],
+    "job.progress": ["AccountEnded", "Committed", "PageDone", "Progress"],
     "job.summary": [
         "AccountError",
         "AccountSummary",
         "AccountsFailed",
         "CarriedOverAccount",
         "FailedAccount",
-        "Progress",
         "SkippedAccount",
         "Summary",
     ],
@@ -130,7 +134,7 @@ _HOMES = {
     "schema.columns": ["RAW_SCHEMA"],
     "truto.credentials": ["TokenSource"],
     "truto.request": ["LicensesRequest"],
-    "truto.retry": ["RetryPolicy"],
+    "truto.retry": ["Retry", "RetryPolicy"],
     "truto.settings": ["ConnectionSettings"],
     "truto.timeouts": ["Timeouts"],
 }

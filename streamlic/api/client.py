@@ -14,10 +14,11 @@ from streamlic.api.sync import run_sync
 from streamlic.decoder import Decoder, open_decoder
 from streamlic.errors import DecodeError, ReportedFailure, UsageError
 from streamlic.job.cancellation import GOES_ON, Cancel
-from streamlic.job.job import export_async
+from streamlic.job.export import export_async
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import check_count
-from streamlic.job.summary import OnProgress, Summary
+from streamlic.job.progress import OnProgress
+from streamlic.job.summary import Summary
 from streamlic.resources.licenses import LICENSES
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.truto.client import Connection
@@ -147,9 +148,9 @@ def export(
     None takes the token and the URL from the environment. The call blocks until the end; it may be
     made where an event loop is running, which then waits. The work runs in threads of its own.
 
-    ``on_progress`` is called with the job's progress after each page, and each second. It runs in
-    another thread than the caller's, always the same one, and the job waits for it. The Progress
-    changes afterwards. An exception that it raises ends the export, and is raised here.
+    ``on_progress`` is called at every page, and each second, with a Progress: a frozen snapshot
+    with the events since the one before. It is called in another thread than the caller's, always
+    the same one, and the job waits for it. What it raises ends the export, and is raised here.
 
     Setting ``cancel``, such as a threading.Event, ends the export with Cancelled, whose ``summary``
     says what is committed. The job checks it after each page, and each second. KeyboardInterrupt,

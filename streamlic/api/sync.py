@@ -1,13 +1,13 @@
-"""Asynchronous work called from code that is not: in a script, a notebook, a worker's thread.
+"""Runs a coroutine from synchronous code: a script, a notebook, a worker's thread.
 
 Rules:
-1. The work has an event loop of its own in a thread of its own, so that it is the same whether a
-   loop runs where it is called or not, and nothing raised there falls into the middle of it.
-2. What is raised in the caller while it waits (KeyboardInterrupt, or what a signal's handler
-   raises) cancels the work, once. It is raised when the work has ended in order, and not before:
-   what comes meanwhile is ignored.
-3. A caller that is itself a task, and is cancelled while it waits, is treated alike. Its loop waits
-   with it, so that it has to look: ``asyncio.run`` turns the first SIGINT into such a cancellation.
+1. The coroutine runs in an event loop of its own, in a thread of its own. So it does not matter
+   whether a loop runs in the caller's thread, and no signal interrupts the coroutine midway.
+2. An exception in the waiting caller (KeyboardInterrupt, or what a signal handler raises) cancels
+   the coroutine, once. It is raised when the coroutine has ended. Later ones are ignored.
+3. A caller that is itself a task may be cancelled while it waits: the same applies. Its loop is
+   blocked meanwhile, so the caller polls. ``asyncio.run`` turns the first SIGINT into a
+   cancellation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def run_sync(work: Coroutine[Any, Any, T], *, when_stopped: str) -> T:
-    """Return what ``work`` returns; ``when_stopped`` is noted on what interrupts it."""
+    """Return what ``work`` returns. What interrupts it gets the note ``when_stopped``."""
     running = _Running(work)
     thread = threading.Thread(target=copy_context().run, args=(running.run,), name="streamlic-loop")
     try:
@@ -37,7 +37,7 @@ def run_sync(work: Coroutine[Any, Any, T], *, when_stopped: str) -> T:
     finally:
         running.task.stop()
         if thread.ident is not None:
-            thread.join()
+            _join(thread)
         else:
             work.close()  # It never started.
     if interrupt:
@@ -47,8 +47,15 @@ def run_sync(work: Coroutine[Any, Any, T], *, when_stopped: str) -> T:
     return running.result.result()
 
 
+def _join(thread: threading.Thread) -> None:
+    """Wait until a thread that is about to end has ended, however many signals arrive."""
+    while thread.is_alive():
+        with suppress(BaseException):
+            thread.join()
+
+
 def _wait(running: _Running[Any]) -> BaseException | None:
-    """Wait until the work has ended; return what was raised here meanwhile, if anything was."""
+    """Wait until the work has ended. Return the first exception raised here meanwhile."""
     task = _current_task()
     cancellations = task.cancelling() if task else 0
     interrupt: BaseException | None = None
@@ -58,7 +65,7 @@ def _wait(running: _Running[Any]) -> BaseException | None:
             wait([running.result], timeout=_LOOK_SECONDS if is_watching else None)
             if is_watching and task and task.cancelling() > cancellations:
                 raise asyncio.CancelledError
-        except BaseException as error:  # noqa: BLE001  # it is raised again when the work has ended
+        except BaseException as error:  # noqa: BLE001  # run_sync raises it
             interrupt = interrupt or error
             running.task.stop()
     return interrupt
@@ -72,15 +79,15 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 
 class CrossThreadTask:
-    """A task in the loop of another thread, as other threads may speak to it."""
+    """A task in another thread's event loop, with calls that are safe from any thread."""
 
     def __init__(self) -> None:
         self.is_stopped = False
         self._task: asyncio.Task[Any] | None = None
-        self._lock = threading.RLock()  # What a signal raises may come while it is held.
+        self._lock = threading.RLock()  # A signal handler may run while it is held.
 
     def begin(self) -> None:
-        """Say, in the task itself, that it is this one; stopped before, it is cancelled now."""
+        """Register the current task. It is cancelled now if ``stop`` was called before."""
         with self._lock:
             self._task = asyncio.current_task()
             is_stopped = self.is_stopped
@@ -88,7 +95,7 @@ class CrossThreadTask:
             self._task.cancel()
 
     def stop(self) -> None:
-        """Cancel it, once: now, or when it begins."""
+        """Cancel the task, once: now, or when it begins."""
         with self._lock:
             was_stopped, self.is_stopped = self.is_stopped, True
             task = self._task
@@ -96,14 +103,14 @@ class CrossThreadTask:
             self.call(task.cancel)
 
     def call(self, what: Callable[[], object]) -> None:
-        """Have something done in its loop, if it has begun."""
+        """Call something in the task's loop, if the task has begun."""
         if self._task:
             with suppress(RuntimeError):  # The loop has ended.
                 self._task.get_loop().call_soon_threadsafe(what)
 
 
 class _Running(Generic[T]):
-    """Work on its way in another thread, which may be told to stop."""
+    """Work in another thread, which other threads can stop."""
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self.result: Future[T] = Future()
@@ -111,11 +118,11 @@ class _Running(Generic[T]):
         self._work = work
 
     def run(self) -> None:
-        """Run the work in a loop of its own; in its thread."""
+        """Run the work in a loop of its own. Called in its thread."""
         try:
             with limits_named():
                 result = asyncio.run(self._main())
-        except BaseException as error:  # noqa: BLE001  # it is raised again by who waits
+        except BaseException as error:  # noqa: BLE001  # run_sync raises it
             self.result.set_exception(error)
         else:
             self.result.set_result(result)

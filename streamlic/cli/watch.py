@@ -16,7 +16,7 @@ from streamlic.cli.settings import OutputSettings
 from streamlic.terminal.log import Log
 
 if TYPE_CHECKING:
-    from streamlic.job.summary import OnProgress, Progress
+    from streamlic.job.progress import OnProgress, Progress
 
 LOG_FORMAT = "--log-format"
 _DUMB = ("", "dumb", "unknown")

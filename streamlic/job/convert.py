@@ -1,4 +1,4 @@
-"""A body that is at hand, in a file or a pipe: the same job without a network."""
+"""A conversion: the job whose one page is a body in a file or a pipe."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ import secrets
 import select
 import stat
 import threading
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, BinaryIO
 
-from streamlic.dataset.destination import writer_lock
 from streamlic.decoder import Envelope
-from streamlic.errors import ReportedFailure, StoreError
-from streamlic.job.job import Job
+from streamlic.errors import ApiError, ReportedFailure, StoreError
+from streamlic.job.job import Job, RunRequest, Source, run_job
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import check_count
-from streamlic.job.summary import OnProgress, Summary
+from streamlic.job.progress import AccountEnded, OnProgress, SourceStatus
+from streamlic.job.summary import Summary
 from streamlic.storage.local import LocalStore
-from streamlic.tables.parquet import ParquetTable
-from streamlic.tables.runs import open_run
 from streamlic.truto.api_errors import reported_failure
 
 _READ_BYTES = 256 * 1024
@@ -41,61 +38,79 @@ async def convert_async(
     options: JobOptions | None = None,
     on_progress: OnProgress | None = None,
 ) -> Summary:
-    """Land one body that is at hand, read from ``source``, in ``dest``; ``name`` identifies it.
+    """Land one body, read from ``source``, in ``dest``; ``name`` identifies it.
 
     ``key_by`` is the field by which its rows are keyed, where they are an object. Raises the
     ApiError that the body reports, if it does.
     """
     options = options or JobOptions()
-    keyed = {} if key_by is None else {"key_by": key_by}
-    open_decoder = partial(options.open_decoder, key_by=key_by)
-    open_decoder()  # What is wrong with the options is found before anything is written.
-    table = ParquetTable(LocalStore(dest))
-    started = time.monotonic()
-    received = 0
+    options.open_decoder(key_by=key_by)  # Wrong options are found before anything is written.
+    identity = {"source": name, **_identity_of(source), **options.identity()}
+    if key_by is not None:
+        identity["key_by"] = key_by
+    request = RunRequest(identity=identity, accounts=[account])
+    body = BodySource(source, name, account, key_by=key_by)
+    return await run_job(LocalStore(dest), request, body, options, on_progress)
 
-    async def chunks() -> AsyncGenerator[bytes, None]:
-        nonlocal received
-        async with aclosing(_chunks_of(source, name)) as all_chunks:
-            async for chunk in all_chunks:
-                received += len(chunk)
-                job.progress.bytes_received = received
-                job.told()
+
+class BodySource(Source):
+    """One page: a body in a file or a pipe."""
+
+    has_one_page = True
+
+    def __init__(
+        self, file: BinaryIO, name: str, account: str | None, *, key_by: str | None = None
+    ) -> None:
+        self._file = file
+        self._name = name
+        self._account = account
+        self._key_by = key_by
+        self._size = _size_of(file)
+        self._received = 0
+        self._is_done = False
+
+    def status(self) -> SourceStatus:
+        """Return what is cheap to know of its progress, as of now."""
+        return SourceStatus(
+            accounts_done=int(self._is_done),
+            pages_under_way=int(not self._is_done),
+            bytes_received=self._received,
+            bytes_in_all=self._size,
+        )
+
+    async def read_pages(self, job: Job) -> None:
+        """Read the body, if the run does not have it."""
+        job.progress.notify()
+        if not job.run.point(self._account).is_done:
+            open_decoder = partial(job.options.open_decoder, key_by=self._key_by)
+            chunks = self._chunks(job)
+            try:
+                await job.read_page(self._account, open_decoder, chunks, _is_all)
+            except ReportedFailure as failure:
+                raise self._error_of(failure) from failure
+        self._is_done = True
+        job.progress.record(AccountEnded(self._account))
+
+    async def _chunks(self, job: Job) -> AsyncGenerator[bytes, None]:
+        async with aclosing(_chunks_of(self._file, self._name)) as chunks:
+            async for chunk in chunks:
+                self._received += len(chunk)
+                job.progress.notify()
                 yield chunk
 
-    with writer_lock(table.store):
-        run = open_run(
-            table,
-            request={"source": name, **_identity_of(source), **options.identity(), **keyed},
-            accounts=[account],
-            mode=options.mode,
-            restart=options.restart,
-            carries_over=options.carries_over,
-            settings=options.settings(),
-        )
-        job = Job(table, run, options, on_progress, is_one_page=True)
-        job.told(pages_under_way=1, bytes_in_all=_size_of(source))
-        try:
-            if not job.run.point(account).is_done:
-                await job.read_page(account, open_decoder, chunks(), _is_all)
-            await job.complete()
-        except ReportedFailure as failure:
-            raise reported_failure(
-                failure, {}, account=account or "", token="", now=datetime.now(UTC)
-            ) from failure
-        finally:
-            job.close(keeps_pages=False)
-    return job.summary(started=started, retries=0, bytes_received=received)
+    def _error_of(self, failure: ReportedFailure) -> ApiError:
+        account = self._account or ""
+        return reported_failure(failure, {}, account=account, token="", now=datetime.now(UTC))
 
 
 def _size_of(source: BinaryIO) -> int | None:
-    """Return a file's size; a pipe has none."""
+    """Return a file's size, None for a pipe."""
     status = _status_of(source)
     return status.st_size if status else None
 
 
 def _identity_of(source: BinaryIO) -> dict[str, Any]:
-    """Return what tells a file from another of its name; what comes from a pipe is always new."""
+    """Return what distinguishes files of the same name. Every pipe is a new body."""
     status = _status_of(source)
     if status is None:
         return {"source_id": secrets.token_hex(8)}
@@ -105,19 +120,19 @@ def _identity_of(source: BinaryIO) -> dict[str, Any]:
 def _status_of(source: BinaryIO) -> os.stat_result | None:
     try:
         status = os.fstat(source.fileno())
-    except OSError:  # It is no file of the system's.
+    except OSError:  # It has no file descriptor.
         return None
     return status if stat.S_ISREG(status.st_mode) else None
 
 
 async def _chunks_of(source: BinaryIO, name: str) -> AsyncGenerator[bytes, None]:
-    """Read ahead in a thread that nobody waits for: a terminal or a pipe may be silent for ever."""
+    """Read ahead in a daemon thread: reading a terminal or a pipe may block for ever."""
     loop = asyncio.get_running_loop()
     arrived: asyncio.Queue[bytes | BaseException] = asyncio.Queue()
     room = threading.Semaphore(_CHUNKS_AHEAD)
     is_over = threading.Event()
 
-    def tell(chunk: bytes | BaseException) -> None:
+    def deliver(chunk: bytes | BaseException) -> None:
         with suppress(RuntimeError):  # The loop has ended.
             loop.call_soon_threadsafe(arrived.put_nowait, chunk)
 
@@ -129,15 +144,15 @@ async def _chunks_of(source: BinaryIO, name: str) -> AsyncGenerator[bytes, None]
                 if is_over.is_set():
                     return
                 chunk = _next(source)
-                tell(chunk)
-        except BaseException as error:  # noqa: BLE001  # it is raised again where it is awaited
-            tell(error)
+                deliver(chunk)
+        except BaseException as error:  # noqa: BLE001  # the coroutine raises it
+            deliver(error)
 
     threading.Thread(target=read, name="streamlic-read", daemon=True).start()
     try:
         while chunk := await arrived.get():
             if isinstance(chunk, OSError):
-                raise StoreError(f"{name} cannot be read on: {chunk.strerror}") from chunk
+                raise StoreError(f"reading {name} failed: {chunk.strerror}") from chunk
             if isinstance(chunk, BaseException):
                 raise chunk
             room.release()
@@ -148,7 +163,7 @@ async def _chunks_of(source: BinaryIO, name: str) -> AsyncGenerator[bytes, None]
 
 
 def _next(source: BinaryIO) -> bytes:
-    """Return what comes next, nothing at the end; wait for it where the source would not."""
+    """Return the next bytes, none at the end. Wait where the source does not block."""
     read: Callable[[int], bytes | None] = source.read
     while (chunk := read(_READ_BYTES)) is None:
         select.select([source], [], [])
@@ -156,7 +171,7 @@ def _next(source: BinaryIO) -> bytes:
 
 
 def _is_all(envelope: Envelope) -> None:
-    """Take a body at hand for all there is: where it names a next page, nobody can be asked."""
+    """Treat the body as the only page: there is no API to request a next page from."""
     check_count(envelope)
     if envelope.next_cursor:
         envelope.is_partial_response = True

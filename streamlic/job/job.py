@@ -1,95 +1,179 @@
-"""The job: pages in, a dataset out; the only place that knows the order of the steps.
+"""The job: pages in, a dataset out. The only module that knows the order of the steps.
 
 Rules:
-1. A page counts when its JSON was complete, its count was right and its batches are with the
-   writer; then, and only then, the account's resume point moves on.
-2. A page that fails is abandoned whole and asked for again.
-3. A commit covers whole pages only. It follows a full part file, or ``commit_seconds``, or the end,
-   whatever the end is: what was whole when a run was interrupted or failed is kept.
-4. An account's next page is asked for when this one is decoded and right, and before it is encoded.
-5. An account that fails is left for the next run; the others go on.
-6. A run that overwrites takes over, before it is complete, the rows of accounts that were not read.
+1. A page counts when its JSON is complete, its row count is right and the writer has its batches.
+   Only then does the account's resume point move.
+2. A page that fails is abandoned whole and requested again.
+3. A commit covers whole pages only. It follows a full part file, ``commit_seconds``, or the end of
+   the run, even an interrupted one: whole pages are kept.
+4. An account's next page is requested when this one is decoded and checked, before it is encoded.
+5. An account that fails is left to the next run. The other accounts continue.
+6. A run that overwrites copies the rows of accounts that were not read before it is complete.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from dataclasses import replace
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from streamlic.dataset.destination import writer_lock
 from streamlic.dataset.records import Failed
 from streamlic.dataset.run_state import RunState
 from streamlic.decoder import Decoder, Envelope, engine_named
-from streamlic.errors import (
-    RETRY_CAN_HELP,
-    ApiError,
-    DecodeError,
-    PageMismatch,
-    ReportedFailure,
-    StreamlicError,
-    TransportError,
-    UsageError,
-)
-from streamlic.job.cancellation import Cancel, Cancelled
+from streamlic.errors import StreamlicError
 from streamlic.job.committer import Committer
 from streamlic.job.options import JobOptions
-from streamlic.job.page_checks import ChecksummingDecoder, check_count
+from streamlic.job.outcome import Outcome, error_of, may_complete, outcome_of
 from streamlic.job.pipeline import Pipeline
-from streamlic.job.scheduler import Bounds, Listing, Scheduler, listings_of
-from streamlic.job.summary import AccountsFailed, OnProgress, Progress, Summary, UnderWay
-from streamlic.storage.local import LocalStore
-from streamlic.system.machine import room_for_connections
+from streamlic.job.progress import ActiveAccount, OnProgress, ProgressRecorder, SourceStatus
+from streamlic.job.summary import Summary
+from streamlic.storage.base import Store
 from streamlic.tables.base import Table
 from streamlic.tables.carry_over import Copying, carrying
 from streamlic.tables.parquet import ParquetTable
 from streamlic.tables.runs import open_run
-from streamlic.truto.client import Connection
-from streamlic.truto.rate_limit import Permit
-from streamlic.truto.request import LicensesRequest, check_requests, identity_of
-from streamlic.truto.retry import Retry, is_transient
+from streamlic.truto.retry import is_transient
+from streamlic.truto.wait_reasons import WaitStatus
 
-_OTHERS_FAULTS = (
-    ApiError,
-    TransportError,
-    DecodeError,
-    PageMismatch,
-    UsageError,
-    asyncio.CancelledError,
-)
-"""What ends a run without casting doubt on what the writer holds: whole pages are then kept."""
-_SLOWEST = 3
-_TICK_SECONDS = 1.0
+TICK_SECONDS = 1.0
+"""How often an observer is called though nothing happens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What a run is asked for. A later process resumes a run of an equal request.
+
+    ``identity`` is what makes the rows what they are. With ``keeps_accounts`` a run that is resumed
+    keeps the accounts it started with, whatever ``accounts`` are. ``skipped`` are accounts that
+    cannot be read, with the reasons.
+    """
+
+    identity: Mapping[str, Any]
+    accounts: list[str | None]
+    keeps_accounts: bool = False
+    skipped: Mapping[str, str] | None = None
+
+
+class Source(ABC):
+    """Where a job's pages come from."""
+
+    has_one_page = False
+
+    @abstractmethod
+    async def read_pages(self, job: Job) -> None:
+        """Give the job every page that its run does not have."""
+
+    @abstractmethod
+    def status(self) -> SourceStatus:
+        """Return what is cheap to know of its progress, as of now."""
+
+    @property
+    def failed(self) -> Mapping[str, StreamlicError]:
+        """Why each account that failed did."""
+        return {}
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was cancelled before every page was read."""
+        return False
+
+    def waits(self) -> list[WaitStatus]:
+        """Return what requests wait for, one for each reason."""
+        return []
+
+    def slowest(self) -> list[ActiveAccount]:
+        """Return the accounts that were started first, of those that have not ended."""
+        return []
+
+    def is_cancelled(self) -> bool:
+        """Return whether the caller wants the job to stop."""
+        return False
+
+
+async def run_job(
+    store: Store,
+    request: RunRequest,
+    source: Source,
+    options: JobOptions,
+    observer: OnProgress | None = None,
+) -> Summary:
+    """Land every page of a source in a store, and return the summary.
+
+    Resumes an unfinished run of the same request. Whatever ends the job, whole pages are committed
+    unless the writer itself failed. Raises the error that ended it, AccountsFailed where some of
+    several accounts failed, and Cancelled where the source was cancelled.
+    """
+    started = time.monotonic()
+    table = ParquetTable(store)
+    with writer_lock(store):
+        run = open_run(
+            table,
+            request=dict(request.identity),
+            accounts=request.accounts,
+            mode=options.mode,
+            restart=options.restart,
+            keeps_accounts=request.keeps_accounts,
+            skipped=request.skipped,
+            carries_over=options.carries_over,
+            settings=options.settings(),
+        )
+        job = Job(table, run, source, options, observer)
+        error: BaseException | None = None
+        try:
+            await source.read_pages(job)
+            if job.may_complete:
+                await job.complete()
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            outcome = job.close(error)
+    if job.write_failure:  # Whole pages were lost, which is worse than whatever ended the run.
+        raise job.write_failure
+    summary = job.summary(started)
+    if failure := error_of(outcome, summary, source.failed, run.failed):
+        raise failure
+    return summary
 
 
 class Job:
-    """One run on its way: the pipeline to its commits, and the progress."""
+    """One run in progress: its pipeline, its commits and its progress."""
 
     def __init__(
         self,
         table: Table,
         run: RunState,
+        source: Source,
         options: JobOptions,
-        on_progress: OnProgress | None,
-        *,
-        is_one_page: bool = False,
+        observer: OnProgress | None = None,
     ) -> None:
-        self.table = table
+        self._table = table
         self.run = run
         self.options = options
-        self.progress = Progress(run=run.id, resumed_rows=run.rows, accounts=len(run.accounts))
-        self.engine = engine_named(options.engine)
-        self.is_watchers_fault = False
-        """Whether it was ``on_progress`` that failed, which says nothing of the pages."""
-        self._on_progress = on_progress
+        self.progress = ProgressRecorder(
+            source,
+            observer,
+            run=run.id,
+            accounts=len(run.accounts),
+            resumed_rows=run.rows,
+            parts=len(run.files),
+        )
+        self._source = source
+        self._engine = engine_named(options.engine)
         accounts = len(run.accounts)
         large_pages = options.large_pages_at_once(accounts)
         self._committer = Committer(
-            table, run, options, large_pages=large_pages, commits_early=not is_one_page
+            table,
+            run,
+            options,
+            large_pages=large_pages,
+            commits_early=not source.has_one_page,
+            on_commit=self.progress.record,
         )
         self._pipeline = Pipeline(
             self._committer,
@@ -101,21 +185,20 @@ class Job:
         )
 
     @property
-    def failure(self) -> BaseException | None:
-        """What failed where pages are written, if anything did."""
+    def write_failure(self) -> BaseException | None:
+        """What failed in the encode thread, if anything did."""
         return self._pipeline.failure
 
-    def told(self, **changes: Any) -> None:
-        """Tell who watches."""
-        self.progress.parts = len(self.run.files)
-        vars(self.progress).update(changes)
-        if self._on_progress and not self.is_watchers_fault:
-            try:
-                self._on_progress(self.progress)
-            except BaseException:
-                self.is_watchers_fault = True
-                raise
-        self.progress.retry = None  # It was told, and once is enough.
+    @property
+    def may_complete(self) -> bool:
+        """Whether the run may be committed as complete."""
+        return may_complete(
+            self._source.failed,
+            accounts_done=self._source.status().accounts_done,
+            is_stopped=self._source.is_stopped,
+            skip_failed=self.options.skip_failed,
+            mode=self.options.mode,
+        )
 
     async def read_page(
         self,
@@ -125,288 +208,81 @@ class Job:
         check: Callable[[Envelope], None],
         on_large: Callable[[], None] | None = None,
     ) -> Envelope:
-        """Decode one page and have it encoded; ``check`` may still refuse it in between."""
+        """Decode one page and queue it for encoding. ``check`` may refuse it in between."""
         envelope = await self._pipeline.take_page(account, open_decoder, chunks, check, on_large)
-        self.progress.pages += 1
-        self.progress.rows += envelope.rows
-        self.progress.rescued += envelope.rescued
-        self.progress.account = account
+        self.progress.record_page(account, envelope)
         return envelope
 
     async def commit_if_due(self) -> None:
-        """Commit what has waited long enough, though no page may end for long."""
+        """Commit what has waited for ``commit_seconds``, though no page may end for long."""
         await self._pipeline.encode(self._committer.commit_if_due)
 
-    async def complete(
-        self, failed: Mapping[str, StreamlicError] | None = None, cancel: Cancel | None = None
-    ) -> None:
-        """Promise all pages, and that there are no more.
+    async def complete(self) -> None:
+        """Commit every page, and that the run is complete.
 
-        Rows that are carried over are copied first: to be cancelled, or ``cancel``, ends that, and
-        the run is not complete. When all is promised it comes too late. Raises DatasetConflict
-        where rows of another schema would have to be kept for accounts that failed.
+        Copies the rows that are carried over first. Cancelling stops the copying, and the run is
+        then not complete; after the copying it comes too late. Raises DatasetConflict where rows of
+        another schema would have to be kept for accounts that failed.
         """
+        failed = self._source.failed
         keeps = None
         if not self.run.is_complete:
             keeps = carrying(
-                self.table.store,
+                self._table.store,
                 self.run,
-                {account: str(error) for account, error in (failed or {}).items()},
+                {account: str(error) for account, error in failed.items()},
                 batch_bytes=self.options.carried_batch_bytes,
                 keeps_absent=self.options.carries_over,
             )
         copying = keeps.copying if keeps else Copying()
-        step = partial(self._committer.complete, keeps, recorded(failed or {}))
-        promised = asyncio.ensure_future(self._pipeline.encode(step))
-        ended: BaseException | None = None
-        while not promised.done():
+        step = partial(self._committer.complete, keeps, recorded(failed))
+        completing = asyncio.ensure_future(self._pipeline.encode(step))
+        interruption: BaseException | None = None
+        while not completing.done():
             try:
-                await asyncio.wait([promised], timeout=_TICK_SECONDS)
-                self.told(carried_rows=copying.rows)
-                if cancel and cancel.is_set():
+                await asyncio.wait([completing], timeout=TICK_SECONDS)
+                self._notify_of_copying(copying)
+                if self._source.is_cancelled():
                     copying.stop()
-            except BaseException as error:  # noqa: BLE001  # it is raised again when all is settled
-                ended = ended or error
+            except BaseException as error:  # noqa: BLE001  # it is raised when the copying has ended
+                interruption = interruption or error
                 copying.stop()
-        promised.result()
-        if ended and (self.is_watchers_fault or not self.run.is_complete):
-            raise ended
-        self.told(carried_rows=copying.rows)
+        completing.result()
+        if interruption and (self.progress.observer_failed or not self.run.is_complete):
+            raise interruption
+        self._notify_of_copying(copying)
 
-    def close(self, *, keeps_pages: bool) -> None:
-        """End the job; ``keeps_pages`` commits the pages that are whole."""
+    def close(self, error: BaseException | None) -> Outcome:
+        """End the job, which ``error`` ended if it is given; commit the pages that are kept."""
         self._pipeline.close()
-        self._committer.close(keeps_pages=keeps_pages and self._pipeline.failure is None)
+        outcome = outcome_of(
+            error=error,
+            is_observers_error=self.progress.observer_failed,
+            write_failed=self.write_failure is not None,
+            is_complete=self.run.is_complete,
+            may_complete=self.may_complete,
+            is_stopped=self._source.is_stopped,
+            any_failed=bool(self._source.failed or self.run.failed),
+        )
+        self._committer.close(keeps_pages=outcome.keeps_pages)
+        return outcome
 
-    def summary(
-        self,
-        *,
-        started: float,
-        retries: int,
-        bytes_received: int,
-        failed: Mapping[str, StreamlicError] | None = None,
-    ) -> Summary:
+    def summary(self, started: float) -> Summary:
         """Sum up what is committed."""
+        status = self._source.status()
         return Summary.of(
             self.run,
-            failed or {},
-            bytes_received=bytes_received,
+            self._source.failed,
+            bytes_received=status.bytes_received,
             bytes_written=self._committer.bytes_written,
             seconds=round(time.monotonic() - started, 3),
-            engine=self.engine,
-            retries=retries,
+            engine=self._engine,
+            retries=status.retries,
         )
 
-
-async def export_async(
-    dest: str,
-    requests: Iterable[LicensesRequest],
-    connection: Connection,
-    options: JobOptions | None = None,
-    on_progress: OnProgress | None = None,
-    *,
-    all_of: Mapping[str, Any] | None = None,
-    skipped: Mapping[str, str] | None = None,
-    cancel: Cancel | None = None,
-) -> Summary:
-    """Land the licenses of each request's account in ``dest``, of many accounts at once.
-
-    Goes on with an unfinished run of the same requests. ``all_of`` says that the requests are for
-    all accounts of that description, however many these are now: a run that is gone on with keeps
-    those it began with. ``skipped`` are accounts that cannot be read, with the reasons, for the
-    summary; it keeps those it began with, too. Raises the StreamlicError that ended it; where there
-    are several accounts and some failed, AccountsFailed, when all the others are done. Raises
-    Cancelled soon after ``cancel`` is set, and what ``on_progress`` raises. Whatever ended it,
-    cancelling its task too, what is whole is committed.
-    """
-    options = options or JobOptions()
-    requests = sorted(requests, key=lambda request: request.account)
-    check_requests(requests)
-    table = ParquetTable(LocalStore(dest))
-    started = time.monotonic()
-    with writer_lock(table.store):
-        run = open_run(
-            table,
-            request={
-                **identity_of(requests),
-                **options.identity(),
-                **({"all_of": dict(all_of)} if all_of is not None else {}),
-            },
-            accounts=[request.account for request in requests],
-            mode=options.mode,
-            restart=options.restart,
-            keeps_accounts=all_of is not None,
-            skipped=skipped,
-            carries_over=options.carries_over,
-            settings=options.settings(),
-        )
-        job = Job(table, run, options, on_progress)
-        export = _Export(job, connection, cancel)
-        keeps_pages = False
-        try:
-            connection.read_buffer_bytes = options.read_buffer_bytes(len(run.accounts))
-            async with connection:
-                await export.run(requests)
-            if export.may_end:
-                await job.complete(export.failed, cancel)
-            keeps_pages = True
-        except _OTHERS_FAULTS:
-            keeps_pages = True
-            raise
-        except BaseException:
-            keeps_pages = job.is_watchers_fault
-            raise
-        finally:
-            job.close(keeps_pages=keeps_pages)
-    summary = job.summary(
-        started=started,
-        retries=connection.retries,
-        bytes_received=connection.bytes_received,
-        failed=export.failed,
-    )
-    if job.failure:  # Pages are lost that were whole: that is worse news than whatever ended it.
-        raise job.failure
-    if export.is_stopped or (export.may_end and not summary.complete):
-        raise Cancelled(summary)
-    if export.failed:
-        raise _failure(summary, export.failed)
-    if run.failed:  # Of a process that ended before it could say so.
-        raise AccountsFailed(summary, {str(account): one for account, one in run.failed.items()})
-    return summary
-
-
-class _Export:
-    """The accounts of a run that are left, and what becomes of them."""
-
-    def __init__(self, job: Job, connection: Connection, cancel: Cancel | None) -> None:
-        self._job = job
-        self._connection = connection
-        self._cancel = cancel
-        pages = room_for_connections(job.options.pages_at_once(len(job.run.accounts)))
-        self._scheduler = Scheduler(
-            connection,
-            self._read_page,
-            Bounds(pages, job.options.large_pages_at_once(len(job.run.accounts))),
-            self._notify,
-        )
-        job.progress.slowest = self._slowest
-        job.progress.waits = self._scheduler.waits
-
-    @property
-    def failed(self) -> dict[str, StreamlicError]:
-        """Why each account that failed did."""
-        return self._scheduler.failed
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether ``cancel`` was set before all was done."""
-        return self._scheduler.is_stopped
-
-    @property
-    def may_end(self) -> bool:
-        """Whether the run is complete, with or without accounts that failed.
-
-        Not where all have failed; and what an outage hides for a time is not overwritten.
-        """
-        options = self._job.options
-        if self.is_stopped:
-            return False
-        if not self.failed:
-            return True
-        if not options.skip_failed or self._done_before + self._scheduler.done == 0:
-            return False
-        return options.mode != "overwrite" or not any(map(is_transient, self.failed.values()))
-
-    async def run(self, requests: list[LicensesRequest]) -> None:
-        """Read all pages that the run has not."""
-        known = {request.account: request for request in requests}
-        points = {account or "": self._job.run.point(account) for account in self._job.run.accounts}
-        left = listings_of(
-            (known.get(account) or replace(requests[0], account=account), point)
-            for account, point in points.items()
-            if not (point.is_done or self._job.run.is_complete)
-        )
-        self._done_before = len(points) - len(left)
-        self._notify(None)
-        ticking = asyncio.create_task(self._tick())
-        try:
-            await self._scheduler.run(left)
-        finally:
-            ticking.cancel()
-            self._notify(None)
-
-    async def _tick(self) -> None:
-        """Tell who watches now and then, and look whether to stop, though no page may end for long.
-
-        What it raises ends the pages: nobody waits for this task.
-        """
-        while True:
-            await asyncio.sleep(_TICK_SECONDS)
-            try:
-                self._notify(None)
-            except Exception as error:  # noqa: BLE001  # it is raised by the scheduler
-                self._scheduler.stop(error)
-                return
-            try:
-                await self._job.commit_if_due()
-            except Exception as error:  # noqa: BLE001  # likewise
-                self._scheduler.stop(error)
-                return
-
-    async def _read_page(self, listing: Listing, permit: Permit) -> bool:
-        params, limits = listing.request, self._job.options.limits
-        limits.check_pages(listing.pages)
-
-        def check(envelope: Envelope) -> None:
-            check_count(envelope)
-            listing.cursors.check(params.next_cursor, envelope.next_cursor)
-            listing.duplicates.check(envelope)
-
-        def on_large() -> None:
-            listing.is_large = True
-
-        job, connection = self._job, self._connection
-        listing.is_large = False
-        async with connection.page(params, permit) as page:
-            if job.options.ndjson is not None:
-                page.check(ndjson=job.options.ndjson)
-
-            def open_decoder() -> Decoder:
-                decoder = job.options.open_decoder(ndjson=page.is_ndjson, key_by=params.key_by)
-                is_further = job.options.raw and page.has_next_link
-                next_link = "the Link header" if is_further else None
-                return ChecksummingDecoder(decoder, limits, listing.rows, next_link=next_link)
-
-            chunks = limits.bounded(page.chunks())
-            try:
-                envelope = await job.read_page(
-                    params.account, open_decoder, chunks, check, on_large
-                )
-            except ReportedFailure as failure:
-                raise connection.reported(failure, page, params.account) from None
-            except DecodeError as error:
-                page.hide_in(error)
-                raise
-        return listing.move_on(envelope.next_cursor, envelope.rows)
-
-    def _notify(self, retry: Retry | None) -> None:
-        self._job.told(
-            retry=retry,
-            accounts_done=self._done_before + self._scheduler.done,
-            accounts_failed=len(self.failed),
-            pages_under_way=self._scheduler.pages_under_way,
-            bytes_received=self._connection.bytes_received,
-            retries=self._connection.retries,
-        )
-        if self._cancel and self._cancel.is_set():  # By who was told, for one.
-            self._scheduler.stop()
-
-    def _slowest(self) -> list[UnderWay]:
-        now = time.monotonic()
-        return [
-            UnderWay(one.account, one.pages, now - one.begun_at)
-            for one in islice(self._scheduler.under_way.values(), _SLOWEST)
-        ]
+    def _notify_of_copying(self, copying: Copying) -> None:
+        self.progress.record_carried(copying.rows)
+        self.progress.notify()
 
 
 def recorded(failed: Mapping[str, StreamlicError]) -> dict[str | None, Failed]:
@@ -417,16 +293,3 @@ def recorded(failed: Mapping[str, StreamlicError]) -> dict[str | None, Failed]:
         )
         for account, error in failed.items()
     }
-
-
-def _failure(summary: Summary, failed: Mapping[str, StreamlicError]) -> StreamlicError:
-    """Return the error of a run of which accounts failed: its own where there is one account.
-
-    Bad data ends with 1 where it may be right the next time, for there a retry can help.
-    """
-    if len(summary.accounts) == 1:
-        [error] = failed.values()
-        if is_transient(error):
-            error.exit_code = RETRY_CAN_HELP
-        return error
-    return AccountsFailed(summary, failed)

@@ -1,9 +1,8 @@
-"""Where a job stands, and what it came to."""
+"""What a job came to."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -11,8 +10,7 @@ from streamlic.dataset.records import Failed
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import NO_RETRY_HELPS, RETRY_CAN_HELP, StreamlicError
 from streamlic.formatting import counted
-from streamlic.truto.retry import Retry, is_transient
-from streamlic.truto.wait_reasons import WaitStatus
+from streamlic.truto.retry import is_transient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,47 +189,3 @@ def _exit_code(summary: Summary, errors: Collection[StreamlicError | Failed]) ->
     codes = {NO_RETRY_HELPS if isinstance(error, Failed) else error.exit_code for error in errors}
     is_any_done = any(one.complete for one in summary.accounts)
     return codes.pop() if len(codes) == 1 and not is_any_done else NO_RETRY_HELPS
-
-
-@dataclass(slots=True)
-class UnderWay:
-    """An account that has begun and not ended."""
-
-    account: str
-    pages: int
-    seconds: float
-
-
-@dataclass
-class Progress:
-    """Where a job stands, for who watches it."""
-
-    run: str = ""
-    """The run's id."""
-    account: str | None = None
-    """The one whose page came last."""
-    accounts: int = 1
-    accounts_done: int = 0
-    accounts_failed: int = 0
-    slowest: Callable[[], list[UnderWay]] = list
-    """Tells the accounts that are under way longest."""
-    waits: Callable[[], list[WaitStatus]] = list
-    """Tells what requests wait for, one for each reason."""
-    pages_under_way: int = 0
-    """Pages that were asked for, or are read, and have not ended."""
-    rows: int = 0
-    pages: int = 0
-    bytes_received: int = 0
-    bytes_in_all: int | None = None
-    """Of a body at hand whose size is known."""
-    parts: int = 0
-    rescued: int = 0
-    retries: int = 0
-    retry: Retry | None = None
-    resumed_rows: int = 0
-    carried_rows: int = 0
-    """Rows of replaced runs that are carried over so far."""
-    started: float = field(default_factory=time.monotonic)
-
-
-OnProgress = Callable[[Progress], None]

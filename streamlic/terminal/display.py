@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import copy
 import sys
 import time
 from collections import deque
@@ -32,7 +31,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.segment import ControlType
 
-from streamlic.job.summary import Progress
+from streamlic.job.progress import Progress
 from streamlic.system.process_memory import resident_bytes
 from streamlic.terminal.frame import DisplayState, render
 from streamlic.terminal.progress_log import state_lines
@@ -99,12 +98,11 @@ class LiveDisplay:
     def __call__(self, progress: Progress) -> None:
         """Take the state of a job."""
         if self._is_gone:
-            progress.retry = None
             return
         now = time.monotonic()
         is_first, self._progress = self._progress is None, progress
-        retry, progress.retry = progress.retry, None
-        is_due = self._state is None or retry or now - self._state.at >= _STATE_SECONDS
+        retries = [event for event in progress.events if isinstance(event, Retry)]
+        is_due = self._state is None or retries or now - self._state.progress.at >= _STATE_SECONDS
         if is_due or not progress.pages_under_way:
             self._state = self._state_of(progress, now)
         try:
@@ -112,12 +110,12 @@ class LiveDisplay:
                 self._live.start(refresh=True)
                 # Otherwise a killed process would leave it hidden.
                 self._console.show_cursor(show=True)
-            self._tell(progress, retry, now)
+            self._tell(progress, retries, now)
         except OSError:
             self._is_gone = True  # What rich could not write it would keep, and write again.
 
-    def _tell(self, progress: Progress, retry: Retry | None, now: float) -> None:
-        if retry and (progress.accounts == 1 or self._is_verbose):
+    def _tell(self, progress: Progress, retries: list[Retry], now: float) -> None:
+        for retry in retries if progress.accounts == 1 or self._is_verbose else ():
             whose = f"{retry.account}: " if progress.accounts > 1 else ""
             self._above(
                 f"{whose}attempt {retry.attempt} failed, another in {retry.wait_seconds:.1f} s: "
@@ -139,10 +137,7 @@ class LiveDisplay:
             self._lately.popleft()
         (since, before), *_ = self._lately
         return DisplayState(
-            at=now,
-            progress=copy.copy(progress),
-            waits=progress.waits(),
-            slowest=progress.slowest(),
+            progress=progress,
             bytes_per_second=(progress.bytes_received - before) / max(now - since, 0.001),
             came_at=self._came[0],
             memory_bytes=resident_bytes(),
@@ -155,7 +150,7 @@ class LiveDisplay:
             return ""
         self._erase_broken(self._console.width)
         width = max(self._console.width - _ECHO_COLUMNS, 1)
-        now = state.at if self._is_over else time.monotonic()
+        now = state.progress.at if self._is_over else time.monotonic()
         whole = render(
             state,
             now,

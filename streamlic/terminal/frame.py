@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rich.console import Group
 from rich.progress_bar import ProgressBar
@@ -16,9 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from streamlic.formatting import bytes_text, counted, duration_text
-from streamlic.job.summary import Progress, UnderWay
+from streamlic.job.progress import Progress
 from streamlic.terminal.wait_text import wait_text
-from streamlic.truto.wait_reasons import WaitStatus
 
 _LABEL = 13
 _CELL = 39
@@ -33,14 +32,11 @@ _WAITING = "waiting"
 
 @dataclass(frozen=True, kw_only=True)
 class DisplayState:
-    """A job's state at one moment (monotonic), with what only its own thread may ask for."""
+    """A snapshot of a job, with what the display measures itself."""
 
-    at: float
     progress: Progress
-    waits: list[WaitStatus] = field(default_factory=list)
-    slowest: list[UnderWay] = field(default_factory=list)
     bytes_per_second: float = 0.0
-    """Lately, not on the whole."""
+    """The rate of the last seconds, not the average."""
     came_at: float = 0.0
     """When bytes, or a page, last came."""
     memory_bytes: int | None = None
@@ -75,8 +71,8 @@ def render(
     if progress.accounts == 1 and progress.account:
         rows.append(_labelled("account", progress.account))
     if not is_over:
-        for number, one in enumerate(state.slowest):
-            seconds = one.seconds + now - state.at
+        for number, one in enumerate(progress.slowest):
+            seconds = one.seconds + now - progress.at
             text = f"{counted(one.pages, 'page')} in {duration_text(seconds)}  {one.account}"
             if progress.accounts > 1:
                 rows.append(_labelled("" if number else "longest", text))
@@ -173,7 +169,7 @@ def _with_bar(line: Text, share: float, width: int) -> Text | Table:
 
 
 def _waits(state: DisplayState, now: float) -> list[Text]:
-    waits = [wait for wait in state.waits if wait.until > now]
+    waits = [wait for wait in state.progress.waits if wait.until > now]
     if waits:
         texts = [wait_text(wait, now, accounts=state.progress.accounts) for wait in waits]
         texts = [text.removeprefix(f"{_WAITING} ") for text in texts]

@@ -163,8 +163,9 @@ def test_what_on_progress_raises_is_no_failure_of_the_page(
 
 def test_what_on_progress_raises_at_a_retry_ends_it_too(tmp_path: Path) -> None:
     def on_progress(progress: streamlic.Progress) -> None:
-        if progress.retry:
-            raise progress.retry.error
+        for event in progress.events:
+            if isinstance(event, streamlic.Retry):
+                raise event.error
 
     with served(SLOW, "status=503@4") as emulator:
         with pytest.raises(streamlic.ApiError, match="503"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import streamlic
-import streamlic.job.job
+import streamlic.job.export
 
 
 @pytest.mark.parametrize("name", streamlic.__all__)

@@ -22,7 +22,7 @@ from streamlic.dataset.inspect import Inspection, inspect_dataset, published_byt
 from streamlic.dataset.rescue_counts import OTHERS, Rescues, members
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
-from streamlic.job.job import export_async
+from streamlic.job.export import export_async
 from streamlic.job.options import JobOptions
 from streamlic.reports.text import inspection_text
 from streamlic.storage.local import LocalStore

@@ -119,8 +119,7 @@ def test_a_retry_is_told_once(tmp_path: Path) -> None:
     told: list[str] = []
 
     def on_progress(progress: streamlic.Progress) -> None:
-        if progress.retry:
-            told.append(str(progress.retry.error))
+        told.extend(str(one.error) for one in progress.events if isinstance(one, streamlic.Retry))
 
     with served(EmulatorConfig(records=3000, token=TOKEN), "reset@2,times=1") as emulator:
         summary = streamlic.export(

@@ -21,7 +21,7 @@ from streamlic.dataset.writer import DatasetWriter
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.emulator.records import license_json
 from streamlic.errors import StoreError
-from streamlic.job.job import export_async
+from streamlic.job.export import export_async
 from streamlic.job.pipeline import Pipeline
 from streamlic.tables.parquet import ParquetTable
 from streamlic.truto.client import Connection

@@ -12,7 +12,7 @@ from streamlic.emulator import FAULTS, EmulatorConfig, parse_fault, running_emul
 from streamlic.emulator.answers import Asked
 from streamlic.emulator.faults import FaultPlan
 from streamlic.errors import StreamlicError, UsageError
-from streamlic.job.job import export_async
+from streamlic.job.export import export_async
 from streamlic.job.options import JobOptions
 from streamlic.truto.client import Connection
 from streamlic.truto.retry import RetryPolicy

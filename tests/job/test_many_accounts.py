@@ -27,7 +27,7 @@ from streamlic.emulator import (
     license_json,
     running_emulator,
 )
-from streamlic.job.job import export_async
+from streamlic.job.export import export_async
 from streamlic.job.scheduler import Bounds, Listing, Scheduler, listings_of
 from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
@@ -449,7 +449,7 @@ async def test_progress_tells_of_all_accounts(tmp_path: Path) -> None:
 
     def watch(progress: streamlic.Progress) -> None:
         seen.append((progress.accounts, progress.accounts_done, progress.accounts_failed))
-        slowest.extend(one.account for one in progress.slowest())
+        slowest.extend(one.account for one in progress.slowest)
 
     async with faulty(EmulatorConfig(records=30, page_size=10), fault) as emulator:
         with pytest.raises(streamlic.AccountsFailed):

@@ -20,7 +20,7 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.job.convert import convert_async
-from streamlic.job.job import export_async
+from streamlic.job.export import export_async
 from streamlic.job.options import JobOptions
 from streamlic.truto.api_errors import reported_failure
 from streamlic.truto.client import Connection

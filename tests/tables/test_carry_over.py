@@ -26,7 +26,7 @@ from streamlic.dataset.writer import ACCOUNT_COLUMN, DatasetWriter, WriteOptions
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import DatasetConflict, IntegrityError
 from streamlic.job import job
-from streamlic.job.summary import Progress
+from streamlic.job.progress import Progress
 from streamlic.storage.local import LocalStore
 from streamlic.tables.carry_over import NOT_ASKED_FOR, Copying, carrying, complete_keeping
 from tests.job.test_many_accounts import exported, faulty, ids, refused
@@ -173,7 +173,7 @@ class Told:
         self.seen: list[int] = []
         self._batches = 0
         self._is_stopped = threading.Event()
-        monkeypatch.setattr(job, "_TICK_SECONDS", 0.001)
+        monkeypatch.setattr(job, "TICK_SECONDS", 0.001)
         monkeypatch.setattr(streamlic.JobOptions, "carried_batch_bytes", 50_000)
         stop, write_rows = Copying.stop, DatasetWriter.write_rows
 

@@ -13,7 +13,7 @@ from rich.console import Console, Group
 
 from streamlic.cli.expected_pages import expected_pages
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
-from streamlic.job.summary import Progress, UnderWay
+from streamlic.job.progress import ActiveAccount, Progress
 from streamlic.terminal.frame import DisplayState, render
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.wait_reasons import WaitCause, WaitReason, WaitStatus
@@ -25,6 +25,7 @@ LONG = "account-" + "x" * 500
 
 
 def of_one() -> DisplayState:
+    wait = WaitStatus(WaitCause(WaitReason.RETRY_AFTER, "HTTP 429 " * 60), until=61.0, accounts=1)
     progress = Progress(
         account=LONG,
         rows=123_456_789_012,
@@ -35,20 +36,27 @@ def of_one() -> DisplayState:
         rescued=99_999_999,
         resumed_rows=5_000_000,
         started=-400_000.0,
+        at=0.0,
+        waits=(wait,),
     )
-    wait = WaitStatus(WaitCause(WaitReason.RETRY_AFTER, "HTTP 429 " * 60), until=61.0, accounts=1)
-    return DisplayState(at=0, progress=progress, waits=[wait], memory_bytes=150 << 20)
+    return DisplayState(progress=progress, memory_bytes=150 << 20)
 
 
 def of_many() -> DisplayState:
-    progress = Progress(
-        accounts=10_000, accounts_done=1_234, accounts_failed=3, rows=24_680, started=0.0
-    )
     limit = WaitStatus(
         WaitCause(WaitReason.TOKEN_LIMIT, "500 requests in 10 s"), until=8.0, accounts=64
     )
-    slowest = [UnderWay(LONG, 45, 61.4), UnderWay("account-y", 1, 3.0)]
-    return DisplayState(at=0, progress=progress, waits=[limit], slowest=slowest)
+    progress = Progress(
+        accounts=10_000,
+        accounts_done=1_234,
+        accounts_failed=3,
+        rows=24_680,
+        waits=(limit,),
+        slowest=(ActiveAccount(LONG, 45, 61.4), ActiveAccount("account-y", 1, 3.0)),
+        started=0.0,
+        at=0.0,
+    )
+    return DisplayState(progress=progress)
 
 
 def lines(
@@ -114,7 +122,7 @@ def test_a_wait_is_counted_down_and_then_gone() -> None:
 
 
 def test_silence_is_shown() -> None:
-    state = DisplayState(at=0, progress=Progress(started=0, pages_under_way=1), came_at=0)
+    state = DisplayState(progress=Progress(started=0, at=0, pages_under_way=1), came_at=0)
     assert "nothing has come" not in "\n".join(lines(state, 80, now=4))
     assert "waiting  nothing has come for 12 s" in "\n".join(lines(state, 80, now=12))
 

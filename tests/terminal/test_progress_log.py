@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from streamlic.errors import TransportError
-from streamlic.job.summary import Progress, UnderWay
+from streamlic.job.progress import ActiveAccount, Progress
 from streamlic.terminal import progress_log as module
 from streamlic.terminal.log import Log
 from streamlic.terminal.progress_log import ProgressLines
@@ -27,14 +28,14 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of_many() -> Progress:
-    slow = [UnderWay("account-x", 45, 61.4), UnderWay("account-y", 1, 3.0)]
+    slow = (ActiveAccount("account-x", 45, 61.4), ActiveAccount("account-y", 1, 3.0))
     return Progress(
         accounts=10_000,
         accounts_done=1234,
         accounts_failed=3,
         rows=24_680,
         pages=1300,
-        slowest=lambda: slow,
+        slowest=slow,
         pages_under_way=7,
     )
 
@@ -42,7 +43,7 @@ def of_many() -> Progress:
 def waiting(seconds: float, accounts: int = 1) -> Progress:
     limit = WaitCause(WaitReason.ACCOUNT_LIMIT, "50 requests in 10 s")
     wait = WaitStatus(limit, NOW + seconds, accounts, "account-x")
-    return Progress(accounts=accounts, waits=lambda: [wait])
+    return Progress(accounts=accounts, waits=(wait,))
 
 
 def text_of(*states: Progress, is_verbose: bool = False) -> str:
@@ -83,16 +84,15 @@ def test_lines_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("is_verbose", [False, True])
 def test_retries_of_many_accounts_are_told_only_when_asked_for(is_verbose: bool) -> None:
-    state = of_many()
-    state.retry = Retry(TransportError("cut"), 2, 0.5, "account-x")
-    text = text_of(state, is_verbose=is_verbose)
+    retry = Retry(TransportError("cut"), 2, 0.5, "account-x")
+    text = text_of(replace(of_many(), events=(retry,)), is_verbose=is_verbose)
     assert ("attempt 2 of account account-x failed: cut" in text) == is_verbose
-    assert state.retry is None
 
 
 def test_one_account_has_one_line_and_its_retries() -> None:
-    state = Progress(account="account-x", rows=5, retry=Retry(TransportError("cut"), 1, 0.5))
-    told = text_of(state, state).splitlines()
+    state = Progress(account="account-x", rows=5)
+    failing = replace(state, events=(Retry(TransportError("cut"), 1, 0.5),))
+    told = text_of(failing, state).splitlines()
     assert told[:2] == ["attempt 1 failed: cut", "trying again in 0.5 s"]
     assert len(told) == 4
     assert told[2].startswith("5 rows, 0 pages, ")
@@ -109,8 +109,7 @@ def test_a_run_that_waits_says_so_once_and_in_each_line() -> None:
 
 
 def test_a_wait_of_some_accounts_is_no_wait_of_the_run() -> None:
-    state = waiting(60, accounts=2)
-    state.pages_under_way = 1
+    state = replace(waiting(60, accounts=2), pages_under_way=1)
     told = text_of(state).splitlines()
     assert len(told) == 2
     assert "; waiting 1 m 00 s, 2 accounts: the account's rate limit" in told[0]
@@ -121,9 +120,8 @@ def test_a_short_wait_has_no_line_of_its_own() -> None:
 
 
 def test_events_are_one_object_a_line() -> None:
-    failing = of_many()
-    failing.retry = Retry(TransportError("cut\nin two"), 2, 0.5, "account-x")
-    start, retry, progress = events_of(failing)
+    retried = Retry(TransportError("cut\nin two"), 2, 0.5, "account-x")
+    start, retry, progress = events_of(replace(of_many(), events=(retried,)))
     assert (start["event"], start["accounts"]) == ("start", 10_000)
     assert retry["event"] == "retry"
     assert (retry["kind"], retry["message"]) == ("TransportError", "cut\nin two")

@@ -11,7 +11,7 @@ import pytest
 
 import streamlic
 from streamlic.errors import DecodeError, StreamlicError
-from streamlic.job.job import export_async
+from streamlic.job.export import export_async
 from streamlic.job.options import JobOptions
 from streamlic.job.summary import AccountsFailed
 from streamlic.truto.redaction import without
@@ -72,7 +72,7 @@ async def test_an_export_does_not_show_a_token_that_a_body_repeats(
     told: list[str] = []
 
     def on_progress(progress: Any) -> None:
-        told.append(str(progress.retry.error) if progress.retry else "")
+        told.append(repr(progress.events))
 
     async with server(whole(BODIES[name])) as (url, _):
         request = streamlic.LicensesRequest(account=ACCOUNT)

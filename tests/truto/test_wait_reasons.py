@@ -11,7 +11,7 @@ import streamlic
 from streamlic.dataset.records import ResumePoint
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.errors import ApiError, RateLimited, TransportError
-from streamlic.job.job import export_async
+from streamlic.job.export import export_async
 from streamlic.job.scheduler import Bounds, Scheduler, listings_of
 from streamlic.terminal.wait_text import wait_text
 from streamlic.truto.client import Connection
@@ -83,7 +83,7 @@ async def waits_of_an_export(
 
     def watch(progress: streamlic.Progress) -> None:
         if progress.pages_under_way == 0:
-            seen.extend(progress.waits())
+            seen.extend(progress.waits)
 
     faults = (parse_fault(fault),) if fault else ()
     async with running_emulator(config, faults=faults) as emulator:

@@ -20,7 +20,7 @@ from streamlic.truto.request import LicensesRequest
 def demo(settings: DemoSettings) -> None:
     """Export licenses from an emulated Truto to DEST and answer a question from them."""
     from streamlic.cli.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
-    from streamlic.job.job import export_async
+    from streamlic.job.export import export_async
     from streamlic.job.options import JobOptions
     from streamlic.storage.local import check_dest
     from streamlic.truto.client import Connection

@@ -62,7 +62,7 @@ def export(settings: ExportSettings) -> None:
 
     Run the same command again to resume an interrupted run, or to retry the accounts that failed.
     """
-    from streamlic.job.job import export_async
+    from streamlic.job.export import export_async
     from streamlic.job.summary import AccountsFailed
     from streamlic.storage.local import check_dest
 

@@ -1,0 +1,208 @@
+"""An export: the job whose pages come from the API, of many accounts at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from streamlic.decoder import Decoder, Envelope
+from streamlic.errors import DecodeError, ReportedFailure, StreamlicError
+from streamlic.job.cancellation import Cancel
+from streamlic.job.job import TICK_SECONDS, Job, RunRequest, Source, run_job
+from streamlic.job.options import JobOptions
+from streamlic.job.page_checks import ChecksummingDecoder, check_count
+from streamlic.job.progress import AccountEnded, ActiveAccount, OnProgress, SourceStatus
+from streamlic.job.scheduler import Bounds, Listing, Scheduler, listings_of
+from streamlic.job.summary import Summary
+from streamlic.storage.local import LocalStore
+from streamlic.system.machine import room_for_connections
+from streamlic.truto.client import Connection
+from streamlic.truto.rate_limit import Permit
+from streamlic.truto.request import LicensesRequest, check_requests, identity_of
+from streamlic.truto.retry import Retry
+from streamlic.truto.wait_reasons import WaitStatus
+
+_SLOWEST = 3
+
+
+async def export_async(
+    dest: str,
+    requests: Iterable[LicensesRequest],
+    connection: Connection,
+    options: JobOptions | None = None,
+    on_progress: OnProgress | None = None,
+    *,
+    all_of: Mapping[str, Any] | None = None,
+    skipped: Mapping[str, str] | None = None,
+    cancel: Cancel | None = None,
+) -> Summary:
+    """Land the licenses of each request's account in ``dest``.
+
+    ``all_of`` says that the requests are for all accounts of that description, however many these
+    are now: a run that is resumed keeps the accounts it started with. ``skipped`` are accounts that
+    cannot be read, with the reasons, for the summary. Raises Cancelled soon after ``cancel`` is
+    set, what ``on_progress`` raises, and otherwise as ``run_job``.
+    """
+    options = options or JobOptions()
+    requests = sorted(requests, key=lambda request: request.account)
+    check_requests(requests)
+    identity = {**identity_of(requests), **options.identity()}
+    if all_of is not None:
+        identity["all_of"] = dict(all_of)
+    request = RunRequest(
+        identity=identity,
+        accounts=[request.account for request in requests],
+        keeps_accounts=all_of is not None,
+        skipped=skipped,
+    )
+    source = ApiSource(requests, connection, cancel)
+    return await run_job(LocalStore(dest), request, source, options, on_progress)
+
+
+class ApiSource(Source):
+    """The pages of the accounts that a run has not read yet, from the API."""
+
+    def __init__(
+        self, requests: list[LicensesRequest], connection: Connection, cancel: Cancel | None = None
+    ) -> None:
+        self._requests = requests
+        self._connection = connection
+        self._cancel = cancel
+        self._scheduler = Scheduler(connection, self._read_page, Bounds(1, 1), self._on_change)
+        self._done_before = 0
+        self._failed_before = 0
+
+    @property
+    def failed(self) -> Mapping[str, StreamlicError]:
+        """Why each account that failed did."""
+        return self._scheduler.failed
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was cancelled before every page was read."""
+        return self._scheduler.is_stopped
+
+    def is_cancelled(self) -> bool:
+        """Return whether the caller wants the job to stop."""
+        return self._cancel is not None and self._cancel.is_set()
+
+    def status(self) -> SourceStatus:
+        """Return what is cheap to know of its progress, as of now."""
+        return SourceStatus(
+            accounts_done=self._done_before + self._scheduler.done,
+            accounts_failed=len(self._scheduler.failed),
+            pages_under_way=self._scheduler.pages_under_way,
+            bytes_received=self._connection.bytes_received,
+            retries=self._connection.retries,
+        )
+
+    def waits(self) -> list[WaitStatus]:
+        """Return what requests wait for, one for each reason."""
+        return self._scheduler.waits()
+
+    def slowest(self) -> list[ActiveAccount]:
+        """Return the accounts that were started first, of those that have not ended."""
+        now = time.monotonic()
+        return [
+            ActiveAccount(one.account, one.pages, now - one.begun_at)
+            for one in islice(self._scheduler.under_way.values(), _SLOWEST)
+        ]
+
+    async def read_pages(self, job: Job) -> None:
+        """Read every page that the run does not have."""
+        self._job = job
+        accounts, options = len(job.run.accounts), job.options
+        self._scheduler.bounds = Bounds(
+            room_for_connections(options.pages_at_once(accounts)),
+            options.large_pages_at_once(accounts),
+        )
+        self._connection.read_buffer_bytes = options.read_buffer_bytes(accounts)
+        left = self._listings_left(job)
+        async with self._connection:
+            self._done_before = accounts - len(left)
+            self._on_change(None)
+            ticking = asyncio.create_task(self._tick())
+            try:
+                await self._scheduler.run(left)
+            finally:
+                ticking.cancel()
+                self._on_change(None)
+
+    def _listings_left(self, job: Job) -> list[Listing]:
+        """Return the accounts that the run has not read to their ends, at their resume points."""
+        known = {request.account: request for request in self._requests}
+        points = {account or "": job.run.point(account) for account in job.run.accounts}
+        return listings_of(
+            (known.get(account) or replace(self._requests[0], account=account), point)
+            for account, point in points.items()
+            if not (point.is_done or job.run.is_complete)
+        )
+
+    async def _read_page(self, listing: Listing, permit: Permit) -> bool:
+        """Read an account's next page. Return whether it has a further one."""
+        params, limits = listing.request, self._job.options.limits
+        limits.check_pages(listing.pages)
+
+        def check(envelope: Envelope) -> None:
+            check_count(envelope)
+            listing.cursors.check(params.next_cursor, envelope.next_cursor)
+            listing.duplicates.check(envelope)
+
+        def on_large() -> None:
+            listing.is_large = True
+
+        job, connection = self._job, self._connection
+        listing.is_large = False
+        async with connection.page(params, permit) as page:
+            if job.options.ndjson is not None:
+                page.check(ndjson=job.options.ndjson)
+
+            def open_decoder() -> Decoder:
+                decoder = job.options.open_decoder(ndjson=page.is_ndjson, key_by=params.key_by)
+                is_further = job.options.raw and page.has_next_link
+                next_link = "the Link header" if is_further else None
+                return ChecksummingDecoder(decoder, limits, listing.rows, next_link=next_link)
+
+            chunks = limits.bounded(page.chunks())
+            try:
+                envelope = await job.read_page(
+                    params.account, open_decoder, chunks, check, on_large
+                )
+            except ReportedFailure as failure:
+                raise connection.reported(failure, page, params.account) from None
+            except DecodeError as error:
+                page.hide_in(error)
+                raise
+        has_next = listing.move_on(envelope.next_cursor, envelope.rows)
+        if not has_next:
+            job.progress.record(AccountEnded(params.account))
+        return has_next
+
+    async def _tick(self) -> None:
+        """Call the observer, and commit what is due, though no page may end for long.
+
+        An error here ends the run through the scheduler: nothing awaits this task.
+        """
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            try:
+                self._on_change(None)
+                await self._job.commit_if_due()
+            except Exception as error:  # noqa: BLE001  # the scheduler raises it
+                self._scheduler.stop(error)
+                return
+
+    def _on_change(self, retry: Retry | None) -> None:
+        progress, failed = self._job.progress, self._scheduler.failed
+        if retry:
+            progress.record(retry)
+        for account, error in islice(failed.items(), self._failed_before, None):
+            progress.record(AccountEnded(account, error))
+        self._failed_before = len(failed)
+        progress.notify()
+        if self.is_cancelled():  # By the observer, for one.
+            self._scheduler.stop()
