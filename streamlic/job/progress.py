@@ -2,7 +2,8 @@
 
 Rules:
 1. A snapshot never changes. The terminal, log lines and Python's ``on_progress`` all read the same.
-2. Every event is in exactly one snapshot, in the order in which they happened.
+2. Every event is in one snapshot, in the order in which they happened. Only commits that follow the
+   last snapshot, while a run that failed or was cancelled is closed, are in none.
 3. A snapshot is taken at every page, retry and end of an account, and about once a second. What is
    expensive to find out for ten thousand accounts is found out five times a second at most.
 """
