@@ -13,7 +13,7 @@ import pyarrow as pa
 from streamlic.api.sync import run_sync
 from streamlic.decoder import Decoder, open_decoder
 from streamlic.errors import DecodeError, ReportedFailure, UsageError
-from streamlic.job.cancellation import GOES_ON, Cancel
+from streamlic.job.cancellation import HOW_TO_RESUME, Cancel
 from streamlic.job.export import export_async
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import check_count
@@ -168,7 +168,7 @@ def export(
     requests = requests_of(account, parameters)
     session = Connection(connection or ConnectionSettings())
     work = export_async(str(dest), requests, session, options, on_progress, cancel=cancel)
-    return run_sync(work, when_stopped=GOES_ON)
+    return run_sync(work, when_stopped=HOW_TO_RESUME)
 
 
 def schema_of(request: LicensesRequest) -> pa.Schema:

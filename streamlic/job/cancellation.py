@@ -1,4 +1,4 @@
-"""Stopping a job on purpose, from outside of it."""
+"""Cancelling a job from outside."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from streamlic.errors import StreamlicError
 from streamlic.formatting import counted
 from streamlic.job.summary import Summary
 
-GOES_ON = "what is committed is kept: call it again with the same arguments to go on"
+HOW_TO_RESUME = "committed pages are kept; the same call resumes the run"
 
 
 class Cancel(Protocol):
-    """What tells a job to stop: a ``threading.Event``, or whatever is asked as one is."""
+    """What cancels a job: a ``threading.Event``, or anything else with its ``is_set``."""
 
     def is_set(self) -> bool:
-        """Return whether the job is to stop."""
+        """Return whether the job should stop."""
 
 
 class Cancelled(StreamlicError):
-    """The job was told to stop: whole pages are committed, and ``summary`` tells what they hold.
+    """The job was cancelled. Whole pages are committed; ``summary`` counts them.
 
-    The same call again goes on from there.
+    The same call resumes the run.
     """
 
     def __init__(self, summary: Summary) -> None:
@@ -29,5 +29,5 @@ class Cancelled(StreamlicError):
         done = sum(one.complete for one in summary.accounts)
         super().__init__(
             f"cancelled after {counted(summary.rows, 'row')} of {counted(summary.pages, 'page')}, "
-            f"with {done:,} of {counted(len(summary.accounts), 'account')} done; {GOES_ON}"
+            f"with {done:,} of {counted(len(summary.accounts), 'account')} done; {HOW_TO_RESUME}"
         )

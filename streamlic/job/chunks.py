@@ -1,4 +1,4 @@
-"""Bodies as chunks: how they begin, and small chunks joined."""
+"""Chunks of a body: its first ones, and small ones joined."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FEED_BYTES = 256 * 1024
 
 
 class BodyPrefix:
-    """The beginning of a body: all of it, where it is small."""
+    """The first chunks of a body: all of them if it is small."""
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
@@ -18,7 +18,7 @@ class BodyPrefix:
         self._error: TransportError | None = None
 
     async def read(self, arriving: AsyncGenerator[bytes, None], most_bytes: int) -> None:
-        """Take chunks until the body ends, fails, or has more than ``most_bytes``."""
+        """Read chunks until the body ends, fails, or has more than ``most_bytes``."""
         size = 0
         try:
             while size <= most_bytes:
@@ -32,9 +32,9 @@ class BodyPrefix:
             self._error = error
 
     async def then(self, arriving: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        """Yield the beginning, then what follows it; what failed after it fails again."""
+        """Yield the chunks that were read, then raise the error of ``read``, or yield the rest."""
         chunks, self.chunks = self.chunks[::-1], []
-        while chunks:  # None is kept here once it is handed on.
+        while chunks:  # None is referenced here once it is yielded.
             yield chunks.pop()
         if self._error:
             raise self._error
@@ -43,7 +43,7 @@ class BodyPrefix:
 
 
 def joined(chunks: list[bytes]) -> Iterator[bytes]:
-    """Yield the chunks, small ones joined: each call of the decoder has its price."""
+    """Yield the chunks, small ones joined, because each call of the decoder has a cost."""
     gathered: list[bytes] = []
     gathered_bytes = 0
     for chunk in chunks:

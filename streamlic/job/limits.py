@@ -1,4 +1,4 @@
-"""The most that a server may send."""
+"""Limits on what a server may send."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from streamlic.formatting import counted
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The most that a server may send: pages and records of an account, bytes of one body.
+    """Limits on what a server may send: pages and records of an account, bytes of one body.
 
-    Bytes are those of JSON, after decompression. None is no bound.
+    Bytes are of JSON, after decompression. None is no limit.
     """
 
     max_pages: int = 1_000_000
@@ -29,7 +29,7 @@ class Limits:
                 raise UsageError(f"expected 1 or more, got {value} (--{option})")
 
     def check_pages(self, pages: int) -> None:
-        """Raise ListingTooLarge where an account that goes on has had all its pages."""
+        """Raise ListingTooLarge if an account has a page after its last allowed one."""
         if pages >= self.max_pages:
             raise ListingTooLarge(
                 f"expected at most {counted(self.max_pages, 'page')} of the account, and there are "
@@ -37,7 +37,7 @@ class Limits:
             )
 
     def check_records(self, records: int) -> None:
-        """Raise ListingTooLarge where an account has too many records."""
+        """Raise ListingTooLarge if an account has too many records."""
         if self.max_records is not None and records > self.max_records:
             raise ListingTooLarge(
                 f"expected at most {counted(self.max_records, 'record')} of the account, and there "
@@ -45,7 +45,7 @@ class Limits:
             )
 
     async def bounded(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        """Yield a body's chunks; ListingTooLarge where it is too long."""
+        """Yield a body's chunks. Raises ListingTooLarge if it is too long."""
         size = 0
         async with aclosing(chunks):
             async for chunk in chunks:

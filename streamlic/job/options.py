@@ -32,13 +32,13 @@ _READ_BUFFER_BYTES = 256 * 1024
 
 
 def default_record_bytes(memory_bytes: int, engine: str) -> int:
-    """Return the most that one record may take where nothing else is said.
+    """Return the default of ``max_record_bytes``.
 
-    With the fast engine a twelfth of what is left beside Python and Arrow: up to four copies of a
-    record are in use at once, as it came and in columns; or in columns, in a Parquet page and in
-    that page compressed. The allocators keep as much again for a time, and of each further page a
-    part waits. With the reference engine a third of that: it holds the record as Python objects,
-    up to 36 bytes for each byte of JSON.
+    With the fast engine it is a twelfth of the memory that Python and Arrow leave. Up to four
+    copies of a record exist at once: as JSON and in columns, or in columns, in a Parquet page and
+    in that page compressed. The allocators keep as much again for a time, and each further page has
+    a part of it queued. With the reference engine it is a third of that: it holds a record as
+    Python objects, up to 36 bytes for each byte of JSON.
     """
     return min((memory_bytes - _BASE_BYTES) // _COPIES[engine], _MOST_RECORD_BYTES)
 
@@ -47,15 +47,15 @@ def default_record_bytes(memory_bytes: int, engine: str) -> int:
 class JobOptions(JobSettings):
     """How a job decodes and writes, whatever its source.
 
-    ``concurrency`` is how many pages may be under way at once, each of another account; by default
-    as many as memory allows. ``skip_failed`` ends a run though accounts failed.
+    ``concurrency`` is how many pages may be requested at once, each of another account; by default
+    as many as memory allows. ``skip_failed`` completes a run without the accounts that failed.
     ``absent_accounts`` says what ``mode`` "overwrite" does with the rows of accounts that were not
-    read: "keep" carries them over, "drop" lets them go.
-    ``limits`` bound what a server may send.
-    ``max_record_bytes`` bounds one record; by default it follows ``memory_bytes`` and the engine.
-    ``memory_bytes`` is the whole process's aim: by default 256 MiB, or three quarters of the
-    container's limit where that is less, but at least 128 MiB. Row groups, held pages, pages under
-    way and the queues between network, decoding and encoding take their shares of it.
+    read: "keep" carries them over, "drop" removes them.
+    ``limits`` bounds what a server may send.
+    ``max_record_bytes`` bounds one record; its default depends on ``memory_bytes`` and the engine.
+    ``memory_bytes`` is the target of the whole process: by default 256 MiB, or three quarters of
+    the container's limit if that is less, but at least 128 MiB. Row groups, buffered pages, pages
+    in progress and the queues between network, decoding and encoding each get a share of it.
     """
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class JobOptions(JobSettings):
             )
         if self.concurrency is not None and not 1 <= self.concurrency <= _MOST_PAGES:
             raise UsageError(f"expected 1 to {_MOST_PAGES}, got {self.concurrency} (--concurrency)")
-        if not self.commit_seconds >= 0:  # Nor is it no number at all.
+        if not self.commit_seconds >= 0:  # False for NaN, too.
             raise UsageError(f"expected 0 or more, got {self.commit_seconds} (--commit-seconds)")
         if self.absent_accounts not in ABSENT_ACCOUNTS:
             raise UsageError(
@@ -84,17 +84,17 @@ class JobOptions(JobSettings):
 
     @property
     def carried_batch_bytes(self) -> int:
-        """The bytes of a batch of rows that are carried over."""
+        """The size of a batch of rows that are carried over."""
         return self.memory_bytes // 128
 
     @property
     def schema(self) -> pa.Schema:
-        """What the decoder yields."""
+        """The schema of the decoder's batches."""
         return RAW_SCHEMA if self.raw else LICENSE_SCHEMA
 
     @property
     def write_options(self) -> WriteOptions:
-        """How part files are written within the memory given."""
+        """How part files are written within ``memory_bytes``."""
         return WriteOptions(
             part_bytes=self.part_bytes,
             row_group_bytes=self.memory_bytes // 16,
@@ -105,51 +105,51 @@ class JobOptions(JobSettings):
 
     @property
     def record_bytes(self) -> int:
-        """The most that one record may take: what was given, or what memory and engine allow."""
+        """The maximum size of one record: as given, or as memory and engine allow."""
         if self.max_record_bytes is not None:
             return self.max_record_bytes
         return default_record_bytes(self.memory_bytes, engine_named(self.engine))
 
     @property
     def large_record_bytes(self) -> int:
-        """The size from which on a record waits until no other page has one as large."""
+        """A larger record waits until no other page has one that large."""
         return self.memory_bytes // 64
 
     @property
     def chunk_queue_bytes(self) -> int:
-        """The bytes of chunks that may wait to be decoded; as many again are being decoded."""
+        """The size of the queue of chunks before decoding. As many again are in decoding."""
         return self.memory_bytes // 256
 
     def pages_at_once(self, accounts: int) -> int:
-        """Return how many pages may be under way at once, of so many accounts."""
+        """Return how many pages of so many accounts may be requested at once."""
         most = self.concurrency or min(self.memory_bytes // _PAGE_BYTES, _MOST_PAGES)
         return max(min(most, accounts), 1)
 
     def large_pages_at_once(self, accounts: int) -> int:
-        """Return how many large pages are decoded at once: each is held, or gathers row groups."""
+        """Return how many large pages are decoded at once. Each has buffers of its own."""
         room = self.memory_bytes - MIN_MEMORY_BYTES // 2
         return max(min(room // _LARGE_PAGE_BYTES, self.pages_at_once(accounts), _MOST_LARGE), 1)
 
     def small_body_bytes(self, accounts: int) -> int:
-        """Return up to what size a body waits in memory to be whole before it is decoded."""
+        """Return the maximum size of a small page: its whole body is read before it is decoded."""
         return min(_SMALL_BODY_BYTES, self.memory_bytes // 16 // self.pages_at_once(accounts))
 
     def read_buffer_bytes(self, accounts: int) -> int:
-        """Return how much of each page may wait to be read; twice as much may have come."""
+        """Return the read buffer of each connection. Twice as much may have arrived."""
         return min(_READ_BUFFER_BYTES, self.memory_bytes // 32 // self.pages_at_once(accounts))
 
     @property
     def batch_queue_bytes(self) -> int:
-        """The bytes of record batches that may wait to be encoded.
+        """The size of the queue of record batches before encoding.
 
-        Up to a row group's, as there is memory: so one is decoded while another is encoded. Less
-        where Python and Arrow need most.
+        A row group's size, if memory allows: then one is decoded while another is encoded. Less
+        where Python and Arrow need most of the memory.
         """
         room = (self.memory_bytes - _COMFORTABLE_BYTES) // 12
         return min(max(room, self.memory_bytes // 128), self.memory_bytes // 16)
 
     def open_decoder(self, *, ndjson: bool = False, key_by: str | None = None) -> Decoder:
-        """Open a decoder for one body; ``key_by`` is the field by which its rows are keyed."""
+        """Open a decoder for one body. ``key_by`` is the field by which its rows are keyed."""
         return open_decoder(
             self.schema,
             engine=self.engine,
@@ -163,9 +163,9 @@ class JobOptions(JobSettings):
         )
 
     def settings(self) -> dict[str, Any]:
-        """Return what decides how a run ends; another process may go on with other settings."""
+        """Return what decides how a run ends. A later process may resume it with other settings."""
         return {"skip_failed": self.skip_failed, "absent_accounts": self.absent_accounts}
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes the rows what they are, for the run's request."""
+        """Return the options that decide the rows, for the run's request."""
         return {"rows_at": self.rows_at, "ndjson": self.ndjson, "raw": self.raw}

@@ -1,8 +1,4 @@
-"""What a page must not contradict, and what it must not go beyond.
-
-It contradicts its own count of rows, or the page and the cursors before it. A server without end is
-stopped by limits, which the caller sets.
-"""
+"""Checks of one page: against its own row count, the page before it, and the caller's limits."""
 
 from __future__ import annotations
 
@@ -18,9 +14,9 @@ from streamlic.job.limits import Limits
 
 
 def check_count(envelope: Envelope) -> None:
-    """Raise PageMismatch where the page has another number of rows than it says.
+    """Raise PageMismatch if the page has another number of rows than its ``result_count``.
 
-    A keyed result may hold fewer: of records with the same key the server keeps one.
+    A keyed result may have fewer: the server keeps one of several records with the same key.
     """
     count = envelope.result_count
     rows = envelope.rows if envelope.counted_rows is None else envelope.counted_rows
@@ -32,10 +28,10 @@ def check_count(envelope: Envelope) -> None:
 
 
 class ChecksummingDecoder:
-    """A decoder that adds up the ids of a page: two pages of the same rows have the same sum.
+    """A decoder that computes a checksum of a page's ids, and counts the account's records.
 
-    ``records`` are those of its account before it. ``next_link`` is by what, other than the body,
-    a further page is named.
+    ``records`` is the account's count before this page. ``next_link`` is what names a further page
+    besides the body.
     """
 
     def __init__(
@@ -50,7 +46,7 @@ class ChecksummingDecoder:
 
     @property
     def envelope(self) -> Envelope:
-        """What the body said of itself, and the sum of its ids."""
+        """The envelope of the body, with the checksum of its ids."""
         envelope = self._decoder.envelope
         return replace(
             envelope,
@@ -60,15 +56,15 @@ class ChecksummingDecoder:
 
     @property
     def held_bytes(self) -> int:
-        """The bytes that were fed and not read yet."""
+        """The bytes that were fed and are not decoded yet."""
         return self._decoder.held_bytes
 
     def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
-        """Take the next bytes; return the batches they filled."""
+        """Feed the next bytes; return the batches that they filled."""
         return self._update(self._decoder.feed(chunk))
 
     def close(self) -> list[pa.RecordBatch]:
-        """Say that the body has ended; return what was left."""
+        """End the body; return the last batches."""
         return self._update(self._decoder.close())
 
     def _update(self, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
@@ -84,9 +80,9 @@ class ChecksummingDecoder:
 
 
 class DuplicatePageDetector:
-    """Notices a page that has the rows of the page before it, by their number and their ids.
+    """Detects a page with the same rows as the page before it, by their number and their ids.
 
-    Of a page of one row that is not believed: some vendors' ids are not quite unique.
+    A page of one row is never a duplicate: some vendors' ids are not quite unique.
     """
 
     __slots__ = ("_before",)
@@ -95,11 +91,11 @@ class DuplicatePageDetector:
         self._before = before
 
     def check(self, envelope: Envelope) -> None:
-        """Raise PageMismatch if the page that was decoded is the one before it."""
+        """Raise PageMismatch if this page has the rows of the page before it."""
         page = (envelope.rows, envelope.ids_crc32)
         if envelope.ids_crc32 and envelope.rows > 1 and page == self._before:
             raise PageMismatch(
                 f"expected the next page, got the same {envelope.rows} ids as on the page before; "
-                "should it stay so, --restart begins anew"
+                "if this happens again, --restart fetches every page again"
             )
         self._before = page

@@ -1,4 +1,4 @@
-"""What a job came to."""
+"""The result of a job."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from streamlic.truto.retry import is_transient
 
 @dataclass(frozen=True, kw_only=True)
 class AccountError:
-    """Why an account failed: the error's name, what it says, and whether a retry can help.
+    """Why an account failed: the error's class, its message, and whether a retry can help.
 
-    Where it cannot, somebody has to do something first: connect the account again, for one.
+    If it cannot, somebody has to act first, for instance by connecting the account again.
     """
 
     kind: str
@@ -26,7 +26,7 @@ class AccountError:
 
     @classmethod
     def of(cls, error: StreamlicError | Failed | None) -> Self | None:
-        """Return what there is to tell of an error, if there is one."""
+        """Return a description of an error, None if there is none."""
         if error is None:
             return None
         if isinstance(error, Failed):
@@ -36,7 +36,7 @@ class AccountError:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountSummary:
-    """What is committed of one account, and why it failed if it did."""
+    """What is committed of one account, and why it failed, if it did."""
 
     account: str | None
     rows: int
@@ -49,7 +49,7 @@ class AccountSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class SkippedAccount:
-    """An account that was listed and could not be read when the run began: it was not asked for."""
+    """An account that was listed, but could not be read when the run started. Not requested."""
 
     account: str
     reason: str
@@ -67,7 +67,7 @@ class FailedAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class CarriedOverAccount:
-    """An account whose rows were taken over from the runs that this one replaced."""
+    """An account whose rows were carried over from the runs that this run replaced."""
 
     account: str | None
     reason: str
@@ -76,12 +76,10 @@ class CarriedOverAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a job came to. Counts of rows, rescues, pages and parts are the whole run's.
+    """The result of a job. Rows, rescues, pages and parts are counted over the whole run.
 
-    ``rows`` are all that the run has, those that were carried over too; ``rescued`` and ``pages``
-    are those of ``accounts``.
-
-    ``bytes_received``, ``bytes_written``, ``seconds`` and ``retries`` are this process's own.
+    ``rows`` includes rows that were carried over. ``rescued`` and ``pages`` are of ``accounts``.
+    ``bytes_received``, ``bytes_written``, ``seconds`` and ``retries`` are of this process only.
     """
 
     run: str
@@ -107,7 +105,8 @@ class Summary:
     def of(cls, run: RunState, failed: Mapping[str, StreamlicError], **this_process: Any) -> Self:
         """Sum up what is committed of a run, and which accounts failed.
 
-        ``failed`` are those of this process; the commit log has those that the run ended without.
+        ``failed`` are the accounts that failed in this process. The commit log has those that the
+        run was completed without.
         """
         accounts = [
             AccountSummary(
@@ -154,10 +153,10 @@ class Summary:
 
 
 class AccountsFailed(StreamlicError):
-    """Some of many accounts failed, and the others are committed: ``summary`` tells which.
+    """Some of several accounts failed; the others are committed. ``summary`` lists them.
 
-    ``exit_code`` is 1 where a retry can help any of them, else 6 if other accounts are done. Where
-    none is done it is that of their errors, or 6 where these differ.
+    ``exit_code`` is 1 if a retry can help any of them, else 6 if other accounts are done. If none
+    is done it is the exit code of their errors, or 6 if these differ.
     """
 
     def __init__(self, summary: Summary, errors: Mapping[str, StreamlicError | Failed]) -> None:
@@ -165,16 +164,16 @@ class AccountsFailed(StreamlicError):
         self.exit_code = _exit_code(summary, errors.values())
         [first, *_] = errors.values()
         hopeless = sum(not _is_transient(error) for error in errors.values())
-        left = "run the same command again to go on with them"
+        left = "run the same command again to retry them"
         if summary.complete:
-            left = "the run was ended without them"
+            left = "the run is complete without them"
             if kept := sum(one.account in errors for one in summary.carried_over):
-                left += f", and {kept:,} keep(s) the rows of earlier runs"
+                left += f", and {counted(kept, 'account')} kept the rows of earlier runs"
         elif hopeless == len(errors) < len(summary.accounts):
-            left += ", or add --skip-failed to end the run without them"
+            left += ", or add --skip-failed to complete the run without them"
         super().__init__(
             f"{len(errors):,} of {counted(len(summary.accounts), 'account')} failed, "
-            f"{hopeless:,} of them where no retry can help, such as: "
+            f"{hopeless:,} permanently, such as: "
             f"{first.message if isinstance(first, Failed) else first}; {left}"
         )
 

@@ -1,4 +1,4 @@
-"""One frame of the live display: a job's state and a width in, lines out. Pure.
+"""One frame of the live display: a snapshot of a job and a width in, lines out. Pure.
 
 Rules:
 1. No line is wider than the screen, whatever the names and numbers in it. Nor is it padded: a
@@ -38,7 +38,7 @@ class DisplayState:
     bytes_per_second: float = 0.0
     """The rate of the last seconds, not the average."""
     came_at: float = 0.0
-    """When bytes, or a page, last came."""
+    """When bytes, or a page, last arrived."""
     memory_bytes: int | None = None
 
 

@@ -46,7 +46,7 @@ def test_an_export_that_is_cancelled_keeps_its_pages_and_goes_on(tmp_path: Path)
             cancel.set()
 
     with served(SLOW) as emulator:
-        with pytest.raises(streamlic.Cancelled, match="same arguments to go on") as caught:
+        with pytest.raises(streamlic.Cancelled, match="the same call resumes the run") as caught:
             export(tmp_path, emulator.url, on_progress=on_progress, cancel=cancel)
         summary = caught.value.summary
         assert 500 <= summary.rows < 3000
@@ -239,7 +239,7 @@ def test_a_signal_ends_it_at_once_and_in_order(
         if number == signal.SIGINT:
             assert code == -signal.SIGINT
             assert "KeyboardInterrupt" in err
-            assert "the same arguments to go on" in err
+            assert "the same call resumes the run" in err
         else:
             assert (code, err) == (7, "")
         assert len(landed(tmp_path / "out")) == 450

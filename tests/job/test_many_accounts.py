@@ -223,7 +223,7 @@ async def test_an_outage_overwrites_nothing_though_failures_may_be_left_out(
         await exported(tmp_path, emulator.url, accounts)
     nightly: dict[str, Any] = {"mode": "overwrite", "skip_failed": True}
     async with faulty(EmulatorConfig(records=10, seed=8), fault) as emulator:
-        with pytest.raises(streamlic.AccountsFailed, match=r"again to go on with them$") as failed:
+        with pytest.raises(streamlic.AccountsFailed, match=r"again to retry them$") as failed:
             await exported(tmp_path, emulator.url, accounts, **nightly)
     assert failed.value.summary.complete is False
     check_landed(tmp_path, 10, accounts=tuple(accounts))

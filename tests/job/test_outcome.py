@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamlic.dataset.commit_log import Failed
+from streamlic.dataset.records import Failed
 from streamlic.errors import (
     ApiError,
     DecodeError,

@@ -129,7 +129,9 @@ async def test_pages_of_an_account_that_fails_go_from_the_part_file_that_others_
     async with faulty(config, fault) as emulator:
         await exported(tmp_path, emulator.url, accounts)
         night = 2
-        with pytest.raises(streamlic.AccountsFailed, match=r"keep.* the rows of earlier") as failed:
+        with pytest.raises(
+            streamlic.AccountsFailed, match=r"1 account kept the rows of earlier"
+        ) as failed:
             await exported(tmp_path, emulator.url, accounts, **nightly)
     summary = failed.value.summary
     assert summary.complete
