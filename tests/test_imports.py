@@ -92,6 +92,21 @@ def test_only_what_asks_and_the_emulator_import_aiohttp() -> None:
     assert users == {"emulator", "truto"}
 
 
+def test_only_the_entry_of_a_job_and_the_faces_choose_a_store() -> None:
+    """All other code takes any Store."""
+    users = {
+        str(path.relative_to(ROOT))
+        for path in FILES
+        if "storage.local" in path.read_text() and package_of(path) not in ("cli", "storage")
+    }
+    assert users <= {"diagnostics/doctor.py", "job/convert.py", "job/job.py"}
+
+
+def test_what_records_add_up_to_needs_no_store() -> None:
+    for name in ("records.py", "run_state.py"):
+        assert "store" not in set(re.findall(r"\w+", (ROOT / "dataset" / name).read_text())), name
+
+
 def test_the_engines_do_not_import_each_other() -> None:
     decoder = ROOT / "decoder"
     shared = [*decoder.glob("*.py"), decoder / "_fast.pyx"]

@@ -126,7 +126,7 @@ class RunState:
 
     @property
     def directory(self) -> str:
-        """The run's own directory in the store."""
+        """The run's own directory."""
         return f"{LOG_DIRECTORY}/{self.id}"
 
     @property

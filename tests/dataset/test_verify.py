@@ -399,7 +399,7 @@ def test_a_broken_chain_is_a_problem_and_other_runs_are_read_on(run: LocalRun) -
     more = land(run.store.root, "more", mode="append")
     run.store.delete(f"{run.directory}/commits/00000002.json")
     report = verify_dataset(run.store)
-    assert "expected commit record 2, one is missing" in report.problems[0]
+    assert "expected commit record 2, which is missing" in report.problems[0]
     assert report.rows == more.rows
 
 
@@ -430,6 +430,7 @@ def test_a_directory_without_a_log_is_no_dataset(tmp_path: Path) -> None:
     (dest / "notes.txt").touch()
     assert promised_bytes(LocalStore(dest)) == 0
     assert problems(dest) == [f"{dest} is not a streamlic dataset: it has no commit log"]
+    (dest / "notes.txt").unlink()
     (dest / "_streamlic").mkdir(parents=True)
     (dest / "_streamlic/lock").touch()
     assert problems(dest) == [f"{dest} is not a streamlic dataset: it has no run"]
