@@ -30,7 +30,7 @@ RECORD_SIGNS: Final = frozenset({"statusCode", "truto_is_remote_error"})
 FACTS: Final = frozenset({"next_cursor", "prev_cursor", "result_count", "is_partial_response"})
 ENVELOPE_KEYS: Final = FACTS | {"result"}
 """What tells an envelope from a record."""
-_BESIDE_FACTS = frozenset({"limit"})
+_SHARED_MEMBERS = frozenset({"limit"})
 """What an envelope may have too, and a record as well."""
 REPORT_MEMBERS: Final = RECORD_SIGNS | {
     *("error", "errors", "message", "details", "success"),
@@ -38,7 +38,7 @@ REPORT_MEMBERS: Final = RECORD_SIGNS | {
 }
 """What a report of a failure may say."""
 
-_LINE_MEMBERS = ENVELOPE_KEYS | _BESIDE_FACTS | REPORT_MEMBERS
+_LINE_MEMBERS = ENVELOPE_KEYS | _SHARED_MEMBERS | REPORT_MEMBERS
 _SURE_MARKS = tuple(b'"%b"' % name.encode() for name in RECORD_SIGNS)
 _MARKS = (*_SURE_MARKS, b'"error"', b'"success"')
 _FIRST_MEMBER = re.compile(rb'\{[ \t\n\r]*+"([^"\\]*+)"[ \t\n\r]*+:[ \t\n\r]*+(?!null|[ \t\n\r])')
@@ -199,8 +199,8 @@ def shortened(text: bytes, start: int, end: int) -> bytes:
     """Return the valid JSON there: of a long text its start, of another long value nothing."""
     if end - start <= SEARCHED_BYTES:
         return text[start:end]
-    begun = _TEXT_START.match(text, start)
-    return begun[0] + b'..."' if begun else b""
+    kept_start = _TEXT_START.match(text, start)
+    return kept_start[0] + b'..."' if kept_start else b""
 
 
 def _number(digits: str) -> int | float:

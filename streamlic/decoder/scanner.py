@@ -24,7 +24,7 @@ WHITE_SPACE: Final = re.compile(rb"[ \t\n\r]*+")
 STRING: Final = rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
 
 _STRING = re.compile(STRING)
-_STRING_BEGUN = re.compile(STRING[:-1])
+_PARTIAL_STRING = re.compile(STRING[:-1])
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?")
 _ANY_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _GAP = rb'[^\[\]{}"]*+'
@@ -205,7 +205,7 @@ def string_end(buffer: bytes, index: int) -> int:
     match = _STRING.match(buffer, index)
     if match:
         return match.end()
-    stop = _STRING_BEGUN.match(buffer, index).end()  # type: ignore[union-attr]
+    stop = _PARTIAL_STRING.match(buffer, index).end()  # type: ignore[union-attr]
     if stop == len(buffer):
         raise Unfinished
     if buffer[stop] != 0x5C:

@@ -10,7 +10,7 @@ import pytest
 
 from streamlic.decoder import open_decoder
 from streamlic.decoder.reference import engine as reference
-from streamlic.decoder.reference import speculative_rows as ordinary
+from streamlic.decoder.reference import speculative_rows
 from streamlic.errors import DecodeError
 from streamlic.resources.license_schema import LICENSE_SCHEMA
 from streamlic.schema.columns import RAW_SCHEMA
@@ -32,7 +32,7 @@ class Pieces(BytesIO):
 
 def work(escape: str, length: int, schema: pa.Schema, monkeypatch: pytest.MonkeyPatch) -> int:
     """Return how many bytes ijson reads of a body with one string of so many bytes."""
-    for module in (ordinary, reference):
+    for module in (speculative_rows, reference):
         monkeypatch.setattr(module, "BytesIO", Pieces)
     Pieces.work = 0
     text = escape * (length // len(escape))

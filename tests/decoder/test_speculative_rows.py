@@ -1,4 +1,4 @@
-"""Rows cut by a guess that ijson proves: the same rows, verdicts and texts as when cut exactly."""
+"""Speculative splitting gives the same rows, verdicts and texts as exact splitting."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pyarrow as pa
 import pytest
 
 from streamlic.decoder import open_decoder
-from streamlic.decoder.reference import row_splitter as cutting
-from streamlic.decoder.reference import speculative_rows as ordinary
-from streamlic.decoder.reference.brackets import cuts, is_one_unit, nests_within, skeleton
+from streamlic.decoder.reference import row_splitter, speculative_rows
+from streamlic.decoder.reference.brackets import brackets_of, is_one_unit, nests_within, split_marks
+from streamlic.decoder.reference.exact_numbers import has_many_digits
 from streamlic.decoder.reference.record_buffer import Records
-from streamlic.decoder.reference.speculative_rows import RowCutter, has_many_digits
+from streamlic.decoder.reference.speculative_rows import SpeculativeSplitter
 from streamlic.decoder.scanner import mend_surrogates
 from streamlic.emulator.records import license_json
 from streamlic.schema.columns import JSON_RESCUED, json_field
 from tests.support.oracle import outcome
 
-ORDINARY = [license_json(7, "account", i).decode() for i in range(300)]
+USUAL = [license_json(7, "account", i).decode() for i in range(300)]
 ODD = [
     "{}",
     '{"id":"},{"}',
@@ -60,24 +60,24 @@ NUMBERS = [
 
 
 def exactly(body: bytes, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
-    """Return the outcome when every row is cut exactly."""
+    """Return the outcome if every row is split exactly."""
     with monkeypatch.context() as patch:
-        patch.setattr(cutting, "_MIN_BLOCK_BYTES", 1 << 40)
+        patch.setattr(row_splitter, "_MIN_BLOCK_BYTES", 1 << 40)
         return outcome(body, **options)
 
 
 def test_this_ijson_takes_the_mark_for_white_space_but_not_within_a_string() -> None:
-    """If not, everything is cut exactly: right, and slow."""
-    assert ordinary._IS_PROVEN
+    """Otherwise every row is split exactly, which is correct but slow."""
+    assert speculative_rows._MARK_IS_PROVEN
 
 
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
-def test_an_odd_row_among_ordinary_ones_changes_nothing(
+def test_an_odd_row_among_usual_ones_changes_nothing(
     odd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(odd)
     for separator in (",", " ,", ", "):
-        rows = list(ORDINARY)
+        rows = list(USUAL)
         rows[150] += separator + odd
         body = ('{"result":[' + ",".join(rows) + '],"next_cursor":"x"}').encode()
         want = exactly(body, monkeypatch)
@@ -100,17 +100,17 @@ def alike(start: str, count: int = 4000) -> list[str]:
     return [start + f'"id":"r-{number % 7}x",' + rest for number in range(count)]
 
 
-def bracket_cuts(monkeypatch: pytest.MonkeyPatch, body: str) -> tuple[int, Any]:
-    """Return how many blocks are cut by their brackets, and what comes out."""
+def bracket_splits(monkeypatch: pytest.MonkeyPatch, body: str) -> tuple[int, Any]:
+    """Return how many blocks are split by their brackets, and the outcome."""
     blocks: list[bytes] = []
-    cut = RowCutter._cut_by_brackets
+    split = SpeculativeSplitter._split_by_brackets
 
-    def noted(self: RowCutter, block: bytes, levels: int) -> Any:
+    def noted(self: SpeculativeSplitter, block: bytes, levels: int) -> Any:
         blocks.append(block)
-        return cut(self, block, levels)
+        return split(self, block, levels)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RowCutter, "_cut_by_brackets", noted)
+        patch.setattr(SpeculativeSplitter, "_split_by_brackets", noted)
         result = outcome(body.encode())
     return len(blocks), result
 
@@ -157,31 +157,33 @@ def test_a_row_that_begins_or_nests_unlike_those_before_it_changes_nothing(
 
 
 @pytest.mark.parametrize("start", ["{", '{"k":1,', '{"k":"},{",'])
-def test_rows_that_begin_alike_are_cut_by_that(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If not, all is right, but slower."""
+def test_rows_with_a_common_prefix_are_split_by_it(
+    start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the result is correct, but slower."""
     body = "[" + ",".join(alike(start)) + "]"
-    assert len(body) > 2 * cutting._BLOCK_BYTES
-    blocks, result = bracket_cuts(monkeypatch, body)
+    assert len(body) > 2 * row_splitter._BLOCK_BYTES
+    blocks, result = bracket_splits(monkeypatch, body)
     assert blocks == 1
     assert result == exactly(body.encode(), monkeypatch)
 
 
-def test_how_rows_begin_is_not_learnt_for_ever_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prefix_that_fails_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = ",".join(alike("{", 50)).encode()
     odd = ",".join([*alike("{", 25), '{"name":"n"}', *alike("{", 25)]).encode()
     read: list[bytes] = []
-    parsed = ordinary.parsed
+    parsed = speculative_rows.parsed
 
     def noted(texts: bytes, *, use_float: bool = False) -> Any:
         read.append(texts)
         return parsed(texts, use_float=use_float)
 
-    monkeypatch.setattr(ordinary, "parsed", noted)
-    cutter = RowCutter(list)
+    monkeypatch.setattr(speculative_rows, "parsed", noted)
+    splitter = SpeculativeSplitter(list)
     for _ in range(10):
-        assert len(cutter.cut(plain, 9).rows) == 49
-        assert len(cutter.cut(odd, 9).rows) == 50
-    assert len(read) == 20 + ordinary._WRONG_STARTS
+        assert len(splitter.split(plain, 9).rows) == 49
+        assert len(splitter.split(odd, 9).rows) == 50
+    assert len(read) == 20 + speculative_rows._MAX_WRONG_PREFIXES
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=range(len(NUMBERS)))
@@ -193,7 +195,7 @@ def test_a_number_becomes_what_its_digits_say_in_every_column(
     members = [f'"{name}":{number}' for name in every]
     odd = [*members, f'"products":[{{"id":{number}}}]', f'"remote_data":{{"a":[{number}]}}']
     for members_together in ([members], [[one] for one in odd]):
-        rows = list(ORDINARY)
+        rows = list(USUAL)
         for at, some in enumerate(members_together):
             rows[30 * at] = "{" + ",".join(some) + "}"
         body = ("[" + ",".join(rows) + "]").encode()
@@ -202,7 +204,7 @@ def test_a_number_becomes_what_its_digits_say_in_every_column(
         assert repr(outcome(body, strict=True)) == repr(exactly(body, monkeypatch, strict=True))
 
 
-def test_integers_are_read_again_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_integers_are_read_again_at_every_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     x = pa.struct([("x", pa.int64())])
     lists = pa.list_(pa.struct([("m", pa.list_(x))]))
     fields = [("n", pa.int64()), ("s", x), ("m", pa.list_(x)), ("l", lists)]
@@ -230,26 +232,26 @@ def test_integers_are_read_again_wherever_they_stand(monkeypatch: pytest.MonkeyP
 
 
 def test_numbers_are_floats_until_one_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then the body is read exactly: it would cost to read each of its blocks twice."""
-    cutter = RowCutter(list)
+    """From then on the body is read exactly: reading each block twice would cost more."""
+    splitter = SpeculativeSplitter(list)
     plain = b'{"a":1.5},{"a'
-    assert cutter.cut(plain, 126).rows == [{"a": 1.5}]
-    assert type(cutter.cut(plain, 126).rows[0]["a"]) is float
-    monkeypatch.setattr(ordinary, "_point", lambda: ",")  # strtod would stop at the point.
-    assert type(cutter.cut(plain, 126).rows[0]["a"]) is Decimal
+    assert splitter.split(plain, 126).rows == [{"a": 1.5}]
+    assert type(splitter.split(plain, 126).rows[0]["a"]) is float
+    monkeypatch.setattr(speculative_rows, "_point", lambda: ",")  # strtod would stop at the point.
+    assert type(splitter.split(plain, 126).rows[0]["a"]) is Decimal
     monkeypatch.undo()
-    assert type(cutter.cut(plain, 126).rows[0]["a"]) is float
-    assert cutter.cut(b'{"a":123456789012345678901},{"a":2},{', 126).rows == [
+    assert type(splitter.split(plain, 126).rows[0]["a"]) is float
+    assert splitter.split(b'{"a":123456789012345678901},{"a":2},{', 126).rows == [
         {"a": 123456789012345678901},
         {"a": 2},
     ]
-    assert type(cutter.cut(plain, 126).rows[0]["a"]) is Decimal
+    assert type(splitter.split(plain, 126).rows[0]["a"]) is Decimal
 
 
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
-def test_what_is_taken_is_whole_rows_with_their_own_text(odd: str) -> None:
-    block = mend_surrogates(",".join([*ORDINARY[:20], odd, *ORDINARY[20:40], '{"id":']).encode())
-    rows, texts = RowCutter(list).cut(block, 126)
+def test_only_whole_rows_are_split_each_with_its_own_text(odd: str) -> None:
+    block = mend_surrogates(",".join([*USUAL[:20], odd, *USUAL[20:40], '{"id":']).encode())
+    rows, texts = SpeculativeSplitter(list).split(block, 126)
     assert len(rows) == len(texts)
     assert len(rows) in (0, 19, 40, 41, 43)
     assert block.startswith(b"".join(text + b"," for text in texts))
@@ -280,35 +282,37 @@ def test_records_keep_their_places_however_they_are_put_together() -> None:
             assert got.size == sum(len(text) for text, _, _ in wanted)
 
 
-def test_a_large_chunk_is_taken_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    body = ("[" + ",".join(ORDINARY * 10) + "]").encode()
-    assert len(body) > 3 * cutting._BLOCK_BYTES
+def test_a_large_chunk_is_split_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = ("[" + ",".join(USUAL * 10) + "]").encode()
+    assert len(body) > 3 * row_splitter._BLOCK_BYTES
     assert outcome(body) == exactly(body, monkeypatch)
 
 
-def test_a_skeleton_is_the_brackets_outside_of_strings() -> None:
-    assert skeleton(rb'{"a[":"\"}\\","":[{}," {"]}') == b"{[{}]}"
-    assert skeleton(b'["a","]"]\0{"b":"}"}') == b"[]\0{}"
-    assert [is_one_unit(bare) for bare in (b"{[]}", b"{}{}", b"", b"[")] == [True] + [False] * 3
+def test_brackets_inside_strings_are_left_out() -> None:
+    assert brackets_of(rb'{"a[":"\"}\\","":[{}," {"]}') == b"{[{}]}"
+    assert brackets_of(b'["a","]"]\0{"b":"}"}') == b"[]\0{}"
+    assert [is_one_unit(brackets) for brackets in (b"{[]}", b"{}{}", b"", b"[")] == [True] + [
+        False
+    ] * 3
 
 
-def test_what_cuts_a_skeleton_is_told_from_what_lies_within_brackets() -> None:
-    assert skeleton(b'{"a":"}\0{"}\0["\0\0"]') == b"{[\0]}\0[[\0][\0]]"
-    assert cuts(b"\0[{}\0{[\0\0]}]\0{}\0{[\0]}") == (b"\0\1\1\1\0\0\1", True)
-    assert cuts(b"\0{[{[\0]}\0") == (b"\0", False)
-    assert cuts(b"\0]\0") == (b"\0", False)
-    assert cuts(b"[" * 30 + b"\0" + b"]" * 30) == (b"", False)
-    assert cuts(b"") == (b"", True)
+def test_a_split_between_rows_is_distinguished_from_one_within_brackets() -> None:
+    assert brackets_of(b'{"a":"}\0{"}\0["\0\0"]') == b"{[\0]}\0[[\0][\0]]"
+    assert split_marks(b"\0[{}\0{[\0\0]}]\0{}\0{[\0]}") == (b"\0\1\1\1\0\0\1", True)
+    assert split_marks(b"\0{[{[\0]}\0") == (b"\0", False)
+    assert split_marks(b"\0]\0") == (b"\0", False)
+    assert split_marks(b"[" * 30 + b"\0" + b"]" * 30) == (b"", False)
+    assert split_marks(b"") == (b"", True)
 
 
-def test_nesting_is_never_taken_for_less_than_it_is() -> None:
+def test_nesting_is_never_underestimated() -> None:
     for depth in range(1, 40):
-        for bare in (b"[" * depth, b"[" * depth + b"]" * depth, b"{}" + b"{[]" * depth):
-            assert not nests_within(bare, depth - 1)
+        for brackets in (b"[" * depth, b"[" * depth + b"]" * depth, b"{}" + b"{[]" * depth):
+            assert not nests_within(brackets, depth - 1)
     assert nests_within(b"{[{}{}]{[]}}" * 1000, 9)
 
 
-def test_three_hundred_digits_are_found_wherever_they_stand() -> None:
+def test_three_hundred_digits_are_found_at_every_offset() -> None:
     for before in range(40):
         assert has_many_digits(b"x" * before + b"1" * 300)
         assert not has_many_digits(b"x" * before + b"1" * 299 + b"." + b"1" * 299)
@@ -317,7 +321,7 @@ def test_three_hundred_digits_are_found_wherever_they_stand() -> None:
 @pytest.mark.parametrize("engine", ["fast", "reference"])
 def test_a_decoder_is_freed_without_the_collector(engine: str) -> None:
     decoder = open_decoder(engine=engine)
-    decoder.feed(("[" + ",".join(ORDINARY * 3)).encode())
+    decoder.feed(("[" + ",".join(USUAL * 3)).encode())
     freed = weakref.ref(decoder)
     gc.disable()
     try:

@@ -1,7 +1,7 @@
-"""Parsed records to Arrow columns, and which of their values did not fit.
+"""Turns parsed records into Arrow columns, and lists the values that did not fit.
 
-What does not fit is null, and listed by its place. All that can be said of a column before there
-are values (types are slow to compare) is said once, when the decoder is made.
+A value that does not fit becomes null; its place is listed. Types are slow to compare, so
+everything that depends only on a column's type is decided once, when the decoder is made.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from streamlic.decoder.reference.scalar_columns import NONE, Place, Source, scal
 from streamlic.schema.columns import JSON_VALUE, json_role
 
 Row = tuple[Any, ...]
-"""A record's values by column, None for what it has not, and the paths of what it has beside."""
+"""A record's values by column, None for missing ones, and the paths of its unknown fields."""
 
 _MANY: Final = 10_000
 _MISFITS: Final = "\ud800"
-"""Among an object's members, what did not fit: no JSON text has such a key by now."""
+"""The key of an object's misfits among its members. Mended JSON text never has this key."""
 
 
 class RecordColumns:
-    """Builds the columns of a schema from parsed records. JSON columns are left to the caller."""
+    """Builds the columns of a schema from parsed records, except JSON columns."""
 
     def __init__(self, schema: pa.Schema) -> None:
         fields = [field for field in schema if json_role(field) is None]
         json_columns = [field.name for field in schema if json_role(field) == JSON_VALUE]
-        # A field of a record that is named like the column of what is rescued is unknown, too.
+        # A field with the name of the rescue column is an unknown field.
         self._members = _Members(fields, json_columns)
 
     def read(self, records: Iterable[Any]) -> list[Row]:
-        """Return a row for each parsed record, which need not be an object."""
+        """Return a row for each parsed record, whether it is an object or not."""
         return self._members.read(records)
 
     def build(self, rows: Sequence[Row], source: Source) -> tuple[dict[str, Any], list[Place]]:
         """Return the columns by name, and the places of what did not fit, in no order.
 
-        Of a JSON column that is no more than which values are null. ``source`` has the records.
+        A JSON column only shows which values are null. ``source`` has the records.
         """
         return self._members.build(rows, source)
 
@@ -61,23 +61,25 @@ def _column_of(kind: pa.DataType) -> _Column:
 
 
 class _Members:
-    """The members of objects that ``fields`` name, as columns; ``others`` are known, but none.
+    """The members of objects that ``fields`` name, as columns; ``others`` are known, not columns.
 
-    Of these only is kept whether they are null: to hold whole trees of values until the columns
-    are built would drive all else out of the processor's caches.
+    Of the others only whether they are null is kept: whole trees of values, held until the columns
+    are built, would fill the processor's caches.
     """
 
     def __init__(self, fields: Iterable[pa.Field], others: Iterable[str] = ()) -> None:
         self._columns = {field.name: _column_of(field.type) for field in fields}
         self._others = tuple(others)
         self._blank: dict[str, Any] = dict.fromkeys((*self._columns, *self._others, _MISFITS))
-        self._values_of = itemgetter(*self._blank, _MISFITS)  # Of one alone, it makes no row.
+        self._values_of = itemgetter(
+            *self._blank, _MISFITS
+        )  # Repeated, because itemgetter returns no tuple for one name.
         self._no_object = self._values_of(self._blank | {_MISFITS: ((),)})
 
     def read(self, objects: Iterable[Any]) -> list[Row]:
-        """Return a row for each object, and for what is none.
+        """Return a row for each value, whether it is an object or not.
 
-        Objects that are only now parsed are at hand: here each is looked at for the only time.
+        Each object is read only here, just after it was parsed, while it is in the caches.
         """
         blank, width, values_of = self._blank, len(self._blank), self._values_of
         rows: list[Row] = []
@@ -134,7 +136,7 @@ class _StructColumn:
         return array, misfits + more
 
     def _of_few(self, objects: Sequence[Any], source: Source) -> tuple[pa.Array, list[Place]]:
-        """Return a column of mostly nulls: each would take an object and a row of its own."""
+        """Return a column of mostly nulls, without an object and a row for each null."""
         numbers = [number for number, one in enumerate(objects) if one is not None]
         few = [objects[number] for number in numbers]
         exactly = Source(
@@ -152,7 +154,7 @@ class _ListColumn:
         self.kind = kind
         self._elements = _column_of(kind.value_type)
         self._string_keys: frozenset[str] | None = None
-        """The elements' fields, where these are structs of nothing but strings."""
+        """The elements' fields, if they are structs of strings only."""
         if pa.types.is_struct(kind.value_type):
             fields = list(kind.value_type)
             if all(field.type == pa.string() for field in fields):
@@ -167,13 +169,13 @@ class _ListColumn:
     def _usual_structs(
         self, values: Sequence[Any], most: int
     ) -> tuple[pa.Array, list[Place]] | None:
-        """Return a column of lists of structs of strings, if all is of these types; else None."""
+        """Return a column of lists of structs of strings, None if a value has another type."""
         if not {list, NONE}.issuperset(map(type, values)):
             return None
         objects = list(chain.from_iterable(filter(None, values)))
         if not {dict}.issuperset(map(type, objects)):
             return None
-        try:  # Arrow takes nothing else for a string, but that a HugeNumber is one to it.
+        try:  # Arrow accepts only strings as strings; a HugeNumber is a subclass of str.
             column = pa.array(values, self.kind)
         except TypeError:
             return None
@@ -222,9 +224,9 @@ def _counted(objects: Sequence[Any]) -> Iterator[tuple[Any, int]]:
 def _without_many(
     lists: Sequence[Sequence[Any]], most: int
 ) -> tuple[list[Sequence[Any]], list[Place]]:
-    """Return the lists, in those of too many misfits null for each element that is no object.
+    """Return the lists; in one with too many misfits each element that is not an object is null.
 
-    And places enough of each of these, for its record to be rescued whole.
+    Also return enough places of such a list for its record to be rescued whole.
     """
     kept: list[Sequence[Any]] = []
     places: list[Place] = []

@@ -1,24 +1,23 @@
-"""Byte chunks in, record batches out: the reference engine, on ijson.
+"""The reference engine, on ijson: byte chunks in, record batches out.
 
 Rules:
 1. No I/O and no asyncio: the caller owns the socket, this module owns the bytes.
-2. Where a body is cut into chunks never changes what comes out.
-3. A bad body raises DecodeError, whatever ijson made of it, and the first error in it counts.
-4. At most one unfinished batch, the records of one chunk, and the record in progress are held.
-5. ijson's verdict holds, but for what its C engine is known to get wrong: it takes form feeds for
-   white space and unpaired surrogates for ``?``, cannot hold every exponent, and ends the whole
-   process at an integer of more than 4,300 digits. None of these reach it, or they are read again.
+2. Chunk boundaries never change the result.
+3. An invalid body raises DecodeError for the first error in it, whatever ijson raises.
+4. The engine holds at most one unfinished batch, the records of one chunk, and a partial record.
+5. ijson's verdict counts, except where its C engine is known to be wrong: it accepts form feeds as
+   white space, turns unpaired surrogates into ``?``, cannot represent every exponent, and ends the
+   process at an integer of more than 4,300 digits. Such input never reaches it, or is read again.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal, DecimalException
+from decimal import DecimalException
 from io import BytesIO
 from typing import Any, Final
 
@@ -35,17 +34,17 @@ from streamlic.decoder.misfit_message import why
 from streamlic.decoder.options import DecoderOptions
 from streamlic.decoder.paths import path_text
 from streamlic.decoder.reference.columns import RecordColumns, Row
+from streamlic.decoder.reference.exact_numbers import has_many_digits, read_exactly
 from streamlic.decoder.reference.framer import Framer
 from streamlic.decoder.reference.keyed_rows import KeyedRows, KeyFill
 from streamlic.decoder.reference.member_text import member_texts
 from streamlic.decoder.reference.record_buffer import UNREAD, Records
 from streamlic.decoder.reference.rescue import kept_whole, locate, rescued_texts
 from streamlic.decoder.reference.scalar_columns import Place, Source
-from streamlic.decoder.reference.speculative_rows import MANY_DIGITS, has_many_digits, parsed
+from streamlic.decoder.reference.speculative_rows import parsed
 from streamlic.decoder.scanner import Malformed, PathStep, is_value, value_end, without_strings
 from streamlic.errors import DecodeError, RescueError, UsageError
 from streamlic.schema.columns import JSON_RECORD, JSON_RESCUED, JSON_VALUE, json_role
-from streamlic.schema.values import HugeNumber
 
 _BLOCK_ROWS: Final = 768
 _BLOCK_BYTES: Final = 262_144
@@ -55,8 +54,8 @@ _PIECE_BYTES: Final = 65_536
 class ReferenceDecoder:
     """Decode one body into record batches of ``schema``.
 
-    Feed every chunk, then close once. After a DecodeError the decoder is spent, and so is its
-    page: none of its batches may be committed.
+    Feed every chunk, then close once. After a DecodeError the decoder is spent, and none of the
+    page's batches may be committed.
     """
 
     engine: Final = "reference"
@@ -87,7 +86,7 @@ class ReferenceDecoder:
 
     @property
     def held_bytes(self) -> int:
-        """The bytes that were fed and not read yet."""
+        """The bytes that were fed but not yet read."""
         return self._framer.held_bytes
 
     def feed(self, chunk: bytes) -> list[pa.RecordBatch]:
@@ -95,7 +94,7 @@ class ReferenceDecoder:
         return self._advance(chunk)
 
     def close(self) -> list[pa.RecordBatch]:
-        """Say that the body has ended; return what was left. Raises TruncatedBody if it is cut."""
+        """End the body; return the last batches. Raises TruncatedBody if the body is incomplete."""
         batches = self._advance(None)
         self._is_spent = True
         return batches
@@ -103,7 +102,7 @@ class ReferenceDecoder:
     def _advance(self, chunk: bytes | None) -> list[pa.RecordBatch]:
         if self._is_spent:
             raise UsageError("this decoder is spent: it was closed, or its body was bad")
-        self._is_spent = True  # Unless all goes well.
+        self._is_spent = True  # Until it succeeds.
         with _without_collector():
             batches = self._decoded(chunk)
         self._is_spent = False
@@ -119,14 +118,14 @@ class ReferenceDecoder:
         except DecodeError:
             self._drain(is_last=True)  # An error inside an earlier record comes first.
             raise
-        finally:  # A decoder must be freed at once, not when the collector finds a cycle.
+        finally:  # Without a cycle the decoder is freed at once, without the collector.
             self._framer.on_block = None
         self._drain(is_last=chunk is None)
         batches, self._filled = self._filled, []
         return batches
 
     def _drain(self, *, is_last: bool = False) -> None:
-        """Take the framer's records, and fill batches with them."""
+        """Take the framer's records, and add them to batches."""
         self._filled += self._batches(is_last=is_last)
 
     def _batches(self, *, is_last: bool) -> Iterator[pa.RecordBatch]:
@@ -141,12 +140,12 @@ class ReferenceDecoder:
                 break
             ends = records.ends()
             full = min(taken + rows, bisect_left(ends, taken_bytes + size, taken) + 1)
-            self._take_block(records.between(taken, full))
+            self._split_block(records.between(taken, full))
             taken, taken_bytes = full, ends[full - 1]
             yield self._take_batch()
         left = records.between(taken, len(records)) if taken else records
         if left and (is_last or len(left) >= _BLOCK_ROWS or left.size >= _BLOCK_BYTES):
-            self._take_block(left)
+            self._split_block(left)
         else:
             self._block = left
         if is_last and self._batch_rows:
@@ -157,8 +156,8 @@ class ReferenceDecoder:
         columns = [pa.concat_arrays(column) for column in zip(*blocks, strict=True)]
         return pa.record_batch(columns, schema=self._schema)
 
-    def _take_block(self, records: Records) -> None:
-        """Turn records into arrays: few at a time, for the caches' sake."""
+    def _split_block(self, records: Records) -> None:
+        """Turn records into arrays: few at a time, so that they stay in the caches."""
         self._blocks.append(self._arrays(records))
         self._batch_rows += len(records)
         self._batch_bytes += records.size
@@ -169,12 +168,14 @@ class ReferenceDecoder:
             return self._valid_arrays(records)
         number, reported = report
         if number:
-            self._valid_arrays(records.between(0, number))  # An error in one before comes first.
+            self._valid_arrays(
+                records.between(0, number)
+            )  # An error in an earlier record comes first.
         position, step = records.place(number)
         raise decode_error(reported, position, self._framer.row_path(step))
 
     def _first_report(self, records: Records) -> tuple[int, Reported] | None:
-        """Return the first record that reports a failure; what is no JSON reports nothing."""
+        """Return the first record that reports a failure. Invalid JSON reports nothing."""
         columns = self._rules.columns
         if not may_be_report(b"\n".join(records.texts), columns):
             return None
@@ -218,7 +219,7 @@ class ReferenceDecoder:
     def _parse(self, records: Records) -> tuple[list[Row], bool]:
         """Return the records' rows, and whether a HugeNumber may be in them.
 
-        JSON columns are parsed too, which is what checks them.
+        JSON columns are parsed too, which checks them.
         """
         rows = records.rows
         unread = [number for number, row in enumerate(rows) if row is UNREAD]
@@ -233,7 +234,7 @@ class ReferenceDecoder:
         return rows, False
 
     def _parse_one_by_one(self, records: Records) -> list[Row]:
-        """Find which record is bad; if none is, ijson cannot hold a number: read them without."""
+        """Find the invalid record. If there is none, a number is too much for ijson: avoid it."""
         rows: list[Row] = []
         for number, text in enumerate(records.texts):
             try:
@@ -247,7 +248,7 @@ class ReferenceDecoder:
                     )
                     self._rescue(earlier, places, fill)
                 raise
-            rows += self._columns.read([_read_exactly(text.decode())])
+            rows += self._columns.read([read_exactly(text.decode())])
         return rows
 
     def _check_all(self, records: Records) -> None:
@@ -257,8 +258,8 @@ class ReferenceDecoder:
             return
         try:
             lines = _lines(unread)
-            # Events take memory, so they come piece by piece. A string that spans many pieces is
-            # read again from its start with each of them: where there may be one, it is left out.
+            # Small pieces bound the memory of events. ijson rereads a string that spans many
+            # pieces from its start with each of them, so long strings are emptied first.
             if max(map(len, unread)) > _PIECE_BYTES:
                 lines = without_strings(lines)
             events = yajl2_c.basic_parse(
@@ -285,12 +286,12 @@ class ReferenceDecoder:
             by_row.setdefault(number, []).append(path)
         most = self._options.max_rescued
         kept = {number: kept_whole(paths, most) for number, paths in by_row.items()}
-        if self._options.strict and (kept or fill.beside):
-            first = min([*kept, *fill.beside])
-            if first in fill.beside:
+        if self._options.strict and (kept or fill.unplaced_keys):
+            first = min([*kept, *fill.unplaced_keys])
+            if first in fill.unplaced_keys:
                 self._refuse_key(records, first)
             self._refuse(records, first, kept[first])
-        self.envelope.rescued += sum(map(len, kept.values())) + len(fill.beside)
+        self.envelope.rescued += sum(map(len, kept.values())) + len(fill.unplaced_keys)
         texts = rescued_texts(records.texts, kept)
         if self._keyed:
             self._keyed.rescued(texts, fill, records)
@@ -316,7 +317,7 @@ class ReferenceDecoder:
 
 
 def _lines(texts: list[bytes]) -> bytes:
-    """Return the records, one a line, to read; ValueError if ijson might not hold a number."""
+    """Return the records, one a line; ValueError if ijson might not hold a number."""
     whole = b"\n".join(texts)
     if has_many_digits(whole):
         raise ValueError("a number of many digits")
@@ -325,7 +326,7 @@ def _lines(texts: list[bytes]) -> bytes:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Keep the cyclic collector out: it would look through every row, and none has a cycle."""
+    """Disable the cyclic collector: it would scan every row, and no row has a cycle."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -337,23 +338,8 @@ def _without_collector() -> Iterator[None]:
 
 def _source(records: Records, most: int, *, has_huge: bool) -> Source:
     return Source(
-        lambda number: _read_exactly(records.texts[number].decode()), has_huge=has_huge, most=most
+        lambda number: read_exactly(records.texts[number].decode()), has_huge=has_huge, most=most
     )
-
-
-def _number(text: str) -> int | Decimal | HugeNumber:
-    if len(text) > MANY_DIGITS:
-        return HugeNumber(text)
-    if text.lstrip("-").isdigit():
-        return int(text)
-    try:
-        return Decimal(text)
-    except DecimalException:
-        return HugeNumber(text)
-
-
-_read_exactly = json.JSONDecoder(parse_int=_number, parse_float=_number).decode
-"""Reads a valid record with all the digits of its numbers."""
 
 
 def _json_or_null(text: bytes) -> str | None:

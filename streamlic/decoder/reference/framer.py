@@ -1,10 +1,10 @@
-"""A body cut into records: bytes in, records out, the envelope's facts kept aside.
+"""Splits a body into records, and keeps the facts of its envelope.
 
 Rules:
-1. Where the body is cut into chunks changes neither the records nor the verdict.
-2. The error raised is the first one in the body, but for what is wrong inside a record that does
-   end: that is found by who parses the record.
-3. Held are the records not yet taken, and what a window holds.
+1. Chunk boundaries change neither the records nor the verdict.
+2. The framer raises the first error in the body, except errors inside a record that is complete:
+   the parser of the record finds those.
+3. It holds the records that were not yet taken, and what a window holds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streamlic.decoder.failure_signs import (
     shortened,
 )
 from streamlic.decoder.options import DecoderOptions
-from streamlic.decoder.reference.row_splitter import RowWindow
+from streamlic.decoder.reference.row_splitter import RowSplitter
 from streamlic.decoder.reference.speculative_rows import ReadRows
 from streamlic.decoder.scanner import (
     Malformed,
@@ -39,18 +39,18 @@ from streamlic.decoder.scanner import (
 _CURSORS = (("next_cursor",), ("prev_cursor",))
 
 
-class Framer(RowWindow):
-    """Cuts one body into records. Feed every chunk, take ``records`` after each, then close."""
+class Framer(RowSplitter):
+    """Splits one body into records. Feed every chunk, take ``records`` after each, then close."""
 
     def __init__(self, options: DecoderOptions, rules: BodyRules, read: ReadRows = list) -> None:
         super().__init__(options, rules, read)
         self._rows_path = tuple(options.rows_at.split("."))
         self._is_enveloped = False
         self._has_rows = False
-        self._rows_before = 0  # the envelope: only lines have any
+        self._rows_before = 0  # the envelope; always 0 unless the body is newline-delimited
         self._is_first_line = True
         self._rows_closer = 0
-        self._report: Report | None = None  # what rows that are an object say in place of rows
+        self._report: Report | None = None  # of rows that are an object, in case they are a report
         self._next_step: Callable[[], bool] = self._line if options.ndjson else self._top
 
     def row_path(self, step: PathStep) -> tuple[PathStep, ...]:
@@ -61,7 +61,7 @@ class Framer(RowWindow):
     def _is_complete(self) -> bool:
         return self._next_step in (self._after_body, self._line)
 
-    # The steps, of each of which it is said in Window what it returns.
+    # The steps. Window documents what a step returns.
 
     def _top(self) -> bool:
         byte = self._peek()
@@ -113,7 +113,7 @@ class Framer(RowWindow):
         return True
 
     def _leads_to_rows(self, key: str, value: int) -> bool:
-        """Step into the value if it holds the rows, or is on the path to them."""
+        """Enter the value if it is the rows, or is on the path to them."""
         if key != self._rows_path[len(self._path)]:
             return False
         byte = self._buffer[value]
@@ -153,7 +153,7 @@ class Framer(RowWindow):
     def _open_rows(self) -> None:
         byte = self._buffer[self._index]
         self._has_rows = True
-        self._rows_closer = byte + 2  # In ASCII both closing brackets stand two behind.
+        self._rows_closer = byte + 2  # In ASCII each closing bracket is the opening one plus 2.
         self.envelope.is_keyed = byte == 0x7B
         is_watched = self.envelope.is_keyed and self._rules.has_reports
         self._report = Report(self._rules.columns, are_rows=True) if is_watched else None
@@ -170,12 +170,12 @@ class Framer(RowWindow):
         try:
             if self.envelope.is_keyed:
                 key, value = self._key()
-                self._cut(value, key, since=start)
+                self._split_record(value, key, since=start)
                 self._note_keyed(key, self._buffer[value : self._index])
             else:
-                self._cut_ordinary_rows()
+                self._split_rows()
                 start = self._index
-                self._cut(start, self.envelope.rows, since=start)
+                self._split_record(start, self.envelope.rows, since=start)
         except Unfinished as unfinished:
             return self._unfinished(start, unfinished)
         self._next_step = self._after_row
@@ -185,7 +185,7 @@ class Framer(RowWindow):
         return self._separator(self._rows_closer, self._end_rows, self._row)
 
     def _note_keyed(self, key: str, text: bytes) -> None:
-        """Note a row that may be a member of a report in place of all rows; no JSON is none."""
+        """Note a valid row that may be a member of a report in place of the rows."""
         if not self._report or not self._report.concerns(key):
             return
         if is_value(text, depth=self._options.max_depth):
@@ -217,7 +217,7 @@ class Framer(RowWindow):
         if is_object and self._is_envelope(self._buffer[start:end]):
             self._begin_envelope()
             return True
-        self._take(start, end, self.envelope.rows)
+        self._append_record(start, end, self.envelope.rows)
         self._next_step = self._after_line
         return True
 
@@ -233,7 +233,7 @@ class Framer(RowWindow):
         return self._tokens_follow(start + 1, start, b'"result"', b":", b"[")
 
     def _tokens_follow(self, index: int, since: int, *tokens: bytes) -> bool:
-        """Return whether these tokens follow; Unfinished where more bytes have to say."""
+        """Return whether these tokens follow; Unfinished if more bytes must decide."""
         for token in tokens:
             index = after_white_space(self._buffer, index)
             given = self._buffer[index : index + len(token)]
@@ -246,7 +246,7 @@ class Framer(RowWindow):
         return True
 
     def _is_envelope(self, line: bytes) -> bool:
-        """Return whether a line that is cut is an envelope; one that is no JSON is none."""
+        """Return whether a complete line is an envelope; an invalid line is not."""
         if not may_be_envelope(line):
             return False
         try:
@@ -271,7 +271,7 @@ class Framer(RowWindow):
             raise Malformed(ErrorCode.END.text(), self._index)
         return False
 
-    # What the steps are made of.
+    # Parts of the steps.
     def _open_bracket(self) -> None:
         if self._open_brackets == self._options.max_depth:
             raise TooDeep(ErrorCode.MAX_DEPTH.text(self._options.max_depth), self._index)

@@ -3,8 +3,8 @@
 Rules:
 1. A record without the field that the rows are keyed by, or with null in it, takes it from its key:
    into the field's column, if that is one of strings, else among what is rescued.
-2. A member that is no object becomes a row with its key in that column; the value is rescued under
-   the key.
+2. A member that is not an object becomes a row with its key in that column; its value is rescued
+   under the key.
 3. Records that are kept whole get their key in a column of its own.
 """
 
@@ -23,13 +23,13 @@ from streamlic.schema.columns import JSON_VALUE, json_role
 
 
 class KeyFill(NamedTuple):
-    """Rows whose keys are filled in, and what is to be rescued beside their misfits."""
+    """Rows whose keys are filled in, and the keys to rescue in addition to their misfits."""
 
     rows: list[Row]
-    beside: dict[int, str]
-    """By row: a key that no column takes."""
+    unplaced_keys: dict[int, str]
+    """By row: a key that fits no column."""
     members: dict[int, str]
-    """By row: the key of a member that is no object."""
+    """By row: the key of a member that is not an object."""
 
 
 class KeyedRows:
@@ -44,7 +44,7 @@ class KeyedRows:
 
     def fill(self, rows: list[Row], records: Records) -> KeyFill:
         """Return the rows with their keys filled in."""
-        filled, beside, members = list(rows), {}, {}
+        filled, unplaced_keys, members = list(rows), {}, {}
         for number, row in enumerate(rows):
             key = records.place(number)[1]
             if not isinstance(key, str):  # The rows of a line, or of another line's array.
@@ -57,16 +57,16 @@ class KeyedRows:
                 if row[self._at] is None:
                     filled[number] = (*row[: self._at], key, *row[self._at + 1 :])
             elif is_object and self._lacks_field(row, text):
-                beside[number] = key
+                unplaced_keys[number] = key
                 filled[number] = self._without_null(row)
-        return KeyFill(filled, beside, members)
+        return KeyFill(filled, unplaced_keys, members)
 
     def rescued(self, texts: list[str | None], fill: KeyFill, records: Records) -> None:
-        """Put what no column takes of the keys among what is rescued of each row."""
+        """Add the keys that fit no column to the rescued values of their rows."""
         for number, key in fill.members.items():
             name = encode_basestring(pointer([key]))
             texts[number] = f"{{{name}:{records.texts[number].decode()}}}"
-        for number, key in fill.beside.items():
+        for number, key in fill.unplaced_keys.items():
             others = texts[number]
             member = f"{encode_basestring(pointer([self._field]))}:{encode_basestring(key)}"
             texts[number] = f"{{{member}}}" if others is None else f"{{{member},{others[1:]}"
@@ -84,5 +84,5 @@ class KeyedRows:
     def _without_null(self, row: Row) -> Row:
         """Return the row without its own field's null among its misfits."""
         misfits: Any = [path for path in row[-1] or () if path != (self._field,)]
-        # The last value stands twice: a row is never a single value.
+        # The last value is repeated, so that a row is never a single value.
         return (*row[:-2], misfits or None, misfits or None)

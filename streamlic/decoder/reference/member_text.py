@@ -1,7 +1,7 @@
-"""Members of valid records, found again in the records' own bytes.
+"""Finds the text of members in the bytes of valid records.
 
-A key that the parsed record has, and whose bytes stand once in its text, stands there: the parser
-has proved it. Where that says too little, the text is read exactly.
+If the parsed record has a key, and the bytes of the key occur once in its text, that is where the
+member is. Otherwise the text is scanned exactly.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
-from streamlic.decoder.reference.brackets import is_one_unit, skeleton
+from streamlic.decoder.reference.brackets import brackets_of, is_one_unit
 from streamlic.decoder.scanner import PathStep, children, element_span, plain_value_end
 
 _COLON = re.compile(rb"[ \t\n\r]*+:[ \t\n\r]*+")
 _WHITE_SPACE = b" \t\n\r"
-_KEY_CHARACTERS = 64  # Of so many lengths the patterns are kept.
+_KEY_CHARACTERS = 64  # Patterns are cached up to this length.
 
 
 def member_texts(name: str, texts: Sequence[bytes], values: Sequence[Any]) -> list[bytes | None]:
@@ -38,13 +38,13 @@ def member_texts(name: str, texts: Sequence[bytes], values: Sequence[Any]) -> li
 def lone_texts(key: str, texts: Sequence[bytes]) -> list[bytes] | None:
     """Return the text of each record's member ``key``, wherever in the record it is; all have one.
 
-    None unless the key stands surely once in each.
+    None unless the key certainly occurs once in each.
     """
     whole = b"\0".join(texts)
     pieces = whole.split(b'"%b"' % key.encode())
     tails = [piece.partition(b"\0")[0] for piece in pieces[1:]]
-    stands_once = len(tails) == len(texts) and all(tail[:1] == b":" for tail in tails)
-    if not stands_once or _may_be_escaped(key, whole, 0, len(whole)):
+    occurs_once = len(tails) == len(texts) and all(tail[:1] == b":" for tail in tails)
+    if not occurs_once or _may_be_escaped(key, whole, 0, len(whole)):
         return None
     return _first_values([tail[1:-1] for tail in tails])
 
@@ -52,30 +52,30 @@ def lone_texts(key: str, texts: Sequence[bytes]) -> list[bytes] | None:
 def _first_values(texts: list[bytes]) -> list[bytes]:
     """Return the value with which each text begins; most often it is all there is.
 
-    The texts are what stands in valid objects from behind a colon on.
+    Each text is the part of a valid object after a colon.
     """
-    skeletons = skeleton(b"\0".join(texts)).split(b"\0")
-    units = {bare for bare in set(skeletons) if is_one_unit(bare)}
+    bracket_texts = brackets_of(b"\0".join(texts)).split(b"\0")
+    units = {brackets for brackets in set(bracket_texts) if is_one_unit(brackets)}
     stripped = [text.strip(_WHITE_SPACE) for text in texts]
     return [
         text
-        if bare in units and text[0] in b"{[" and text[-1] in b"}]"
+        if brackets in units and text[0] in b"{[" and text[-1] in b"}]"
         else text[: plain_value_end(text, 0)]
-        for text, bare in zip(stripped, skeletons, strict=True)
+        for text, brackets in zip(stripped, bracket_texts, strict=True)
     ]
 
 
 def _may_be_escaped(key: str, text: bytes, start: int, end: int) -> bool:
-    """Return whether a key that ends between might be this one, though other bytes stand for it."""
+    """Return whether an escaped key between might be the same key."""
     is_common = len(key) <= _KEY_CHARACTERS and "\\" not in key
     return not is_common or bool(_escaped_key(len(key)).search(text, start, end))
 
 
 @lru_cache
 def _escaped_key(characters: int) -> re.Pattern[bytes]:
-    """Match what ends a key of so many characters that is written with escapes.
+    """Match the end of a key of this many characters that is written with escapes.
 
-    Of the short escapes only that of a slash is of a character that may stand for itself.
+    Of the short escapes only that of the slash is optional.
     """
     return re.compile(rb'\\[u/][^"]{0,%d}+"[ \t\n\r]*+:' % (6 * characters))
 

@@ -1,4 +1,4 @@
-"""Records that are cut, held by column until they become arrays."""
+"""Records that are split off, held by column until they become arrays."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any, Final
 from streamlic.decoder.scanner import PathStep
 
 UNREAD: Final = object()
-"""Of a record that is cut, but neither parsed nor judged."""
+"""The row of a record that is split off, but neither parsed nor checked."""
 
 
 class Records:
-    """Records that follow each other, by column.
+    """Consecutive records, by column.
 
-    Of each its bytes, with unpaired surrogate escapes mended, and the row that was read of it, or
-    UNREAD. Where it stood is worked out when it is asked for, which is seldom: known is only where
-    each run of records began that have just a comma between them.
+    Each has its bytes, with unpaired surrogate escapes mended, and its row, or UNREAD. Positions
+    are seldom needed: stored is only where each run starts, whose records a single comma separates.
     """
 
     __slots__ = ("_ends", "_runs", "rows", "size", "texts")
@@ -27,7 +26,7 @@ class Records:
         self.texts: list[bytes] = []
         self.rows: list[Any] = []
         self.size = 0
-        """The bytes of all."""
+        """The bytes of all records."""
         self._runs: list[tuple[int, int, PathStep]] = []
         self._ends: list[int] = []
 
@@ -35,15 +34,15 @@ class Records:
         return len(self.texts)
 
     def append(self, text: bytes, position: int, step: PathStep) -> None:
-        """Add one record that is cut, but neither parsed nor judged."""
+        """Add one record that is neither parsed nor checked."""
         self.append_run([text], [UNREAD], position, step)
 
     def append_run(
         self, texts: list[bytes], rows: list[Any], position: int, step: PathStep
     ) -> None:
-        """Add records with a comma between them, the first of which stood there in the body.
+        """Add records that a comma separates; the first began at ``position`` in the body.
 
-        Its step is its index among the rows, or its key where the rows are an object.
+        Its step is its index among the rows, or its key if the rows are an object.
         """
         self._runs.append((len(self.texts), position, step))
         self.texts += texts
@@ -51,7 +50,7 @@ class Records:
         self.size += sum(map(len, texts))
 
     def extend(self, others: Records) -> None:
-        """Add the records of ``others`` behind these."""
+        """Append the records of ``others``."""
         held = len(self)
         self._runs += [(held + first, position, step) for first, position, step in others._runs]
         self.texts += others.texts
@@ -59,7 +58,7 @@ class Records:
         self.size += others.size
 
     def between(self, start: int, stop: int) -> Records:
-        """Return the records from one number up to another."""
+        """Return the records from ``start`` up to ``stop``."""
         some = Records()
         if start < stop:
             some.append_run(self.texts[start:stop], self.rows[start:stop], *self.place(start))
@@ -68,7 +67,7 @@ class Records:
         return some
 
     def place(self, number: int) -> tuple[int, PathStep]:
-        """Return where in the body the record of this number stood, and its step."""
+        """Return a record's position in the body, and its step."""
         first, position, step = self._runs[self._run(number)]
         if number == first:
             return position, step
@@ -77,7 +76,7 @@ class Records:
         return position + size + skipped, step + skipped  # type: ignore[operator]  # It is an index.
 
     def ends(self) -> list[int]:
-        """Return of each record how many bytes there are up to its end."""
+        """Return for each record the number of bytes up to its end."""
         if len(self._ends) != len(self.texts):
             self._ends = list(accumulate(map(len, self.texts)))
         return self._ends

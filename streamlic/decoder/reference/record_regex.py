@@ -1,9 +1,9 @@
-"""Where an ordinary record ends, at the speed of ``re``.
+"""Finds the end of a usual record at the speed of ``re``.
 
-A pattern only cuts: it takes brackets in pairs and strings as units, up to a few levels deep, and
-checks no grammar inside. A record that it cuts is parsed by ijson afterwards. What it does not
-cut (unfinished, deep, not an object, control characters) is left to ``strict``.
-Possessive throughout: linear in time, whatever the bytes.
+A pattern only finds the end: it pairs brackets and skips strings, up to a few levels deep, and
+checks no grammar. ijson parses the record afterwards. Other records (partial, deep, not an object,
+with control characters) are left to ``scanner``.
+All quantifiers are possessive: the time is linear for any bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STRING = rb'"' + _PLAIN + rb'(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})' + _PLAIN + r
 
 
 class RecordPattern:
-    """Cuts records whose values nest at most ``levels`` deep."""
+    """Finds the end of records whose values nest at most ``levels`` deep."""
 
     def __init__(self, levels: int) -> None:
         inner = _STRING
@@ -30,10 +30,10 @@ class RecordPattern:
         self.match = re.compile(record).match
         """Matches a record."""
         self.row_match = re.compile(record + rb",(?=\{)").match
-        """Matches a record with its comma, before another."""
+        """Matches a record and its comma, if another record follows."""
 
 
 @lru_cache
 def record_pattern(levels: int) -> RecordPattern:
-    """Return the pattern for records with so many levels; compiled once."""
+    """Return the pattern for records of this many levels, compiled once."""
     return RecordPattern(max(0, min(levels, _MAX_LEVELS)))

@@ -1,4 +1,4 @@
-"""What did not fit: found again in the record's own bytes, so that not a digit of it is lost."""
+"""Copies the values that did not fit from the record's own bytes, so that no digit is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def locate(text: bytes, paths: Iterable[tuple[PathStep, ...]]) -> list[Rescued]:
     for number, path in enumerate(paths):
         start, end = 0, len(text)
         for step in path:
-            # A search goes through the whole container: of many, each would cost as much as all.
+            # A search reads the whole container: for many paths one index is cheaper.
             is_searched = number < _SEARCHED_PATHS and start not in known
             member = member_span(text, step, start, end) if is_searched else None
             if member is None:
@@ -41,9 +41,9 @@ def locate(text: bytes, paths: Iterable[tuple[PathStep, ...]]) -> list[Rescued]:
 def rescued_texts(
     texts: Sequence[bytes], by_row: Mapping[int, Sequence[tuple[PathStep, ...]]]
 ) -> list[str | None]:
-    """Return for each record what is rescued of it as a JSON object; None where nothing is.
+    """Return the rescued values of each record as a JSON object, None if there are none.
 
-    Records of which one member is all that is rescued are searched together, by its key.
+    Records with a single rescued member are searched together, by its key.
     """
     rescued: list[str | None] = [None] * len(texts)
     by_key: dict[str, list[int]] = {}
@@ -78,5 +78,5 @@ def pointer(path: Iterable[PathStep]) -> str:
 
 
 def kept_whole(paths: Sequence[tuple[PathStep, ...]], most: int) -> Sequence[tuple[PathStep, ...]]:
-    """Return the paths of what is rescued: one to the record itself where these are too many."""
+    """Return the paths to rescue: only the record itself if there are more than ``most``."""
     return paths if len(paths) <= most else [()]

@@ -1,10 +1,10 @@
-"""Scalar values to Arrow columns, and which of them did not fit.
+"""Turns scalar values into Arrow columns, and lists those that did not fit.
 
-Values of the usual Python type are built at once; any other is converted on its own with the rules
-of ``schema``.
+Values of the usual Python type are converted in one call; any other is converted on its own by the
+rules of ``schema``.
 
-A number that has a fraction or an exponent may come as a float, which is all that a column of
-doubles makes of it. An integer that is written so may have lost digits: it is read again.
+A number with a fraction or an exponent may arrive as a float, which is exact enough for a column of
+doubles. An integer that is written this way may have lost digits, so it is read again.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Place = tuple[int, tuple[PathStep, ...]]
 
 
 class Source:
-    """Where values come from, and what may be asked there beside them.
+    """Where values come from.
 
-    ``exactly`` reads the value of a number again, with its numbers as ints, Decimals and
-    HugeNumbers. ``has_huge`` says that a HugeNumber may be among the values already. Of misfits in
-    one record's list ``most`` and one more are noted: it is then rescued whole.
+    ``exactly`` reads the value at an index again, with its numbers as ints, Decimals and
+    HugeNumbers. ``has_huge``: a HugeNumber may be among the values. At most ``most`` misfits of a
+    record's list are listed, and one more, with which the record is rescued whole.
     """
 
     __slots__ = ("exactly", "has_huge", "most")
@@ -55,7 +55,9 @@ class Source:
 
         def exactly(element: int) -> Any:
             number = bisect_right(ends, element)
-            return self.exactly(number)[element - ends[number]]  # Counted from the list's end.
+            return self.exactly(number)[
+                element - ends[number]
+            ]  # A negative index, from the list's end.
 
         return Source(exactly, has_huge=self.has_huge, most=self.most)
 
@@ -65,7 +67,7 @@ _USUAL_MOMENT: Final = (
     r"(?!000|9999)[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
     r"(?:\.[0-9]++)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
 )
-"""A date-time which the standard library, if it takes it at all, reads as ``schema`` does."""
+"""A date-time that the standard library, if it accepts it, reads as ``schema`` does."""
 _usual_lines = re.compile(rf"(?:{_USUAL_MOMENT}\n)*+").match
 
 
@@ -92,7 +94,7 @@ def _numbers_of(kinds: Iterable[type], types: list[type]) -> list[int]:
 
 
 class ScalarColumn:
-    """Values of which Arrow takes the ``usual`` ones as they are."""
+    """A column whose ``usual`` types Arrow converts itself."""
 
     def __init__(self, kind: pa.DataType, usual: set[type]) -> None:
         self.kind = kind
@@ -109,11 +111,11 @@ class ScalarColumn:
         converted, misfits = self._converted(values, unusual, source)
         try:
             return self._array(converted), misfits
-        except (OverflowError, ValueError):  # One value is out of range: the rules find which.
+        except (OverflowError, ValueError):  # A value is out of range; the rules find it.
             return self._by_rule(values, source)
 
     def _by_rule(self, values: Sequence[Any], source: Source) -> tuple[pa.Array, list[Place]]:
-        """Return what the rules make of each value, at whatever cost."""
+        """Return the values, each converted by the rules, which is slow."""
         filled = [number for number, value in enumerate(values) if value is not None]
         converted, misfits = self._converted(values, filled, source)
         return pa.array(converted, self.kind), misfits
@@ -139,12 +141,12 @@ class ScalarColumn:
         return converted, misfits
 
     def _fitted(self, value: Any, number: int, source: Source) -> Any:  # noqa: ARG002
-        """Return what the rule makes of a value. A float never fits, whatever its digits."""
+        """Convert a value by the rule. A float never fits, whatever its digits."""
         return self._convert(value)
 
 
 class _WillingColumn(ScalarColumn):
-    """Values of which Arrow itself refuses those of any other type."""
+    """A column of a type for which Arrow itself refuses all other values."""
 
     def build(self, values: Sequence[Any], source: Source) -> tuple[pa.Array, list[Place]]:
         """Return the values as a column, and the places of what did not fit."""
@@ -160,7 +162,7 @@ class _IntegerColumn(ScalarColumn):
     def _fitted(self, value: Any, number: int, source: Source) -> Any:
         if type(value) is not float:
             return self._convert(value)
-        # A float with a fraction was no integer; one without may have been no integer, either.
+        # A float with a fraction is not an integer; one without a fraction may have lost digits.
         return self._convert(source.exactly(number)) if value.is_integer() else MISFIT
 
 
@@ -168,7 +170,10 @@ class _DoubleColumn(ScalarColumn):
     def _array(self, values: Sequence[Any]) -> pa.Array:
         try:
             return pa.array(values, self.kind)
-        except (OverflowError, ValueError):  # A Decimal, or an integer that is no double.
+        except (
+            OverflowError,
+            ValueError,
+        ):  # A Decimal, or an integer beyond the range of a double.
             pass
         doubles = [None if value is None else float(value) for value in values]
         if math.inf in doubles or -math.inf in doubles:
@@ -199,13 +204,13 @@ class _TimestampColumn(ScalarColumn):
         try:
             moments = [next(following) if type(value) is str else value for value in converted]
             return pa.array(moments, self.kind), misfits
-        except (OverflowError, ValueError):  # No such day: the rules find which.
+        except (OverflowError, ValueError):  # A day that does not exist; the rules find it.
             return self._by_rule(values, source)
 
     def _without_others(
         self, values: Sequence[Any], source: Source
     ) -> tuple[pa.Array, list[Place]]:
-        """Build the column without the values that are no texts, and those that are empty."""
+        """Build the column without the values that are not strings, and without empty ones."""
         texts = [value if type(value) is str and value else None for value in values]
         array, misfits = self.build(texts, source)
         pairs = enumerate(zip(values, texts, strict=True))
@@ -215,7 +220,7 @@ class _TimestampColumn(ScalarColumn):
 
 
 def _odd_moments(lines: str) -> set[str]:
-    """Return the lines, each with its end, that are no usual date-times."""
+    """Return the lines, each with its line feed, that are not usual date-times."""
     odd: set[str] = set()
     at = 0
     while (at := _usual_lines(lines, at).end()) < len(lines):  # type: ignore[union-attr]
@@ -226,5 +231,5 @@ def _odd_moments(lines: str) -> set[str]:
 
 
 def _moments(lines: str) -> Iterator[datetime]:
-    """Read usual date-times. To Arrow, one without an offset is in UTC, and much less work."""
+    """Read usual date-times. Without an offset Arrow takes them as UTC, which is much faster."""
     return map(datetime.fromisoformat, lines.replace("Z\n", "\n").split("\n")[:-1])

@@ -1,10 +1,10 @@
-"""The part of a body that lies in memory, and how far it was read.
+"""The part of a body that is in memory, and how far it was read.
 
 Rules:
-1. A character is looked at when it is whole; one that is ill-formed ends the body, where it is not
-   wrong as JSON even before.
-2. Held are one chunk and what is unfinished, from the index on: one record or other member, which
-   is bounded by ``max_record_bytes`` and read again only when it has doubled: time stays linear.
+1. Only whole characters are read. An ill-formed one ends the body, unless the JSON is invalid
+   before it.
+2. The window holds one chunk and the unfinished record or member before it, at most
+   ``max_record_bytes``. It is scanned again only when it has doubled, so that time stays linear.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ if TYPE_CHECKING:
     from streamlic.decoder.options import DecoderOptions
 
 
-_SURROGATE_BEGUN = re.compile(rb"\xed[\xa0-\xbf]")
+_PARTIAL_SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
 
 
 def _sound_bytes(given: bytes) -> tuple[int, bool]:
-    """Return how many bytes are whole characters, and whether what follows may become one."""
+    """Return how many bytes are whole characters, and whether the rest may become one."""
     if given.isascii():
         return len(given), True
     try:
         sound = codecs.utf_8_decode(given, "strict", False)[1]
     except UnicodeDecodeError as error:
         return error.start, False
-    # Python waits for a third byte that could only make it a surrogate, which UTF-8 has not.
-    return sound, not _SURROGATE_BEGUN.match(given, sound)
+    # Python waits for a third byte that could only complete a surrogate, which is not UTF-8.
+    return sound, not _PARTIAL_SURROGATE.match(given, sound)
 
 
 class Window(ABC):
-    """Where one body is read, chunk by chunk. How is its subclasses' to say.
+    """Reads one body, chunk by chunk; subclasses define the steps.
 
-    ``_next_step`` returns whether it made progress. If it did not, it needs more of the body, and
-    has left the index at the first byte that it needs again.
+    ``_next_step`` returns whether it made progress. If it returns False, it needs more of the body,
+    and the index is at the first byte that it needs again.
     """
 
     _next_step: Callable[[], bool]
@@ -71,8 +71,8 @@ class Window(ABC):
         self._path: tuple[PathStep, ...] = ()  # to the innermost of them
         self._path_in_progress: tuple[PathStep, ...] = ()
         self._at_end = False
-        self._is_last = False  # Nothing follows the buffer that is worth waiting for.
-        self._begun = b""  # A character's first bytes, of which nothing can be said as yet.
+        self._is_last = False  # No further bytes can change the verdict.
+        self._partial = b""  # The first bytes of an unfinished character.
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._wanted_bytes = 0
@@ -80,15 +80,15 @@ class Window(ABC):
 
     @property
     def held_bytes(self) -> int:
-        """The bytes that were fed and not read yet."""
+        """The bytes that were fed but not yet read."""
         return len(self._buffer) - self._index + self._waiting_bytes
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the body."""
-        begun, self._begun = self._begun, b""
-        given = begun + chunk if begun else chunk
+        partial, self._partial = self._partial, b""
+        given = partial + chunk if partial else chunk
         sound, is_utf8 = _sound_bytes(given)
-        # Of an ill-formed sequence the first byte alone: outside a string it is wrong as JSON, too.
+        # Keep the first byte of an ill-formed sequence: outside a string it is also invalid JSON.
         text = given if sound == len(given) else given[: sound if is_utf8 else sound + 1]
         self._waiting.append(text)
         self._waiting_bytes += len(text)
@@ -97,10 +97,10 @@ class Window(ABC):
             self._advance()
             raise DecodeError(
                 ErrorCode.UTF8.text(),
-                position=self._fed_bytes - len(begun) + sound,
+                position=self._fed_bytes - len(partial) + sound,
                 path=path_text((*self._path, *self._path_in_progress)),
             )
-        self._begun = given[sound:]
+        self._partial = given[sound:]
         self._fed_bytes += len(chunk)
         if self._waiting_bytes >= self._wanted_bytes:
             self._advance()
@@ -108,7 +108,7 @@ class Window(ABC):
     def close(self) -> None:
         """Say that the body has ended; raise TruncatedBody unless it is complete."""
         self._at_end = self._is_last = True
-        self._waiting.append(self._begun)
+        self._waiting.append(self._partial)
         self._advance()
         if not self._is_complete() or self._path_in_progress:
             raise TruncatedBody(
@@ -120,7 +120,7 @@ class Window(ABC):
     def error(
         self, malformed: Malformed, text: bytes, position: int, path: tuple[PathStep, ...]
     ) -> DecodeError:
-        """Say where in the body it is: ``text`` began at ``position``, its path at ``path``."""
+        """Return the public error; ``text`` began at ``position`` in the body, and at ``path``."""
         if isinstance(malformed, TooDeep):
             malformed.reason = ErrorCode.MAX_DEPTH.text(self._options.max_depth)
         elif not isinstance(malformed, TooLong | Reported):
@@ -131,7 +131,7 @@ class Window(ABC):
 
     @abstractmethod
     def _is_complete(self) -> bool:
-        """Return whether the body may end where reading stands."""
+        """Return whether the body may end at the index."""
 
     def _advance(self) -> None:
         self._move()
@@ -142,7 +142,7 @@ class Window(ABC):
             raise self.error(malformed, self._buffer, self._position, self._path) from None
 
     def _move(self) -> None:
-        """Begin with the first byte that is needed again, and end with what has come since."""
+        """Drop the bytes before the index, and append the bytes that were fed since."""
         self._position += self._index
         self._buffer = b"".join([self._buffer[self._index :], *self._waiting])
         self._waiting, self._waiting_bytes, self._wanted_bytes, self._index = [], 0, 0, 0
@@ -154,13 +154,13 @@ class Window(ABC):
 
     def _may_be_byte_order_mark(self) -> bool:
         """Raise Malformed at a byte-order mark; return whether more bytes could make it one."""
-        begun = self._buffer[self._index : self._index + 3]
-        if begun == codecs.BOM_UTF8:
+        partial = self._buffer[self._index : self._index + 3]
+        if partial == codecs.BOM_UTF8:
             raise Malformed(ErrorCode.BYTE_ORDER_MARK.text(), self._index)
-        return codecs.BOM_UTF8.startswith(begun) and not self._is_last
+        return codecs.BOM_UTF8.startswith(partial) and not self._is_last
 
     def _value_end(self, start: int, step: PathStep, *, since: int) -> int:
-        """Return where the value ends that began, with its key, at ``since``."""
+        """Return where the value ends; with its key it began at ``since``."""
         depth = self._options.max_depth - self._open_brackets
         try:
             end = value_end(self._buffer, start, depth=depth, at_end=self._at_end)
@@ -176,7 +176,7 @@ class Window(ABC):
         return end
 
     def _unfinished(self, start: int, unfinished: Unfinished) -> bool:
-        """Wait for as many bytes again as there are of what began at ``start``."""
+        """Wait until the value that began at ``start`` has twice as many bytes."""
         self._check_bytes(start, len(self._buffer) - 1)
         held = len(self._buffer) - start
         self._wanted_bytes = min(held, self._options.max_record_bytes + 1 - held)
