@@ -1,4 +1,4 @@
-"""What a body may be, by the schema that it is decoded to and the options."""
+"""The rules for a body, derived from its schema and options."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from streamlic.schema.columns import JSON_RECORD, JSON_RESCUED, json_role
 class BodyRules:
     """How both engines read one kind of body.
 
-    ``is_trutos`` says that the envelope is Truto's own, not a vendor's. ``takes_keyed``: the rows
-    may be an object. ``has_envelope_lines``: a line may be an envelope. ``has_reports``: a record
-    may be an error report; a column of such a name makes it data. ``columns`` are the fields that
-    a record of data has; None where records are kept whole, which may have any.
+    ``is_trutos``: the envelope is Truto's own, not a vendor's. ``takes_keyed``: the rows may be an
+    object. ``has_envelope_lines``: a line may be an envelope. ``has_reports``: a record may be an
+    error report; a column with the name of a sign rules that out. ``columns`` are the fields of a
+    data record; None if records are kept whole, with any fields.
     """
 
     is_trutos: bool

@@ -1,4 +1,4 @@
-"""The public error of what a scanner found."""
+"""Turns the scanner's errors into public ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamlic.errors import DecodeError, LimitExceeded, NotAListing, ReportedFa
 
 
 def decode_error(malformed: Malformed, position: int, path: tuple[PathStep, ...]) -> DecodeError:
-    """Return the error to raise: its buffer began at ``position`` in the body, at ``path``."""
+    """Return the public error; the buffer began at ``position`` in the body, and at ``path``."""
     place: dict[str, Any] = {
         "position": position + malformed.index,
         "path": path_text(path + malformed.path),

@@ -1,4 +1,4 @@
-"""What a body says of itself beside its rows."""
+"""The facts in a body's envelope, apart from its rows."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _MAX_KEYS = 20
 
 @dataclass(kw_only=True)
 class Envelope:
-    """What a body said of itself, and what was read from it.
+    """The facts in a body's envelope, and counts of what was read.
 
-    ``rows`` counts records and ``rescued`` the values that did not fit. ``keys`` are the first
-    keys of the envelope, at most 20. ``next_link`` is the dotted path to a member, other
-    than ``next_cursor``, by which a vendor's own body names a further page; None where there is
-    none. ``counted_rows`` are the rows that ``result_count`` is about; None where it is all.
-    ``is_keyed`` says that the rows were an object, not an array (``truto_key_by``). ``ids_crc32``
-    is a checksum of all ids, which no engine makes, but who listens to one.
+    ``rows`` counts records, and ``rescued`` the values that did not fit. ``keys`` are the first
+    keys of the envelope, at most 20. ``next_link`` is the dotted path to a member, other than
+    ``next_cursor``, with which a vendor's body names a further page; None if there is none.
+    ``counted_rows`` is the number of rows that ``result_count`` should equal; None if it is all
+    rows. ``is_keyed``: the rows were an object, not an array (``truto_key_by``). ``ids_crc32`` is a
+    checksum of all ids; the caller computes it, not the engine.
     """
 
     next_cursor: str | None = None
@@ -50,10 +50,10 @@ class Envelope:
 
 
 class EnvelopeReader:
-    """Takes what an envelope says beside its rows, member by member, into ``envelope``.
+    """Reads the members of an envelope, except its rows, into ``envelope``.
 
-    Each line of a newline-delimited body may be an envelope: their cursors follow each other, a
-    flag of any counts, and each ``result_count`` is checked.
+    Each line of a newline-delimited body may be an envelope. Then the last cursor counts, a flag
+    of any line counts, and each ``result_count`` is checked.
     """
 
     def __init__(self, options: DecoderOptions, rules: BodyRules) -> None:
@@ -65,7 +65,7 @@ class EnvelopeReader:
         self._before: tuple[int | None, int | None, bool] = (None, None, False)
 
     def begin(self) -> None:
-        """Say that an envelope begins."""
+        """Start an envelope."""
         envelope = self.envelope
         self._said = {}
         self._before = (
@@ -76,16 +76,15 @@ class EnvelopeReader:
         envelope.result_count, envelope.is_partial_response = None, False
 
     def key(self, key: str) -> None:
-        """Take the key of a member whose value is read elsewhere."""
+        """Note the key of a member whose value is read elsewhere."""
         if len(self.envelope.keys) < _MAX_KEYS:
             self.envelope.keys = (*self.envelope.keys, key[:60])
 
     def member(self, path: tuple[str, ...], text: bytes, index: int) -> None:
-        """Take the member at ``path`` whose valid JSON is ``text``; of a repeated key the last.
+        """Read a member with its path and valid JSON; the last of a repeated key counts.
 
-        ``text`` is what ``shortened`` leaves of one that is long. Raises Malformed, at ``index``,
-        for a value of the wrong type, unless the envelope is a vendor's own, whose members may mean
-        anything.
+        ``shortened`` has cut a long ``text``. Raises Malformed, at ``index``, for a value of the
+        wrong type, unless the envelope is a vendor's: there the member may mean anything.
         """
         key = path[-1]
         if len(path) == 1:
@@ -98,10 +97,10 @@ class EnvelopeReader:
             self.envelope.next_link = next_link(path, text)
 
     def end(self, index: int, *, rows: int, has_rows: bool) -> None:
-        """Say that the envelope ends, with the brace at ``index``, after ``rows`` rows of its own.
+        """End the envelope, with the brace at ``index``, after ``rows`` rows of its own.
 
-        Raises Reported where it says that the listing failed. One without rows is no listing: an
-        answer of something else than Truto may pass; at a vendor's own the path to them is wrong.
+        Raises Reported if it reports a failure, and NoListing or Malformed if it has no rows: then
+        something other than Truto answered, or the path to a vendor's rows is wrong.
         """
         if reports_failure(self._said, is_trutos=self._is_trutos, has_rows=has_rows):
             raise Reported(self._said, index)
@@ -114,8 +113,8 @@ class EnvelopeReader:
             )
 
     def _is_fact(self, key: str, text: bytes, index: int) -> bool:
-        """Take a fact; return whether its value is one, or null."""
-        # A count or a flag that is so long is none.
+        """Read a fact; return whether its value is valid, or null."""
+        # A count or a flag of this length is invalid.
         given = json.loads(mend_surrogates(text), **_NUMBERS_AS_TEXT) if text else {}
         value = _READ[key](given)
         if value is None and text != b"null":
@@ -127,7 +126,7 @@ class EnvelopeReader:
         return True
 
     def _add_up(self, rows: int) -> None:
-        """Add a line's envelope to those before it. The first count that is wrong stays."""
+        """Add a line's envelope to the earlier ones. The first wrong count is kept."""
         envelope, (count, counted, was_partial) = self.envelope, self._before
         envelope.is_partial_response |= was_partial
         if envelope.result_count is None or count != counted:
@@ -137,13 +136,13 @@ class EnvelopeReader:
 
 
 class _Integer(str):
-    """A JSON integer's digits: they may be too many for an int."""
+    """The digits of a JSON integer, which may be too many for an int."""
 
     __slots__ = ()
 
 
 class _Fraction(str):
-    """The text of a JSON number with a fraction or an exponent: no fact is one."""
+    """The text of a JSON number with a fraction or an exponent, which is never a valid fact."""
 
     __slots__ = ()
 

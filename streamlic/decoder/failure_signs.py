@@ -1,17 +1,17 @@
-"""Signs in a body: that the listing failed, that a line is an envelope, that a page follows.
+"""Signs in a body that the listing failed, that a line is an envelope, or that a page follows.
 
 Rules:
-1. Truto documents nowhere how ``stream`` reports a failure half-way, so every sign of one counts:
-   in Truto's own envelope ``statusCode`` of 400 or more, ``error``, ``errors``,
+1. Truto does not document how ``stream`` reports a failure half-way, so every sign counts: in
+   Truto's own envelope ``statusCode`` of 400 or more, ``error``, ``errors``,
    ``truto_is_remote_error: true``, ``success: false``.
-2. Elsewhere only a whole error report counts: a vendor's envelope without rows, a record without
-   ``id``, or rows that are an object and are none, with ``statusCode`` of 400 or more and ``error``
-   or ``message``; and whatever has ``truto_is_remote_error: true``.
-3. Of a record without ``id`` that has a value for no column, ``error`` and ``message`` are enough,
-   or ``success: false``. A record that is kept whole has no columns: it may be anything.
-4. A ``statusCode`` may be a number or a text of digits.
-5. A vendor names a further page in more ways than can be listed. A sign that is empty is none.
-6. Of a member of more than a mebibyte only the start of a text is kept.
+2. Elsewhere only a complete error report counts: ``statusCode`` of 400 or more with ``error`` or
+   ``message``, in a vendor's envelope without rows, in a record without ``id``, or in an object in
+   place of the rows; and ``truto_is_remote_error: true`` anywhere.
+3. In a record without ``id`` and without a value for any column, ``error`` with ``message`` is
+   enough, or ``success: false``. This does not hold for a record that is kept whole.
+4. A ``statusCode`` may be a number or a string of digits.
+5. Vendors name a further page in more ways than can be listed. An empty value is not a sign.
+6. A member of more than a mebibyte is cut: only the start of a string is kept.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from typing import Any, Final
 from streamlic.decoder.scanner import Malformed, PathStep, children, mend_surrogates
 
 SEARCHED_BYTES: Final = 1 << 20
-"""Of a member that is longer only the start of a text is kept."""
+"""A longer member is cut: only the start of a string is kept."""
 RECORD_SIGNS: Final = frozenset({"statusCode", "truto_is_remote_error"})
-"""The fields without which a record is no error report."""
+"""An error report has at least one of these fields."""
 FACTS: Final = frozenset({"next_cursor", "prev_cursor", "result_count", "is_partial_response"})
 ENVELOPE_KEYS: Final = FACTS | {"result"}
-"""What tells an envelope from a record."""
+"""The keys that distinguish an envelope from a record."""
 _SHARED_MEMBERS = frozenset({"limit"})
-"""What an envelope may have too, and a record as well."""
+"""Keys that both an envelope and a record may have."""
 REPORT_MEMBERS: Final = RECORD_SIGNS | {
     *("error", "errors", "message", "details", "success"),
     *("raw_response", "truto_error_insight"),
 }
-"""What a report of a failure may say."""
+"""The members of a failure report."""
 
 _LINE_MEMBERS = ENVELOPE_KEYS | _SHARED_MEMBERS | REPORT_MEMBERS
 _SURE_MARKS = tuple(b'"%b"' % name.encode() for name in RECORD_SIGNS)
@@ -54,11 +54,11 @@ _LAST_KEYS = frozenset({"islast", "last", "lastpage", "islastpage"})
 
 
 class NoListing(Malformed):
-    """The body is no list of records."""
+    """The body is not a list of records."""
 
 
 class Reported(Malformed):
-    """The body says, with these members, that the listing failed."""
+    """The body reports with these members that the listing failed."""
 
     def __init__(self, members: dict[str, Any], index: int) -> None:
         super().__init__(failure_text(members), index)
@@ -67,10 +67,10 @@ class Reported(Malformed):
 
 
 class Report:
-    """What an object says that may be a report of a failure, taken member by member.
+    """Reads an object that may be a failure report, member by member.
 
-    ``columns`` are the fields that data has, None where it may have any. ``are_rows`` says that the
-    members are rows under their keys: one that is an object is a record.
+    ``columns`` are the fields of data records, None if they may have any. ``are_rows``: the members
+    are rows under their keys, so a member that is an object is a record.
     """
 
     def __init__(self, columns: frozenset[str] | None, *, are_rows: bool = False) -> None:
@@ -81,11 +81,11 @@ class Report:
         self._is_data = columns is None
 
     def concerns(self, key: PathStep) -> bool:
-        """Return whether it matters what this member holds."""
+        """Return whether the value of this member matters."""
         return key == "id" or key in REPORT_MEMBERS or key in (self._columns or ())
 
     def take(self, key: PathStep, text: bytes, start: int, end: int) -> None:
-        """Take the member whose valid JSON is there in ``text``; of a repeated key the last."""
+        """Read the member with this valid JSON in ``text``; the last of a repeated key counts."""
         holds = text[start] != 0x6E and not (self._are_rows and text[start] == 0x7B)
         if key == "id":
             self._has_id = holds
@@ -95,7 +95,7 @@ class Report:
             self._members[str(key)] = value_of(shortened(text, start, end))
 
     def failure(self) -> dict[str, Any] | None:
-        """Return what is said of the failure, None where none is reported."""
+        """Return the members of the report, None if the object is not a failure report."""
         said = self._members
         is_sure = _is_error(said) or said.get("truto_is_remote_error") is True
         is_report = is_sure or (not self._is_data and self._seems_failed())
@@ -112,7 +112,7 @@ class Report:
 
 
 def may_be_report(text: bytes, columns: frozenset[str] | None) -> bool:
-    """Return whether these bytes of one record or several may hold a report of a failure."""
+    """Return whether these bytes of one or more records may contain a failure report."""
     marks = _SURE_MARKS if columns is None else _MARKS
     return any(mark in text for mark in marks)
 
@@ -120,7 +120,7 @@ def may_be_report(text: bytes, columns: frozenset[str] | None) -> bool:
 def report_of(
     record: bytes, columns: frozenset[str] | None, *, are_rows: bool = False
 ) -> dict[str, Any] | None:
-    """Return what a valid record says of a failure, None for a record of data."""
+    """Return the members of a valid record's failure report, None for a data record."""
     report = Report(columns, are_rows=are_rows)
     if record[:1] == b"{":
         for key, start, end in children(record, 0):
@@ -129,7 +129,7 @@ def report_of(
 
 
 def is_surely_data(record: bytes, columns: frozenset[str] | None) -> bool:
-    """Return whether a record is no report, by its first member and without much searching."""
+    """Return whether a record is certainly data, by a quick look at its first member."""
     if b"\\u" in record or any(mark in record for mark in _SURE_MARKS):
         return False
     first = _FIRST_MEMBER.match(record)
@@ -137,8 +137,8 @@ def is_surely_data(record: bytes, columns: frozenset[str] | None) -> bool:
 
 
 def reports_failure(members: Mapping[str, Any], *, is_trutos: bool, has_rows: bool) -> bool:
-    """Return whether an envelope with these members says that the listing failed."""
-    if members.get("truto_is_remote_error") is True:  # No vendor says so.
+    """Return whether an envelope with these members reports a failure."""
+    if members.get("truto_is_remote_error") is True:  # Only Truto sends this.
         return True
     if not is_trutos:
         return not has_rows and _is_error(members)
@@ -151,7 +151,7 @@ def reports_failure(members: Mapping[str, Any], *, is_trutos: bool, has_rows: bo
 
 
 def failure_text(members: Mapping[str, Any]) -> str:
-    """Say in one line what a report of a failure says."""
+    """Return a failure report in one line."""
     shown = ", ".join(f"{key} {json.dumps(value)}" for key, value in members.items())
     if len(shown) > _SHOWN_CHARACTERS:
         shown = shown[: _SHOWN_CHARACTERS - 3] + "..."
@@ -164,9 +164,9 @@ def may_be_envelope(line: bytes) -> bool:
 
 
 def is_envelope(line: bytes) -> bool:
-    """Return whether a line, a valid object, is an envelope: of rows, or of nothing but facts.
+    """Return whether a line, a valid object, is an envelope: with rows, or with facts only.
 
-    A line with an ``id`` is a record, whatever else it holds.
+    A line with an ``id`` is always a record.
     """
     is_known, has_fact, has_rows = True, False, False
     for key, start, _ in children(line, 0):
@@ -179,15 +179,15 @@ def is_envelope(line: bytes) -> bool:
 
 
 def next_link(path: tuple[str, ...], text: bytes) -> str | None:
-    """Return the dotted path by which a vendor's member names a further page, None if it does not.
+    """Return the dotted path with which a vendor's member names a further page, else None.
 
-    ``path`` leads to the member, whose valid JSON is ``text``; nothing, where that is too long.
+    ``path`` leads to the member; ``text`` is its valid JSON, empty if that is too long.
     """
     return _link_in(path, value_of(text), _MOST_LEVELS)
 
 
 def value_of(text: bytes) -> Any:
-    """Return a member's value; a text of dots for one that is not searched."""
+    """Return a member's value, or dots if it was too long to keep."""
     try:
         value: Any = json.loads(mend_surrogates(text), parse_int=_number) if text else "..."
     except RecursionError:
@@ -196,7 +196,7 @@ def value_of(text: bytes) -> Any:
 
 
 def shortened(text: bytes, start: int, end: int) -> bytes:
-    """Return the valid JSON there: of a long text its start, of another long value nothing."""
+    """Return the valid JSON between; of a long string its start, of other long values nothing."""
     if end - start <= SEARCHED_BYTES:
         return text[start:end]
     kept_start = _TEXT_START.match(text, start)
@@ -208,7 +208,7 @@ def _number(digits: str) -> int | float:
 
 
 def status_of(value: Any) -> float | None:
-    """Return the number that a status is, as a text too; None where it is none."""
+    """Return a status as a number, from a string as well; None if it is not one."""
     if isinstance(value, str):
         number = float(value) if _STATUS.fullmatch(value) else None
         return int(number) if number is not None and number.is_integer() else number
@@ -248,7 +248,7 @@ def _link_in(path: tuple[str, ...], value: Any, levels: int) -> str | None:
 
 
 def _is_next_relation(link: Mapping[str, Any]) -> bool:
-    """Return whether this is a link to the next page (RFC 8288), as JSON has it."""
+    """Return whether this is a link to the next page, as RFC 8288 defines it, in JSON."""
     return link.get("rel") == "next" and bool(link.get("href"))
 
 

@@ -1,10 +1,10 @@
-"""What came instead of what was expected, in words: for the message of a DecodeError.
+"""Describes what came instead of what was expected, for the message of a DecodeError.
 
 Rules:
-1. Only bytes up to the one that is wrong are looked at: what follows may not have arrived, and
-   where a body is cut changes no message.
-2. A quote begins with the value that the byte is in, has 40 characters at most and no control
-   character, and shows nothing that looks like a secret.
+1. Only the bytes up to the wrong one are read: the next bytes may not have arrived, and chunk
+   boundaries must not change a message.
+2. A quote begins with the value that contains the byte. It has at most 40 characters, no control
+   characters, and nothing that looks like a secret.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from streamlic.decoder.error_text import ErrorCode
 
 QUOTED_BYTES: Final = 4096
-"""So many bytes before the wrong one are looked at, so that a secret is known where it begins."""
+"""The bytes before the wrong one that are read, enough to find where a secret begins."""
 _QUOTED_CHARACTERS = 40
 _BEGINNINGS = {
     0x1F: "with which gzip begins",
@@ -41,9 +41,9 @@ _SECRETS = (
 
 
 def with_finding(reason: str, quoted: bytes, *, ndjson: bool) -> str:
-    """Return the reason with what came; ``quoted`` ends with the byte that is wrong.
+    """Return the reason with what came; ``quoted`` ends with the wrong byte.
 
-    A reason that says what came already, or expects nothing of JSON, stays as it is.
+    A reason that already names what came, or that is not about JSON, is not changed.
     """
     if not reason.startswith("expected ") or ", got " in reason or not quoted:
         return reason

@@ -1,4 +1,4 @@
-"""What was expected of a value that does not fit, and what came. Pure."""
+"""The message for a value that does not fit: what was expected, and what came. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KINDS = {
 
 
 class Rescued(NamedTuple):
-    """One value that did not fit: its path and where its text lies in the record."""
+    """One value that did not fit: its path, and where its text is in the record."""
 
     path: tuple[PathStep, ...]
     start: int
@@ -30,8 +30,8 @@ class Rescued(NamedTuple):
 
 
 def why(schema: pa.Schema, text: bytes, one: Rescued, most: int) -> str:
-    """Say what was expected at the value's path, and what came; ``most`` values may not fit."""
-    # A character has four bytes at most: nothing behind is shown.
+    """Return what was expected at the path, and what came; at most ``most`` values may not fit."""
+    # A character has at most four bytes, and later ones are not shown.
     start = text[one.start : min(one.end, one.start + 4 * _SHOWN_CHARACTERS + 4)]
     value = start.decode(errors="ignore")
     shown = value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 3] + "..."

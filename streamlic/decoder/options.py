@@ -1,4 +1,4 @@
-"""How a body is to be read, and within which bounds."""
+"""How a body is read, and its bounds."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ _MIB = 1 << 20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 DEFAULT_ROWS_AT = "result"
 MAX_RESCUED = 10_000
-"""So many values of a record are rescued one by one."""
+"""Up to this many values of a record are rescued one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderOptions:
-    """How a body is read, and the bounds within which.
+    """How a body is read, and its bounds.
 
-    ``rows_at`` is the dotted path to the rows in an envelope. ``ndjson`` says that the body is
-    newline-delimited. ``key_by`` is the field by which rows that are an object are keyed; without
-    it such rows are an error, but where records are kept whole. A batch is full at ``batch_rows``
-    rows or ``batch_bytes`` bytes of JSON, whichever comes first. ``max_record_bytes`` bounds one
-    record, or one other member of the envelope; ``max_depth`` the brackets open at once, the
-    envelope's included. A record of which more than ``max_rescued`` values do not fit is rescued
-    whole, under the pointer ``""``. ``strict`` makes the first value that does not fit an error.
+    ``rows_at`` is the dotted path to the rows in an envelope. ``ndjson``: the body is
+    newline-delimited. ``key_by`` is the field whose values are the keys of rows that are an object;
+    without it such rows are an error, unless records are kept whole. A batch is full at
+    ``batch_rows`` rows or ``batch_bytes`` bytes of JSON, whichever comes first.
+    ``max_record_bytes`` bounds a record, or another member of the envelope; ``max_depth`` bounds
+    the brackets that are open at once, the envelope's included. A record in which more than
+    ``max_rescued`` values do not fit is rescued whole, under the pointer ``""``. ``strict`` makes
+    the first misfit an error.
     """
 
     rows_at: str = DEFAULT_ROWS_AT
@@ -38,7 +39,7 @@ class DecoderOptions:
     max_rescued: int = MAX_RESCUED
 
     def __post_init__(self) -> None:
-        # An argument of bytes that are no UTF-8 comes as lone surrogates: no key has any.
+        # Invalid UTF-8 in an argument arrives as lone surrogates, which a key never contains.
         is_text = self.rows_at.isascii() or not _SURROGATE.search(self.rows_at)
         if not is_text or not all(self.rows_at.split(".")):
             raise UsageError(

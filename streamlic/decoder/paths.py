@@ -9,7 +9,7 @@ from streamlic.decoder.scanner import PathStep
 
 
 def path_text(path: tuple[PathStep, ...]) -> str:
-    """Write a path as ``result[3].products[2]``; a key that is no plain name as ``["a b"]``."""
+    """Write a path as ``result[3].products[2]``; any other key as ``["a b"]``."""
     text = ""
     for step in path:
         if isinstance(step, int):

@@ -1,11 +1,11 @@
 """A strict scanner of one JSON value (RFC 8259) over bytes in memory: where it ends, or goes wrong.
 
 Rules:
-1. It decides position and path of every error: the first byte at which the text stops being the
-   beginning of any JSON text.
-2. It walks without recursion and keeps only the path to where it is.
-3. Bytes of 128 and more are taken inside strings; that they are valid UTF-8 is checked elsewhere.
-4. White space is space, tab, line feed and carriage return: no form feed, no byte-order mark.
+1. It decides position and path of every error: the first byte that no valid JSON text can
+   have there.
+2. It does not recurse, and keeps only the current path.
+3. It accepts bytes of 128 and more inside strings; UTF-8 is checked elsewhere.
+4. White space is space, tab, line feed and carriage return, not form feed or byte-order mark.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _ESCAPE = re.compile(
 _MAY_BE_UNPAIRED = re.compile(
     rb"\\(?:u[dD][89abAB]..(?!\\u[dD][c-fC-F])"
     rb"|u[dD][c-fC-F](?<!\\u[dD][89abAB]..\\u[dD].)"
-    rb"|\\u[dD][89a-fA-F])",  # Behind an escaped backslash, what looks like a pair may be none.
+    rb"|\\u[dD][89a-fA-F])",  # After an escaped backslash the text of a pair may not be one.
     re.DOTALL,
 )
 
@@ -73,7 +73,7 @@ _EXPECTED = {
 
 
 class Malformed(Exception):
-    """The text is no JSON: what was expected, at which index of the buffer, and the path there."""
+    """The text is not valid JSON: what was expected, the index in the buffer, and the path."""
 
     def __init__(self, reason: str, index: int, path: tuple[PathStep, ...] = ()) -> None:
         super().__init__(reason)
@@ -81,7 +81,7 @@ class Malformed(Exception):
         self.index = index
         self.path = path
         self.quoted_from = index
-        """Where the value begins that it is in, as far as that is known."""
+        """Where the value with the error begins, if that is known."""
 
 
 class TooDeep(Malformed):
@@ -93,7 +93,7 @@ class TooLong(Malformed):
 
 
 class Unfinished(Exception):
-    """The buffer ends inside the value, whose beginning is sound; ``path`` leads to the end."""
+    """The buffer ends inside a value that is valid so far; ``path`` leads to the end."""
 
     def __init__(self, path: tuple[PathStep, ...] = ()) -> None:
         super().__init__("unfinished")
@@ -103,9 +103,9 @@ class Unfinished(Exception):
 def value_end(buffer: bytes, index: int, *, depth: int, at_end: bool = False) -> int:
     """Return the index after the value that begins at ``index`` (no white space before it).
 
-    ``depth`` brackets may be open at once within it. ``at_end`` says that nothing follows the
-    buffer, so that a number may end with it. Raises Malformed, TooDeep or Unfinished, whose path
-    leads to the value that is in progress, or to the container between two of them.
+    At most ``depth`` brackets may be open at once. ``at_end``: nothing follows the buffer, so that
+    a number may end with it. Raises Malformed, TooDeep or Unfinished; the path leads to the
+    unfinished value, or to the container if the scan is between two values.
     """
     path: list[PathStep] = []
     closers: list[int] = []
@@ -151,7 +151,7 @@ def value_end(buffer: bytes, index: int, *, depth: int, at_end: bool = False) ->
             elif byte in _OPENS:
                 if len(closers) == depth:
                     raise TooDeep(ErrorCode.MAX_DEPTH.text(depth), index)
-                closers.append(byte + 2)  # In ASCII both closing brackets stand two behind.
+                closers.append(byte + 2)  # In ASCII each closing bracket is the opening one plus 2.
                 path.append("" if byte == 0x7B else 0)
                 expected = _OPENS[byte]
                 index += 1
@@ -196,7 +196,7 @@ def _scalar_end(buffer: bytes, index: int, expected: str) -> int:
 
 
 def after_white_space(buffer: bytes, index: int) -> int:
-    """Return the index of the first byte from ``index`` on that is no white space."""
+    """Return the index of the first byte from ``index`` on that is not white space."""
     return WHITE_SPACE.match(buffer, index).end()  # type: ignore[union-attr]  # It always matches.
 
 
@@ -219,7 +219,7 @@ def string_end(buffer: bytes, index: int) -> int:
 
 
 def without_strings(text: bytes) -> bytes:
-    """Return a text that is JSON if, and only if, this one is, with nothing in its strings."""
+    """Return the text with empty strings; it is valid JSON if, and only if, the original is."""
     return _STRING.sub(b'""', text)
 
 
@@ -246,7 +246,7 @@ def _digit_missing(buffer: bytes, index: int) -> int:
 def children(buffer: bytes, index: int) -> Iterator[tuple[PathStep, int, int]]:
     """Yield (key or index, start, end) of each child of the valid container at ``index``.
 
-    In document order, with repeated keys each time. A scalar has no children.
+    In document order, repeated keys included. A scalar has no children.
     """
     is_object = buffer[index] == 0x7B
     if not is_object and buffer[index] != 0x5B:
@@ -272,7 +272,7 @@ def children(buffer: bytes, index: int) -> Iterator[tuple[PathStep, int, int]]:
 
 
 def element_span(buffer: bytes, number: int, start: int) -> tuple[int, int]:
-    """Return where an element lies in the valid array that begins at ``start``, and has it."""
+    """Return where an existing element is in the valid array that begins at ``start``."""
     index = after_white_space(buffer, start + 1)
     for _ in range(number):
         end = plain_value_end(buffer, index)

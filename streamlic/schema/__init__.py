@@ -1,1 +1,1 @@
-"""What a row is: the types of its columns, and how JSON values become theirs."""
+"""A row: the types of its columns, and the conversion of JSON values to them."""

@@ -1,4 +1,4 @@
-"""The columns of a schema: JSON columns by their role, and which types a decoder can fill."""
+"""The columns of a schema: JSON columns with their roles, and the types a decoder can fill."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def json_field(name: str, role: bytes) -> pa.Field:
 RAW_SCHEMA: Final[pa.Schema] = pa.schema(
     [pa.field("key", pa.string()), json_field("record", JSON_RECORD)]
 )
-"""What the decoder yields for ``raw`` bodies: the vendor's records, whole.
+"""The schema of ``raw`` bodies: the vendor's records, whole.
 
-``key`` is that of a record among records that are an object, null for those of an array.
+``key`` is the record's key if the rows are an object, null if they are an array.
 """
 
 
@@ -47,7 +47,7 @@ def json_role(field: pa.Field) -> bytes | None:
 
 
 class ExactSchema:
-    """A schema as the key of a cache: Arrow's own equality leaves out metadata, so the roles."""
+    """A schema as the key of a cache. Arrow's own equality ignores metadata, and so the roles."""
 
     __slots__ = ("schema",)
 
@@ -67,7 +67,7 @@ def check_schema(schema: pa.Schema) -> None:
     """Raise UsageError unless a decoder can fill every column of ``schema``."""
     names = schema.names
     if len(set(names)) != len(names):
-        raise UsageError("a column's name stands twice in the schema")
+        raise UsageError("two columns of the schema have the same name")
     if any("\0" in name for name in _all_names(schema)):
         raise UsageError("a column's name has a NUL, which Arrow's C data interface cannot carry")
     roles = [json_role(field) for field in schema]
@@ -75,15 +75,17 @@ def check_schema(schema: pa.Schema) -> None:
         if role is None:
             _check_type(field.type, field.name)
         elif role not in (JSON_VALUE, JSON_RECORD, JSON_RESCUED) or field.type != pa.string():
-            raise UsageError(f"column {field.name} has an unknown JSON role or is no string")
+            raise UsageError(f"column {field.name} has an unknown JSON role or is not a string")
         if not field.nullable:
             raise UsageError(f"column {field.name} must be nullable")
     is_whole_record = JSON_RECORD in roles
     if roles.count(JSON_RESCUED) != (0 if is_whole_record else 1):
-        raise UsageError("the schema needs one column for what is rescued, or one whole record")
+        raise UsageError(
+            "the schema needs one column for rescued values, or one for the whole record"
+        )
     if is_whole_record and not _is_whole_record(schema):
         raise UsageError(
-            "beside a column for the whole record there may only be one of strings, for its key"
+            "a schema with the whole record may have one other column, of strings, for its key"
         )
 
 
@@ -107,10 +109,10 @@ def _check_type(kind: pa.DataType, name: str) -> None:
     if pa.types.is_struct(kind):
         names = [field.name for field in kind]
         if len(set(names)) != len(names):
-            raise UsageError(f"column {name}: a field's name stands twice in a struct")
+            raise UsageError(f"column {name}: two fields of a struct have the same name")
         for field in kind:
             if json_role(field) is not None:
-                raise UsageError(f"column {name}: a JSON column cannot stand inside a struct")
+                raise UsageError(f"column {name}: a JSON column cannot be inside a struct")
             _check_type(field.type, f"{name}.{field.name}")
     elif kind not in SCALARS:
-        raise UsageError(f"column {name}: no JSON value becomes {kind}")
+        raise UsageError(f"column {name}: JSON values cannot be converted to {kind}")

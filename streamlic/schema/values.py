@@ -1,14 +1,14 @@
-"""The license in Arrow, and how each JSON value becomes a column's value.
+"""The conversion of each JSON value to a column's value.
 
 Rules:
-1. Every column is nullable and always there. JSON ``null`` and a missing key are both null.
-2. A value that does not fit its column is null there and kept, by its pointer, in ``_rescued``.
+1. Every column is nullable and always present. JSON ``null`` and a missing key are both null.
+2. A value that does not fit its column becomes null and is kept in ``_rescued``, under its pointer.
 3. A conversion here returns the column's value, or ``MISFIT``; it never raises for bad data.
-4. A JSON number arrives as an int, a Decimal, or, where neither can hold it, as ``HugeNumber``;
-   for a double also as the float nearest to it.
+4. A JSON number arrives as an int, a Decimal, or, if neither can hold it, as ``HugeNumber``; for a
+   double also as the nearest float.
 
-JSON columns are strings that hold JSON text as it came, white space and digits included: Arrow's
-own JSON type is refused by Spark's Arrow conversion and is an opaque extension to polars.
+JSON columns are strings that hold the original JSON text, white space and digits included: Spark's
+Arrow conversion refuses Arrow's own JSON type, and polars treats it as an opaque extension.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ class _Misfit:
 
 
 MISFIT: Final = _Misfit()
-"""What a conversion returns for a value that its column cannot hold."""
+"""The result of a conversion for a value that its column cannot hold."""
 
 
 class HugeNumber(str):
-    """A JSON number's own text, where an int or a Decimal would cost too much or cannot hold it."""
+    """The text of a JSON number that an int or a Decimal cannot hold, or only at a high cost."""
 
     __slots__ = ()
 
 
 def to_string(value: Any) -> Any:
-    """Strings as they are; JSON integers as their digits (``-0`` is ``0``)."""
+    """Take strings unchanged, and JSON integers as their digits (``-0`` is ``0``)."""
     kind = type(value)
     if kind is str:
         return value
@@ -55,7 +55,7 @@ def to_string(value: Any) -> Any:
 
 
 def to_int64(value: Any) -> Any:
-    """Integers in range, and numbers that are whole (``12.0``, ``1e3``)."""
+    """Take integers in range, and whole numbers (``12.0``, ``1e3``)."""
     kind = type(value)
     if kind is HugeNumber:
         value = _whole(value)
@@ -67,7 +67,7 @@ def to_int64(value: Any) -> Any:
 
 
 def to_double(value: Any) -> Any:
-    """Every number that is finite as a double, rounded to nearest, ties to even (IEEE 754)."""
+    """Take every number that is finite as a double, rounded to nearest, ties to even (IEEE 754)."""
     kind = type(value)
     try:
         number = float(value) if kind in (int, float, Decimal, HugeNumber) else math.inf
@@ -77,7 +77,7 @@ def to_double(value: Any) -> Any:
 
 
 def to_bool(value: Any) -> Any:
-    """``true`` and ``false`` only."""
+    """Take ``true`` and ``false`` only."""
     return value if type(value) is bool else MISFIT
 
 
@@ -131,9 +131,9 @@ def _offset_minutes(zone: str | None) -> int | None:
 
 
 def _whole(text: str) -> int | None:
-    """Return the integer that a JSON number's text denotes; None if it is none, or beyond int64.
+    """Return the integer that a JSON number's text denotes; None beyond int64 or if not whole.
 
-    Works on the digits: an exponent of any length costs nothing.
+    It only counts digits, so a long exponent costs nothing.
     """
     mantissa, _, exponent_text = text.lower().partition("e")
     whole, _, fraction = mantissa.lstrip("-").partition(".")
@@ -142,7 +142,7 @@ def _whole(text: str) -> int | None:
     if not significant:
         return 0
     if len(exponent_text) > 20 and exponent_text.lstrip("+-").lstrip("0")[18:]:
-        return None  # Neither whole nor in range, unless the digits, too, fill exabytes.
+        return None  # Not whole or out of range, unless the digits fill exabytes as well.
     zeros = len(digits) - len(significant) + int(exponent_text or 0) - len(fraction)
     if zeros < 0 or len(significant) + zeros > 19:
         return None
@@ -157,4 +157,4 @@ SCALARS: Final[dict[pa.DataType, Callable[[Any], Any]]] = {
     pa.bool_(): to_bool,
     TIMESTAMP: to_timestamp,
 }
-"""The rule by which a JSON value becomes a column's value, by the column's type."""
+"""For each column type the conversion of a JSON value."""
