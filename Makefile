@@ -35,7 +35,7 @@ demo: $(VENV)/.run  ## export 200,000 licenses from an emulated Truto and answer
 	$(BIN)/streamlic demo demo-licenses
 
 test: $(VENV)/.dev  ## the tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.dev  ## large bodies and long fuzzing
 	$(BIN)/python -m pytest -m slow -s

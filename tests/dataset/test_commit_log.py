@@ -259,7 +259,7 @@ def killing(tmp_path: Path, *args: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("stride", "kills"), [(9, 7), pytest.param(1, 60, marks=pytest.mark.slow)], ids=["some", "all"]
+    ("stride", "kills"), [(17, 3), pytest.param(1, 60, marks=pytest.mark.slow)], ids=["some", "all"]
 )
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_an_export_killed_at_any_step_is_gone_on_with_exactly(

@@ -321,7 +321,7 @@ async def exported_after_mending(
 async def test_small_accounts_do_not_wait_behind_a_huge_one(tmp_path: Path) -> None:
     """The huge one comes first and is large besides; when the small ones end it is far from it."""
     huge, *small = sorted(ids(40))
-    config = EmulatorConfig(accounts={huge: 60_000, **dict.fromkeys(small, 20)}, page_size=3000)
+    config = EmulatorConfig(accounts={huge: 24_000, **dict.fromkeys(small, 20)}, page_size=1200)
     done_at: list[int] = []
     huge_pages = 0
 
@@ -333,10 +333,10 @@ async def test_small_accounts_do_not_wait_behind_a_huge_one(tmp_path: Path) -> N
     async with faulty(config, fault) as emulator:
         summary = await exported(tmp_path, emulator.url, [huge, *small], concurrency=2)
         order = [one.value("integrated_account_id") for one in emulator.requests]
-    assert summary.rows == 60_000 + 39 * 20
+    assert summary.rows == 24_000 + 39 * 20
     last_small = max(at for at, account in enumerate(order) if account != huge)
     assert order[: last_small + 1].count(huge) < 20
-    check_accounts(tmp_path, {huge: 60_000, **dict.fromkeys(small, 20)})
+    check_accounts(tmp_path, {huge: 24_000, **dict.fromkeys(small, 20)})
 
 
 async def test_who_waits_for_a_retry_keeps_nobody_out(tmp_path: Path) -> None:
