@@ -143,7 +143,11 @@ def test_a_figure_keeps_its_place_however_large_the_others_grow(width: int) -> N
     empty = Progress(account=LONG, started=0.0)
     fast = replace(of_one(), bytes_per_second=999_949.0)
     places = set()
-    for state in (replace(of_one(), progress=huge), fast, DisplayState(at=0, progress=empty)):
+    for state in (
+        replace(of_one(), progress=huge),
+        fast,
+        DisplayState(progress=replace(empty, at=0.0)),
+    ):
         text = lines(state, width)
         at = [(number, found.start()) for label in labels for number, line in enumerate(text)
               if (found := re.search(rf"(?<!\S){label}  ", line))]  # fmt: skip
@@ -177,7 +181,7 @@ def test_the_time_left_is_estimated_where_a_total_is_known(
     known: dict[str, Any], now: int, expected_pages: int | None, left: str
 ) -> None:
     """From a body's size, the pages of an earlier run, or the share of accounts that are done."""
-    state = DisplayState(at=0, progress=replace(Progress(started=0.0), **known))
+    state = DisplayState(progress=replace(Progress(started=0.0, at=0.0), **known))
     text = "\n".join(lines(state, 80, now=now, expected_pages=expected_pages))
     assert re.search(r"time left  (\S+(?: \S+)*)", text)[1] == left  # type: ignore[index]
 

@@ -33,8 +33,8 @@ def demo(settings: DemoSettings) -> None:
         licenses = counted(settings.records, "license")
         click.echo(f"an emulated Truto runs at {url}; exporting {licenses} to {dest}")
         request = LicensesRequest(account=DEMO_ACCOUNT, limit=5000)
-        settings = ConnectionSettings(token=DEMO_TOKEN, base_url=url, rate_limit=None)
-        connection = Connection(settings, is_direct=True)
+        to_emulator = ConnectionSettings(token=DEMO_TOKEN, base_url=url, rate_limit=None)
+        connection = Connection(to_emulator, is_direct=True)
         options = JobOptions(mode="overwrite", restart=True)
         with watching(f"export to {dest}", output, options.memory_bytes) as watch:
             job = export_async(dest, [request], connection, options, watch)
