@@ -63,7 +63,7 @@ fuzz: $(VENV)/.fuzz $(FUZZED)/decoder_fuzz  ## the compiled core under ASan and 
 NEONCXX ?= aarch64-linux-gnu-g++
 NEON_BODIES ?= 3000
 CORE_TEST := tests/fuzz/instruction_sets.cpp tests/fuzz/decoder_fuzz.cpp
-CORE_TESTS := $(CORE_TEST) tests/capacity.cpp
+CORE_TESTS := $(CORE_TEST) tests/decoder/capacity.cpp
 WARNINGS := -Wall -Wextra -Werror
 
 $(FUZZED)/neon: $(CORE_TEST) $(ENGINE)
@@ -106,7 +106,7 @@ lint: $(VENV)/.dev  ## ruff, mypy, clang-format, and the schema of the workflows
 
 # Needs clang-tidy (PyPI and Debian have it).
 CLANG_TIDY ?= clang-tidy
-tidy:  ## the core's C++ looked over for usual mistakes
+tidy:  ## clang-tidy on the core
 	$(CLANG_TIDY) --quiet $(filter %.cpp,$(CORE)) -- -std=c++17 -I streamlic/decoder
 
 warnings:  ## the core compiled with all warnings as errors

@@ -1,4 +1,4 @@
-// Signs that a row may be something else than data: the mirror of signs.py, as far as reading needs it.
+// Signs that a row may be something else than data: the mirror of failure_signs.py, as far as reading needs it.
 #pragma once
 
 #include <array>

@@ -6,7 +6,7 @@
 // 2. It walks without recursion and keeps only the path to where it is.
 // 3. Bytes of 128 and more are taken inside strings; that they are valid UTF-8 is checked elsewhere.
 // 4. White space is space, tab, line feed and carriage return.
-// It is the mirror of strict.py, and slow like it: it is asked where the record reader refused.
+// It is the mirror of scanner.py, and slow like it: it is asked where the record reader refused.
 #pragma once
 
 #include <cstddef>
