@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from io import BufferedReader
@@ -32,10 +32,11 @@ from streamlic.storage.base import NotFound, Store
 _BATCH_ROWS = 16_384
 _MOST_VALUES = 1_000
 _LONGEST_VALUE = 200
-STATUS_COLUMN = "status"
 RESCUED_COLUMN = "_rescued"
 
 OnBytes = Callable[[int], None]
+Counts = Mapping[str | None, dict[str | None, int]]
+"""How often each value of a column occurs, by the column's name."""
 
 
 @dataclass
@@ -90,14 +91,17 @@ def published_bytes(store: Store) -> int:
     return sum(file.bytes for _, file in _published(_runs(store)))
 
 
-def inspect_dataset(store: Store, on_bytes: OnBytes | None = None) -> Inspection:
+def inspect_dataset(
+    store: Store, on_bytes: OnBytes | None = None, *, status_column: str | None = None
+) -> Inspection:
     """Inspect a dataset; ``on_bytes`` gets the bytes that were read. Nothing is written.
 
-    Raises UsageError if there is none, IntegrityError if its commit log is damaged.
+    The values of ``status_column`` are counted. Raises UsageError if there is no dataset,
+    IntegrityError if its commit log is damaged.
     """
     runs = _runs(store)
     while True:
-        found = _inspection_of(store, runs, on_bytes)
+        found = _inspection_of(store, runs, on_bytes, status_column)
         before, runs = runs, _runs(store) if found.problems else runs
         if _files(runs) == _files(before):
             return found
@@ -107,7 +111,9 @@ def _files(runs: list[RunState]) -> list[PartFile]:
     return [file for _, file in _published(runs)]
 
 
-def _inspection_of(store: Store, runs: list[RunState], on_bytes: OnBytes | None) -> Inspection:
+def _inspection_of(
+    store: Store, runs: list[RunState], on_bytes: OnBytes | None, status_column: str | None
+) -> Inspection:
     found = Inspection([_run_facts(run) for run in runs])
     columns: dict[str, ColumnFacts] = {}
     rescues = Rescues()
@@ -117,7 +123,8 @@ def _inspection_of(store: Store, runs: list[RunState], on_bytes: OnBytes | None)
         found.bytes += file.bytes
         try:
             with _opened(store, run, file) as opened:
-                for size in _look_through(opened, columns, found.statuses, rescues):
+                counts = {status_column: found.statuses}
+                for size in _look_through(opened, columns, counts, rescues):
                     if on_bytes:
                         on_bytes(size)
         except (OSError, ValueError, pa.ArrowException, StoreError) as error:
@@ -196,10 +203,13 @@ def _open_staged(store: Store, run: RunState, file: PartFile) -> BufferedReader:
 def _look_through(
     file: pq.ParquetFile,
     columns: dict[str, ColumnFacts],
-    statuses: dict[str | None, int],
+    counts: Counts,
     rescues: Rescues,
 ) -> Iterator[int]:
-    """Look at each column of each row group; yield the bytes of those that are done."""
+    """Look at each column of each row group; yield the size of each.
+
+    ``counts`` has the columns whose values are counted.
+    """
     for place, arrow in enumerate(file.schema_arrow):
         facts = columns.setdefault(arrow.name, ColumnFacts(arrow.name, str(arrow.type)))
         leaves = _leaves(file, place)
@@ -208,24 +218,22 @@ def _look_through(
             facts.compressed_bytes += sum(chunk.total_compressed_size for chunk in chunks)
             facts.uncompressed_bytes += sum(chunk.total_uncompressed_size for chunk in chunks)
             nulls = None if pa.types.is_nested(arrow.type) else _nulls(chunks[0])
-            is_looked_at = arrow.name in (STATUS_COLUMN, RESCUED_COLUMN)
+            is_looked_at = arrow.name in counts or arrow.name == RESCUED_COLUMN
             if nulls is not None and (not is_looked_at or nulls == chunks[0].num_values):
                 facts.nulls += nulls
-                if arrow.name == STATUS_COLUMN:
-                    _count(statuses, None, nulls)
+                if arrow.name in counts:
+                    _count(counts[arrow.name], None, nulls)
             else:
                 for values in _batches(file, number, chunks[0].path_in_schema):
                     facts.nulls += values.null_count
-                    _look_at(arrow.name, values, statuses, rescues)
+                    _look_at(arrow.name, values, counts, rescues)
             yield sum(chunk.total_compressed_size for chunk in chunks)
 
 
-def _look_at(
-    name: str, values: pa.Array, statuses: dict[str | None, int], rescues: Rescues
-) -> None:
-    if name == STATUS_COLUMN:
+def _look_at(name: str, values: pa.Array, counts: Counts, rescues: Rescues) -> None:
+    if name in counts:
         for entry in pc.value_counts(values).to_pylist():
-            _count(statuses, entry["values"], entry["counts"])
+            _count(counts[name], entry["values"], entry["counts"])
     elif name == RESCUED_COLUMN:
         for entry in pc.value_counts(values.drop_null()).to_pylist():
             rescues.take(entry["values"], entry["counts"])

@@ -24,8 +24,6 @@ from streamlic.errors import StoreError
 from streamlic.schema.columns import json_role
 from streamlic.storage.base import Store
 
-_LONG_TEXTS = frozenset({"description"})
-_UNIQUE = frozenset({"id"})
 # Spark takes the calendar of a file from the version of its writer: the new one from 3.1 on
 # (``DataSourceUtils.getRebaseSpec``). Parquet itself has no key for calendars.
 _CALENDAR = {"org.apache.spark.version": "3.1.0"}
@@ -44,7 +42,10 @@ class Part:
         *,
         row_group_bytes: int,
         compression: str,
+        long_text_columns: frozenset[str] = frozenset(),
+        unique_columns: frozenset[str] = frozenset(),
     ) -> None:
+        without_dictionary = long_text_columns | unique_columns | _lists(schema)
         self.name = name
         self.rows = 0
         self.bytes = 0
@@ -66,8 +67,8 @@ class Part:
                     compression=compression,
                     # For a list of millions in one record a dictionary would take many times its
                     # bytes: Arrow checks its size only between records.
-                    use_dictionary=_leaves(schema, _LONG_TEXTS | _UNIQUE | _lists(schema)),
-                    write_statistics=_leaves(schema, _LONG_TEXTS),
+                    use_dictionary=_leaves(schema, without_dictionary),
+                    write_statistics=_leaves(schema, long_text_columns),
                     write_page_index=True,
                     write_page_checksum=True,
                 )

@@ -39,6 +39,10 @@ class WriteOptions:
     page_row_group_bytes: int = 16 * _MIB
     page_buffer_bytes: int = 8 * _MIB
     compression: str = "zstd"
+    long_text_columns: frozenset[str] = frozenset()
+    """Columns of long texts: a dictionary or statistics of them do not pay."""
+    unique_columns: frozenset[str] = frozenset()
+    """Columns whose values are all different: a dictionary of them does not pay."""
 
     def __post_init__(self) -> None:
         if self.compression not in COMPRESSIONS:
@@ -148,6 +152,8 @@ class DatasetWriter:
             self._schema,
             row_group_bytes=row_group_bytes,
             compression=self.options.compression,
+            long_text_columns=self.options.long_text_columns,
+            unique_columns=self.options.unique_columns,
         )
 
     def take_page(self, page: PageWriter, own: list[Part], held: list[pa.RecordBatch]) -> None:

@@ -18,6 +18,8 @@ from streamlic.tables.carry_over import ABSENT_ACCOUNTS
 from streamlic.truto.rate_limit import TOKEN_RATE_LIMIT
 
 _MIB = 1 << 20
+_LONG_TEXT_COLUMNS = frozenset({"description"})
+_UNIQUE_COLUMNS = frozenset({"id"})
 _PAGE_BYTES = 4 * _MIB
 _LARGE_PAGE_BYTES = 64 * _MIB
 _MOST_LARGE = 8
@@ -101,6 +103,8 @@ class JobOptions(JobSettings):
             page_row_group_bytes=self.memory_bytes // 16,
             page_buffer_bytes=self.memory_bytes // 32,
             compression=self.compression,
+            long_text_columns=_LONG_TEXT_COLUMNS,
+            unique_columns=_UNIQUE_COLUMNS,
         )
 
     @property

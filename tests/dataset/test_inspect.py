@@ -35,7 +35,7 @@ from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, asked, run_cli, sta
 
 
 def inspected(dest: Path) -> Inspection:
-    found = inspect_dataset(LocalStore(dest))
+    found = inspect_dataset(LocalStore(dest), status_column="status")
     add_resume_commands(str(dest), found.runs)
     return found
 
@@ -101,6 +101,17 @@ def test_sizes_are_those_of_the_footers(dest: Path) -> None:
     assert {one.name: one.compressed_bytes for one in found.columns} == compressed
     assert {one.name: one.uncompressed_bytes for one in found.columns} == uncompressed
     assert found.compressed_bytes == sum(compressed.values())
+
+
+def test_an_export_writes_columns_as_its_resource_says(dest: Path) -> None:
+    """No dictionary of ids, and no statistics of descriptions."""
+    for path in dest.glob("*.parquet"):
+        group = pq.read_metadata(path).row_group(0)
+        columns = {one.path_in_schema: one for one in map(group.column, range(group.num_columns))}
+        assert not columns["id"].has_dictionary_page
+        assert columns["id"].is_stats_set
+        assert not columns["description"].is_stats_set
+        assert columns["name"].has_dictionary_page
 
 
 def test_statuses_are_counted(dest: Path) -> None:

@@ -249,7 +249,10 @@ def test_discarding_leaves_nothing_but_what_was_finished(run: LocalRun) -> None:
 
 def test_columns_are_encoded_by_what_they_hold(run: LocalRun) -> None:
     """Dictionaries and statistics where they pay; page checksums and page indexes throughout."""
-    writer = open_writer(run, WriteOptions())
+    options = WriteOptions(
+        long_text_columns=frozenset({"description"}), unique_columns=frozenset({"id"})
+    )
+    writer = open_writer(run, options)
     write_page(writer, 0, 1000)
     [file] = writer.finish()
     meta = pq.read_metadata(run.store.path(f"{run.staging}/{file.name}"))

@@ -30,7 +30,7 @@ def inspect(settings: DatasetSettings) -> None:
     dest = settings.dest
     store = LocalStore(dest)
     with reading("reading", lambda: published_bytes(store)) as on_bytes:
-        found = inspect_dataset(store, on_bytes)
+        found = inspect_dataset(store, on_bytes, status_column="status")
     add_resume_commands(dest, found.runs)
     click.echo(
         json.dumps(found.as_json(dest)) if settings.as_json else inspection_text(found, dest)
