@@ -98,7 +98,7 @@ def test_only_the_entry_of_a_job_and_the_faces_choose_a_store() -> None:
         for path in FILES
         if "storage.local" in path.read_text() and package_of(path) not in ("cli", "storage")
     }
-    assert users <= {"diagnostics/doctor.py", "job/convert.py", "job/job.py"}
+    assert users <= {"diagnostics/doctor.py", "job/convert.py", "job/export.py"}
 
 
 def test_what_records_add_up_to_needs_no_store() -> None:

@@ -47,12 +47,12 @@ class WriteOptions:
     def __post_init__(self) -> None:
         if self.compression not in COMPRESSIONS:
             raise UsageError(
-                f"expected one of {', '.join(COMPRESSIONS)}, got {self.compression!r} "
-                "(--compression)"
+                f"expected one of {', '.join(COMPRESSIONS)}, got {self.compression!r}",
+                parameter="compression",
             )
         for name in ("part_bytes", "row_group_bytes", "page_row_group_bytes", "page_buffer_bytes"):
             if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+                raise UsageError(f"expected 1 or more, got {getattr(self, name)}", parameter=name)
 
 
 def dataset_schema(schema: pa.Schema) -> pa.Schema:

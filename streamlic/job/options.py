@@ -11,15 +11,13 @@ from streamlic.dataset.writer import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
 from streamlic.job.settings import JobSettings
-from streamlic.resources.license_schema import LICENSE_SCHEMA
+from streamlic.resources.licenses import LICENSES
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.system.machine import MIN_MEMORY_BYTES
 from streamlic.tables.carry_over import ABSENT_ACCOUNTS
 from streamlic.truto.rate_limit import TOKEN_RATE_LIMIT
 
 _MIB = 1 << 20
-_LONG_TEXT_COLUMNS = frozenset({"description"})
-_UNIQUE_COLUMNS = frozenset({"id"})
 _PAGE_BYTES = 4 * _MIB
 _LARGE_PAGE_BYTES = 64 * _MIB
 _MOST_LARGE = 8
@@ -92,7 +90,7 @@ class JobOptions(JobSettings):
     @property
     def schema(self) -> pa.Schema:
         """The schema of the decoder's batches."""
-        return RAW_SCHEMA if self.raw else LICENSE_SCHEMA
+        return RAW_SCHEMA if self.raw else LICENSES.schema
 
     @property
     def write_options(self) -> WriteOptions:
@@ -103,8 +101,8 @@ class JobOptions(JobSettings):
             page_row_group_bytes=self.memory_bytes // 16,
             page_buffer_bytes=self.memory_bytes // 32,
             compression=self.compression,
-            long_text_columns=_LONG_TEXT_COLUMNS,
-            unique_columns=_UNIQUE_COLUMNS,
+            long_text_columns=LICENSES.long_text_columns,
+            unique_columns=LICENSES.unique_columns,
         )
 
     @property

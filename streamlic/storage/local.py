@@ -56,9 +56,9 @@ class LocalStore:
 
     def __init__(self, root: Path | str) -> None:
         if not str(root):
-            raise UsageError("expected a directory, got an empty name (DEST)")
+            raise UsageError("expected a directory, got an empty name", parameter="dest")
         if "\0" in str(root):
-            raise UsageError(f"expected a directory, got {str(root)!r} (DEST)")
+            raise UsageError(f"expected a directory, got {str(root)!r}", parameter="dest")
         check_text(str(root), "dest")  # Arrow takes no other for a path.
         check_dest(str(root))
         self.root = Path(root)
@@ -280,23 +280,25 @@ class LocalFile:
 
 
 def check_dest(dest: str) -> None:
-    """Raise UsageError for a DEST that can be no directory of this machine: a URL, or a file."""
-    url = _URL.match(dest)  # With one slash too: that is how pathlib writes a URL.
+    """Raise UsageError for a DEST that cannot be a local directory: a URL, or a file."""
+    url = _URL.match(dest)  # pathlib writes a URL with one slash.
     if url:
         advice = "object stores and other URLs cannot be written"
         if url["scheme"].lower() == "file":
             advice = "give the path alone"
         raise UsageError(
-            f"expected a directory on this machine, got {url['scheme']}://...: {advice} (DEST)"
+            f"expected a directory on this machine, got {url['scheme']}://...: {advice}",
+            parameter="dest",
         )
     check_path(dest)
-    if os.path.isdir(dest):  # noqa: PTH112  # it raises for no path whatever
+    if os.path.isdir(dest):  # noqa: PTH112  # it never raises
         return
     suffix = PurePosixPath(dest).suffix.lower()
     if suffix in _FILE_SUFFIXES:
         raise UsageError(
             f"expected a directory, got {dest}, which looks like a file: part files are written "
-            f"into DEST, so give a name without {suffix} (DEST)"
+            f"into DEST, so give a name without {suffix}",
+            parameter="dest",
         )
 
 

@@ -1,8 +1,8 @@
-"""The kernel's lock on a file, which one writer holds and anybody may look at.
+"""The kernel's lock on a file: one writer holds it, and any process may look at it.
 
 Rules:
-1. A writer holds the lock exclusively, and it ends with the process, however that ends.
-2. To look at it is to share it for an instant. No writer is refused for that: it tries again.
+1. A writer holds the lock exclusively. It ends with the process, however that ends.
+2. Looking at the lock shares it for an instant. That does not refuse a writer: it tries again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INSTANT_SECONDS = 0.01
 
 
 def take(descriptor: int) -> bool:
-    """Take the lock; return false where another writer has it. Raises OSError without locks."""
+    """Take the lock; return False if another writer has it. OSError if there are no locks."""
     for _ in range(_TRIES):
         if _is_taken(descriptor, fcntl.LOCK_EX):
             return True
@@ -32,14 +32,14 @@ def take(descriptor: int) -> bool:
 
 
 def give_back(descriptor: int) -> None:
-    """End the lock and close its file: closing alone would not where a fork has it open, too."""
+    """End the lock and close its file. Closing is not enough if a fork has it open, too."""
     with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 
 def is_held(path: Path) -> bool | None:
-    """Return whether a writer holds the lock, None where that cannot be looked at."""
+    """Return whether a writer holds the lock, None if that cannot be seen."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -55,13 +55,13 @@ def is_held(path: Path) -> bool | None:
 
 
 def is_alive(process: int) -> bool:
-    """Return whether another process of this number is on this machine."""
+    """Return whether another process with this number runs on this machine."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        return True  # It is somebody else's.
+        return True  # It belongs to another user.
     return process != os.getpid()
 
 

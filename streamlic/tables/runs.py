@@ -47,7 +47,7 @@ def open_run(
     """
     store = table.store
     if mode not in MODES:
-        raise UsageError(f"expected one of {', '.join(MODES)}, got {mode!r} (--mode)")
+        raise UsageError(f"expected one of {', '.join(MODES)}, got {mode!r}", parameter="mode")
     request = json.loads(json.dumps(request))  # As the log returns it: tuples are lists.
     runs = table.recover(leaves_unfinished=restart)
     unfinished = [run for run in runs if not run.is_complete]

@@ -1,4 +1,4 @@
-"""A DEST that names no directory of this machine is refused before anything is made or asked."""
+"""A DEST that cannot be a local directory is refused before anything is created or requested."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMMANDS = [
 @pytest.mark.parametrize("dest", URLS)
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_url_is_refused(dest: str, kind: type[str | Path]) -> None:
-    """As pathlib writes it too, which takes two slashes for one."""
+    """Also as pathlib writes it, which makes one slash of two."""
     with pytest.raises(UsageError, match=r"expected a directory on this machine, got \w+://") as no:
         LocalStore(kind(dest))
     assert "secret" not in str(no.value)
@@ -39,7 +39,7 @@ def test_a_url_is_refused(dest: str, kind: type[str | Path]) -> None:
 def test_a_name_that_looks_like_a_files_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dest: str
 ) -> None:
-    """But for a directory that is there already."""
+    """Unless it is a directory that already exists."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"looks like a file.*a name without \."):
         LocalStore(dest)
@@ -53,7 +53,7 @@ def test_other_names_are_directories(tmp_path: Path, name: str) -> None:
     assert (tmp_path / name).is_dir()
 
 
-def test_a_file_that_is_there_is_refused(tmp_path: Path) -> None:
+def test_an_existing_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dest").write_text("mine")
     with pytest.raises(UsageError, match=r"expected a directory, got .*dest, which is a file"):
         LocalStore(tmp_path / "dest")
@@ -63,9 +63,9 @@ IMPOSSIBLE = {
     "file/out": r"got file/out, but file is a file",
     "file/out/deeper": r"got file/out/deeper, but file is a file",
     "file/..": r"got file/\.\., but file is a file",
-    "link": r"got link, which is a link that leads to no directory",
-    "link/out": r"got link/out, but link is a link that leads to no directory",
-    "loop/out": r"got loop/out, but loop is a link that leads to no directory",
+    "link": r"got link, which is a link that does not lead to a directory",
+    "link/out": r"got link/out, but link is a link that does not lead to a directory",
+    "loop/out": r"got loop/out, but loop is a link that does not lead to a directory",
     "x" * 256: r"names of up to 255 bytes, got one of 256: x+\.\.\.",
     "new/" + "x" * 256: r"names of up to 255 bytes, got one of 256: new/x+\.\.\.",
     "new/" + "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 128: r"got one of 256: new/",
@@ -75,7 +75,7 @@ IMPOSSIBLE = {
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a place where a file and links are, and go there."""
+    """Return a directory with a file and links, and change to it."""
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("mine")
     Path("link").symlink_to("nowhere")
@@ -84,16 +84,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("dest", "says"), IMPOSSIBLE.items())
-def test_a_path_that_no_directory_can_have_is_refused(place: Path, dest: str, says: str) -> None:
+def test_a_path_that_cannot_be_a_directory_is_refused(place: Path, dest: str, says: str) -> None:
     before = sorted(place.iterdir())
-    with pytest.raises(UsageError, match=says + r".* \(DEST\)$") as refused:
+    with pytest.raises(UsageError, match=says + r".* \(dest\)$") as refused:
         LocalStore(dest)
     assert refused.value.exit_code == 2
     assert sorted(place.iterdir()) == before
 
 
-async def test_both_commands_refuse_a_path_that_no_directory_can_have(place: Path) -> None:
-    """Before anything is asked, or read."""
+async def test_both_commands_refuse_a_path_that_cannot_be_a_directory(place: Path) -> None:
+    """Before anything is requested or read."""
     exported = await run_cli("export", "file/out", "--account", ACCOUNT, "--base-url", NOWHERE)
     converted = await run_cli("convert", "-", "link/out", stdin=b'{"result":[{"id":"a"}]}')
     assert (exported.code, exported.err.count("\n")) == (2, 1)

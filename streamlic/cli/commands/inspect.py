@@ -11,6 +11,7 @@ from streamlic.cli.options import json_option
 from streamlic.cli.resume_command import add_resume_commands
 from streamlic.cli.settings import DatasetSettings, takes
 from streamlic.cli.watch import reading
+from streamlic.resources.licenses import LICENSES
 
 
 @click.command(cls=SettingsCommand)
@@ -30,7 +31,7 @@ def inspect(settings: DatasetSettings) -> None:
     dest = settings.dest
     store = LocalStore(dest)
     with reading("reading", lambda: published_bytes(store)) as on_bytes:
-        found = inspect_dataset(store, on_bytes, status_column="status")
+        found = inspect_dataset(store, on_bytes, status_column=LICENSES.status_column)
     add_resume_commands(dest, found.runs)
     click.echo(
         json.dumps(found.as_json(dest)) if settings.as_json else inspection_text(found, dest)
