@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamlic.cli.accounts_file import read_file
 from streamlic.cli.settings import AccountFilters, ExportSettings, RequestOptions
 from streamlic.cli.watch import log_of_command
 from streamlic.errors import UsageError
 from streamlic.formatting import counted
+from streamlic.resources.base import Kind, Parameter
+from streamlic.resources.licenses import LICENSES
 from streamlic.truto.query import parse_remote_query, split_assignment
 from streamlic.truto.request import LicensesRequest
 
@@ -117,14 +119,16 @@ def readable_of(
 
 def _shared(settings: RequestOptions) -> LicensesRequest:
     """Return the request that all accounts share, with a placeholder for the account."""
-    names = ("product", "organization_id", "limit", "ignore_limit", "key_by", "exclude_fields",
-             "ignore_remote_data", "response_format")  # fmt: skip
-    return LicensesRequest(
-        account=_ANY_ACCOUNT,
-        remote_query=parse_remote_query(settings.remote_query),
-        query=tuple(split_assignment(text, "query") for text in settings.query),
-        **{name: getattr(settings, name) for name in names},
-    )
+    given = {one.name: _value(one, settings.request[one.name]) for one in LICENSES.parameters}
+    return LicensesRequest(account=_ANY_ACCOUNT, **given)
+
+
+def _value(parameter: Parameter, given: Any) -> Any:
+    if parameter.kind is Kind.NESTED:
+        return parse_remote_query(given)
+    if parameter.kind is Kind.PAIRS:
+        return tuple(split_assignment(text, parameter.name) for text in given)
+    return given
 
 
 def _some(ids: list[str]) -> str:

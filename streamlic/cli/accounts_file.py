@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 
 from streamlic.cli.text_files import decoded
 from streamlic.errors import UsageError
+from streamlic.resources.base import Kind
+from streamlic.resources.licenses import LICENSES
 from streamlic.truto.query import parse_remote_query, split_assignment
 from streamlic.truto.request import LicensesRequest
 
@@ -27,9 +29,7 @@ CSV_COLUMNS = ("account", "integration", "tenant_id")
 """What ``streamlic accounts --csv`` writes of each readable account."""
 
 _ACCOUNT_NAMES = ("account", "integrated_account_id", "account_id", "id")
-_TEXTS = ("product", "organization_id", "key_by")
-_FLAGS = ("ignore_limit", "ignore_remote_data")
-_OPTIONS = (*_TEXTS, *_FLAGS, "limit", "exclude_fields", "remote_query", "query")
+_PARAMETERS = {one.name: one for one in LICENSES.parameters if not one.for_all_accounts}
 _DESCRIPTIONS = frozenset(
     {"integration", "tenant", "tenant_id", "name", "status", "is_blocked", "readable"}
 )
@@ -165,11 +165,11 @@ def _row(header: list[str], line: str, separator: str) -> dict[str, Any] | str:
 
 def _check_header(header: list[str], where: str, number: int) -> None:
     named = [name for name in header if name]  # Spreadsheets may add empty columns.
-    known = {*_ACCOUNT_NAMES, *_OPTIONS, *_DESCRIPTIONS}
+    known = {*_ACCOUNT_NAMES, *_PARAMETERS, *_DESCRIPTIONS}
     unknown = [name for name in named if name not in known]
     if unknown or len(set(named)) != len(named):
         raise UsageError(
-            f"{where}: line {number}: expected a header of account, {', '.join(_OPTIONS)}, each "
+            f"{where}: line {number}: expected a header of account, {', '.join(_PARAMETERS)}, each "
             f"once, got {', '.join(header)[:200]} (--accounts-file)"
         )
 
@@ -193,28 +193,29 @@ def _request(given: Mapping[str, Any] | str, shared: LicensesRequest) -> License
 
 def _value(name: str, value: Any) -> Any:
     """Return an option's value from a cell's text or from a JSON value."""
-    if name in _TEXTS:
-        return _text(name, value).strip()
-    if name in _FLAGS:
-        return _flag(name, value)
-    if name == "limit":
-        if not _is_whole(value):
-            raise _unfit(name, "a whole number", value)
-        return int(value)
-    if name == "exclude_fields":
-        fields = value.split() if isinstance(value, str) else value
-        if not (isinstance(fields, list) and all(isinstance(one, str) for one in fields)):
-            raise _unfit(name, "names of fields", value)
-        return tuple(fields)
-    if name == "remote_query":
-        if isinstance(value, dict):
-            return value
-        return parse_remote_query(_text(name, value).split("&"))
-    if name == "query":
-        if isinstance(value, dict) and all(isinstance(one, str) for one in value.values()):
-            return tuple(value.items())
-        return tuple(split_assignment(one, "query") for one in _text(name, value).split("&"))
-    raise UsageError(f"unknown option {name[:60]!r}: expected {', '.join(_OPTIONS)}")
+    if name not in _PARAMETERS:
+        raise UsageError(f"unknown option {name[:60]!r}: expected {', '.join(_PARAMETERS)}")
+    match _PARAMETERS[name].kind:
+        case Kind.FLAG:
+            return _flag(name, value)
+        case Kind.NUMBER:
+            if not _is_whole(value):
+                raise _unfit(name, "a whole number", value)
+            return int(value)
+        case Kind.FIELDS:
+            fields = value.split() if isinstance(value, str) else value
+            if not (isinstance(fields, list) and all(isinstance(one, str) for one in fields)):
+                raise _unfit(name, "names of fields", value)
+            return tuple(fields)
+        case Kind.NESTED:
+            return value if isinstance(value, dict) else (
+                parse_remote_query(_text(name, value).split("&")))  # fmt: skip
+        case Kind.PAIRS:
+            if isinstance(value, dict) and all(isinstance(one, str) for one in value.values()):
+                return tuple(value.items())
+            return tuple(split_assignment(one, name) for one in _text(name, value).split("&"))
+        case _:
+            return _text(name, value).strip()
 
 
 def _flag(name: str, value: Any) -> bool:

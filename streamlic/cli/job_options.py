@@ -27,7 +27,7 @@ def job_options_of(settings: ExportSettings | ConvertSettings) -> JobOptions:
     if isinstance(settings, ConvertSettings):
         return JobOptions(raw=settings.raw, ndjson=settings.ndjson, **own)
     return JobOptions(
-        raw=settings.response_format == "raw",
+        raw=settings.request["response_format"] == "raw",
         concurrency=settings.concurrency,
         skip_failed=settings.skip_failed,
         limits=Limits(**{name: getattr(settings, name) for name in _LIMITS}),

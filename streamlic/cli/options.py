@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -12,11 +13,11 @@ from streamlic.cli.types import Number, Size, license_fields
 from streamlic.cli.watch import choose_format
 from streamlic.job.limits import Limits
 from streamlic.job.settings import JobSettings
+from streamlic.resources.base import Kind, Parameter
 from streamlic.resources.licenses import LICENSES
 from streamlic.terminal.log import FORMATS
 from streamlic.truto.credentials import DEFAULT_BASE_URL
 from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT
-from streamlic.truto.request import LicensesRequest
 from streamlic.truto.retry import RetryPolicy
 from streamlic.truto.timeouts import Timeouts
 
@@ -47,28 +48,28 @@ account_filters = (
     account("--tenant", metavar="ID", help="Only accounts of this tenant."),
 )
 
-request_options = (
-    request("--product", type=click.Choice(LICENSES.parameter("product").choices),
-            help="Product to list; Microsoft 365 accounts need it."),
-    request("--organization-id", metavar="ID",
-            help="Organization; Cisco Meraki, ClickUp and GitHub accounts need it."),
-    request("--limit", type=int, metavar="N", help="Records per page."),
-    request("--ignore-limit", is_flag=True, help="Request all records in one body."),
-    request("--key-by", metavar="FIELD", shell_complete=license_fields,
-            help="Request an object keyed by this field; each record keeps its key."),
-    request("--exclude-field", "exclude_fields", metavar="F", multiple=True,
-            shell_complete=license_fields, help="Field to leave out; can be repeated."),
-    request("--ignore-remote-data", is_flag=True, help="Leave remote_data out."),
-    request("--remote-query", "remote_query", metavar="K=V", multiple=True,
-            help="Parameter for the remote API: K, K[SUB] or K[]; can be repeated."),
-    request("--query", "query", metavar="K=V", multiple=True,
-            help="Any other unified parameter, such as updated_at[gt]=2026-01-01; can be "
-            "repeated."),
-    request("--response-format",
-            type=click.Choice(LICENSES.parameter("response_format").choices),
-            **default_of(LicensesRequest, "response_format"),
-            help="Response format to request from the API."),
-)  # fmt: skip
+
+def request_option(parameter: Parameter) -> Callable[[Command], Command]:
+    """Return the option for a parameter of a resource."""
+    attributes: dict[str, Any] = {"help": parameter.help}
+    match parameter.kind:
+        case Kind.FLAG:
+            attributes["is_flag"] = True
+        case Kind.CHOICE:
+            attributes["type"] = click.Choice(parameter.choices)
+            attributes |= {"default": parameter.default, "show_default": bool(parameter.default)}
+        case Kind.NUMBER:
+            attributes["type"] = int
+        case Kind.FIELD | Kind.FIELDS:
+            attributes["shell_complete"] = license_fields
+    if parameter.metavar:
+        attributes["metavar"] = parameter.metavar
+    if parameter.is_repeated:
+        attributes["multiple"] = True
+    return request(f"--{parameter.option}", parameter.name, **attributes)
+
+
+request_options = tuple(request_option(one) for one in LICENSES.parameters)
 
 connection_options = (
     connection("--base-url", metavar="URL", envvar="TRUTO_API_BASE_URL", default=DEFAULT_BASE_URL,

@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from streamlic.job.settings import JobSettings
+from streamlic.resources.base import Kind, Parameter
+from streamlic.resources.licenses import LICENSES
+
 _MOST_ACCOUNTS = 3
-_FLAGS = ("ignore_limit", "ignore_remote_data")
-_VALUES = ("product", "organization_id", "limit", "key_by")
-_DEFAULTS = {"response_format": "stream", "rows_at": "result"}
 
 
 def command_of(
@@ -56,7 +57,7 @@ def add_resume_commands(dest: str, runs: Iterable[dict[str, Any]]) -> None:
 def _body_options(request: dict[str, Any], accounts: Sequence[str | None]) -> Iterator[str]:
     for account in filter(None, accounts):
         yield from ("--account", account)
-    yield from _changed(request, "rows_at")
+    yield from _rows_at(request)
     if "key_by" in request:
         yield from ("--key-by", request["key_by"])
     if request["ndjson"] is not None:
@@ -71,31 +72,36 @@ def _export_options(request: dict[str, Any], accounts: Sequence[str | None]) -> 
         yield "--all-accounts"
         for name, value in all_of.items():
             if value is not None:
-                yield from (_option(name), value)
+                yield from (f"--{name}", value)
     elif len(accounts) > _MOST_ACCOUNTS or "differing" in request:
         yield from ("--accounts-file", "FILE")
     else:
         for account in filter(None, accounts):
             yield from ("--account", account)
-    for name in _VALUES:
-        if request.get(name) is not None:
-            yield from (_option(name), str(request[name]))
-    for name in _FLAGS:
-        if request.get(name):
-            yield _option(name)
-    for field in request.get("exclude_fields", ()):
-        yield from ("--exclude-field", field)
-    for name in ("remote_query", "query"):
-        for key, value in request.get(name, ()):
-            yield from (_option(name), f"{key}={value}")
-    for name in _DEFAULTS:
-        yield from _changed(request, name)
+    for parameter in LICENSES.parameters:
+        yield from _request_options(parameter, request.get(parameter.name))
+    yield from _rows_at(request)
 
 
-def _changed(request: dict[str, Any], name: str) -> list[str]:
-    value = request.get(name, _DEFAULTS[name])
-    return [] if value == _DEFAULTS[name] else [_option(name), value]
+def _request_options(parameter: Parameter, value: Any) -> Iterator[str]:
+    """Yield the words that set a parameter of the request, none for its default."""
+    option = f"--{parameter.option}"
+    if not value or value == parameter.default:
+        return
+    match parameter.kind:
+        case Kind.FLAG:
+            yield option
+        case Kind.FIELDS:
+            for field in value:
+                yield from (option, field)
+        case Kind.NESTED | Kind.PAIRS:
+            for key, text in value:
+                yield from (option, f"{key}={text}")
+        case _:
+            yield from (option, str(value))
 
 
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def _rows_at(request: dict[str, Any]) -> Iterator[str]:
+    rows_at = request.get("rows_at", JobSettings.rows_at)
+    if rows_at != JobSettings.rows_at:
+        yield from ("--rows-at", rows_at)

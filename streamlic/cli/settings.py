@@ -1,17 +1,19 @@
 """The settings of each command, as frozen dataclasses.
 
 The fields of a class have the names of Click's parameters, and no defaults: an option reads its
-default from the dataclass that it configures, with ``default_of``.
+default from the dataclass that it configures, with ``default_of``. The parameters of a request are
+those of the resource.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
 from typing import Any, TypeVar
 
 from streamlic.cli.types import size_text
+from streamlic.resources.licenses import LICENSES
 
 S = TypeVar("S")
 
@@ -62,18 +64,9 @@ class AccountFilters:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestOptions:
-    """What to request from each account."""
+    """What to request from each account: values by the names of the resource's parameters."""
 
-    product: str | None
-    organization_id: str | None
-    limit: int | None
-    ignore_limit: bool
-    key_by: str | None
-    exclude_fields: tuple[str, ...]
-    ignore_remote_data: bool
-    remote_query: tuple[str, ...]
-    query: tuple[str, ...]
-    response_format: str
+    request: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +178,8 @@ def takes(kind: type[S]) -> Callable[[Callable[[S], None]], Callable[..., None]]
     def decorate(command: Callable[[S], None]) -> Callable[..., None]:
         @wraps(command)
         def call(**given: Any) -> None:
+            if issubclass(kind, RequestOptions):
+                given["request"] = {one.name: given.pop(one.name) for one in LICENSES.parameters}
             command(kind(**given))
 
         return call

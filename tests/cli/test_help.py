@@ -15,6 +15,7 @@ from streamlic.cli.commands import cli
 from streamlic.cli.help import OPTIONS
 from streamlic.job.limits import Limits
 from streamlic.job.options import JobOptions
+from streamlic.resources.licenses import LICENSES
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.retry import RetryPolicy
 from streamlic.truto.timeouts import Timeouts
@@ -87,4 +88,21 @@ def test_the_settings_of_a_command_have_the_fields_of_its_parameters() -> None:
     assert kinds.keys() == cli.commands.keys() - {"completion"}
     for name, kind in kinds.items():
         params = {one.name for one in cli.commands[name].params if one.expose_value}
-        assert {field.name for field in fields(kind)} == params, name
+        names = {field.name for field in fields(kind)}
+        if "request" in names:
+            names = names - {"request"} | {one.name for one in LICENSES.parameters}
+        assert names == params, name
+
+
+def test_every_parameter_of_the_resource_is_an_option() -> None:
+    """Its name, help and choices are those of the table, and nowhere else."""
+    options = {one.name: one for one in cli.commands["export"].params}
+    for parameter in LICENSES.parameters:
+        option = options[parameter.name]
+        assert isinstance(option, click.Option)
+        assert option.opts == [f"--{parameter.option}"]
+        assert option.help == parameter.help
+        assert option.multiple == parameter.is_repeated
+        if parameter.choices:
+            assert isinstance(option.type, click.Choice)
+            assert option.type.choices == parameter.choices

@@ -199,6 +199,14 @@ REQUEST: dict[str, Any] = {"response_format": "stream", "rows_at": "result"}
             "export d --account a --response-format raw --rows-at value",
         ),
         (
+            {**REQUEST, "product": "onedrive", "limit": 5, "ignore_limit": False,
+             "ignore_remote_data": True, "exclude_fields": ["roles", "products"],
+             "remote_query": [["remote_query[a]", "1"]], "query": [["b[gt]", "2"]]}, "error", ["a"],
+            ("export d --account a --product onedrive --limit 5 --ignore-remote-data "
+             "--exclude-field roles --exclude-field products --remote-query 'remote_query[a]=1' "
+             "--query 'b[gt]=2'"),
+        ),
+        (
             {"source": "b.json", "rows_at": "value", "ndjson": False, "raw": True}, "append",
             ["a"], "convert b.json d --account a --rows-at value --no-lines --raw --mode append",
         ),
