@@ -1,7 +1,7 @@
 """``python -m benchmarks PART``: measure, print tables, write results and pictures.
 
 ``readme RESULTS`` prints the ratios of a results file as markdown; ``compare BASE`` sets this tree
-beside another revision of itself.
+next to another revision of itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""This tree beside another revision of it: each parsing case of both, interleaved in one run."""
+"""This tree compared with another revision: each parsing case of both, interleaved in one run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def groups(plan: Plan, directory: Path, stack: ExitStack, *, base: str) -> list[
 
 
 def _worktree(revision: str, target: Path, stack: ExitStack) -> Path:
-    """Check the revision out beside this tree, for as long as the stack lasts."""
+    """Check the revision out into a directory of its own until the stack closes."""
     git = ["git", "-C", str(ROOT)]
     done = subprocess.run(
         [*git, "worktree", "add", "--quiet", "--detach", str(target), revision], check=False

@@ -1,4 +1,4 @@
-"""What decodes a body at hand, each in one thread: the engines, the textbook, and other readers."""
+"""Cases that decode a local body in one thread: the engines, the textbook loop, other readers."""
 
 from __future__ import annotations
 

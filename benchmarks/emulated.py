@@ -19,7 +19,7 @@ _WARM_RECORDS = 500
 
 @contextmanager
 def emulator(sizes_bytes: list[int], *, is_gzip: bool = False) -> Iterator[Emulated]:
-    """Run an emulator that has an account of about each size, and one to warm up with."""
+    """Run an emulator that has an account of about each size, and one for warming up."""
     records = {account_of(size): records_of(size) for size in sizes_bytes}
     given = {"accounts": {WARM_ACCOUNT: _WARM_RECORDS, **records}, "is_gzip": is_gzip}
     command = [sys.executable, "-m", "benchmarks", "serve", json.dumps(given)]
@@ -31,7 +31,7 @@ def emulator(sizes_bytes: list[int], *, is_gzip: bool = False) -> Iterator[Emula
 
 
 class Emulated:
-    """A running emulator, as cases have to be told of it."""
+    """A running emulator, and the settings with which cases use it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -49,17 +49,17 @@ class Emulated:
 
 
 def account_of(size_bytes: int) -> str:
-    """Return the account that has about so many bytes of licenses."""
+    """Return the account that has about this many bytes of licenses."""
     return f"{size_bytes // 1000:08x}-0000-4000-8000-000000000000"
 
 
 def records_of(size_bytes: int) -> int:
-    """Return how many records take about so many bytes."""
+    """Return how many records take about this many bytes."""
     return max(1, round(size_bytes / (sum(_record_bytes()) / len(_record_bytes()))))
 
 
 def bytes_of(records: int) -> int:
-    """Return the bytes of so many records, but for envelopes and where their cycle begins."""
+    """Return the bytes of this many records, without envelopes and the offset in their cycle."""
     cycles, rest = divmod(records, len(_record_bytes()))
     return cycles * sum(_record_bytes()) + sum(_record_bytes()[:rest])
 

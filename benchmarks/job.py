@@ -1,4 +1,4 @@
-"""The whole job over loopback HTTP, beside what the wire and Parquet allow; the emulator alone."""
+"""The whole job over loopback HTTP, and its limits: network and Parquet; the emulator alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def groups(plan: Plan, directory: Path, stack: ExitStack) -> list[Group]:
 
 
 def emulator_groups(plan: Plan, directory: Path, stack: ExitStack) -> list[Group]:
-    """Return how fast the emulator is, so that nobody takes its speed for streamlic's."""
+    """Return the speed of the emulator, so that it is not mistaken for streamlic's."""
     size = plan.job_bytes * (1 if plan.is_quick else 5)
     cases = []
     for coding in ("plain", "gzip"):

@@ -1,4 +1,4 @@
-"""The whole job, and its two limits: what the wire gives, and what Parquet takes.
+"""Cases of the whole job, and of its two limits: reading from the network, writing Parquet.
 
 pyarrow is imported late: ``streamlic`` chooses its allocator before.
 """
@@ -31,7 +31,7 @@ _TOKEN = "benchmark"  # noqa: S105  (it opens the emulator only)
 def export(given: dict[str, Any]) -> Iterator[Run]:
     """Run ``streamlic export``, from its command line on."""
     os.environ["TRUTO_API_TOKEN"] = _TOKEN
-    told: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
 
     def land(asked: Asked, dest: Path) -> int:
         from streamlic.cli.commands import cli
@@ -46,10 +46,10 @@ def export(given: dict[str, Any]) -> Iterator[Run]:
                 standalone_mode=False,
             )  # fmt: skip
         summary = json.loads(said.getvalue())
-        told["engine"] = summary["engine"]
+        reported["engine"] = summary["engine"]
         return int(summary["rows"])
 
-    yield from landed(given, land, said=told)
+    yield from landed(given, land, more=reported)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What every case from HTTP to Parquet shares: whom it asks, where it lands, how it warms up."""
+"""The parts that all cases from HTTP to Parquet share: the request, the directory, the warm-up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WARM_ACCOUNT = "ffffffff-0000-4000-8000-000000000000"
 
 @dataclass(frozen=True)
 class Asked:
-    """A listing: pages of ``limit`` records, or one body where there is none."""
+    """A listing: pages of ``limit`` records, or one body without a limit."""
 
     url: str
     account: str
@@ -28,7 +28,7 @@ class Asked:
 
     @property
     def query(self) -> dict[str, str]:
-        """The query of the first page, which is the only one where there is no limit."""
+        """The query of the first page, the only page without a limit."""
         size = {"limit": str(self.limit)} if self.limit else {"truto_ignore_limit": "true"}
         return {
             "integrated_account_id": self.account,
@@ -42,11 +42,11 @@ Land = Callable[[Asked, Path], int]
 
 
 def landed(
-    given: dict[str, Any], land: Land, *, said: dict[str, Any] | None = None
+    given: dict[str, Any], land: Land, *, more: dict[str, Any] | None = None
 ) -> Iterator[Run]:
-    """Yield what lands the listing; a small one went before, so that all imports are done.
+    """Yield a function that lands the listing, after a small one that does all imports.
 
-    ``said`` is what ``land`` has to tell beside the rows.
+    ``more`` are figures that ``land`` reports in addition to the rows.
     """
     asked = Asked(given["url"], given["account"], given["limit"])
     with TemporaryDirectory(dir=given["work"]) as work:
@@ -60,6 +60,6 @@ def landed(
             dest.mkdir()
             rows = land(asked, dest)
             written = sum(file.stat().st_size for file in dest.rglob("*.parquet"))
-            return Done(rows, given["bytes"], {"parquet_bytes": written, **(said or {})})
+            return Done(rows, given["bytes"], {"parquet_bytes": written, **(more or {})})
 
         yield run

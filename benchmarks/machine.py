@@ -1,4 +1,4 @@
-"""Where figures come from: the machine, the versions, the commit."""
+"""The origin of the figures: machine, versions, commit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACKAGES = ("streamlic", "aiohttp", "ijson", "pyarrow", "duckdb", "msgspec", "p
 
 
 def facts() -> dict[str, Any]:
-    """Return everything about this run that is no figure."""
+    """Return the facts of this run apart from its figures."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
@@ -28,19 +28,19 @@ def facts() -> dict[str, Any]:
         "versions": {
             "python": f"{platform.python_implementation()} {platform.python_version()}",
             **{name: _version(name) for name in _PACKAGES},
-            "compiler": _said("g++", "-dumpfullversion") or None,
+            "compiler": _output("g++", "-dumpfullversion") or None,
         },
         "git": {
-            "commit": _said("git", "-C", str(ROOT), "rev-parse", "HEAD") or None,
+            "commit": _output("git", "-C", str(ROOT), "rev-parse", "HEAD") or None,
             "is_changed": bool(
-                _said("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
+                _output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
             ),
         },
     }
 
 
 def headline(facts: dict[str, Any]) -> str:
-    """Say in one line where figures come from."""
+    """Return the origin of the figures in one line."""
     machine, versions, git = facts["machine"], facts["versions"], facts["git"]
     commit = (git["commit"] or "no commit")[:12] + (" with changes" if git["is_changed"] else "")
     return (
@@ -64,7 +64,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _said(*command: str) -> str:
+def _output(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:

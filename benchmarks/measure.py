@@ -1,14 +1,15 @@
-"""How anything here is measured.
+"""Measures cases.
 
 Rules:
-1. A case has a process of its own, which reads its own peak (VmHWM): a parent's memory, and what
-   another case left behind, are in no figure.
+1. A case has its own process, which reads its own peak (VmHWM): figures do not include the memory
+   of a parent or of another case.
 2. Repetitions are interleaved: in every round each case runs once, and each round begins with
    another case, so that a machine that slows down slows all of them.
-3. Ratios are formed within a round, between neighbours in time; told are median, least, greatest.
-4. Every process warms up first: on the same work, or, where one repetition is all it lives for,
-   on a small piece of such work. Starting Python and its imports is in no figure.
-5. A case that cannot do the work says why; it is shown, not dropped.
+3. Ratios are formed within a round, between runs close in time; reported are median, minimum and
+   maximum.
+4. Every process warms up first: on the same work, or, if it runs only once, on a small part of it.
+   Figures do not include the start of Python and its imports.
+5. A case that cannot do the work reports why, and is shown with the others.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
-_PLACES = ("envelope", "lines", "url", "work")  # Of this run only: no part of its results.
+_PLACES = ("envelope", "lines", "url", "work")  # Paths of this run only, left out of the results.
 Answer = dict[str, Any]
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One thing to measure. ``do`` names it in ``workers``; ``given`` is what it is told.
+    """One thing to measure. ``do`` names it in ``workers``; ``given`` are its settings.
 
     ``is_fresh``: each repetition has a process of its own, as a job has. ``program`` is another
     executable that speaks the worker's protocol. ``paths`` come first on the worker's PYTHONPATH.
@@ -120,7 +121,7 @@ class Worker:
 
 
 def run_group(group: Group, say: Say) -> dict[str, Any]:
-    """Measure a group; return it as it stands in the results file."""
+    """Measure a group; return its entry of the results file."""
     say(f"{group.part}: {group.name}: {'; '.join(case.name for case in group.cases)}")
     answers: dict[str, list[Answer]] = {case.name: [] for case in group.cases}
     left_out = {case.name: case.left_out for case in group.cases if case.left_out}
@@ -129,7 +130,7 @@ def run_group(group: Group, say: Say) -> dict[str, Any]:
         for case in group.cases:
             if not (case.left_out or case.is_fresh):
                 lasting[case.name] = worker = stack.enter_context(Worker(case))
-                _try(worker.ready, case, left_out)  # One after the other, none beside another.
+                _try(worker.ready, case, left_out)  # One at a time.
         for number in range(group.rounds):
             first = number % len(group.cases)
             for case in group.cases[first:] + group.cases[:first]:

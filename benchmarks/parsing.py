@@ -1,4 +1,4 @@
-"""The parsing path: bytes at hand into columns, one thread, all readers on the same bodies."""
+"""The parsing path: local bytes to columns in one thread, all readers on the same bodies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def groups(plan: Plan, directory: Path, _: ExitStack) -> list[Group]:
         cases = [*engines(body), *_others(body, program, why_not)]
         rounds = plan.rounds if is_main else plan.few_rounds
         found.append(
-            Group(part="parsing", name=kind, about=_about(body), cases=_told(cases, plan),
+            Group(part="parsing", name=kind, about=_about(body), cases=_with_duration(cases, plan),
                   base="textbook", rounds=rounds)
         )  # fmt: skip
     body = make_body("licenses", plan.kinds_bytes, directory)
@@ -83,9 +83,9 @@ def _others(body: Body, program: str, why_not: str) -> list[Case]:
 
 
 def _stages(body: Body, plan: Plan, directory: Path) -> Group:
-    """Return the stages apart, so that it shows which one slowed down.
+    """Return the stages one by one, to show which one slowed down.
 
-    What decoding costs is told by records that all fit, and rescues by those of which some do not.
+    Records that all fit show the cost of decoding; records of which some do not fit add rescues.
     """
     clean = make_body("clean", plan.kinds_bytes, directory)
     notes = {
@@ -110,12 +110,13 @@ def _stages(body: Body, plan: Plan, directory: Path) -> Group:
         note="through Arrow's C data interface, as the fast engine's batches go",
     )
     return Group(part="parsing", name="stages", about=_about(body),
-                 cases=_told([*cases, hand_over], plan), base="reference: decode and rescue",
+                 cases=_with_duration([*cases, hand_over], plan),
+                 base="reference: decode and rescue",
                  rounds=plan.few_rounds)  # fmt: skip
 
 
 def _sizes(body: Body, plan: Plan) -> list[Group]:
-    """Return what chunk and batch sizes make of the engines."""
+    """Return the engines with several chunk and batch sizes."""
     if plan.is_quick:
         return []
     chunks = [
@@ -131,7 +132,7 @@ def _sizes(body: Body, plan: Plan) -> list[Group]:
         for case in engines(body, batch_rows=rows, batch_bytes=1 << 30)[name : name + 1]
     ]
     return [
-        Group(part="parsing", name=name, about=_about(body), cases=_told(cases, plan),
+        Group(part="parsing", name=name, about=_about(body), cases=_with_duration(cases, plan),
               base=base, rounds=plan.few_rounds)
         for name, cases, base in (
             ("chunk sizes", chunks, "reference, 64 KiB chunks"),
@@ -145,8 +146,8 @@ def _about(body: Body) -> str:
     return f"{KINDS[body.kind].about}: {size:.1f} MB, {body.rows:,} rows"
 
 
-def _told(cases: list[Case], plan: Plan) -> list[Case]:
-    """Tell every case how long one measurement lasts at least."""
+def _with_duration(cases: list[Case], plan: Plan) -> list[Case]:
+    """Give every case the minimum duration of one measurement."""
     seconds = plan.at_least_seconds
     return [
         replace(case, program=(*case.program, str(seconds)))

@@ -15,12 +15,12 @@ _WITHIN_LIMITS = "export, fast"
 
 
 def chosen(results: dict[str, Any]) -> dict[str, Any]:
-    """Return what a README has room for: licenses of all bodies, the whole job, scale."""
-    told = {"parsing": LICENSES, "scale": ("streamlic", "pages")}
+    """Return the results for the README: licenses of all bodies, the whole job, scale."""
+    shown = {"parsing": LICENSES, "scale": ("streamlic", "pages")}
     groups = [
         group
         for group in results["groups"]
-        if group["part"] in ("job", "peers") or group["name"] in told.get(group["part"], ())
+        if group["part"] in ("job", "peers") or group["name"] in shown.get(group["part"], ())
     ]
     return {**results, "groups": groups}
 

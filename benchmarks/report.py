@@ -10,25 +10,25 @@ from benchmarks.machine import headline
 _COLUMNS = ("case", "MB/s", "rows/s", "seconds", "CPU s", "peak MiB", "times the base")
 _LEGEND = (
     "Medians (least to greatest); MB of JSON; ratios are formed within a round. The peak is the "
-    "whole process's:\nPython, its imports and, in parsing, the body are in it."
+    "whole process's:\nPython, its imports and, in parsing, the body are included."
 )
 
 
 def tables(results: dict[str, Any]) -> str:
     """Return all groups as tables."""
     texts = [headline(results["facts"]), _LEGEND]
-    told: set[tuple[str, str]] = set()
+    shown: set[tuple[str, str]] = set()
     for group in results["groups"]:
         texts.append(f"\n{group['part']}: {group['name']} ({group['about']})")
         texts.append(_aligned([_COLUMNS, *(_row(group, case) for case in group["cases"])]))
         notes = {(_versioned(case), case["note"]) for case in group["cases"] if case["note"]}
-        texts += [f"  {name}: {note}" for name, note in sorted(notes - told)]
-        told |= notes  # Once is enough.
+        texts += [f"  {name}: {note}" for name, note in sorted(notes - shown)]
+        shown |= notes  # Each note once.
     return "\n".join(texts)
 
 
 def _versioned(case: dict[str, Any]) -> str:
-    """Return a case's name, with what it said it was where that is not the same."""
+    """Return a case's name, with the engine that it reported, if any."""
     said = case["rounds"][0].get("engine", "") if case["rounds"] else ""
     return f"{case['name']} ({said})" if said else str(case["name"])
 

@@ -21,7 +21,7 @@ _MESSAGE_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class Done:
-    """What one repetition did; ``bytes`` of JSON, ``more`` as the case likes."""
+    """What one repetition did; ``bytes`` of JSON, ``more`` are figures of the case."""
 
     rows: int
     bytes: int
@@ -35,7 +35,7 @@ Prepare = Callable[[dict[str, Any]], contextlib.AbstractContextManager[Run]]
 def main(given: dict[str, Any]) -> None:
     """Speak the protocol: a line of JSON when ready, then one for each line read."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What a library prints goes elsewhere.
+    os.dup2(2, 1)  # Output of libraries goes to stderr.
 
     def answer(**figures: Any) -> None:
         answers.write(json.dumps(figures) + "\n")
@@ -50,7 +50,7 @@ def main(given: dict[str, Any]) -> None:
                 answer(**_measured(run, given.get("at_least_seconds", 0.0)))
     except UsageError as error:
         answer(error=str(error))
-    except Exception as error:  # noqa: BLE001  (whatever it is, it is this case's answer)
+    except Exception as error:  # noqa: BLE001  (any error is this case's result)
         text = " ".join(str(error).split())
         answer(error=f"{type(error).__name__}: {text[:_MESSAGE_CHARACTERS]}")
 
@@ -66,16 +66,16 @@ def _case(name: str) -> Prepare:
 def _measured(run: Run, at_least_seconds: float) -> dict[str, Any]:
     """Run until so much time has passed, at least once; return one run's share."""
     repeats = 0
-    cpu_begun, begun = time.process_time(), time.perf_counter()
+    cpu_start, start = time.process_time(), time.perf_counter()
     while True:
         done = run()
         repeats += 1
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         if seconds >= at_least_seconds:
             break
     return {
         "seconds": seconds / repeats,
-        "cpu_seconds": (time.process_time() - cpu_begun) / repeats,
+        "cpu_seconds": (time.process_time() - cpu_start) / repeats,
         "rows": done.rows,
         "bytes": done.bytes,
         "peak_kib": peak_kib(),
@@ -84,5 +84,5 @@ def _measured(run: Run, at_least_seconds: float) -> dict[str, Any]:
 
 
 def peak_kib() -> int:
-    """Return this process's peak memory; ``ru_maxrss`` would tell of its parent's."""
+    """Return this process's peak memory; ``ru_maxrss`` would be its parent's."""
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

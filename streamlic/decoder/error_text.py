@@ -1,4 +1,4 @@
-"""What is wrong with a body, in words: one table for both engines.
+"""The messages for what is wrong with a body: one table for both engines.
 
 The compiled core returns a code and an argument. ``core/json/error_code.h`` lists the same codes.
 """
@@ -23,13 +23,13 @@ class ErrorCode(Enum):
     CONTROL_CHARACTER = "expected no control character in a string"
     ESCAPE = r"expected one of \" \\ \/ \b \f \n \r \t \u after \ "
     HEX_DIGITS = r"expected four hexadecimal digits after \u"
-    UTF8 = "expected UTF-8, got bytes that are none"
+    UTF8 = "expected UTF-8, got bytes that are not UTF-8"
     BYTE_ORDER_MARK = "expected JSON, got a byte-order mark"
     TOP = "expected an object or an array"
     ROWS = "expected an array or an object of rows"
-    SECOND_ROWS = "expected the rows once, got them a second time"
+    SECOND_ROWS = "expected the rows once, got them twice"
     KEYED_ROWS = (
-        "expected an array of rows, got an object: either one record, which is no listing, "
+        "expected an array of rows, got an object: either a single record, "
         "or records keyed by a field (key_by)"
     )
     ARRAY_OF_LINES = "expected newline-delimited records, got an array"
@@ -41,7 +41,7 @@ class ErrorCode(Enum):
     BATCH_TEXT = "expected at most 2 GiB of text in one column of a batch (batch_bytes)"
     ROW_KEY = "expected a record with {}, or a column of strings for its key, got neither"
     MEMORY = "no memory for a batch of the body"
-    CONTRADICTION = "expected what this decoder takes for JSON: please report this body"
+    CONTRADICTION = "expected JSON that both passes of this decoder accept: please report this body"
 
     def text(self, argument: object = "") -> str:
         """Return the sentence."""
