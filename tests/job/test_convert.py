@@ -16,7 +16,7 @@ import pytest
 
 import streamlic
 from streamlic.emulator import EmulatorConfig
-from tests.support.cli import ACCOUNT, TOKEN, landed, run_cli
+from tests.support.cli import ACCOUNT, TOKEN, landed, run_cli, run_process, start_cli
 from tests.support.server_thread import served
 
 COMMAND = [sys.executable, "-m", "streamlic"]
@@ -44,31 +44,17 @@ def test_a_pipe_that_never_blocks_is_read_to_its_end(tmp_path: Path) -> None:
     assert (process.returncode, json.loads(out)["rows"]) == (0, 2)
 
 
-KILLED_BEFORE_THE_END = """
-import os, signal
-from streamlic.tables.parquet import ParquetTable
-commit = ParquetTable.commit
-def kills(table, run, files, points, *, is_complete, **more):
-    if is_complete:
-        os.kill(os.getpid(), signal.SIGKILL)
-    commit(table, run, files, points, is_complete=is_complete, **more)
-ParquetTable.commit = kills
-from streamlic.cli.commands import main
-main()
-"""
-
-
-def test_another_body_from_a_pipe_is_not_taken_for_one_that_was_cut_short(tmp_path: Path) -> None:
+async def test_another_body_from_a_pipe_is_not_taken_for_one_that_was_cut_short(
+    tmp_path: Path,
+) -> None:
     """Nor is a file of the same name that has other bytes."""
     args = ["convert", "--lines", "-", str(tmp_path), "--json", "--quiet", "--commit-seconds", "0"]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_BEFORE_THE_END, *args], input=line(1), check=False
-    )
+    pipe = asyncio.subprocess.PIPE
+    killed = await start_cli(*args, stdin=pipe, altered="killed before the last commit")
+    await killed.communicate(line(1))
     assert killed.returncode == -signal.SIGKILL
-    ended = subprocess.run(
-        [*COMMAND, *args], input=line(2) + line(3), check=True, capture_output=True
-    )
-    assert json.loads(ended.stdout)["rows"] == 2
+    ended = await run_process(*args, stdin=line(2) + line(3))
+    assert ended.summary["rows"] == 2
     assert [row["id"] for row in landed(tmp_path)] == ["l2", "l3"]
 
 

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ from aiohttp import web
 
 import streamlic
 from streamlic.dataset.writer import DatasetWriter
-from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
+from streamlic.emulator import Emulator, EmulatorConfig, parse_fault, running_emulator
 from streamlic.emulator.records import license_json
 from streamlic.errors import StoreError
 from streamlic.job.export import export_async
 from streamlic.job.pipeline import Pipeline
+from streamlic.storage.local import LocalStore
 from streamlic.tables.parquet import ParquetTable
 from streamlic.truto.client import Connection
 from streamlic.truto.settings import ConnectionSettings
@@ -518,88 +518,60 @@ async def test_a_disk_that_fails_while_no_page_ends_is_told_of_at_once(
         assert len(emulator.requests) == 4
 
 
-# Both make the last steps of a run take their time, or their end.
-SLOW_DISK = """
-import os, time
-sync = os.fsync
-def fsync(descriptor):
-    time.sleep(0.1)
-    sync(descriptor)
-os.fsync = fsync
-"""
-KILLED_AT_THE_END = """
-import os, signal
-from streamlic.storage.local import LocalStore
-def delete_tree(store, name):
-    os.kill(os.getpid(), signal.SIGKILL)
-LocalStore.delete_tree = delete_tree
-"""
-FAILED_AT_THE_END = """
-from streamlic.errors import StoreError
-from streamlic.storage.local import LocalStore
-def delete_tree(store, name):
-    raise StoreError("the disk is gone")
-LocalStore.delete_tree = delete_tree
-"""
-
-
-async def start_with(patch: str, *args: str, **given: Any) -> asyncio.subprocess.Process:
-    """Start streamlic in a process in which something goes otherwise."""
-    script = patch + "from streamlic.cli.commands import main\nmain()"
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", script, *args),
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "TRUTO_API_TOKEN": TOKEN},
-        **given,
-    )
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_while_the_end_is_promised_comes_too_late(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    """What says that the same command goes on would add all rows once more."""
+async def test_a_signal_in_the_last_commit_comes_too_late(tmp_path: Path) -> None:
+    """Were the command run again, as an interrupted one may be, it would add all rows again."""
     async with running_emulator(EmulatorConfig(records=200)) as emulator:
         args = export_args(tmp_path, emulator.url, "--mode", "append")
-        process = await start_with(SLOW_DISK, *args, stdout=asyncio.subprocess.PIPE)
-        for _ in range(3000):
-            if list(tmp_path.glob("_streamlic/*/staging/part-*")):
-                break
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.3)
-        process.send_signal(number)
+        process = await start_cli(*args, altered="SIGTERM in the last commit")
         out, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
     assert json.loads(out)["complete"] is True
     check_landed(tmp_path, 200)
 
 
-@pytest.mark.parametrize("mode", ["append", "error", "overwrite"])
-@pytest.mark.parametrize("patch", [KILLED_AT_THE_END, FAILED_AT_THE_END], ids=["killed", "failed"])
-async def test_a_run_that_could_not_say_that_it_was_complete_is_not_run_twice(
-    tmp_path: Path, patch: str, mode: str
-) -> None:
-    async with running_emulator(EmulatorConfig(records=200)) as emulator:
-        args = export_args(tmp_path, emulator.url, "--mode", mode)
-        process = await start_with(patch, *args, stdout=asyncio.subprocess.DEVNULL)
-        await process.communicate()
-        assert process.returncode in (-signal.SIGKILL, 1)
-        asked_before = len(emulator.requests)
-        ended = await run_cli(*args)
-        assert ended.summary["complete"] is ended.summary["resumed"] is True
-        assert len(emulator.requests) == asked_before
-        check_landed(tmp_path, 200)
-        assert (await run_cli("verify", str(tmp_path))).code == 0
-        more = await run_cli(*args)  # It was told now: this is another run.
+async def reported_later(dest: Path, emulator: Emulator, mode: str) -> None:
+    """Check that a run that could not report its end is reported, and not run, by the next."""
+    args = export_args(dest, emulator.url, "--mode", mode)
+    asked_before = len(emulator.requests)
+    ended = await run_cli(*args)
+    assert ended.summary["complete"] is ended.summary["resumed"] is True
+    assert len(emulator.requests) == asked_before
+    check_landed(dest, 200)
+    assert (await run_cli("verify", str(dest))).code == 0
+    more = await run_cli(*args)  # The end was reported now: this is another run.
     assert more.code == (2 if mode == "error" else 0)
-    assert len(landed(tmp_path)) == (400 if mode == "append" else 200)
+    assert len(landed(dest)) == (400 if mode == "append" else 200)
 
 
-async def test_output_that_fails_is_no_reason_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["append", "error", "overwrite"])
+async def test_a_run_that_failed_after_its_last_commit_is_not_run_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    def fails(*_: Any) -> None:
+        raise StoreError("the disk is gone")
+
+    async with running_emulator(EmulatorConfig(records=200)) as emulator:
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalStore, "delete_tree", fails)
+            failed = await run_cli(*export_args(tmp_path, emulator.url, "--mode", mode))
+        assert (failed.code, "the disk is gone" in failed.err) == (1, True)
+        await reported_later(tmp_path, emulator, mode)
+
+
+async def test_a_run_that_was_killed_after_its_last_commit_is_not_run_twice(tmp_path: Path) -> None:
+    async with running_emulator(EmulatorConfig(records=200)) as emulator:
+        args = export_args(tmp_path, emulator.url, "--mode", "append")
+        process = await start_cli(*args, altered="killed after the last commit")
+        await process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        await reported_later(tmp_path, emulator, "append")
+
+
+async def test_output_that_fails_is_no_reason_to_run_again(tmp_path: Path) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     async with running_emulator(EmulatorConfig(records=20)) as emulator:
         args = [one for one in export_args(tmp_path, emulator.url) if one != "--quiet"]
-        process = await start_with("", *args, stdout=full)
+        process = await start_cli(*args, stdout=full)
         _, err = await process.communicate()
     os.close(full)
     assert process.returncode == 1

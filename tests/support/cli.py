@@ -25,6 +25,7 @@ ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 OTHER_ACCOUNT = "0aa44730-dd91-461e-bd6a-aedd9e0ad79d"
 TOKEN = "test-token-that-nobody-may-see"
 
+_ALTERED = Path(__file__).with_name("altered_cli.py")
 _ONE_AT_A_TIME = threading.Lock()
 _TAKEN_OVER: tuple[tuple[Any, str], ...] = (
     (warnings, "showwarning"),
@@ -49,15 +50,24 @@ class Ended:
         return value
 
 
-async def start_cli(*args: str, stdin: Any = None, **env: str) -> asyncio.subprocess.Process:
-    """Start streamlic in a process of its own, for signals, kills and closed pipes."""
+async def start_cli(
+    *args: str,
+    stdin: Any = None,
+    stdout: Any = asyncio.subprocess.PIPE,
+    altered: str | None = None,
+    **env: str,
+) -> asyncio.subprocess.Process:
+    """Start streamlic in a process of its own, for signals, kills and closed pipes.
+
+    ``altered`` is the step that goes otherwise, of ``altered_cli``.
+    """
+    program = ["-P", str(_ALTERED), altered] if altered else ["-m", "streamlic"]
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "streamlic",
+        *program,
         *args,
         stdin=stdin,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **_environment(env)},
     )
