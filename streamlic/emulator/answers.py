@@ -31,6 +31,7 @@ class EmulatorConfig:
     Every account has ``records`` licenses, unless ``accounts`` is given: then only those accounts
     exist, each with its own number, and ``GET /integrated-account`` lists them. ``latency_ms``
     passes before each answer. ``integration`` decides which parameters are required.
+    ``window_seconds`` is the window of both ``rate_limits``.
     ``is_partial`` marks every answer as partial. ``compress`` encodes bodies as the client accepts.
     """
 
@@ -40,6 +41,7 @@ class EmulatorConfig:
     latency_ms: float = 0.0
     token: str | None = None
     rate_limits: bool = False
+    window_seconds: float = 10.0
     accounts: Mapping[str, int | EmulatedAccount] | None = None
     integration: str = "generic"
     is_partial: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +25,6 @@ from streamlic.emulator.sending import cut_off, send
 from streamlic.errors import UsageError
 from streamlic.system.signals import heeded
 
-_WINDOW_SECONDS = 10.0
 _TOKEN_REQUESTS = 500
 _ACCOUNT_REQUESTS = 50
 _LOGGED_REQUESTS = 10_000
@@ -111,7 +111,7 @@ class Emulator:
 
         The headers describe the tier that is used up, or else the account's.
         """
-        now = time.monotonic()
+        now, seconds = time.monotonic(), self.config.window_seconds
         token = self._window("token " + asked.headers.get("authorization", ""), now)
         name = asked.value("integrated_account_id")
         account = self._window(f"account {name}", now) if name else deque[float]()
@@ -122,15 +122,15 @@ class Emulator:
             account.append(now)
         window, limit = (token, _TOKEN_REQUESTS) if is_tokens else (account, _ACCOUNT_REQUESTS)
         oldest = window[0] if window else now
-        return 10 if is_over else 0, {
-            "ratelimit-limit": f"{limit};w={_WINDOW_SECONDS:.0f}",
+        return math.ceil(seconds) if is_over else 0, {
+            "ratelimit-limit": f"{limit};w={math.ceil(seconds)}",
             "ratelimit-remaining": str(max(limit - len(window), 0)),
-            "ratelimit-reset": f"{max(oldest + _WINDOW_SECONDS - now, 0):.0f}",
+            "ratelimit-reset": f"{max(oldest + seconds - now, 0):.0f}",
         }
 
     def _window(self, name: str, now: float) -> deque[float]:
         window = self._windows.setdefault(name, deque())
-        while window and window[0] <= now - _WINDOW_SECONDS:
+        while window and window[0] <= now - self.config.window_seconds:
             window.popleft()
         return window
 
