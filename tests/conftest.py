@@ -1,5 +1,7 @@
 """What holds for all tests, whatever started them.
 
+Their files are in memory where the system has room for that: no test waits for a disk's fsync.
+
 They speak to servers on this machine, and to no proxy before them. No signal is ignored: what a
 ``nohup`` or a shell's ``&`` had ignored, the processes that tests start would ignore too.
 """
@@ -7,7 +9,15 @@ They speak to servers on this machine, and to no proxy before them. No signal is
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+from pathlib import Path
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  (pytest makes a directory of its own there)
+_ROOM_BYTES = 2 << 30
+
+if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 for _name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
     os.environ.pop(_name, None)
