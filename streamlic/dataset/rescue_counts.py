@@ -28,13 +28,13 @@ class RescueCount:
 
 
 class Rescues:
-    """Counts, of a thousand pointers at most; what comes beyond them is counted together."""
+    """Counts of at most a thousand pointers; all others are counted together."""
 
     def __init__(self) -> None:
         self._found: dict[str, RescueCount] = {}
 
     def take(self, text: str, rows: int = 1) -> None:
-        """Take what ``_rescued`` holds in so many rows."""
+        """Count what ``_rescued`` holds in this many rows."""
         rescued = _DECODER.decode(text)
         if not isinstance(rescued, dict):
             raise ValueError(f"expected an object in _rescued, got {type(rescued).__name__}")  # noqa: TRY004
@@ -46,7 +46,7 @@ class Rescues:
             known.count += rows
 
     def counts(self) -> list[RescueCount]:
-        """Return what was counted, the most frequent first."""
+        """Return the counts, the most frequent first."""
         return sorted(self._found.values(), key=lambda one: (-one.count, one.pointer))
 
     def _begin(self, name: str, text: str, pointer: str) -> RescueCount:

@@ -1,12 +1,12 @@
 """Record batches to staged part files.
 
 Rules:
-1. A page's batches join the open part file only when the page is whole. Small pages come whole, and
-   many at a time: of however many accounts, they share part files.
+1. A page's batches join the open part file only when the page is complete. Small pages arrive
+   complete, many at a time: those of all accounts share part files.
 2. A page in progress waits in memory up to ``page_buffer_bytes``; a larger one streams into
-   part files of its own, which go if the page is abandoned. Several may be in progress.
+   part files of its own, deleted if the page is abandoned. Several may be in progress.
 3. Row groups are gathered up to ``row_group_bytes``; in a page's own part files to
-   ``page_row_group_bytes``, for as many of them may be open as pages are in progress.
+   ``page_row_group_bytes``, since each page in progress may have one open.
 4. A part file counts only when it was closed, fsynced and returned by ``finish``.
 """
 
@@ -94,30 +94,30 @@ class DatasetWriter:
 
     @property
     def is_full(self) -> bool:
-        """Whether what is written makes a part file's size, so that a commit should follow."""
+        """Whether a part file's size was written, so that a commit is due."""
         shared_bytes = self._shared.file_bytes if self._shared else 0
         return self._closed_bytes + shared_bytes >= self.options.part_bytes
 
     def write_whole(self, batch: pa.RecordBatch, rows_of: Sequence[tuple[str | None, int]]) -> None:
-        """Take whole pages in one batch: so many rows of each account, one after the other."""
+        """Take complete pages in one batch: each account with its number of rows, in order."""
         accounts = [account for account, rows in rows_of for _ in range(rows)]
         self._share([self._completed(batch, pa.array(accounts, pa.string()))])
 
     def write_rows(self, batch: pa.RecordBatch) -> None:
-        """Take rows of another part file as they are, with their accounts and times."""
+        """Take rows of another part file unchanged, with their accounts and times."""
         self._share([pa.record_batch(batch.columns, schema=self._schema)])
 
     def open_page(self, account: str | None) -> PageWriter:
-        """Open a page of this account's rows, beside others that may be in progress."""
+        """Open a page of this account's rows. Other pages may be in progress."""
         page = PageWriter(self, account)
         self._in_progress.append(page)
         return page
 
     def finish(self, *, with_empty: bool = False) -> list[PartFile]:
-        """Close what is open and return the part files since the last time, durably staged.
+        """Close the open part file; return the files since the last call, durably staged.
 
-        ``with_empty`` gives one file without rows where there would be none. Pages in progress
-        stay so.
+        ``with_empty`` returns one file without rows instead of none. Pages in progress
+        are not affected.
         """
         if with_empty and not self._shared and not self._closed:
             self._shared = self.open_part(self.options.row_group_bytes)
@@ -126,7 +126,7 @@ class DatasetWriter:
         return closed
 
     def discard(self) -> None:
-        """Forget everything that was not returned by ``finish``, and delete its files."""
+        """Drop everything that ``finish`` did not return, and delete its files."""
         for page in [*self._in_progress]:
             page.abandon()
         shared, self._shared = self._shared, None
@@ -157,7 +157,7 @@ class DatasetWriter:
         )
 
     def take_page(self, page: PageWriter, own: list[Part], held: list[pa.RecordBatch]) -> None:
-        """Take a whole page: the part files that it filled, or the batches that were held."""
+        """Take a complete page: the part files that it filled, or the batches that waited."""
         self._in_progress.remove(page)
         for part in own:
             part.close()
@@ -165,7 +165,7 @@ class DatasetWriter:
         self._share(held)
 
     def forget_page(self, page: PageWriter) -> None:
-        """Know no more of a page that was abandoned."""
+        """Drop a page that was abandoned."""
         if page in self._in_progress:
             self._in_progress.remove(page)
 
@@ -225,12 +225,12 @@ class PageWriter:
                 self._write_own(one)
 
     def end(self) -> None:
-        """Say that the page is whole: from now on its rows belong to the next commit."""
+        """Complete the page: its rows belong to the next commit."""
         self._writer.take_page(self, self._own, self._held)
         self._own, self._held = [], []
 
     def abandon(self) -> None:
-        """Forget the page; it will be fetched again."""
+        """Drop the page; it will be fetched again."""
         self._held = []
         own, self._own = self._own, []
         for part in own:
@@ -238,7 +238,7 @@ class PageWriter:
         self._writer.forget_page(self)
 
     def _write_own(self, batch: pa.RecordBatch) -> None:
-        """Write a batch into the page's own part files; a full one is followed by another."""
+        """Write a batch into the page's own part files; start the next one when one is full."""
         options = self._writer.options
         if not self._own or self._own[-1].file_bytes >= options.part_bytes:
             for part in self._own[-1:]:

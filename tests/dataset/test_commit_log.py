@@ -164,9 +164,9 @@ def _check_ended(dest: Path, scenario: str) -> None:
 
 
 def _kill_everywhere(place: Path, scenario: str, stride: int) -> int:
-    """Kill one export at every ``stride``-th step, and go on with each; return the kills.
+    """Kill one export at every ``stride``-th step, and resume each; return the kills.
 
-    Every other time going on is killed too, early, which is in recovery.
+    Every other time the resumed one is killed too, early: in recovery.
     """
     start = place / "start"
     _in_child_well("begin", lambda: _begin(start, scenario))
@@ -186,7 +186,7 @@ def _kill_everywhere(place: Path, scenario: str, stride: int) -> int:
             again = _in_child(partial(_killed, dest, scenario, 1 + kills // 2 % _EARLY_STEPS))
             assert again == -signal.SIGKILL, f"{scenario}: after step {step} it ended with {again}"
             _in_child_well(f"seen after two kills, {step}", partial(_check_seen, dest, scenario))
-        _in_child_well(f"gone on with after step {step}", partial(_export, dest, scenario))
+        _in_child_well(f"resumed after step {step}", partial(_export, dest, scenario))
         _in_child_well(f"ended after step {step}", partial(_check_ended, dest, scenario))
         kills += 1
 
@@ -197,7 +197,7 @@ def _killed(dest: Path, scenario: str, step: int) -> None:
 
 
 def _fail_everywhere(place: Path, scenario: str, *, stays: bool) -> int:
-    """Let the disk fail one export at every third step, and go on with each; return how often."""
+    """Let the disk fail one export at every third step, and resume each; return how often."""
     start = place / "start"
     _in_child_well("begin", lambda: _begin(start, scenario))
     for number in count():
@@ -210,7 +210,7 @@ def _fail_everywhere(place: Path, scenario: str, *, stays: bool) -> int:
             return number
         assert code in (_DISK_FAILED, _DISK_FORGIVEN), f"{scenario}: step {step} ended with {code}"
         _in_child_well(f"seen after step {step}", partial(_check_seen, dest, scenario))
-        _in_child_well(f"gone on with after step {step}", partial(_export, dest, scenario))
+        _in_child_well(f"resumed after step {step}", partial(_export, dest, scenario))
         _in_child_well(f"ended after step {step}", partial(_check_ended, dest, scenario))
     raise AssertionError
 
@@ -237,7 +237,7 @@ def _kill_often(place: Path, scenario: str, seed: int) -> int:
         assert code in (0, -signal.SIGKILL)
         kills += code != 0
         _in_child_well(f"seen, {seed}", partial(_check_seen, dest, scenario))
-    _in_child_well(f"gone on with, {seed}", partial(_export, dest, scenario))
+    _in_child_well(f"resumed, {seed}", partial(_export, dest, scenario))
     _in_child_well(f"ended, {seed}", partial(_check_ended, dest, scenario))
     return kills
 
@@ -262,7 +262,7 @@ def killing(tmp_path: Path, *args: str) -> int:
     ("stride", "kills"), [(17, 3), pytest.param(1, 60, marks=pytest.mark.slow)], ids=["some", "all"]
 )
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_an_export_killed_at_any_step_is_gone_on_with_exactly(
+def test_an_export_killed_at_any_step_is_resumed_exactly(
     tmp_path: Path, scenario: str, stride: int, kills: int
 ) -> None:
     """SIGKILL before each change to the file system in turn; then once more, to the end."""
@@ -419,19 +419,19 @@ def test_recovery_frees_what_was_staged_and_not_promised(tmp_path: Path) -> None
     assert list(staged.iterdir()) == []
 
 
-def test_a_removal_that_was_cut_short_amid_the_records_is_ended(
+def test_an_interrupted_removal_is_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The records that are left are no chain, and nobody takes them for one."""
+    """The records that are left are not a chain, and recovery does not read them."""
     old = land(tmp_path, "old", pages=3)
 
-    def cut_short(store: LocalStore, name: str) -> None:
+    def interrupted(store: LocalStore, name: str) -> None:
         if name.endswith("commits"):
             store.delete(f"{name}/00000001.json")
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(LocalStore, "delete_tree", cut_short)
+        patch.setattr(LocalStore, "delete_tree", interrupted)
         with pytest.raises(KeyboardInterrupt):
             land(tmp_path, "new", restart=True)
     land(tmp_path, "new")
@@ -439,7 +439,7 @@ def test_a_removal_that_was_cut_short_amid_the_records_is_ended(
     assert not old.store.exists(old.directory)
 
 
-def test_recovery_leaves_directories_that_are_no_runs(tmp_path: Path) -> None:
+def test_recovery_leaves_directories_of_others(tmp_path: Path) -> None:
     land(tmp_path, "old")
     (tmp_path / "_streamlic/notes").mkdir()
     (tmp_path / "_streamlic/notes/mine").write_text("mine")
@@ -448,7 +448,7 @@ def test_recovery_leaves_directories_that_are_no_runs(tmp_path: Path) -> None:
 
 
 def test_a_lost_last_record_never_doubles_its_rows(tmp_path: Path) -> None:
-    """Nothing after it could miss it, but its part files stand there unpromised."""
+    """No later record can notice it, but its part files are not promised."""
     run = land(tmp_path, "new", pages=3)
     run.store.delete(f"{run.directory}/commits/{run.commits:08d}.json")
     with pytest.raises(DatasetConflict, match="not in the commit log"):

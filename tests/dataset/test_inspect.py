@@ -61,7 +61,7 @@ def dest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return dest
 
 
-def test_the_runs_are_told(dest: Path) -> None:
+def test_the_runs_are_reported(dest: Path) -> None:
     runs = inspected(dest).runs
     assert [run["complete"] for run in runs] == [True, True]
     assert [run["rows"] for run in runs] == [4_000, 4_000]
@@ -142,10 +142,10 @@ def test_on_the_screen_no_line_is_wider_than_80_columns(dest: Path) -> None:
 
 async def test_as_json_it_is_all_one_object(dest: Path) -> None:
     found = inspected(dest)
-    told = (await run_cli("inspect", str(dest), "--json")).summary
-    assert (told["rows"], len(told["runs"]), told["bytes"]) == (8_000, 2, found.bytes)
-    assert {one["status"]: one["count"] for one in told["statuses"]} == found.statuses
-    assert told["rescues"][0]["pointer"] == found.rescues[0].pointer
+    shown = (await run_cli("inspect", str(dest), "--json")).summary
+    assert (shown["rows"], len(shown["runs"]), shown["bytes"]) == (8_000, 2, found.bytes)
+    assert {one["status"]: one["count"] for one in shown["statuses"]} == found.statuses
+    assert shown["rescues"][0]["pointer"] == found.rescues[0].pointer
 
 
 def test_different_values_are_bounded(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_only_one_column_is_read_at_a_time_and_what_statistics_tell_is_not(
     }  # fmt: skip
 
 
-def test_a_missing_file_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_and_the_others_are_read(tmp_path: Path) -> None:
     run = land(tmp_path, "new")
     gone = run.files[0]
     run.store.path(gone.name).unlink()
@@ -188,7 +188,7 @@ def test_a_missing_file_is_told_and_the_others_are_read(tmp_path: Path) -> None:
     assert f"check it: streamlic verify {tmp_path}" in inspection_text(found, str(tmp_path))
 
 
-def test_a_file_that_is_no_parquet_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_reported(tmp_path: Path) -> None:
     run = land(tmp_path, "new")
     run.store.path(run.files[0].name).write_bytes(b"PAR1")
     assert len(inspected(tmp_path).problems) == 1
@@ -223,7 +223,7 @@ def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
             assert str(caught.value) == says.format(dest)
 
 
-async def test_the_command_that_it_tells_goes_on_with_an_unfinished_run(tmp_path: Path) -> None:
+async def test_the_printed_command_resumes_an_unfinished_run(tmp_path: Path) -> None:
     dest = tmp_path / "it's a directory"
     options = ["--limit", "10", "--exclude-field", "roles", "--remote-query", "a[b]=c d",
                "--query", "updated_at[gt]=2020-01-01", "--ignore-remote-data"]  # fmt: skip
@@ -296,7 +296,7 @@ def test_members_keep_their_text(text: str, expected: dict[str, str]) -> None:
     assert members(text) == expected
 
 
-def test_what_is_no_rescue_is_a_problem_of_its_file(tmp_path: Path) -> None:
+def test_an_invalid_rescue_is_a_problem_of_its_file(tmp_path: Path) -> None:
     run = land(tmp_path, "new")
     path = run.store.path(run.files[0].name)
     pq.write_table(pa.table({"_rescued": ["[1]"]}), path)

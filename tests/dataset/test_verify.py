@@ -115,7 +115,7 @@ def test_a_file_of_another_content_with_a_record_to_match_is_counted(tmp_path: P
     assert problems(tmp_path) == [f"{file.name}: expected 7 rows, got 0"]
 
 
-def test_a_file_that_is_no_parquet_is_a_problem(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_a_problem(tmp_path: Path) -> None:
     run = open_local(tmp_path, request={}, accounts=["a"])
     name = f"{run.part_prefix}000001.parquet"
     run.store.create(f"{run.staging}/{name}", b"PAR1")
@@ -150,7 +150,7 @@ def test_accounts_that_have_other_rows_than_the_part_files_are_a_problem(tmp_pat
     assert problems(tmp_path) == [f"run {run.id}: its accounts have 3 rows, its part files 0"]
 
 
-def test_a_dataset_without_a_run_yet_is_noted_beside_its_writer(tmp_path: Path) -> None:
+def test_a_dataset_without_a_run_yet_is_noted_with_its_writer(tmp_path: Path) -> None:
     """It may discard the only run before it begins another."""
     with writer_lock(LocalStore(tmp_path)):
         report = verify_dataset(LocalStore(tmp_path))
@@ -192,7 +192,7 @@ def test_what_a_reader_does_not_see_as_promised_is_a_problem(
 ) -> None:
     begin(tmp_path, monkeypatch)
     assert says in problems(tmp_path)[0]
-    with writer_lock(LocalStore(tmp_path)):  # By who writes it just now, for all that is known.
+    with writer_lock(LocalStore(tmp_path)):  # A writer may be in that step.
         report = verify_dataset(LocalStore(tmp_path))
     assert report.is_sound
     assert any(says in note and "a writer is active" in note for note in report.notes)
@@ -210,16 +210,16 @@ HERE = socket.gethostname()
     [f"process {os.getpid()} on {HERE}", f"process 1 on {HERE}", "nonsense"],
     ids=["this", "the first", "none"],
 )
-def test_a_writer_that_was_killed_is_none_whoever_has_its_number_now(
+def test_a_killed_writer_is_not_active_if_another_process_has_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
 ) -> None:
-    """The kernel has its lock no more: in containers every writer may be process 1."""
+    """Its lock is free: in containers every writer may be process 1."""
     interrupted_in_a_removal(tmp_path, monkeypatch)
     write_owner(tmp_path, owner)
     assert "is half removed: the next export" in problems(tmp_path)[0]
 
 
-def test_of_a_writer_on_another_host_it_is_not_said_that_it_lives(
+def test_a_writer_on_another_host_may_or_may_not_be_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted_in_a_removal(tmp_path, monkeypatch)
@@ -250,10 +250,10 @@ def test_a_writer_that_has_the_lock_lives_wherever_it_is(
     assert f"a writer is active ({owner})" in report.notes[0]
 
 
-def test_where_the_lock_cannot_be_looked_at_a_process_of_the_owners_number_is_it(
+def test_without_a_lock_to_look_at_the_owners_process_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for the one that looks, which could look at its own."""
+    """Unless it is the reader itself."""
     interrupted_in_a_removal(tmp_path, monkeypatch)
     monkeypatch.setattr(locks, "is_held", lambda _: None)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
@@ -429,7 +429,7 @@ def test_any_flipped_bit_of_a_record_is_a_problem(run: LocalRun, number: int) ->
     assert problems(run.store.root) == []
 
 
-def test_a_directory_without_a_log_is_no_dataset(tmp_path: Path) -> None:
+def test_a_directory_without_a_log_is_not_a_dataset(tmp_path: Path) -> None:
     dest = tmp_path / "dest"
     assert problems(dest) == [f"there is no dataset in {dest}: it is empty or does not exist"]
     dest.mkdir()

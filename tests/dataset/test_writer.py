@@ -73,7 +73,7 @@ def test_rows_come_back_with_their_account_and_time(run: LocalRun) -> None:
     assert set(table["_exported_at"].to_pylist()) == {EXPORTED_AT}
 
 
-def test_a_part_file_is_told_as_it_is(run: LocalRun) -> None:
+def test_a_part_file_is_described_exactly(run: LocalRun) -> None:
     writer = open_writer(run)
     write_page(writer, 0, 20)
     [file] = writer.finish()
@@ -85,7 +85,7 @@ def test_a_part_file_is_told_as_it_is(run: LocalRun) -> None:
     assert writer.finish() == []
 
 
-def test_part_files_are_durable_when_they_are_told(
+def test_part_files_are_durable_when_they_are_returned(
     run: LocalRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is fsynced when it has its last byte, and its directory after it."""
@@ -213,7 +213,7 @@ def test_row_groups_gather_batches_and_are_bounded(run: LocalRun) -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_batches_without_rows_are_no_error(run: LocalRun, rows: int) -> None:
+def test_batches_without_rows_are_accepted(run: LocalRun, rows: int) -> None:
     writer = open_writer(run)
     page = writer.open_page("a")
     page.write(license_batch(0, 0))

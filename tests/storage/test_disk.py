@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or gone: a clear error, no false promise, and going on works."""
+"""Disks that are full, read-only or gone: a clear error, no false promise, and the run resumes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Remount = Callable[[str], None]
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[tuple[Path, Remount]]:
-    """A disk of one MiB, and what mounts it anew with other options. It takes root."""
+    """A disk of one MiB, and a function that remounts it with other options. Needs root."""
     place = tmp_path / "disk"
     place.mkdir()
 
@@ -35,7 +35,7 @@ def disk(tmp_path: Path) -> Iterator[tuple[Path, Remount]]:
         subprocess.run(["umount", place], check=True)
 
 
-async def test_a_full_disk_is_told_and_gone_on_from_when_there_is_room(
+async def test_a_full_disk_is_reported_and_the_run_resumes_when_there_is_room(
     disk: tuple[Path, Remount],
 ) -> None:
     place, remount = disk
@@ -60,7 +60,7 @@ async def test_a_full_disk_is_told_and_gone_on_from_when_there_is_room(
     assert not [name for name in files_of(dest) if "staging" in name]
 
 
-async def test_a_disk_that_turned_read_only_is_told_and_gone_on_from(
+async def test_a_read_only_disk_is_reported_and_the_run_resumes(
     disk: tuple[Path, Remount],
 ) -> None:
     place, remount = disk
@@ -81,7 +81,7 @@ async def test_a_disk_that_turned_read_only_is_told_and_gone_on_from(
     check_landed(dest, RECORDS)
 
 
-async def test_a_dataset_that_vanishes_is_told(tmp_path: Path) -> None:
+async def test_a_dataset_that_vanishes_is_reported(tmp_path: Path) -> None:
     dest = tmp_path / "out"
     config = EmulatorConfig(records=RECORDS, page_size=100, latency_ms=20)
     async with running_emulator(config) as emulator:

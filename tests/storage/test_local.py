@@ -166,7 +166,7 @@ def test_a_destination_below_a_file_is_an_error_that_names_it(
 
 
 def test_a_destination_that_cannot_be_written_to_is_an_error(store: LocalStore) -> None:
-    """/proc takes no directories, whoever asks: root ignores permissions elsewhere."""
+    """/proc takes no directories from any user: root ignores permissions elsewhere."""
     with pytest.raises(StoreError, match="/proc/dest"):
         LocalStore("/proc/dest").make_directory()
 

@@ -95,7 +95,7 @@ def test_what_was_carried_over_is_carried_on_every_night(tmp_path: Path) -> None
 def test_an_account_that_fails_amid_its_pages_keeps_its_earlier_rows_only(
     tmp_path: Path, pages: int
 ) -> None:
-    """The pages of this run are in part files beside those of others, or in some of their own."""
+    """The pages of this run are in part files with those of others, or in their own."""
     land(tmp_path, "old", accounts=[A, B])
     land(tmp_path, "new", mode="overwrite", accounts=[A, B, C], failing={A: pages, C: pages})
     run = check_sound(tmp_path)
@@ -168,7 +168,7 @@ async def test_an_account_that_had_no_rows_and_fails_amid_its_pages_has_none(
     check_sound(tmp_path)
 
 
-class Told:
+class Watcher:
     """Asks to stop once rows were carried over, and lets the copying wait for that."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,23 +217,23 @@ async def test_carrying_tells_how_far_it_has_come_and_can_be_stopped(
         await exported(tmp_path, emulator.url, [kept])
         asked = len(emulator.requests)
         with monkeypatch.context() as patch:
-            told = Told(patch)
+            watcher = Watcher(patch)
 
             def watch(progress: Progress) -> None:
-                told(progress)
-                if told.seen and way == "task":
+                watcher(progress)
+                if watcher.seen and way == "task":
                     running.cancel()
-                if told.seen and way == "watcher":
+                if watcher.seen and way == "watcher":
                     raise Gone
 
             export = exported(
                 tmp_path, emulator.url, [read], on_progress=watch, mode="overwrite",
-                cancel=told if way == "cancel" else None,
+                cancel=watcher if way == "cancel" else None,
             )  # fmt: skip
             running = asyncio.create_task(export)
             with pytest.raises(raised):
                 await running
-        assert 0 < told.seen[0] < 2_000
+        assert 0 < watcher.seen[0] < 2_000
         check_landed(tmp_path, 2_000, accounts=(kept,))
         assert verify_dataset(LocalStore(tmp_path)).problems == []
         [left] = [run for run in load_runs(LocalStore(tmp_path)) if not run.is_complete]
@@ -420,7 +420,7 @@ async def test_rows_of_another_schema_are_not_replaced_where_their_account_fails
     assert ds.dataset(tmp_path).to_table()[ACCOUNT_COLUMN].to_pylist() == [accounts[0]] * 5
 
 
-def test_a_record_that_supersedes_what_was_not_promised_is_no_record(tmp_path: Path) -> None:
+def test_a_record_may_only_supersede_promised_files(tmp_path: Path) -> None:
     run = open_local(tmp_path, request={}, accounts=[A])
     with pytest.raises(ValueError, match=r"'part-x', .* no earlier record promised"):
         run.commit([], {}, is_complete=True, superseded=["part-x"])
