@@ -168,6 +168,6 @@ def test_a_parameter_is_named_as_whoever_reads_the_error_spells_it() -> None:
 
 def test_no_error_of_the_packages_below_the_command_line_holds_an_option() -> None:
     """What raises an error does not know whether Python or the command line called it."""
-    for package in ("truto", "resources"):
+    for package in ("truto", "resources", "job"):
         for path in (Path(streamlic.__file__).parent / package).rglob("*.py"):
             assert not re.search(r"[( ]--[a-z][a-z-]+", path.read_text()), path

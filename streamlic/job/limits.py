@@ -25,23 +25,22 @@ class Limits:
         for name in ("max_pages", "max_records", "max_body_bytes"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                option = name.replace("_", "-")
-                raise UsageError(f"expected 1 or more, got {value} (--{option})")
+                raise UsageError(f"expected 1 or more, got {value}", parameter=name)
 
     def check_pages(self, pages: int) -> None:
         """Raise ListingTooLarge if an account has a page after its last allowed one."""
         if pages >= self.max_pages:
             raise ListingTooLarge(
-                f"expected at most {counted(self.max_pages, 'page')} of the account, and there are "
-                "more (--max-pages)"
+                f"expected at most {counted(self.max_pages, 'page')} of the account, got more",
+                parameter="max_pages",
             )
 
     def check_records(self, records: int) -> None:
         """Raise ListingTooLarge if an account has too many records."""
         if self.max_records is not None and records > self.max_records:
             raise ListingTooLarge(
-                f"expected at most {counted(self.max_records, 'record')} of the account, and there "
-                "are more (--max-records)"
+                f"expected at most {counted(self.max_records, 'record')} of the account, got more",
+                parameter="max_records",
             )
 
     async def bounded(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -52,7 +51,7 @@ class Limits:
                 size += len(chunk)
                 if size > self.max_body_bytes:
                     raise ListingTooLarge(
-                        f"expected a body of at most {self.max_body_bytes} bytes, and there are "
-                        "more (--max-body-bytes)"
+                        f"expected a body of at most {self.max_body_bytes} bytes, got more",
+                        parameter="max_body_bytes",
                     )
                 yield chunk

@@ -62,16 +62,21 @@ class JobOptions(JobSettings):
         if self.memory_bytes < MIN_MEMORY_BYTES:
             raise UsageError(
                 f"expected at least {MIN_MEMORY_BYTES >> 20}MiB of memory, "
-                f"got {self.memory_bytes >> 20}MiB (--memory)"
+                f"got {self.memory_bytes >> 20}MiB",
+                parameter="memory_bytes",
             )
         if self.concurrency is not None and not 1 <= self.concurrency <= _MOST_PAGES:
-            raise UsageError(f"expected 1 to {_MOST_PAGES}, got {self.concurrency} (--concurrency)")
+            raise UsageError(
+                f"expected 1 to {_MOST_PAGES}, got {self.concurrency}", parameter="concurrency"
+            )
         if not self.commit_seconds >= 0:  # False for NaN, too.
-            raise UsageError(f"expected 0 or more, got {self.commit_seconds} (--commit-seconds)")
+            raise UsageError(
+                f"expected 0 or more, got {self.commit_seconds}", parameter="commit_seconds"
+            )
         if self.absent_accounts not in ABSENT_ACCOUNTS:
             raise UsageError(
-                f"expected one of {', '.join(ABSENT_ACCOUNTS)}, got {self.absent_accounts!r} "
-                "(--absent-accounts)"
+                f"expected one of {', '.join(ABSENT_ACCOUNTS)}, got {self.absent_accounts!r}",
+                parameter="absent_accounts",
             )
         engine_named(self.engine)
         _ = self.write_options

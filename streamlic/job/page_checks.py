@@ -96,6 +96,7 @@ class DuplicatePageDetector:
         if envelope.ids_crc32 and envelope.rows > 1 and page == self._before:
             raise PageMismatch(
                 f"expected the next page, got the same {envelope.rows} ids as on the page before; "
-                "if this happens again, --restart fetches every page again"
+                "if this happens again, fetch every page again",
+                parameter="restart",
             )
         self._before = page

@@ -164,17 +164,20 @@ class AccountsFailed(StreamlicError):
         self.exit_code = _exit_code(summary, errors.values())
         [first, *_] = errors.values()
         hopeless = sum(not _is_transient(error) for error in errors.values())
+        parameter = None
         left = "run the same command again to retry them"
         if summary.complete:
             left = "the run is complete without them"
             if kept := sum(one.account in errors for one in summary.carried_over):
                 left += f", and {counted(kept, 'account')} kept the rows of earlier runs"
         elif hopeless == len(errors) < len(summary.accounts):
-            left += ", or add --skip-failed to complete the run without them"
+            left += ", or skip them to complete the run without them"
+            parameter = "skip_failed"
         super().__init__(
             f"{len(errors):,} of {counted(len(summary.accounts), 'account')} failed, "
             f"{hopeless:,} permanently, such as: "
-            f"{first.message if isinstance(first, Failed) else first}; {left}"
+            f"{first.message if isinstance(first, Failed) else first}; {left}",
+            parameter=parameter,
         )
 
 

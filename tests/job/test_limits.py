@@ -1,4 +1,4 @@
-"""A server without end is stopped, by a limit that its message names; what came before is kept."""
+"""A limit stops a server that never ends. Its message names it, and earlier pages are kept."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import tomllib
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import streamlic
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from tests.support.cli import TOKEN, asked, check_landed, export_args, landed, run_cli, start_cli
 from tests.support.raw_server import ACCOUNT, OK, server
@@ -32,7 +34,7 @@ ENDLESS = EmulatorConfig(records=10_000_000)
         (["--ignore-limit", "--max-body-bytes", "2MB"], "--max-body-bytes", 0),
     ],
 )
-async def test_what_goes_beyond_a_guard_ends_and_names_it(
+async def test_what_exceeds_a_limit_ends_and_names_it(
     tmp_path: Path, options: list[str], option: str, rows: int, engine: str
 ) -> None:
     async with running_emulator(ENDLESS) as emulator:
@@ -43,19 +45,40 @@ async def test_what_goes_beyond_a_guard_ends_and_names_it(
         assert "Traceback" not in ended.err
         assert len(landed(tmp_path, None)) == rows
         requests = len(emulator.requests)
-        assert (await run_cli(*args)).code == 5  # Going on does not get beyond it either.
+        assert (await run_cli(*args)).code == 5  # Resuming does not exceed it either.
         assert len(emulator.requests) - requests <= 1
         assert len(landed(tmp_path, None)) == rows
 
 
-async def test_a_guard_that_is_just_enough_is_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["max_pages", "max_records", "max_body_bytes"])
+def test_python_names_the_parameter_of_a_limit(name: str) -> None:
+    with pytest.raises(streamlic.UsageError, match=rf"got 0 \({name}\)$") as raised:
+        streamlic.Limits(**{name: 0})
+    assert raised.value.parameter == name
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"memory_bytes": 1}, "memory_bytes"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"commit_seconds": float("nan")}, "commit_seconds"),
+        ({"absent_accounts": "lose"}, "absent_accounts"),
+    ],
+)
+def test_python_names_the_parameter_of_a_job(given: dict[str, Any], name: str) -> None:
+    with pytest.raises(streamlic.UsageError, match=rf" \({name}\)$"):
+        streamlic.JobOptions(**given)
+
+
+async def test_a_limit_that_is_just_reached_stops_nothing(tmp_path: Path) -> None:
     async with running_emulator(EmulatorConfig(records=40)) as emulator:
         more = ["--limit", "10", "--max-pages", "4", "--max-records", "40"]
         assert (await run_cli(*export_args(tmp_path, emulator.url, *more))).code == 0
     check_landed(tmp_path, 40)
 
 
-async def test_a_bomb_stops_at_the_guard(tmp_path: Path) -> None:
+async def test_a_bomb_stops_at_the_limit(tmp_path: Path) -> None:
     faults = (parse_fault("bomb=64"),)
     async with running_emulator(ENDLESS, faults=faults) as emulator:
         more = ["--limit", "10", "--max-body-bytes", "32MiB"]

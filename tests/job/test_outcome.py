@@ -122,6 +122,7 @@ def test_each_outcome_has_its_error() -> None:
     assert error_of(Outcome.ACCOUNTS_FAILED, one, {"a": PERMANENT}, {}) is PERMANENT
     failed = error_of(Outcome.ACCOUNTS_FAILED, two, {"a": PERMANENT}, {})
     assert isinstance(failed, AccountsFailed)
+    assert failed.parameter == "skip_failed", "no retry can help, and another account is read"
     recorded: dict[str | None, Failed] = {
         "a": Failed(kind="ApiError", message="gone", retryable=False)
     }
