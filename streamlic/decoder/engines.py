@@ -80,13 +80,16 @@ class Decoder(Protocol):
 def engine_named(engine: str) -> str:
     """Return the engine that ``engine`` selects; UsageError if it is unknown or was not built."""
     if engine not in ENGINES:
-        raise UsageError(f"expected one of {', '.join(ENGINES)}, got {engine!r} (--engine)")
+        raise UsageError(
+            f"expected one of {', '.join(ENGINES)}, got {engine!r}", parameter="engine"
+        )
     why_not = why_not_fast()
     if engine == "fast" and why_not:
         raise UsageError(
             f"the fast engine is not part of this installation ({why_not}): install a C++17 "
             "compiler and then streamlic again (pip install --force-reinstall --no-cache-dir "
-            "streamlic), or use --engine auto or reference"
+            "streamlic), or use the engine auto or reference",
+            parameter="engine",
         )
     return "reference" if engine == "reference" or why_not else "fast"
 

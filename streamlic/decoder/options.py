@@ -43,10 +43,13 @@ class DecoderOptions:
         is_text = self.rows_at.isascii() or not _SURROGATE.search(self.rows_at)
         if not is_text or not all(self.rows_at.split(".")):
             raise UsageError(
-                f"expected a dotted path such as data.items, got {self.rows_at!r} (--rows-at)"
+                f"expected a dotted path such as data.items, got {self.rows_at!r}",
+                parameter="rows_at",
             )
         if self.key_by is not None and (not self.key_by or _SURROGATE.search(self.key_by)):
-            raise UsageError(f"expected the name of a field, got {self.key_by!r} (--key-by)")
+            raise UsageError(
+                f"expected the name of a field, got {self.key_by!r}", parameter="key_by"
+            )
         for name, low, high in (
             ("batch_rows", 1, 1 << 20),
             ("batch_bytes", 1, 1 << 30),

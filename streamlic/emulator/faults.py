@@ -48,13 +48,14 @@ def parse_fault(text: str) -> Fault:
     """Parse ``NAME[=VALUE][@WHEN]``; UsageError if the text is not a fault."""
     match = _FAULT.fullmatch(text)
     if match is None or match["name"] not in FAULTS:
-        raise UsageError(f"expected one of {', '.join(FAULTS)}, got {text!r} (--fault)")
+        raise UsageError(f"expected one of {', '.join(FAULTS)}, got {text!r}", parameter="fault")
     fault = Fault(match["name"], match["value"] or "", _when(match["when"] or "", text))
     try:
         FAULTS[fault.name].plan(FaultInput(EmulatorConfig(), _SAMPLE, fault.value))
     except (ValueError, OverflowError) as error:
         raise UsageError(
-            f"expected {fault.name}={FAULTS[fault.name].value}, got {text!r}: {error} (--fault)"
+            f"expected {fault.name}={FAULTS[fault.name].value}, got {text!r}: {error}",
+            parameter="fault",
         ) from None
     return fault
 
@@ -70,13 +71,14 @@ def _when(text: str, whole: str) -> When:
             given[match[1]] = int(match[2])
         else:
             raise UsageError(
-                f"expected a number, from-to, row=N, N% or times=N after the @, got {whole!r} "
-                "(--fault)"
+                f"expected a number, from-to, row=N, N% or times=N after the @, got {whole!r}",
+                parameter="fault",
             )
     when = When(**given)
     if not (1 <= when.first <= (when.last or when.first) and when.share <= 1):
         raise UsageError(
-            f"expected a condition that can be met after the @, got {whole!r} (--fault)"
+            f"expected a condition that can be met after the @, got {whole!r}",
+            parameter="fault",
         )
     return when
 

@@ -47,11 +47,13 @@ class Listener:
             await self._site.start()
         except OSError as error:
             raise UsageError(
-                f"cannot listen on {self._host}:{self._port}: {error.strerror} (--host, --port)"
+                f"cannot listen on {self._host}:{self._port}: {error.strerror}",
+                parameter="port",
             ) from error
         except UnicodeError as error:
             raise UsageError(
-                f"cannot listen on {self._host[:80]!r}: this is not a valid host name (--host)"
+                f"cannot listen on {self._host[:80]!r}: this is not a valid host name",
+                parameter="host",
             ) from error
         host, self._port = self._runner.addresses[0][:2]
         return f"http://{host}:{self._port}"

@@ -670,7 +670,7 @@ def without_fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("without_fast")
 def test_an_engine_asked_for_by_name_never_falls_back() -> None:
     assert engine_named("auto") == open_decoder().engine == "reference"
-    with pytest.raises(UsageError, match=r"C\+\+17 compiler.*use --engine auto or reference"):
+    with pytest.raises(UsageError, match=r"C\+\+17 compiler.*use the engine auto or reference"):
         open_decoder(engine="fast")
 
 

@@ -12,8 +12,15 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from streamlic.emulator import EmulatorConfig, license_json, license_record, running_emulator
+from streamlic.emulator import (
+    EmulatorConfig,
+    license_json,
+    license_record,
+    parse_fault,
+    running_emulator,
+)
 from streamlic.emulator.records import CYCLE, Shape, blocks
+from streamlic.errors import UsageError
 from tests.support.cli import run_cli
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
@@ -174,3 +181,11 @@ async def test_a_host_that_no_name_server_takes_is_refused(host: str) -> None:
     ended = await run_cli("emulate", "--host", host)
     assert ended.code == 2
     assert "--host" in ended.err
+
+
+@pytest.mark.parametrize("text", ["none", "html@0", "html@soon", "429=soon"])
+def test_an_error_in_a_fault_names_its_parameter(text: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_fault(text)
+    assert raised.value.parameter == "fault"
+    assert "--" not in str(raised.value)
