@@ -1,4 +1,4 @@
-"""Columns built all at once hold what the rule of each value says, whatever stands beside it."""
+"""Columns built all at once hold what the rule of each value says, whatever the others are."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_column_holds_what_the_rule_makes_of_each_value(
 
 
 @pytest.mark.parametrize("kind", SCALARS, ids=str)
-def test_huge_numbers_are_no_texts(kind: pa.DataType) -> None:
+def test_huge_numbers_are_not_strings(kind: pa.DataType) -> None:
     rng = random.Random(7)
     for _ in range(100):
         exact = [*rng.choices(VALUES + HUGE, k=5), "x"]
@@ -98,7 +98,7 @@ def test_of_json_columns_is_kept_only_which_values_are_null() -> None:
     assert sorted(places) == [(4, ()), (5, ("w",))]
 
 
-def test_what_is_no_object_has_no_values() -> None:
+def test_a_value_that_is_not_an_object_has_no_members() -> None:
     schema = pa.schema([pa.field("v", pa.int64()), json_field("_rescued", JSON_RESCUED)])
     columns = RecordColumns(schema)
     rows = columns.read([{"v": 1}, [], None, {"w": 1, "v": 2}])

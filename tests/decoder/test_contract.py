@@ -72,7 +72,7 @@ def test_a_field_named_like_the_column_of_rescues_is_rescued() -> None:
     assert table["lost"].to_pylist() == ['{"/lost":1}', None, '{"":5}']
 
 
-def test_an_empty_text_is_no_moment_and_no_misfit() -> None:
+def test_an_empty_text_is_a_null_timestamp_and_not_a_misfit() -> None:
     """Written as it may be, alone and beside others, of a key that repeats, and under strict."""
     rows = [b'{"created_at":"","updated_at":"2024-01-01"}', b'{"created_at":""}', b"{}"]
     repeated = (
@@ -480,7 +480,7 @@ def test_a_record_is_bounded_at_the_same_byte_however_it_is_cut(body: bytes) -> 
         (b"\xf0\x9f\x98\x80", 3, ("DecodeError", 0)),
     ],
 )
-def test_a_limit_and_bytes_that_are_no_utf8_keep_their_order_at_every_cut(
+def test_a_limit_and_invalid_utf8_keep_their_order_at_every_cut(
     body: bytes, limit: int, verdict: tuple[str, int]
 ) -> None:
     """Until a character is whole nobody knows whether it is one."""
@@ -588,7 +588,7 @@ def test_a_key_is_found_however_it_is_written(name: str, body: bytes) -> None:
 def test_keys_that_begin_alike_are_told_apart(
     names: tuple[str, ...], separators: tuple[str, str]
 ) -> None:
-    """From each other, and from those that no column has, in whatever order they stand."""
+    """From each other, and from those that no column has, in any order."""
     rng = random.Random(1)
     others = {name + "x" for name in names} | {name[:-1] for name in names} | {"x"}
     keys = sorted({*names, *others})
@@ -638,7 +638,7 @@ def test_what_nobody_takes_apart_is_checked_all_the_same(right: bytes, wrong: by
         b'{"id":"i","remote_data":{"a":"x","b":1,"c":true,"d":{"e":"y"},"f":[{"g":"z"},{"g":"z"}],'
         b'"h":"x"}}'
     )
-    odd = good.replace(b'"b":1', b'"b": "x"')  # A string where numbers stand.
+    odd = good.replace(b'"b":1', b'"b": "x"')  # A string in place of a number.
     bad = good.replace(right, wrong, 1)
     assert bad != good
     decode(b"[" + b",".join([*[good] * 9, odd, *[good] * 9]) + b"]")

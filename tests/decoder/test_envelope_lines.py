@@ -56,7 +56,7 @@ def test_the_rows_of_an_envelope_line_are_rows_and_its_cursor_is_the_bodys(body:
         b'{"n\\u0065xt_curs\\u006fr":"x"}',
     ],
 )
-def test_a_record_is_no_envelope(line: bytes) -> None:
+def test_a_record_is_not_an_envelope(line: bytes) -> None:
     ids, envelope = ids_and_facts(line + b"\n" + line)
     assert len(ids) == 2
     assert envelope.next_cursor is None

@@ -1,4 +1,4 @@
-"""A complete body that says that the listing failed is a failure, wherever in it that stands."""
+"""A complete body that says that the listing failed is a failure, wherever it says so."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_sign_in_trutos_envelope_is_a_failure_before_and_after_the_rows(sign: 
         b'"error":"x","error":null',
     ],
 )
-def test_members_that_say_nothing_bad_are_no_failure(members: bytes) -> None:
+def test_members_without_a_sign_are_not_a_failure(members: bytes) -> None:
     whole = is_same_at_every_cut(b'{"result":[{"id":"a"}],%b}' % members)
     assert [row["id"] for row in whole[0]] == ["a"]
 
@@ -207,7 +207,7 @@ def test_an_error_report_comes_before_a_rescue_of_its_own_and_after_one_before_i
         b'{"id":"a","x":"%b",%b}' % (b"x" * (1 << 20), ERROR),
     ],
 )
-def test_a_record_of_data_is_no_report(record: bytes) -> None:
+def test_a_data_record_is_not_a_report(record: bytes) -> None:
     for body, ndjson in ((b"[%b]" % record, False), (b"%b\n" % record, True)):
         rows = outcome(body, ndjson=ndjson)[0]
         assert len(rows) == 1
@@ -272,7 +272,7 @@ def test_an_error_report_in_place_of_keyed_rows_is_a_failure(rows: bytes) -> Non
         b'{"statusCode":429,"statusCode":{},"error":{}}',
     ],
 )
-def test_keyed_rows_are_no_report(rows: bytes) -> None:
+def test_keyed_rows_are_not_a_report(rows: bytes) -> None:
     assert isinstance(is_same_at_every_cut(b'{"result":%b}' % rows, key_by="id")[0], list)
 
 

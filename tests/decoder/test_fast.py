@@ -81,9 +81,7 @@ def test_the_engines_are_equal_where_a_strip_of_the_text_ends() -> None:
         (b'[{"id":"1"},{"id" "2"}]', 18),
     ],
 )
-def test_what_stands_in_the_midst_of_a_text_is_refused_as_at_its_end(
-    body: bytes, position: int
-) -> None:
+def test_a_bad_byte_within_a_text_is_refused_as_at_its_end(body: bytes, position: int) -> None:
     """Where enough follows, the compiled engine reads on without asking where the text ends."""
     before = b'{"id":"0","remote_data":{"a":1}},'
     for given, shift in ((body, 0), (body[:1] + before + body[1:], len(before))):
@@ -110,7 +108,7 @@ def test_bad_json_within_a_value_is_refused_though_its_like_was_read_before(bad:
             assert outcome(body.encode(), schema=schema)[0] == "DecodeError"
 
 
-def test_bytes_that_are_no_utf8_are_placed_though_a_record_was_held_before_them() -> None:
+def test_invalid_utf8_is_located_after_a_record_that_was_held() -> None:
     """What completes a held record is copied piece by piece; of the last piece more is said."""
     rows = b",".join(b'{"id":"%d","name":"%b"}' % (i, b"x" * 50) for i in range(300))
     bad = b"[" + rows + b',{"id":"bad","name":"\xa0"}]'
@@ -120,7 +118,7 @@ def test_bytes_that_are_no_utf8_are_placed_though_a_record_was_held_before_them(
 
 
 @pytest.mark.parametrize("bad", [b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\x80", b"\xc3\xa9\xa9"])
-def test_bytes_that_are_no_utf8_are_found_wherever_they_stand(bad: bytes) -> None:
+def test_invalid_utf8_is_found_at_every_offset(bad: bytes) -> None:
     """The compiled engine looks at 64 at a time; what one block begins may be wrong in the next."""
     for before in range(140):
         body = b'["' + b"x" * before + bad + b"y" * 200 + b'"]'

@@ -62,7 +62,7 @@ RECORDS = st.lists(
 
 
 def written(value: Any, rng: random.Random) -> str:
-    """Write JSON with white space and escapes where they may stand."""
+    """Write JSON with white space and escapes wherever they are allowed."""
     gap = rng.choice(["", "", "", " ", "\n\t"])
     if isinstance(value, _Raw):
         text = value.text

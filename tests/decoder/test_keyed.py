@@ -1,4 +1,4 @@
-"""Rows that are an object: whose key is which field is told, and no key is lost."""
+"""Rows that are an object: the field of the key is given, and no key is lost."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_all_cases_together_are_found() -> None:
         assert rescued_texts(texts, by_row) == want
 
 
-def test_a_record_that_is_no_object_and_one_with_many_values_stand_beside_others() -> None:
+def test_a_scalar_record_and_one_with_many_values_among_others() -> None:
     texts = [b'{"x":1}', b'[1,{"x":2}]', b'{"y":{"z":3},"x":4}', b'{"p":[1,2]}']
     by_row: dict[int, list[Path]] = {
         1: [()],
@@ -95,6 +95,6 @@ def test_a_key_of_any_characters_is_found_or_left_to_exact_reading(key: str) -> 
             assert rescued_texts([text, text], {0: [(key,)], 1: [(key,)]}) == [one, one]
 
 
-def test_what_stands_once_is_read_without_a_search_for_each() -> None:
+def test_a_key_that_occurs_once_is_read_without_a_search_for_each() -> None:
     """If not, all is right, and slow."""
     assert lone_texts("x", [b'{"x":1,"a":2}', b'{"p":[{"x":[2]},{}]}']) == [b"1", b"[2]"]

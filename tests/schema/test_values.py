@@ -156,7 +156,7 @@ def test_timestamp_takes_iso_8601(text: str, same_as: str) -> None:
         "yesterday",
     ],
 )
-def test_timestamp_refuses_what_is_no_date_time(text: str) -> None:
+def test_timestamp_refuses_other_text(text: str) -> None:
     assert to_timestamp(text) is MISFIT
 
 
