@@ -29,7 +29,7 @@ class ErrorCode(Enum):
     ROWS = "expected an array or an object of rows"
     SECOND_ROWS = "expected the rows once, got them twice"
     KEYED_ROWS = (
-        "expected an array of rows, got an object: either a single record, "
+        "expected an array of rows, got an object: either one record, "
         "or records keyed by a field (key_by)"
     )
     ARRAY_OF_LINES = "expected newline-delimited records, got an array"
