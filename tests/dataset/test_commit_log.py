@@ -386,7 +386,7 @@ def test_a_finished_dataset_is_refused_by_default(tmp_path: Path) -> None:
     land(tmp_path, "old")
     with pytest.raises(DatasetConflict, match="finished dataset of 320 rows"):
         land(tmp_path, "old")
-    with pytest.raises(UsageError, match="--mode"):
+    with pytest.raises(UsageError, match=r"got .replace. \(mode\)"):
         land(tmp_path, "old", mode="replace")
 
 
