@@ -83,7 +83,7 @@ def test_lines_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("is_verbose", [False, True])
-def test_retries_of_many_accounts_are_told_only_when_asked_for(is_verbose: bool) -> None:
+def test_retries_of_many_accounts_are_written_only_with_verbose(is_verbose: bool) -> None:
     retry = Retry(TransportError("cut"), 2, 0.5, "account-x")
     text = text_of(replace(of_many(), events=(retry,)), is_verbose=is_verbose)
     assert ("attempt 2 of account account-x failed: cut" in text) == is_verbose
@@ -92,27 +92,27 @@ def test_retries_of_many_accounts_are_told_only_when_asked_for(is_verbose: bool)
 def test_one_account_has_one_line_and_its_retries() -> None:
     state = Progress(account="account-x", rows=5)
     failing = replace(state, events=(Retry(TransportError("cut"), 1, 0.5),))
-    told = text_of(failing, state).splitlines()
-    assert told[:2] == ["attempt 1 failed: cut", "trying again in 0.5 s"]
-    assert len(told) == 4
-    assert told[2].startswith("5 rows, 0 pages, ")
-    assert told[2].endswith("; account account-x")
+    written = text_of(failing, state).splitlines()
+    assert written[:2] == ["attempt 1 failed: cut", "trying again in 0.5 s"]
+    assert len(written) == 4
+    assert written[2].startswith("5 rows, 0 pages, ")
+    assert written[2].endswith("; account account-x")
 
 
 def test_a_run_that_waits_says_so_once_and_in_each_line() -> None:
     state = waiting(60)
     says = "waiting 1 m 00 s: the account's rate limit, 50 requests in 10 s"
-    told = text_of(state, state).splitlines()
-    assert told.count(says) == 1, "the wait is the same one"
-    assert told[0] == says
-    assert all(says in line for line in told)
+    written = text_of(state, state).splitlines()
+    assert written.count(says) == 1, "the wait is the same one"
+    assert written[0] == says
+    assert all(says in line for line in written)
 
 
-def test_a_wait_of_some_accounts_is_no_wait_of_the_run() -> None:
+def test_a_wait_of_some_accounts_does_not_stop_the_run() -> None:
     state = replace(waiting(60, accounts=2), pages_under_way=1)
-    told = text_of(state).splitlines()
-    assert len(told) == 2
-    assert "; waiting 1 m 00 s, 2 accounts: the account's rate limit" in told[0]
+    written = text_of(state).splitlines()
+    assert len(written) == 2
+    assert "; waiting 1 m 00 s, 2 accounts: the account's rate limit" in written[0]
 
 
 def test_a_short_wait_has_no_line_of_its_own() -> None:
