@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from streamlic.api.sync import run_sync
 from streamlic.decoder import Decoder, open_decoder
-from streamlic.errors import DecodeError, ReportedFailure, UsageError
+from streamlic.errors import DecodeError, ReportedFailure, StreamlicError, UsageError
 from streamlic.job.cancellation import HOW_TO_RESUME, Cancel
 from streamlic.job.export import export_async
 from streamlic.job.options import JobOptions
@@ -21,8 +21,9 @@ from streamlic.job.progress import OnProgress
 from streamlic.job.summary import Summary
 from streamlic.resources.licenses import LICENSES
 from streamlic.schema.columns import RAW_SCHEMA
+from streamlic.truto.account_pages import AccountPages
 from streamlic.truto.client import Connection
-from streamlic.truto.cursors import CursorLoopDetector
+from streamlic.truto.page_driver import next_request, retry_later
 from streamlic.truto.request import LicensesRequest, requests_of
 from streamlic.truto.response import Page
 from streamlic.truto.settings import ConnectionSettings
@@ -58,15 +59,14 @@ class Client:
         ``parameters`` are those of LicensesRequest; with ``response_format="raw"`` the batches
         are of RAW_SCHEMA. A batch has at most 8,192 rows, or 2 MiB of JSON.
 
-        A page's batches wait for its end, up to 8 MiB of them: such a page is yielded whole, and is
-        asked for again where it fails. A larger one is yielded as it comes, and a failure within it
-        is raised: rows of a page that did not end were then yielded, but none twice. Beside what
-        waits only the chunk being decoded is held: who does not ask for a batch keeps the API
-        waiting.
+        Up to 8 MiB of a page's batches are held until the page ends. A page that fits is yielded
+        whole, and is asked for again if it fails. A larger page is yielded as it arrives, and its
+        failure is raised: some rows of the page were then yielded, but none twice. Memory holds
+        these batches and the chunk being decoded; while no batch is requested, the API waits.
 
-        Raises a StreamlicError where the listing cannot go on, such as PageMismatch where its
-        cursors lead in a circle. Whoever leaves the loop early closes the generator, and with it
-        the connection:
+        Raises a StreamlicError if the list cannot be continued, such as PageMismatch if its
+        cursors go round in a circle. To leave the loop early, close the generator, which closes the
+        connection of its page:
 
             async with streamlic.Client() as client:
                 async with contextlib.aclosing(client.licenses(account)) as batches:
@@ -75,32 +75,30 @@ class Client:
         """
         request = LicensesRequest(account=account, **parameters)
         schema = schema_of(request)
-        params: LicensesRequest | None = request
-        cursors = CursorLoopDetector()
-        while params:
+        pages = AccountPages(request, self._connection.policy)
+        while (params := await next_request(pages)) is not None:
             async with AsyncExitStack() as stack:
-                async for attempt in self._connection.attempts():
-                    with attempt:
-                        await stack.aclose()  # What an earlier attempt left open.
-                        page = await stack.enter_async_context(self._connection.page(params))
-                        decoder = open_decoder(
-                            schema,
-                            engine=self._engine,
-                            rows_at=rows_at,
-                            ndjson=page.is_ndjson,
-                            key_by=request.key_by,
-                            strict=strict,
-                        )
-                        batches = self._batches(page, decoder, account)
-                        await stack.enter_async_context(aclosing(batches))
-                        held = await _first(batches)
+                try:
+                    page = await stack.enter_async_context(self._connection.page(params))
+                    decoder = open_decoder(
+                        schema,
+                        engine=self._engine,
+                        rows_at=rows_at,
+                        ndjson=page.is_ndjson,
+                        key_by=request.key_by,
+                        strict=strict,
+                    )
+                    batches = self._batches(page, decoder, account)
+                    await stack.enter_async_context(aclosing(batches))
+                    held = await _first(batches)
+                except StreamlicError as error:
+                    retry_later(self._connection, pages, error)
+                    continue
                 while held:
                     yield held.pop(0)
                 async for batch in batches:
                     yield batch
-            following = decoder.envelope.next_cursor
-            cursors.check(params.next_cursor, following)
-            params = params.after(following)
+            pages.page_arrived(decoder.envelope.next_cursor)
 
     async def _batches(
         self, page: Page, decoder: Decoder, account: str

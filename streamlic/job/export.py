@@ -16,7 +16,7 @@ from streamlic.job.job import TICK_SECONDS, Job, RunRequest, Source, run_job
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import ChecksummingDecoder, check_count
 from streamlic.job.progress import AccountEnded, ActiveAccount, OnProgress, SourceStatus
-from streamlic.job.scheduler import Bounds, Listing, Scheduler, listings_of
+from streamlic.job.scheduler import Bounds, ScheduledAccount, Scheduler, scheduled
 from streamlic.job.summary import Summary
 from streamlic.storage.local import LocalStore
 from streamlic.system.machine import room_for_connections
@@ -108,7 +108,7 @@ class ApiSource(Source):
         """Return the accounts that were started first, of those that have not ended."""
         now = time.monotonic()
         return [
-            ActiveAccount(one.account, one.pages, now - one.begun_at)
+            ActiveAccount(one.account, one.pages.count, now - one.started_at)
             for one in islice(self._scheduler.under_way.values(), _SLOWEST)
         ]
 
@@ -121,7 +121,7 @@ class ApiSource(Source):
             options.large_pages_at_once(accounts),
         )
         self._connection.read_buffer_bytes = options.read_buffer_bytes(accounts)
-        left = self._listings_left(job)
+        left = self._accounts_left(job)
         async with self._connection:
             self._done_before = accounts - len(left)
             self._on_change(None)
@@ -132,31 +132,32 @@ class ApiSource(Source):
                 ticking.cancel()
                 self._on_change(None)
 
-    def _listings_left(self, job: Job) -> list[Listing]:
+    def _accounts_left(self, job: Job) -> list[ScheduledAccount]:
         """Return the accounts that the run has not read to their ends, at their resume points."""
         known = {request.account: request for request in self._requests}
         points = {account or "": job.run.point(account) for account in job.run.accounts}
-        return listings_of(
+        left = (
             (known.get(account) or replace(self._requests[0], account=account), point)
             for account, point in points.items()
             if not (point.is_done or job.run.is_complete)
         )
+        return scheduled(left, self._connection.policy)
 
-    async def _read_page(self, listing: Listing, permit: Permit) -> bool:
-        """Read an account's next page. Return whether it has a further one."""
-        params, limits = listing.request, self._job.options.limits
-        limits.check_pages(listing.pages)
+    async def _read_page(self, account: ScheduledAccount, permit: Permit) -> None:
+        """Read an account's next page."""
+        params, limits = account.pages.request, self._job.options.limits
+        limits.check_pages(account.pages.count)
 
         def check(envelope: Envelope) -> None:
             check_count(envelope)
-            listing.cursors.check(params.next_cursor, envelope.next_cursor)
-            listing.duplicates.check(envelope)
+            account.pages.check(envelope.next_cursor)
+            account.duplicates.check(envelope)
 
         def on_large() -> None:
-            listing.is_large = True
+            account.is_large = True
 
         job, connection = self._job, self._connection
-        listing.is_large = False
+        account.is_large = False
         async with connection.page(params, permit) as page:
             if job.options.ndjson is not None:
                 page.check(ndjson=job.options.ndjson)
@@ -165,7 +166,7 @@ class ApiSource(Source):
                 decoder = job.options.open_decoder(ndjson=page.is_ndjson, key_by=params.key_by)
                 is_further = job.options.raw and page.has_next_link
                 next_link = "the Link header" if is_further else None
-                return ChecksummingDecoder(decoder, limits, listing.rows, next_link=next_link)
+                return ChecksummingDecoder(decoder, limits, account.rows, next_link=next_link)
 
             chunks = limits.bounded(page.chunks())
             try:
@@ -177,10 +178,10 @@ class ApiSource(Source):
             except DecodeError as error:
                 page.hide_in(error)
                 raise
-        has_next = listing.move_on(envelope.next_cursor, envelope.rows)
-        if not has_next:
+        account.rows += envelope.rows
+        account.pages.page_arrived(envelope.next_cursor)  # The arrow back.
+        if account.pages.is_done:
             job.progress.record(AccountEnded(params.account))
-        return has_next
 
     async def _tick(self) -> None:
         """Call the observer, and commit what is due, though no page may end for long.

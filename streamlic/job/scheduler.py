@@ -1,9 +1,10 @@
-"""Pages of many accounts under way at once: which goes next, which waits, and what has failed.
+"""Schedules the pages of many accounts: which comes next, which waits, and which failed.
 
 Rules:
-1. An account has one page under way at most, for the cursor of the next comes with it.
-2. Only pages that are under way count: who waits for a rate limit or a retry keeps nobody out.
-3. A failure is its account's own, and the others go on; one that concerns all ends it for all.
+1. At most one page of an account is in flight: the cursor of the next page comes with it.
+2. Only pages in flight count toward the bounds. An account that waits for a rate limit or a retry
+   takes no place.
+3. A failure of one account does not touch the others. A failure that concerns all ends the run.
 """
 
 from __future__ import annotations
@@ -20,18 +21,17 @@ from streamlic.dataset.records import ResumePoint
 from streamlic.errors import StreamlicError
 from streamlic.job.fair_queue import FairQueue
 from streamlic.job.page_checks import DuplicatePageDetector
+from streamlic.truto.account_pages import (
+    AccountPages,
+    CursorLoopDetector,
+    Done,
+    RecentCursors,
+    WaitUntil,
+)
 from streamlic.truto.client import Connection
-from streamlic.truto.cursors import CursorLoopDetector, RecentCursors
 from streamlic.truto.rate_limit import Permit
 from streamlic.truto.request import LicensesRequest
-from streamlic.truto.retry import (
-    Failures,
-    Retry,
-    given_up,
-    is_account_scoped,
-    naming_restart,
-    retry_cause,
-)
+from streamlic.truto.retry import Retry, RetryPolicy, is_account_scoped, naming_restart
 from streamlic.truto.wait_reasons import WaitCause, WaitReason, WaitStatus
 
 _NEXT = 100
@@ -39,56 +39,46 @@ _NO_CAUSE = WaitCause(WaitReason.ACCOUNT_LIMIT)
 
 
 @dataclass(slots=True)
-class Listing:
-    """An account's pages, as far as they have come in this process."""
+class ScheduledAccount:
+    """An account in this process: its pages, and what the job knows of them."""
 
-    request: LicensesRequest
-    """What is asked for next."""
-    cursors: CursorLoopDetector
+    pages: AccountPages[LicensesRequest]
     duplicates: DuplicatePageDetector = field(default_factory=DuplicatePageDetector)
-    pages: int = 0
-    """All that came, in earlier processes too; and so the rows."""
     rows: int = 0
-    failures: Failures = field(default_factory=Failures)
-    """Those at the page that is asked for next."""
-    is_resumed: bool = False
-    """Whether a run before this one stored the cursor of the page that is asked for next."""
+    """The rows that arrived, those of earlier processes included."""
+    resumed_at: int | None = None
+    """The number of the page whose cursor an earlier process stored, None if there was none."""
     is_large: bool = False
-    begun_at: float = 0.0
+    started_at: float = 0.0
     waits_for: WaitCause = _NO_CAUSE
-    """Why it was last put off."""
+    """Why it was deferred last."""
 
     @property
     def account(self) -> str:
-        """Whose it is."""
-        return self.request.account
+        """The account's id."""
+        return self.pages.request.account
 
-    def move_on(self, next_cursor: str | None, rows: int) -> bool:
-        """Take a page's end; return whether there is a next one."""
-        following = self.request.after(next_cursor)  # The arrow back.
-        self.request = following or self.request
-        self.pages += 1
-        self.rows += rows
-        self.failures = Failures()
-        self.is_resumed = False
-        return following is not None
+    @property
+    def asks_by_stored_cursor(self) -> bool:
+        """Whether an earlier process stored the cursor of the page that comes next."""
+        return self.pages.count == self.resumed_at
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How many pages may be under way, and how many of accounts whose pages are large."""
+    """How many pages may be in flight, and how many of them of accounts with large pages."""
 
     pages: int
     large_pages: int
 
 
-ReadPage = Callable[[Listing, Permit], Awaitable[bool]]
-"""Reads a listing's next page; returns whether there is another."""
+ReadPage = Callable[[ScheduledAccount, Permit], Awaitable[None]]
+"""Reads an account's next page, and reports its arrival to the account's pages."""
 
 
 @dataclass
 class Scheduler:
-    """Runs listings to their ends. ``failed`` and ``under_way`` may be looked at meanwhile."""
+    """Reads all pages of the accounts. ``failed`` and ``under_way`` may be read meanwhile."""
 
     connection: Connection
     read_page: ReadPage
@@ -96,13 +86,13 @@ class Scheduler:
     on_change: Callable[[Retry | None], None]
     failed: dict[str, StreamlicError] = field(default_factory=dict)
     """Why each account that failed did."""
-    under_way: dict[str, Listing] = field(default_factory=dict)
-    """The accounts that have begun and not ended, the longest under way first."""
+    under_way: dict[str, ScheduledAccount] = field(default_factory=dict)
+    """The accounts that started and have not ended, the one that started first at the front."""
     done: int = 0
 
     def __post_init__(self) -> None:
-        self._queue: FairQueue[Listing] = FairQueue()
-        self._later: list[tuple[float, int, Listing]] = []
+        self._queue: FairQueue[ScheduledAccount] = FairQueue()
+        self._later: list[tuple[float, int, ScheduledAccount]] = []
         self._numbers = count()
         self._running: set[asyncio.Task[None]] = set()
         self._large = 0
@@ -116,7 +106,7 @@ class Scheduler:
         return self._is_stopped and bool(self._queue or self._later or self.under_way)
 
     def stop(self, error: BaseException | None = None) -> None:
-        """End ``run`` soon, with an error or without; pages under way are given up."""
+        """End ``run`` soon, with an error or without; pages in flight are cancelled."""
         self._is_stopped = True
         self._fatal = self._fatal or error
         self._changed.set()
@@ -127,13 +117,13 @@ class Scheduler:
         return len(self._running)
 
     def waits(self) -> list[WaitStatus]:
-        """Tell what holds requests back, one for each reason, the first to end first.
+        """Return why requests wait: one status for each reason, the first to end first.
 
-        A reason for which none of the next hundred waits is left out.
+        A reason that none of the next hundred waits has is left out.
         """
         now = time.monotonic()
         rate_limiter = self.connection.rate_limiter
-        # Of ten thousand, perhaps, and several times a second: nothing dear is done for each.
+        # There may be ten thousand, several times a second: the work for each is kept small.
         counts = Counter([one.waits_for.reason for until, _, one in self._later if until > now])
         found: dict[WaitReason, WaitStatus] = {}
         if self._queue and (delay := rate_limiter.token_delay(now)) > 0:
@@ -146,17 +136,17 @@ class Scheduler:
                 found[reason] = WaitStatus(one.waits_for, until, counts[reason], one.account)
         return sorted(found.values(), key=lambda wait: wait.until)
 
-    async def run(self, listings: Iterable[Listing]) -> None:
-        """Read all pages, or until ``stop``. Raises the first failure that concerns all."""
-        for listing in listings:
-            self._queue.push(listing, 0)
+    async def run(self, accounts: Iterable[ScheduledAccount]) -> None:
+        """Read all pages, or until ``stop``. Raises the first failure that concerns everyone."""
+        for account in accounts:
+            self._queue.push(account, 0)
         try:
             while not (self._is_stopped or self._fatal):
                 wait = self._launch()
                 if not (self._running or self._queue or self._later):
                     break
                 if wait and not self._running:
-                    self.on_change(None)  # Nothing else would tell of it.
+                    self.on_change(None)  # Nothing else reports it.
                 await self._change(wait)
         finally:
             for task in self._running:
@@ -178,60 +168,69 @@ class Scheduler:
             timer.cancel()
 
     def _launch(self) -> float | None:
-        """Ask for all pages that may be; return when more may: None if none waits for a time."""
+        """Start all pages that may start; return the seconds until more may, None if none waits."""
         rate_limiter = self.connection.rate_limiter
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
-            self._wait_in_line(heappop(self._later)[2])
+            self._enqueue(heappop(self._later)[2])
         while self._queue and len(self._running) < self.bounds.pages:
             wait = rate_limiter.token_delay(now)
             if wait > 0:
                 return wait
-            listing = self._queue.pop(has_room_for_large=self._large < self.bounds.large_pages)
-            if listing is None:
+            account = self._queue.pop(has_room_for_large=self._large < self.bounds.large_pages)
+            if account is None:
                 break
-            wait = rate_limiter.account_delay(listing.account, now)
+            wait = rate_limiter.account_delay(account.account, now)
             if wait > 0:
-                self._defer(listing, now + wait, rate_limiter.account_cause(listing.account))
+                self._defer(account, now + wait, rate_limiter.account_cause(account.account))
             else:
-                self._start(listing, rate_limiter.acquire(listing.account, now))
+                self._start(account, rate_limiter.acquire(account.account, now))
         return max(self._later[0][0] - now, 0.0) if self._later else None
 
-    def _wait_in_line(self, listing: Listing) -> None:
-        self._queue.push(listing, listing.pages, is_large=listing.is_large)
+    def _enqueue(self, account: ScheduledAccount) -> None:
+        self._queue.push(account, account.pages.count, is_large=account.is_large)
 
-    def _defer(self, listing: Listing, until: float, cause: WaitCause) -> None:
-        listing.waits_for = cause
-        heappush(self._later, (until, next(self._numbers), listing))
+    def _defer(self, account: ScheduledAccount, until: float, cause: WaitCause) -> None:
+        account.waits_for = cause
+        heappush(self._later, (until, next(self._numbers), account))
 
-    def _start(self, listing: Listing, permit: Permit) -> None:
-        if listing.account not in self.under_way:
-            listing.begun_at = time.monotonic()
-            self.under_way[listing.account] = listing
-        self._large += listing.is_large
+    def _start(self, account: ScheduledAccount, permit: Permit) -> None:
+        if account.account not in self.under_way:
+            account.started_at = time.monotonic()
+            self.under_way[account.account] = account
+        self._large += account.is_large
         task = asyncio.get_running_loop().create_task(
-            self._run_page(listing, permit, was_large=listing.is_large)
+            self._run_page(account, permit, was_large=account.is_large)
         )
         self._running.add(task)
         task.add_done_callback(self._on_done)
 
-    async def _run_page(self, listing: Listing, permit: Permit, *, was_large: bool) -> None:
+    async def _run_page(
+        self, account: ScheduledAccount, permit: Permit, *, was_large: bool
+    ) -> None:
         try:
-            goes_on = await self.read_page(listing, permit)
+            await self.read_page(account, permit)
         except BaseException as error:  # noqa: BLE001  # it is raised again by run()
-            self._take_failure(listing, error)
+            self._take_failure(account, error)
             return
         finally:
             self._large -= was_large
-        if goes_on:
-            self._wait_in_line(listing)
-        else:
-            self.done += 1
-            self._end(listing)
+        self._schedule(account)
         self._notify(None)
 
+    def _schedule(self, account: ScheduledAccount) -> None:
+        """Queue the account's next page, now or later, or end the account."""
+        step = account.pages.next_request(time.monotonic())
+        if isinstance(step, Done):
+            self.done += 1
+            self._end(account)
+        elif isinstance(step, WaitUntil):
+            self._defer(account, step.moment, step.cause)
+        else:
+            self._enqueue(account)
+
     def _notify(self, retry: Retry | None) -> None:
-        """Tell who watches. What that raises is nobody's page's: it ends the run."""
+        """Call ``on_change``. An exception of it belongs to no page: it ends the run."""
         try:
             self.on_change(retry)
         except BaseException as error:  # noqa: BLE001  # it is raised again by run()
@@ -243,30 +242,26 @@ class Scheduler:
             self._fatal = self._fatal or task.exception()
         self._changed.set()
 
-    def _take_failure(self, listing: Listing, error: BaseException) -> None:
+    def _take_failure(self, account: ScheduledAccount, error: BaseException) -> None:
         if not isinstance(error, StreamlicError) or not is_account_scoped(error):
             self._fatal = self._fatal or error
             return
-        failures = listing.failures
-        failures.count(error, time.monotonic())
-        wait = self.connection.policy.wait_seconds(error, failures)
-        if wait is None:
-            if listing.is_resumed or (
-                listing.request.next_cursor and "cursor" in str(error).lower()
-            ):
+        retry = account.pages.failed(error, time.monotonic())
+        if retry is None:
+            has_cursor = account.pages.request.next_cursor is not None
+            if account.asks_by_stored_cursor or (has_cursor and "cursor" in str(error).lower()):
                 naming_restart(error)
-            self.failed[listing.account] = _without_frames(given_up(error, failures))
-            self._end(listing)
+            self.failed[account.account] = _without_frames(error)
+            self._end(account)
             self._notify(None)
             return
         self.connection.retries += 1
-        retry = Retry(error, failures.total, wait, listing.account)
-        self._defer(listing, time.monotonic() + wait, retry_cause(error))
-        self._notify(retry)
+        self._schedule(account)
+        self._notify(replace(retry, account=account.account))
 
-    def _end(self, listing: Listing) -> None:
-        self.under_way.pop(listing.account, None)
-        self.connection.rate_limiter.forget(listing.account)
+    def _end(self, account: ScheduledAccount) -> None:
+        self.under_way.pop(account.account, None)
+        self.connection.rate_limiter.forget(account.account)
 
 
 def _without_frames(error: StreamlicError) -> StreamlicError:
@@ -278,17 +273,22 @@ def _without_frames(error: StreamlicError) -> StreamlicError:
     return error
 
 
-def listings_of(requests: Iterable[tuple[LicensesRequest, ResumePoint]]) -> list[Listing]:
-    """Return the listings of requests that go on where their accounts have come to."""
+def scheduled(
+    requests: Iterable[tuple[LicensesRequest, ResumePoint]], policy: RetryPolicy
+) -> list[ScheduledAccount]:
+    """Return the accounts of requests, each with its pages from its resume point on."""
     recent = RecentCursors()
     return [
-        Listing(
-            replace(request, next_cursor=point.cursor),
-            CursorLoopDetector(recent, request.account),
+        ScheduledAccount(
+            AccountPages(
+                replace(request, next_cursor=point.cursor),
+                policy,
+                loops=CursorLoopDetector(recent, request.account),
+                count=point.pages,
+            ),
             DuplicatePageDetector((point.page_rows, point.page_ids_crc32)),
-            pages=point.pages,
             rows=point.rows,
-            is_resumed=point.cursor is not None,
+            resumed_at=None if point.cursor is None else point.pages,
         )
         for request, point in requests
     ]

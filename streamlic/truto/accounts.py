@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 from urllib.parse import quote
 
-from streamlic.errors import PageMismatch
+from streamlic.errors import PageMismatch, StreamlicError
 from streamlic.formatting import counted
+from streamlic.truto.account_pages import AccountPages
 from streamlic.truto.api_errors import one_line
 from streamlic.truto.client import Connection
-from streamlic.truto.cursors import CursorLoopDetector
+from streamlic.truto.page_driver import next_request, retry_later
 from streamlic.truto.retry import Retry
 from streamlic.validation import check_text
 
@@ -44,6 +45,31 @@ class IntegratedAccount:
         return None if self.status == "active" else self.status or "without a status"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _AccountsRequest:
+    """A request for one page of the list."""
+
+    integration: str | None
+    tenant: str | None
+    next_cursor: str | None = None
+
+    def after(self, next_cursor: str | None) -> Self | None:
+        return replace(self, next_cursor=next_cursor) if next_cursor else None
+
+    def query_string(self) -> str:
+        query = {
+            "integration.name": self.integration,
+            "tenant_id": self.tenant,
+            "limit": str(_LIMIT),
+            "next_cursor": self.next_cursor,
+        }
+        return "&".join(
+            f"{quote(name, safe='')}={quote(value, safe='')}"
+            for name, value in query.items()
+            if value
+        )
+
+
 async def integrated_accounts(
     connection: Connection,
     *,
@@ -58,17 +84,14 @@ async def integrated_accounts(
     """
     check_text(integration or "", "integration")
     check_text(tenant or "", "tenant")
-    filters = [("integration.name", integration), ("tenant_id", tenant), ("limit", str(_LIMIT))]
-    cursors = CursorLoopDetector()
-    cursor: str | None = None
-    while True:
-        query = [(name, value) for name, value in [*filters, ("next_cursor", cursor)] if value]
-        body: dict[str, Any] = {}
-        async for attempt in connection.attempts(on_retry):
-            with attempt:
-                body = await connection.get_json(
-                    PATH, "&".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in query)
-                )
+    first = _AccountsRequest(integration=integration, tenant=tenant)
+    pages = AccountPages(first, connection.policy)
+    while (request := await next_request(pages)) is not None:
+        try:
+            body = await connection.get_json(PATH, request.query_string())
+        except StreamlicError as error:
+            retry_later(connection, pages, error, on_retry)
+            continue
         result = body.get("result")
         if not isinstance(result, list):
             raise PageMismatch(f"{PATH}: expected result to be a list, got {type(result).__name__}")
@@ -78,11 +101,7 @@ async def integrated_accounts(
                 got = connection.excerpt(one)
                 raise PageMismatch(f"{PATH}: expected an account with an id, got {got}")
             yield account
-        following = _cursor(body)
-        cursors.check(cursor, following)
-        if following is None:
-            return
-        cursor = following
+        pages.page_arrived(_cursor(body))
 
 
 def why_none(

@@ -16,14 +16,13 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, Self
 
 import aiohttp
-import tenacity
 from yarl import URL
 
 from streamlic._version import __version__
@@ -33,7 +32,6 @@ from streamlic.errors import (
     Fault,
     RateLimited,
     ReportedFailure,
-    StreamlicError,
     TransportError,
     UsageError,
 )
@@ -52,9 +50,8 @@ from streamlic.truto.proxies import proxy_for
 from streamlic.truto.rate_limit import Permit, RateLimiter
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.response import HTML_TYPES, Page
-from streamlic.truto.retry import Failures, Retry, given_up
 from streamlic.truto.settings import ConnectionSettings
-from streamlic.truto.stall import ProgressWatch
+from streamlic.truto.timeouts import ProgressWatch
 
 _START_BYTES = 262_144  # A vendor's own error may stand in the envelope.
 _ERROR_BODY_SECONDS = 30.0
@@ -119,40 +116,6 @@ class Connection:
         session, self._session = self._session, None
         if session:
             await session.close()
-
-    def attempts(self, on_retry: Callable[[Retry], None] | None = None) -> tenacity.AsyncRetrying:
-        """Iterate over the attempts at one page, waiting in between as the policy says.
-
-        ``async for attempt in connection.attempts(): with attempt: ...``. The last error is raised
-        as it is.
-        """
-        waits: list[float] = []
-        failures = Failures()
-
-        def is_worth_it(state: tenacity.RetryCallState) -> bool:
-            error = state.outcome.exception() if state.outcome else None
-            if error is None:
-                return False
-            failures.count(error, time.monotonic())
-            wait = self.policy.wait_seconds(error, failures)
-            waits[:] = [] if wait is None else [wait]
-            if wait is None and isinstance(error, StreamlicError):
-                given_up(error, failures)
-            return wait is not None
-
-        def before_sleep(state: tenacity.RetryCallState) -> None:
-            self.retries += 1
-            error = state.outcome.exception() if state.outcome else None
-            if on_retry and error:
-                on_retry(Retry(error, state.attempt_number, waits[0]))
-
-        return tenacity.AsyncRetrying(
-            retry=is_worth_it,
-            stop=tenacity.stop_never,
-            wait=lambda _: waits[0],
-            before_sleep=before_sleep,
-            reraise=True,
-        )
 
     @asynccontextmanager
     async def page(

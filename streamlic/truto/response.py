@@ -17,7 +17,7 @@ from streamlic.errors import (
 from streamlic.truto.api_errors import one_line
 from streamlic.truto.content_encoding import open_decompressor
 from streamlic.truto.redaction import hide_in
-from streamlic.truto.stall import ProgressWatch
+from streamlic.truto.timeouts import ProgressWatch
 
 LINES_TYPES = frozenset(
     f"application/{name}"

@@ -46,7 +46,7 @@ class ConnectionSettings:
 
     def url(self) -> str:
         """Return the API's URL; UsageError if the environment's is empty."""
-        return self.base_url or base_url_from_environment()
+        return base_url_from_environment() if self.base_url is None else self.base_url
 
     def account_rate_limit(self) -> RateLimit | None:
         """Return the limit of each account, None for none; UsageError if it cannot be read."""

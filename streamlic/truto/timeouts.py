@@ -1,8 +1,10 @@
-"""How long to wait for the network, in seconds."""
+"""How long to wait for the network, in seconds, and whether a response makes progress. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from streamlic.errors import TransportError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +27,31 @@ class Timeouts:
     def answer_seconds(self) -> float:
         """The most that may pass until an answer's head is whole, for it could drip, too."""
         return self.connect_seconds + self.silence_seconds
+
+
+class ProgressWatch:
+    """Sees to it that ``progress_bytes`` arrive in each ``progress_seconds`` of waiting for them.
+
+    Only time spent waiting for the network is given to it, so that a slow consumer is no lack of
+    progress. Blanks between the bytes of a body are a server's sign of life: they count as
+    progress, however few. Content that comes a byte now and then does not.
+    """
+
+    def __init__(self, progress_bytes: int, progress_seconds: float) -> None:
+        self._progress_bytes = progress_bytes
+        self._progress_seconds = progress_seconds
+        self._arrived_bytes = 0
+        self._waited_seconds = 0.0
+
+    def arrived(self, size_bytes: int, waited_seconds: float, *, is_blank: bool = False) -> None:
+        """Count bytes and the wait that they took; TransportError where it took too long."""
+        self._arrived_bytes += size_bytes
+        self._waited_seconds += waited_seconds
+        if is_blank or self._arrived_bytes >= self._progress_bytes:
+            self._arrived_bytes, self._waited_seconds = 0, 0.0
+        elif self._waited_seconds >= self._progress_seconds:
+            raise TransportError(
+                f"only {self._arrived_bytes} bytes came in {self._waited_seconds:.0f} seconds "
+                "of waiting",
+                parameter="silence_seconds",
+            )

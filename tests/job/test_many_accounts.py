@@ -28,7 +28,7 @@ from streamlic.emulator import (
     running_emulator,
 )
 from streamlic.job.export import export_async
-from streamlic.job.scheduler import Bounds, Listing, Scheduler, listings_of
+from streamlic.job.scheduler import Bounds, ScheduledAccount, Scheduler, scheduled
 from streamlic.storage.local import LocalStore
 from streamlic.truto.client import Connection
 from streamlic.truto.rate_limit import Permit, RateLimit
@@ -242,15 +242,16 @@ async def test_accounts_that_failed_hold_nothing_of_their_pages() -> None:
         )
     )
 
-    async def fails(listing: Listing, _: Permit) -> bool:
+    async def fails(account: ScheduledAccount, _: Permit) -> None:
         try:
-            raise OSError(listing.account)
+            raise OSError(account.account)
         except OSError as error:
             raise streamlic.TransportError("gone") from error
 
     requests = [streamlic.LicensesRequest(account=account) for account in ids(3)]
     scheduler = Scheduler(connection, fails, Bounds(2, 1), lambda _: None)
-    await scheduler.run(listings_of((request, ResumePoint()) for request in requests))
+    points = ((request, ResumePoint()) for request in requests)
+    await scheduler.run(scheduled(points, connection.policy))
     assert len(scheduler.failed) == 3
     for error in scheduler.failed.values():
         assert error.__traceback__ is None

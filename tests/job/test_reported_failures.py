@@ -28,7 +28,7 @@ from streamlic.truto.credentials import TokenSource
 from streamlic.truto.response import Page
 from streamlic.truto.retry import RetryPolicy
 from streamlic.truto.settings import ConnectionSettings
-from streamlic.truto.stall import ProgressWatch
+from streamlic.truto.timeouts import ProgressWatch
 from tests.support.cli import landed, run_cli
 from tests.support.raw_server import ACCOUNT, BODY, TOKEN, server, whole
 from tests.support.server_thread import in_a_thread

@@ -84,8 +84,8 @@ TROUBLES = [
     _again("foreign=522", "522 that Truto did not send", ApiError, "between us and"),
     _fatal("status=503:blocked", "503, the account is blocked", AccountBlocked, "blocked"),
     _fatal("status=400:missing_required_query_parameters", "400, a parameter is missing", ApiError,
-           "missing organization_id: give --organization-id"),
-    _fatal("status=401", "401, the token is refused", AuthenticationError, "--token-file"),
+           "missing organization_id [(]organization_id[)]"),
+    _fatal("status=401", "401, the token is refused", AuthenticationError, "give a token file"),
     _fatal("status=403:forbidden_error", "403, scopes are missing", ApiError, "missing scopes"),
     _again("status=403:rate_limit_error", "403, and the insight is a rate limit",
            RateLimited, "403"),
@@ -130,7 +130,7 @@ TROUBLES = [
     _again("count=1", "a wrong result_count", PageMismatch, "result_count"),
     _again("repeat-cursor", "a cursor that repeats an earlier one", PageMismatch, "circle"),
     _again("same-page", "the rows of the page before, under a new cursor", PageMismatch, "50 ids"),
-    _fatal("expired-cursor", "an expired cursor", ApiError, "--restart"),
+    _fatal("expired-cursor", "an expired cursor", ApiError, "[(]restart[)]"),
 ]  # fmt: skip
 
 

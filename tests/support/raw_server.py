@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ssl import SSLContext
-from typing import Any
+from typing import Any, TypeVar
 
+from streamlic.errors import StreamlicError
+from streamlic.truto.account_pages import AccountPages
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
+from streamlic.truto.page_driver import next_request, retry_later
 from streamlic.truto.request import LicensesRequest
-from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.retry import Retry, RetryPolicy
 from streamlic.truto.settings import ConnectionSettings
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
@@ -23,6 +26,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 REQUEST = LicensesRequest(account=ACCOUNT)
 PATIENT = RetryPolicy(backoff_seconds=0)
 """Asks again, at once, for longer than a test may take: for servers that recover."""
+T = TypeVar("T")
 Answer = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -78,12 +82,15 @@ async def server(
         yield f"{'https' if tls else 'http'}://127.0.0.1:{port}", asked
 
 
-def connection(url: str, token: TokenSource | None = None, **given: Any) -> Connection:
+def connection(
+    url: str, token: TokenSource | None = None, *, is_direct: bool = False, **given: Any
+) -> Connection:
     """Return a connection without pacing, which asks four times for a page that fails, at once."""
     policy = RetryPolicy(retry_for_seconds=0, backoff_seconds=0)
     given = {"rate_limit": None, "retry": policy, **given}
     return Connection(
-        ConnectionSettings(token=token or TokenSource.from_value(TOKEN), base_url=url, **given)
+        ConnectionSettings(token=token or TokenSource.from_value(TOKEN), base_url=url, **given),
+        is_direct=is_direct,
     )
 
 
@@ -91,3 +98,21 @@ async def body_of(asking: Connection, request: LicensesRequest = REQUEST) -> byt
     """Ask once, and return the whole body."""
     async with asking.page(request) as page:
         return b"".join([chunk async for chunk in page.chunks()])
+
+
+async def with_retries(
+    asking: Connection,
+    read: Callable[[], Awaitable[T]],
+    on_retry: Callable[[Retry], None] | None = None,
+    *,
+    attempts: int = 1_000,
+) -> T:
+    """Read a page with the retries of the connection's policy, in so many attempts at most."""
+    pages = AccountPages(REQUEST, asking.policy)
+    for _ in range(attempts):
+        assert await next_request(pages)
+        try:
+            return await read()
+        except StreamlicError as error:
+            retry_later(asking, pages, error, on_retry)
+    raise AssertionError

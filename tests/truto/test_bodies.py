@@ -10,6 +10,7 @@ import zlib
 from contextlib import suppress
 from itertools import count
 from types import SimpleNamespace
+from typing import Any
 
 import brotli
 import pytest
@@ -17,8 +18,7 @@ import pytest
 from streamlic.errors import ApiError, TransportError
 from streamlic.truto.content_encoding import PIECE_BYTES
 from streamlic.truto.response import Page
-from streamlic.truto.stall import ProgressWatch
-from streamlic.truto.timeouts import Timeouts
+from streamlic.truto.timeouts import ProgressWatch, Timeouts
 from tests.support.raw_server import (
     BODY,
     OK,
@@ -35,8 +35,8 @@ LONG = BODY * 2000
 RAW_DEFLATE = zlib.compress(LONG, wbits=-15)
 
 
-async def failure_of(answer: Answer, timeouts: Timeouts | None = None) -> TransportError:
-    async with server(answer) as (url, _), connection(url, timeouts=timeouts) as asking:
+async def failure_of(answer: Answer, **given: Any) -> TransportError:
+    async with server(answer) as (url, _), connection(url, **given) as asking:
         with pytest.raises(TransportError) as caught:
             await body_of(asking)
     return caught.value
@@ -126,7 +126,7 @@ async def test_a_head_that_drips_is_no_answer() -> None:
                 await asyncio.sleep(0.05)
 
     timeouts = Timeouts(connect_seconds=0.2, silence_seconds=0.3)
-    error = str(await failure_of(dripping, timeouts))
+    error = str(await failure_of(dripping, timeouts=timeouts))
     assert "no answer came in time: 0.5 s (silence_seconds" in error
 
 
@@ -134,7 +134,7 @@ async def test_the_server_that_never_answers_is_silent() -> None:
     async def silent(_: asyncio.StreamWriter) -> None:
         await asyncio.sleep(1)
 
-    error = await failure_of(silent, Timeouts(silence_seconds=0.1))
+    error = await failure_of(silent, timeouts=Timeouts(silence_seconds=0.1))
     assert "fell silent" in str(error)
 
 

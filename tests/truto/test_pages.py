@@ -35,23 +35,23 @@ from tests.support.raw_server import (
     connection,
     server,
     whole,
+    with_retries,
 )
 
 
 async def rows(asking: Connection, retries: int = 1) -> int:
     """Read one page as the job does; return its rows."""
     async with asking:
-        async for attempt in asking.attempts():
-            if attempt.retry_state.attempt_number > retries:
-                break
-            with attempt:
-                async with asking.page(REQUEST) as page:
-                    decoder = open_decoder(ndjson=page.is_ndjson)
-                    async for chunk in page.chunks():
-                        decoder.feed(chunk)
-                    decoder.close()
-                    return decoder.envelope.rows
-    raise AssertionError
+
+        async def read() -> int:
+            async with asking.page(REQUEST) as page:
+                decoder = open_decoder(ndjson=page.is_ndjson)
+                async for chunk in page.chunks():
+                    decoder.feed(chunk)
+                decoder.close()
+                return decoder.envelope.rows
+
+        return await with_retries(asking, read, attempts=retries)
 
 
 async def error_of(*answers: Answer, **given: Any) -> StreamlicError:

@@ -41,7 +41,7 @@ from streamlic.truto.retry import (
     is_transient,
     naming_restart,
 )
-from streamlic.truto.stall import ProgressWatch
+from streamlic.truto.timeouts import ProgressWatch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -36,6 +36,7 @@ from tests.support.raw_server import (
     connection,
     server,
     whole,
+    with_retries,
 )
 
 DENIED = whole(b'{"statusCode":401,"message":"expired"}', status=b"401 Unauthorized")
@@ -43,10 +44,7 @@ DENIED = whole(b'{"statusCode":401,"message":"expired"}', status=b"401 Unauthori
 
 async def attempted(asking: Connection, retries: list[Retry]) -> bytes:
     """Read a page as the job does, with its retries."""
-    async for attempt in asking.attempts(retries.append):
-        with attempt:
-            return await body_of(asking)
-    raise AssertionError
+    return await with_retries(asking, lambda: body_of(asking), retries.append)
 
 
 async def test_pages_in_a_row_share_one_connection_until_one_is_left_early() -> None:
@@ -110,9 +108,7 @@ async def test_a_wait_before_a_retry_can_be_cancelled() -> None:
         async with connection(url, retry=policy) as asking:
 
             async def read() -> None:
-                async for attempt in asking.attempts(lambda _: waiting.set()):
-                    with attempt:
-                        await body_of(asking)
+                await with_retries(asking, lambda: body_of(asking), lambda _: waiting.set())
 
             task = asyncio.create_task(read())
             await waiting.wait()

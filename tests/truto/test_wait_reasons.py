@@ -12,7 +12,7 @@ from streamlic.dataset.records import ResumePoint
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.errors import ApiError, RateLimited, TransportError
 from streamlic.job.export import export_async
-from streamlic.job.scheduler import Bounds, Scheduler, listings_of
+from streamlic.job.scheduler import Bounds, Scheduler, scheduled
 from streamlic.terminal.wait_text import wait_text
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
@@ -123,7 +123,7 @@ async def test_an_export_tells_what_a_failed_request_waits_for(
 def test_of_many_waits_each_reason_is_told_with_its_first() -> None:
     connection = Connection(ConnectionSettings(token=TokenSource.from_value(TOKEN)))
 
-    async def nobody(*_: object) -> bool:
+    async def nobody(*_: object) -> None:
         raise AssertionError("nothing is asked for here")
 
     scheduler = Scheduler(connection, nobody, Bounds(4, 4), lambda _: None)
@@ -131,9 +131,9 @@ def test_of_many_waits_each_reason_is_told_with_its_first() -> None:
     requests = ((LicensesRequest(account=account), ResumePoint()) for account in accounts)
     limit = WaitCause(WaitReason.ACCOUNT_LIMIT, "50 requests in 10 s")
     begun = time.monotonic() + 1_000
-    for number, listing in enumerate(listings_of(requests)):
+    for number, one in enumerate(scheduled(requests, connection.policy)):
         error = WaitCause(WaitReason.BACKOFF, f"error {number}")
-        scheduler._defer(listing, begun + number, limit if number % 3 else error)
+        scheduler._defer(one, begun + number, limit if number % 3 else error)
     first, second = scheduler.waits()
     assert first == WaitStatus(WaitCause(WaitReason.BACKOFF, "error 0"), begun, 1_000, accounts[0])
     assert second == WaitStatus(limit, begun + 1, 2_000, accounts[1])
