@@ -310,5 +310,5 @@ def test_a_page_without_such_a_header_names_none() -> None:
 
 
 def test_a_key_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--key-by"):
+    with pytest.raises(UsageError, match="key_by"):
         JobOptions().open_decoder(key_by="")
