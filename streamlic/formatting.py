@@ -39,3 +39,20 @@ def clipped(text: str, most: int) -> str:
     """Return a text of at most so many characters, on one line."""
     text = " ".join(text[: most * 4].split()) if len(text) > most else " ".join(text.split())
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+_OPTION_OF_PARAMETER = {
+    "dest": "DEST",
+    "exclude_fields": "--exclude-field",
+    "memory_bytes": "--memory",
+    "ndjson": "--lines",
+    "retry_for_seconds": "--retry-for",
+    "silence_seconds": "--read-timeout",
+    "token": "--token-file",
+}
+"""The options that are not spelled like their parameters."""
+
+
+def option_of(parameter: str) -> str:
+    """Return the option for a parameter of Python's interface: ``--rows-at`` for ``rows_at``."""
+    return _OPTION_OF_PARAMETER.get(parameter) or "--" + parameter.replace("_", "-")

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import streamlic
-from streamlic.cli.option_names import option_of
 from streamlic.emulator import EmulatorConfig
+from streamlic.formatting import option_of
 from streamlic.job.summary import AccountError, AccountsFailed, AccountSummary
 from tests.support.cli import ACCOUNT, TOKEN
 from tests.support.server_thread import served

@@ -12,7 +12,7 @@ from streamlic.cli.accounts_file import read_file
 from streamlic.cli.settings import AccountFilters, ExportSettings, RequestOptions
 from streamlic.cli.watch import log_of_command
 from streamlic.errors import UsageError
-from streamlic.formatting import counted
+from streamlic.formatting import counted, option_of
 from streamlic.resources.base import Kind, Parameter
 from streamlic.resources.licenses import LICENSES
 from streamlic.truto.query import parse_remote_query, split_assignment
@@ -78,11 +78,11 @@ async def _listed(
 def _log_retry(retry: Retry) -> None:
     log_of_command().event(
         "retry",
-        f"attempt {retry.attempt} to list the accounts failed: {retry.error}\n"
+        f"attempt {retry.attempt} to list the accounts failed: {retry.error.described(option_of)}\n"
         f"trying again in {retry.wait_seconds:.1f} s",
         attempt=retry.attempt,
         kind=type(retry.error).__name__,
-        message=str(retry.error),
+        message=retry.error.described(option_of),
         wait_seconds=round(retry.wait_seconds, 3),
     )
 

@@ -15,12 +15,11 @@ import click
 from click.core import ParameterSource
 
 from streamlic.cli.hints import hint
-from streamlic.cli.option_names import option_of
 from streamlic.cli.settings import OutputSettings
 from streamlic.cli.std_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli.watch import asks_for_json, log_of_command
 from streamlic.errors import IntegrityError, StreamlicError, UsageError
-from streamlic.formatting import counted, memory_text
+from streamlic.formatting import counted, memory_text, option_of
 from streamlic.system.machine import (
     USUAL_MEMORY_BYTES,
     limits_named,

@@ -30,24 +30,6 @@ def key_of(option: click.Option) -> str:
     return max(option.opts, key=len).removeprefix("--")
 
 
-_OPTION_OF_PARAMETER = {
-    "dest": "DEST",
-    "exclude_fields": "--exclude-field",
-    "is_lines": "--lines",
-    "is_strict": "--strict",
-    "memory_bytes": "--memory",
-    "retry_for_seconds": "--retry-for",
-    "silence_seconds": "--read-timeout",
-    "token": "--token-file",
-}
-"""The options that are not spelled like their parameters."""
-
-
-def option_of(parameter: str) -> str:
-    """Return the option for a parameter of Python's interface: ``--rows-at`` for ``rows_at``."""
-    return _OPTION_OF_PARAMETER.get(parameter) or "--" + parameter.replace("_", "-")
-
-
 def options_of(command: click.Command) -> dict[str, click.Option]:
     """Return a command's options by their keys."""
     return {key_of(one): one for one in command.params if isinstance(one, click.Option)}

@@ -20,12 +20,12 @@ from streamlic.cli.help import first_sentence, write_options
 from streamlic.cli.option_names import (
     OptionNames,
     key_of,
-    option_of,
     options_of,
     unknown_variables,
     variable_of,
 )
 from streamlic.errors import UsageError
+from streamlic.formatting import option_of
 from streamlic.terminal.log import Log
 from streamlic.truto.credentials import TOKEN_VARIABLE
 

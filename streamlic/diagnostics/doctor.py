@@ -21,7 +21,7 @@ from streamlic.errors import (
     TransportError,
     UsageError,
 )
-from streamlic.formatting import counted, memory_text
+from streamlic.formatting import counted, memory_text, option_of
 from streamlic.job.options import JobOptions
 from streamlic.storage.base import Store
 from streamlic.storage.local import PROBE_PREFIX, LocalStore
@@ -74,7 +74,7 @@ def check_token(source: TokenSource, file: str | None, *, is_needed: bool) -> Ch
     except UsageError as error:
         if is_needed:
             return _failed("token", error, None, facts)
-        return Check(name="token", state="warning", found=f"{error}", facts=facts,
+        return Check(name="token", state="warning", found=error.described(option_of), facts=facts,
                      advice="export and accounts need one, convert does not")  # fmt: skip
     found = f"there is one, in {source.origin}"
     mode = readable_by_others(file) if file else None
@@ -206,5 +206,6 @@ def _write_as_a_run_does(store: Store) -> None:
 
 
 def _failed(name: str, error: StreamlicError, advice: str | None, facts: dict[str, Any]) -> Check:
-    return Check(name=name, state="failed", found=str(error), advice=advice, facts=facts,
+    found = error.described(option_of)
+    return Check(name=name, state="failed", found=found, advice=advice, facts=facts,
                  exit_code=error.exit_code)  # fmt: skip

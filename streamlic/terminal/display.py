@@ -31,6 +31,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.segment import ControlType
 
+from streamlic.formatting import option_of
 from streamlic.job.progress import Progress
 from streamlic.system.process_memory import resident_bytes
 from streamlic.terminal.frame import DisplayState, render
@@ -119,7 +120,7 @@ class LiveDisplay:
             whose = f"{retry.account}: " if progress.accounts > 1 else ""
             self._above(
                 f"{whose}attempt {retry.attempt} failed, another in {retry.wait_seconds:.1f} s: "
-                f"{retry.error}"
+                f"{retry.error.described(option_of)}"
             )
         if self._is_verbose and progress.pages > self._pages:
             self._pages = progress.pages

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from streamlic.formatting import bytes_text, counted, duration_text
+from streamlic.formatting import bytes_text, counted, duration_text, option_of
 from streamlic.job.progress import PageDone, Progress
 from streamlic.system.process_memory import resident_bytes
 from streamlic.terminal.log import Log
@@ -57,14 +57,14 @@ class ProgressLines:
         of_account = f" of account {retry.account}" if progress.accounts > 1 else ""
         self._log.event(
             "retry",
-            f"attempt {retry.attempt}{of_account} failed: {retry.error}\n"
+            f"attempt {retry.attempt}{of_account} failed: {retry.error.described(option_of)}\n"
             f"trying again in {retry.wait_seconds:.1f} s"
             if has_text
             else None,
             account=retry.account,
             attempt=retry.attempt,
             kind=type(retry.error).__name__,
-            message=str(retry.error),
+            message=retry.error.described(option_of),
             wait_seconds=round(retry.wait_seconds, 3),
         )
         if has_text:  # It names the wait that follows.

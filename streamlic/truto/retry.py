@@ -120,10 +120,10 @@ def _add(error: StreamlicError, advice: str) -> None:
     error.args = (f"{error.described()}; {advice}", *error.args[1:])
 
 
-def retry_cause(error: BaseException) -> WaitCause:
+def retry_cause(error: StreamlicError) -> WaitCause:
     """Return why the attempt after this error waits."""
     is_named = _named_wait(error) is not None
-    return WaitCause(WaitReason.RETRY_AFTER if is_named else WaitReason.BACKOFF, str(error))
+    return WaitCause(WaitReason.RETRY_AFTER if is_named else WaitReason.BACKOFF, error.described())
 
 
 def is_account_scoped(error: BaseException) -> bool:
@@ -158,7 +158,7 @@ def _may_be_spoilt(error: BaseException) -> bool:
 class Retry:
     """One more attempt is due: why, after how many, in how many seconds, and for whom if told."""
 
-    error: BaseException
+    error: StreamlicError
     attempt: int
     wait_seconds: float
     account: str | None = None

@@ -452,7 +452,7 @@ async def test_progress_tells_of_all_accounts(tmp_path: Path) -> None:
         seen.append((progress.accounts, progress.accounts_done, progress.accounts_failed))
         slowest.extend(one.account for one in progress.slowest)
 
-    async with faulty(EmulatorConfig(records=30, page_size=10), fault) as emulator:
+    async with faulty(EmulatorConfig(records=30, page_size=10, latency_ms=100), fault) as emulator:
         with pytest.raises(streamlic.AccountsFailed):
             await exported(tmp_path, emulator.url, accounts, on_progress=watch)
     assert seen[-1] == (12, 11, 1)

@@ -10,7 +10,7 @@ import pytest
 import streamlic
 from streamlic.dataset.records import ResumePoint
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
-from streamlic.errors import ApiError, RateLimited, TransportError
+from streamlic.errors import ApiError, RateLimited, StreamlicError, TransportError
 from streamlic.job.export import export_async
 from streamlic.job.scheduler import Bounds, Scheduler, scheduled
 from streamlic.terminal.wait_text import wait_text
@@ -62,7 +62,7 @@ def test_the_longer_of_two_waits_is_told() -> None:
         (RateLimited("HTTP 429", status=429, retry_after_seconds=5.0), WaitReason.RETRY_AFTER),
     ],
 )
-def test_what_follows_an_error_is_told_with_it(error: Exception, reason: WaitReason) -> None:
+def test_what_follows_an_error_is_told_with_it(error: StreamlicError, reason: WaitReason) -> None:
     assert retry_cause(error) == WaitCause(reason, str(error))
 
 
