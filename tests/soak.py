@@ -53,8 +53,8 @@ async def soak(seconds: float, seed: int) -> None:
     """Run rounds until the time is over; print what was injected and survived."""
     injected: Counter[str] = Counter()
     ends: Counter[int] = Counter()
-    begun, number = time.monotonic(), 0
-    while number == 0 or time.monotonic() - begun < seconds:
+    started, number = time.monotonic(), 0
+    while number == 0 or time.monotonic() - started < seconds:
         dest = Path(tempfile.mkdtemp(prefix="streamlic-soak-"))
         try:
             await one_round(dest / "out", random.Random(f"{seed}/{number}"), injected, ends)
@@ -62,7 +62,7 @@ async def soak(seconds: float, seed: int) -> None:
             sys.exit(f"round {number} of seed {seed} failed, what landed is in {dest}: {error!r}")
         shutil.rmtree(dest)
         number += 1
-    print(f"{number} rounds of seed {seed} in {time.monotonic() - begun:.0f} s, all exact\n")
+    print(f"{number} rounds of seed {seed} in {time.monotonic() - started:.0f} s, all exact\n")
     print(f"{'fault':24}{'injected':>10}")
     for name, times in sorted(injected.items()):
         print(f"{name:24}{times:>10,}")

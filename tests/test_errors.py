@@ -157,7 +157,7 @@ def test_accounts_that_failed_keep_their_own_exit_code() -> None:
     assert pickled(AccountsFailed(SUMMARY, blocked)).exit_code == 4
 
 
-def test_a_parameter_is_named_as_whoever_reads_the_error_spells_it() -> None:
+def test_an_error_names_a_parameter_as_its_reader_spells_it() -> None:
     error = streamlic.UsageError("expected 1 or more, got 0", parameter="max_pages")
     assert str(error) == "expected 1 or more, got 0 (max_pages)"
     assert error.described() == "expected 1 or more, got 0"

@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "emulator": {"_version", "errors", "system"},
 }  # fmt: skip
-"""What each package may import beside itself. The command line may import all of them."""
+"""What each package may import besides itself. The command line may import all of them."""
 LONGEST_MODULE_LINES = 350
 MOST_MODULES = 20
 FILES = sorted(ROOT.rglob("*.py"))

@@ -28,6 +28,7 @@ PLACES = [
     ".github",
     "deploy",
     "docs",
+    "tests",
 ]
 SUFFIXES = {"", ".cpp", ".h", ".md", ".py", ".pyi", ".pyx", ".svg", ".toml", ".yaml", ".yml"}
 _SHOWN = re.compile(

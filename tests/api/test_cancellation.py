@@ -1,4 +1,4 @@
-"""Stopping an export from Python: whole pages are kept, and the same call goes on."""
+"""Stopping an export from Python: whole pages are kept, and the same call resumes."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def export(dest: Path, url: str, account: str | list[str] = ACCOUNT, **given: An
     return streamlic.export(dest, account, connection=settings, **given)
 
 
-def check_gone_on_with(dest: Path, url: str, *accounts: str) -> None:
-    """The same call ends it: every record is there once."""
+def check_resumes(dest: Path, url: str, *accounts: str) -> None:
+    """Check that the same call completes the run: every record is there once."""
     assert verify_dataset(LocalStore(dest)).is_sound
     summary = export(dest, url, list(accounts) or ACCOUNT)
     assert summary.resumed
@@ -38,7 +38,7 @@ def check_gone_on_with(dest: Path, url: str, *accounts: str) -> None:
     check_landed(dest, 3000, accounts=accounts or (ACCOUNT,))
 
 
-def test_an_export_that_is_cancelled_keeps_its_pages_and_goes_on(tmp_path: Path) -> None:
+def test_a_cancelled_export_keeps_its_pages_and_resumes(tmp_path: Path) -> None:
     cancel = threading.Event()
 
     def on_progress(progress: streamlic.Progress) -> None:
@@ -53,7 +53,7 @@ def test_an_export_that_is_cancelled_keeps_its_pages_and_goes_on(tmp_path: Path)
         assert not summary.complete
         assert len(landed(tmp_path)) == summary.rows
         assert threads_of_ours() == []
-        check_gone_on_with(tmp_path, emulator.url)
+        check_resumes(tmp_path, emulator.url)
 
 
 def test_of_many_accounts_those_that_are_done_stay_so(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_of_many_accounts_those_that_are_done_stay_so(tmp_path: Path) -> None:
             export(tmp_path, emulator.url, accounts, options=options, on_progress=on_progress,
                    cancel=cancel)  # fmt: skip
         assert sorted(one.complete for one in caught.value.summary.accounts) == [False, True]
-        check_gone_on_with(tmp_path, emulator.url, *accounts)
+        check_resumes(tmp_path, emulator.url, *accounts)
 
 
 def test_a_silent_server_keeps_nobody_waiting_who_cancels(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_silent_server_keeps_nobody_waiting_who_cancels(tmp_path: Path) -> Non
             export(tmp_path, emulator.url, cancel=cancel)
         watching.join()
         assert caught.value.summary.rows == 150
-        check_gone_on_with(tmp_path, emulator.url)
+        check_resumes(tmp_path, emulator.url)
 
 
 def test_what_is_cancelled_already_asks_for_nothing(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_what_on_progress_raises_ends_it_and_keeps_its_pages(tmp_path: Path, is_
         with pytest.raises(Enough):
             export(tmp_path, emulator.url, on_progress=on_progress)
         assert len(landed(tmp_path)) == 150
-        check_gone_on_with(tmp_path, emulator.url)
+        check_resumes(tmp_path, emulator.url)
     [thread] = {thread for _, thread in seen}
     assert thread != threading.get_ident()
 
@@ -145,7 +145,7 @@ def test_what_on_progress_raises_ends_it_and_keeps_its_pages(tmp_path: Path, is_
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_on_progress_raises_is_no_failure_of_the_page(
+def test_an_error_in_on_progress_is_not_a_failure_of_the_page(
     tmp_path: Path, error: streamlic.StreamlicError
 ) -> None:
     def on_progress(progress: streamlic.Progress) -> None:
@@ -156,7 +156,7 @@ def test_what_on_progress_raises_is_no_failure_of_the_page(
         with pytest.raises(type(error), match="the watcher"):
             export(tmp_path, emulator.url, on_progress=on_progress)
         assert len(landed(tmp_path)) == 150
-        check_gone_on_with(tmp_path, emulator.url)
+        check_resumes(tmp_path, emulator.url)
         # The fourth may have been under way when it ended.
         assert len(emulator.requests) <= 61
 
@@ -171,7 +171,7 @@ def test_what_on_progress_raises_at_a_retry_ends_it_too(tmp_path: Path) -> None:
         with pytest.raises(streamlic.ApiError, match="503"):
             export(tmp_path, emulator.url, on_progress=on_progress)
         assert len(landed(tmp_path)) == 150
-        check_gone_on_with(tmp_path, emulator.url)
+        check_resumes(tmp_path, emulator.url)
 
 
 async def test_an_export_runs_where_a_loop_runs(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ import asyncio
 async def main():
     run()
     await asyncio.sleep(0)
-    print("went on")
+    print("continued")
 asyncio.run(main())
 """
 RAISING = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))"
@@ -243,7 +243,7 @@ def test_a_signal_ends_it_at_once_and_in_order(
         else:
             assert (code, err) == (7, "")
         assert len(landed(tmp_path / "out")) == 450
-        check_gone_on_with(tmp_path / "out", emulator.url)
+        check_resumes(tmp_path / "out", emulator.url)
 
 
 async def test_a_task_that_is_cancelled_ends_the_export_that_it_awaits(tmp_path: Path) -> None:
@@ -257,4 +257,4 @@ async def test_a_task_that_is_cancelled_ends_the_export_that_it_awaits(tmp_path:
         cancel.set()
         with pytest.raises(streamlic.Cancelled):
             await task
-        await asyncio.to_thread(check_gone_on_with, tmp_path, emulator.url)
+        await asyncio.to_thread(check_resumes, tmp_path, emulator.url)

@@ -56,15 +56,15 @@ async def test_closing_the_generator_closes_the_connection() -> None:
 
 
 async def test_cancelling_its_task_closes_the_connection() -> None:
-    answer, begun = Endless(), asyncio.Event()
+    answer, started = Endless(), asyncio.Event()
 
     async def read(asking: streamlic.Client) -> None:
         async for _ in asking.licenses(ACCOUNT):
-            begun.set()
+            started.set()
 
     async with server(answer) as (url, _), client(url) as asking:
         task = asyncio.create_task(read(asking))
-        await begun.wait()
+        await started.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -108,7 +108,7 @@ async def test_no_row_is_yielded_twice(fault: str, more: dict[str, Any], is_whol
         ([NO_JSON, NO_JSON], False),
     ],
 )
-async def test_a_body_that_is_no_json_is_fetched_again_once_whatever_else_failed(
+async def test_a_body_that_is_not_json_is_fetched_again_once_whatever_else_failed(
     answers: list[bytes], *, passes: bool
 ) -> None:
     async with server(*answers, whole(BODY)) as (url, asked), client(url) as asking:

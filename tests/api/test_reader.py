@@ -181,7 +181,7 @@ def read_by_several(read_one: Callable[[], Any]) -> tuple[list[str], list[BaseEx
     rows: list[str] = []
     raised: list[BaseException] = []
 
-    def go_on() -> None:
+    def read_to_end() -> None:
         try:
             while True:
                 rows.extend(read_one().column("id").to_pylist())
@@ -190,7 +190,7 @@ def read_by_several(read_one: Callable[[], Any]) -> tuple[list[str], list[BaseEx
         except BaseException as error:  # noqa: BLE001  # it is looked at below
             raised.append(error)
 
-    threads = [threading.Thread(target=go_on, daemon=True) for _ in range(4)]
+    threads = [threading.Thread(target=read_to_end, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -265,7 +265,7 @@ def test_a_small_page_that_fails_for_good_gives_none_of_its_rows() -> None:
         assert again.value is caught.value
 
 
-def test_a_large_page_that_fails_is_not_begun_again() -> None:
+def test_a_large_page_that_fails_is_not_requested_again() -> None:
     """Rows of it were read: they would come twice."""
     records = 40_000
     config = EmulatorConfig(records=records)

@@ -73,7 +73,7 @@ def test_a_field_named_like_the_column_of_rescues_is_rescued() -> None:
 
 
 def test_an_empty_text_is_a_null_timestamp_and_not_a_misfit() -> None:
-    """Written as it may be, alone and beside others, of a key that repeats, and under strict."""
+    """However it is written: alone, with other rows, for a key that repeats, and under strict."""
     rows = [b'{"created_at":"","updated_at":"2024-01-01"}', b'{"created_at":""}', b"{}"]
     repeated = (
         b'{"id":"a","created_at":"2024-01-01","x":"\\n","created_at":"","created\\u005fat":""}'

@@ -129,7 +129,7 @@ def test_a_line_with_an_id_is_a_record_whatever_else_it_holds() -> None:
 
 
 def test_only_rows_that_have_keys_take_them() -> None:
-    """Lines may hold keyed rows beside others, which have none."""
+    """Some lines may hold keyed rows, and others rows without keys."""
     keyed, row, array = b'{"result":{"a":{}}}\n', b'{"name":"x"}\n', b'{"result":[{}]}\n'
     for lines, ids in (
         ((keyed, row), ["a", None]),

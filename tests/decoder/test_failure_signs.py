@@ -76,7 +76,7 @@ def test_a_sign_in_trutos_envelope_is_a_failure_before_and_after_the_rows(sign: 
         b'"error":{},"errors":{},"truto_is_remote_error":false',
         b'"statusCode":"5e2","success":null,"errors":""',
         b'"statusCode":"-502","status":502',
-        b'"message":"all is well","details":{"error":1},"statusCode":true',
+        b'"message":"nothing failed","details":{"error":1},"statusCode":true',
         b'"error":"x","error":null',
     ],
 )

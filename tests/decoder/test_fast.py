@@ -1,4 +1,4 @@
-"""The compiled engine: what its users rely on beside equal answers."""
+"""What users of the compiled engine rely on besides equal results."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_the_engines_are_equal_where_a_strip_of_the_text_ends() -> None:
     ],
 )
 def test_a_bad_byte_within_a_text_is_refused_as_at_its_end(body: bytes, position: int) -> None:
-    """Where enough follows, the compiled engine reads on without asking where the text ends."""
+    """Where enough follows, the compiled engine reads on without checking where the body ends."""
     before = b'{"id":"0","remote_data":{"a":1}},'
     for given, shift in ((body, 0), (body[:1] + before + body[1:], len(before))):
         verdict = outcome(given + b" " * 300)
@@ -203,7 +203,7 @@ def test_a_batch_is_taken_by_any_reader_of_the_c_data_interface() -> None:
 
 
 def test_feeding_lets_other_threads_run() -> None:
-    """Without that, whoever waits for the interpreter's lock gets it only when all is decoded."""
+    """Otherwise a thread that waits for the interpreter's lock gets it only when all is decoded."""
     body = b'{"result":[' + b",".join([body_of(2_000)[11:-2]] * 40)
     decoder = open_decoder(engine="fast")
     is_feeding, is_done = threading.Event(), False
@@ -316,7 +316,7 @@ def test_a_spent_decoder_says_so() -> None:
 
 
 def test_there_is_no_decoder_that_was_not_made_whole() -> None:
-    """What has no core behind it would take the process down."""
+    """A decoder without its core would crash the process."""
     with pytest.raises(TypeError):
         FastDecoder.__new__(FastDecoder)
     with pytest.raises(ValueError, match="tuple"):
@@ -349,7 +349,7 @@ def compiled(target: Path, source: str | None, *options: str, cores: str = "*.cp
     package = Path(__file__).parents[2] / "streamlic" / "decoder"
     files = [str(path) for name in cores.split() for path in (package / "core").rglob(name)]
     if not files:
-        pytest.skip("the core's sources are not beside the decoder")
+        pytest.skip("the core's sources are not next to the decoder")
     if source is not None:
         target.with_suffix(".cpp").write_text(source)
         files.append(str(target.with_suffix(".cpp")))

@@ -57,7 +57,7 @@ def test_its_neighbours_are_rescued_value_by_value_at_every_cut() -> None:
 
 @pytest.mark.parametrize("shape", ["keys", "elements", "repeats"])
 def test_the_bound_is_exact_for_many_values(shape: str) -> None:
-    """Where keys repeat, and beside values that fit: what counts are the values that do not fit."""
+    """Also where keys repeat or other values fit: only the values that do not fit count."""
 
     def body(count: int) -> str:
         numbers = range(count)

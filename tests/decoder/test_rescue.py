@@ -96,5 +96,5 @@ def test_a_key_of_any_characters_is_found_or_left_to_exact_reading(key: str) -> 
 
 
 def test_a_key_that_occurs_once_is_read_without_a_search_for_each() -> None:
-    """If not, all is right, and slow."""
+    """With a search for each, the result is right but slow."""
     assert lone_texts("x", [b'{"x":1,"a":2}', b'{"p":[{"x":[2]},{}]}']) == [b"1", b"[2]"]

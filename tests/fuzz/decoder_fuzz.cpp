@@ -110,7 +110,7 @@ std::string decoded(const std::shared_ptr<const Schema>& schema, const Options& 
   bool is_good = true;
   for (size_t at = 0; is_good && at < size; at += chunk) {
     const size_t bytes = size - at < chunk ? size - at : chunk;
-    // A copy of its own, so that every byte read beside it is seen.
+    // A copy of its exact size, so that the sanitizer sees every read outside it.
     const std::vector<uint8_t> piece(body + at, body + at + bytes);
     is_good = decoder.feed(piece.data(), piece.size());
     take_remarks(decoder, remarks);

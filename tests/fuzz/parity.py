@@ -20,7 +20,7 @@ def difference(one: Case) -> str | None:
         cut = outcome(one.body, one.cuts, schema=one.schema, **one.options)
     except AssertionError as error:
         return f"the engines differ: {error}"
-    # By repr, because a NaN is no equal of itself, and -0.0 is one of 0.0.
+    # By repr, because a NaN does not equal itself, and -0.0 equals 0.0.
     return None if repr(cut) == repr(whole) else f"the cut matters: {cut} and {whole}"
 
 

@@ -1,4 +1,4 @@
-"""Bodies at hand come from files and pipes of all kinds, which may be silent, or never block."""
+"""Bodies come from local files and pipes of all kinds, which may be silent, or never block."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_pipe_that_never_blocks_is_read_to_its_end(tmp_path: Path) -> None:
         os.close(reader)
         os.write(writer, line(1))
         run = tmp_path / "out" / "_streamlic"
-        while not run.is_dir():  # It has begun, and finds the pipe empty.
+        while not run.is_dir():  # It has started, and finds the pipe empty.
             assert process.poll() is None
         threading.Event().wait(0.5)
         os.write(writer, line(2))
@@ -44,7 +44,7 @@ def test_a_pipe_that_never_blocks_is_read_to_its_end(tmp_path: Path) -> None:
     assert (process.returncode, json.loads(out)["rows"]) == (0, 2)
 
 
-async def test_another_body_from_a_pipe_is_not_taken_for_one_that_was_cut_short(
+async def test_another_body_from_a_pipe_is_not_taken_for_an_interrupted_one(
     tmp_path: Path,
 ) -> None:
     """Nor is a file of the same name that has other bytes."""
@@ -89,7 +89,7 @@ def test_a_named_pipe_that_stays_silent_keeps_nobody_waiting(tmp_path: Path, num
     assert process.returncode == 128 + number, err
 
 
-def test_an_error_in_a_named_pipe_is_told_while_it_stays_open(tmp_path: Path) -> None:
+def test_an_error_in_a_named_pipe_is_reported_while_it_stays_open(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     command = [*COMMAND, "convert", str(pipe), str(tmp_path / "out"), "--quiet"]
@@ -101,11 +101,11 @@ def test_an_error_in_a_named_pipe_is_told_while_it_stays_open(tmp_path: Path) ->
     assert process.returncode == 5, err
 
 
-def test_a_retry_is_told_once(tmp_path: Path) -> None:
-    told: list[str] = []
+def test_a_retry_is_reported_once(tmp_path: Path) -> None:
+    shown: list[str] = []
 
     def on_progress(progress: streamlic.Progress) -> None:
-        told.extend(str(one.error) for one in progress.events if isinstance(one, streamlic.Retry))
+        shown.extend(str(one.error) for one in progress.events if isinstance(one, streamlic.Retry))
 
     with served(EmulatorConfig(records=3000, token=TOKEN), "reset@2,times=1") as emulator:
         summary = streamlic.export(
@@ -114,7 +114,7 @@ def test_a_retry_is_told_once(tmp_path: Path) -> None:
             connection=streamlic.ConnectionSettings(token=TOKEN, base_url=emulator.url),
             on_progress=on_progress,
         )
-    assert (summary.retries, len(told)) == (1, 1)
+    assert (summary.retries, len(shown)) == (1, 1)
 
 
 async def test_the_demo_is_nobody_elses_emulator(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ async def test_sizes_beyond_all_are_errors_of_use(tmp_path: Path, option: str, d
         assert f"'--{option}': expected a size below 8388608TiB" in ended.err
 
 
-async def test_closed_streams_are_no_traceback(tmp_path: Path) -> None:
+async def test_closed_streams_cause_no_traceback(tmp_path: Path) -> None:
     body = tmp_path / "body.json"
     body.write_bytes(b'{"result":[{"id":"a"}]}')
     shell = f"{sys.executable} -m streamlic convert {body} {tmp_path}/out 2>&-"

@@ -162,7 +162,7 @@ async def test_an_account_without_licenses_lands_one_empty_file(tmp_path: Path) 
     assert (await run_cli("verify", str(tmp_path))).code == 0
 
 
-async def test_a_partial_answer_lands_and_is_told(tmp_path: Path) -> None:
+async def test_a_partial_response_lands_and_is_reported(tmp_path: Path) -> None:
     async with running_emulator(EmulatorConfig(records=10, is_partial=True)) as emulator:
         ended = await run_cli(*export_args(tmp_path, emulator.url))
     assert ended.code == 3
@@ -418,8 +418,8 @@ async def test_an_unfinished_run_of_another_request_is_refused(tmp_path: Path) -
         assert refused.code == 2
         assert "limit was None, now is 5" in refused.err
         assert "--restart" in refused.err
-        anew = await run_cli(*export_args(tmp_path, url, "--limit", "5", "--restart"))
-        assert anew.code == 0
+        restarted = await run_cli(*export_args(tmp_path, url, "--limit", "5", "--restart"))
+        assert restarted.code == 0
     assert [row["id"] for row in landed(tmp_path)] == ["z"]
     assert (await run_cli("verify", str(tmp_path))).code == 0
 
@@ -434,7 +434,7 @@ async def test_a_run_that_came_to_nothing_is_in_nobodys_way(tmp_path: Path) -> N
     assert (await run_cli("verify", str(dest))).code == 0
 
 
-async def test_a_failed_run_is_gone_on_with(tmp_path: Path) -> None:
+async def test_a_failed_run_is_resumed(tmp_path: Path) -> None:
     async with answering([page("a", "1"), page("b", "2"), (404, GONE)]) as url:
         assert (await run_cli(*export_args(tmp_path, url))).code == 6
     async with answering([page("c", None)]) as url:
@@ -448,7 +448,7 @@ async def test_a_failed_run_is_gone_on_with(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-async def test_an_interrupted_run_keeps_its_pages_and_goes_on(
+async def test_an_interrupted_run_keeps_its_pages_and_resumes(
     tmp_path: Path, number: int, code: int
 ) -> None:
     config = EmulatorConfig(records=3000, page_size=50, latency_ms=20)
@@ -472,7 +472,7 @@ async def test_a_disk_that_failed_promises_nothing_though_the_api_failed_first(
 ) -> None:
     """The second page is still being written when the third is refused; then the disk fails.
 
-    That is what is told: whole pages are lost by it.
+    That error is the one to report: it loses whole pages.
     """
     write_whole, close = DatasetWriter.write_whole, Pipeline.close
     is_over, pages = threading.Event(), itertools.count(1)
@@ -501,7 +501,7 @@ async def test_a_disk_that_failed_promises_nothing_though_the_api_failed_first(
     assert [row["id"] for row in landed(tmp_path)] == ["a", "b", "c"]
 
 
-async def test_a_disk_that_fails_while_no_page_ends_is_told_of_at_once(
+async def test_a_disk_that_fails_while_no_page_ends_is_reported_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: Any, **__: Any) -> None:
@@ -564,7 +564,7 @@ async def test_a_run_that_was_killed_after_its_last_commit_is_not_run_twice(tmp_
         await reported_later(tmp_path, emulator, "append")
 
 
-async def test_output_that_fails_is_no_reason_to_run_again(tmp_path: Path) -> None:
+async def test_failed_output_does_not_suggest_resuming(tmp_path: Path) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     async with running_emulator(EmulatorConfig(records=20)) as emulator:
         args = [one for one in export_args(tmp_path, emulator.url) if one != "--quiet"]

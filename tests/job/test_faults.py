@@ -66,7 +66,7 @@ async def exported(
 async def test_a_fault_that_passes_costs_no_row(
     tmp_path: Path, trouble: Trouble, engine: str
 ) -> None:
-    """The third page has a fault, once. What stops the run is gone on with."""
+    """The third page has a fault, once. A run that it stops is resumed."""
     fault = parse_fault(f"{trouble.fault}@row=100,times=1")
     config = EmulatorConfig(records=RECORDS)
     async with running_emulator(config, faults=(fault,)) as emulator:
@@ -102,7 +102,7 @@ def backoff(trouble: Trouble) -> float:
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda one: one.fault)
-async def test_a_fault_that_stays_is_told_and_gone_on_from(
+async def test_a_fault_that_stays_is_reported_and_the_run_resumes_once_it_is_over(
     tmp_path: Path, trouble: Trouble
 ) -> None:
     """The third page has a fault as often as it is asked for, until somebody mends it."""

@@ -87,7 +87,7 @@ async def test_a_bomb_stops_at_the_limit(tmp_path: Path) -> None:
     assert "--max-body-bytes" in ended.err
 
 
-async def test_a_flood_of_headers_is_no_answer(tmp_path: Path) -> None:
+async def test_a_flood_of_headers_is_refused(tmp_path: Path) -> None:
     flood = OK + b"X-Flood: %b\r\n" % (b"x" * 4_000_000) + b"\r\n"
     async with server(flood) as (url, _):
         ended = await run_cli(*export_args(tmp_path, url))
@@ -112,7 +112,9 @@ async def test_a_token_file_that_others_can_read_is_warned_of(
 
 
 @pytest.mark.parametrize("name", ["directory", os.devnull])
-async def test_what_is_no_file_is_not_to_be_given_another_mode(tmp_path: Path, name: str) -> None:
+async def test_no_chmod_is_suggested_for_a_token_that_is_not_a_file(
+    tmp_path: Path, name: str
+) -> None:
     token = tmp_path / name
     if name == "directory":
         token.mkdir(mode=0o755)
@@ -262,7 +264,7 @@ def test_the_command_begins_where_the_module_does() -> None:
     assert known["project"]["scripts"] == {"streamlic": "streamlic.__main__:main"}
 
 
-async def test_an_interrupted_demo_does_not_promise_to_go_on(tmp_path: Path) -> None:
+async def test_an_interrupted_demo_does_not_promise_to_resume(tmp_path: Path) -> None:
     dest = tmp_path / "demo"
     process = await start_cli("demo", str(dest), "--records", "5000000")
     for _ in range(1200):

@@ -193,16 +193,16 @@ async def test_a_run_can_be_ended_without_those_that_failed(tmp_path: Path) -> N
         left = await run_cli(*args)
         inspected = await run_cli("inspect", str(tmp_path), "--json")
         ended = await run_cli(*args, "--skip-failed")
-        anew = await run_cli(*args, "--skip-failed", "--mode", "overwrite")
-    assert left.code == ended.code == anew.code == 6, "no retry can help what failed"
+        overwriting = await run_cli(*args, "--skip-failed", "--mode", "overwrite")
+    assert left.code == ended.code == overwriting.code == 6, "no retry can help what failed"
     assert left.summary["complete"] is False
     assert inspected.summary["runs"][0]["accounts_done"] == 2
     assert "--skip-failed" in left.err
     assert left.err.count("\n") == 1
     assert ended.summary["complete"] is True
-    assert anew.summary["rows"] == 20
-    assert [one["account"] for one in anew.summary["failed"]] == [second]
-    assert anew.summary["carried_over"] == [], "it never had rows"
+    assert overwriting.summary["rows"] == 20
+    assert [one["account"] for one in overwriting.summary["failed"]] == [second]
+    assert overwriting.summary["carried_over"] == [], "it never had rows"
     check_landed(tmp_path, 10, accounts=(first, third))
     assert (await run_cli("verify", str(tmp_path))).code == 0
     text = await run_cli("inspect", str(tmp_path))
@@ -314,12 +314,12 @@ async def test_a_token_that_is_refused_ends_the_run_for_all(tmp_path: Path) -> N
 async def exported_after_mending(
     dest: Path, emulator: Emulator, accounts: list[str]
 ) -> streamlic.Summary:
-    """Go on at an emulator of the same records, without its faults."""
+    """Resume with an emulator of the same records, without its faults."""
     async with faulty(emulator.config, lambda *_: None) as sound:
         return await exported(dest, sound.url, accounts)
 
 
-async def test_small_accounts_do_not_wait_behind_a_huge_one(tmp_path: Path) -> None:
+async def test_small_accounts_do_not_wait_for_a_huge_one(tmp_path: Path) -> None:
     """The huge one comes first and is large besides; when the small ones end it is far from it."""
     huge, *small = sorted(ids(40))
     config = EmulatorConfig(accounts={huge: 24_000, **dict.fromkeys(small, 20)}, page_size=1200)
@@ -400,9 +400,9 @@ async def test_both_limits_hold_with_many_accounts(tmp_path: Path) -> None:
     config = EmulatorConfig(accounts=accounts, page_size=1, rate_limits=True, latency_ms=5)
     loop = asyncio.get_running_loop()
     async with faulty(config, lambda *_: None) as emulator:
-        begun = loop.time()
+        started = loop.time()
         summary = await exported(tmp_path, emulator.url, accounts, rate_limit=RateLimit(50, 10))
-        took = loop.time() - begun
+        took = loop.time() - started
     assert summary.retries == 0, "no 429 was met"
     assert summary.rows == 55 + 505
     assert took >= 10

@@ -105,6 +105,6 @@ def test_sizes_are_read_as_people_and_kubernetes_write_them(text: str, size_byte
 
 
 @pytest.mark.parametrize("text", ["Mi", "1Mib/s", "-1Mi", "1 M i", "1Bi", "0x10", "1e3", "1Pi"])
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_an_invalid_size_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="expected a size such as 256MiB"):
         Size().convert(text, None, None)

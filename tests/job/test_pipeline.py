@@ -1,4 +1,4 @@
-"""Two threads and the queues before them: order, bounds, and who is told what went wrong."""
+"""Two threads and the queues before them: order, bounds, and which call raises which error."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ async def test_a_slow_encoder_is_waited_for_by_the_source(pipelines: Opener) -> 
 
     task = asyncio.create_task(pipelines(pages).take_page("a", FakeDecoder, endless(), right))
     await settled(lambda: read > BATCHES)
-    for _ in range(50):  # It could go on, and does not.
+    for _ in range(50):  # It could read more, and does not.
         await asyncio.sleep(0.002)
     held = read
     task.cancel()
@@ -233,7 +233,7 @@ async def test_a_drip_is_decoded_as_it_comes(
 async def test_a_page_that_fails_is_not_ended_and_the_next_one_starts_clean(
     pipelines: Opener, refuses: bool
 ) -> None:
-    """The encoder is behind when the page fails, and still busy with it when the next begins."""
+    """The encoder is late when the page fails, and still busy with it when the next begins."""
     gate = threading.Event()
     pages = FakeCommitter(lambda number: number == 0 and gate.wait(5))
     pipeline = pipelines(pages)
@@ -281,7 +281,7 @@ def failing_at(at: int, gate: threading.Event | None = None) -> Callable[[int], 
 
 
 async def test_a_failure_to_encode_stops_a_decoder_that_is_ahead(pipelines: Opener) -> None:
-    """The page is told, nothing more is encoded, and so it stays."""
+    """The page's call raises, nothing more is encoded, and every later call raises too."""
     pages, decoder = FakeCommitter(failing_at(3)), FakeDecoder()
     pipeline = pipelines(pages)
     with pytest.raises(StoreError, match="no room for 3"):
@@ -296,7 +296,9 @@ async def test_a_failure_to_encode_stops_a_decoder_that_is_ahead(pipelines: Open
     assert isinstance(pipeline.failure, StoreError)
 
 
-async def test_a_failure_after_the_page_was_taken_is_told_to_the_next(pipelines: Opener) -> None:
+async def test_a_failure_after_a_page_was_taken_is_raised_by_the_next_call(
+    pipelines: Opener,
+) -> None:
     gate = threading.Event()
     pages = FakeCommitter(failing_at(-1, gate))
     pipeline = pipelines(pages)

@@ -223,7 +223,7 @@ def _rows_now(dest: Path) -> int:
     return int(rows)
 
 
-def test_the_account_is_told_in_the_statistics(tmp_path: Path) -> None:
+def test_the_statistics_of_a_part_file_name_its_account(tmp_path: Path) -> None:
     """Readers that filter by account may skip row groups."""
 
     async def export() -> None:

@@ -1,4 +1,4 @@
-"""A body with status 200 that reports a failure is that failure: retried, paced, told."""
+"""A body with status 200 that reports a failure is that failure: retried, paced, reported."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ async def test_converted_rows_have_their_keys(
         assert [row[column] for row in landed(tmp_path, None)] == rows
 
 
-async def test_convert_is_told_by_what_a_body_is_keyed(tmp_path: Path) -> None:
+async def test_convert_puts_the_keys_of_rows_into_the_field_of_key_by(tmp_path: Path) -> None:
     body = tmp_path / "a.json"
     body.write_bytes(b'{"result":{"a":{},"b":{"id":"c"}}}')
     args = ["convert", str(body), str(tmp_path / "out"), "--key-by", "id", "--quiet"]

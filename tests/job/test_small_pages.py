@@ -1,4 +1,4 @@
-"""Small pages of many accounts: together through the threads, failing alone, behind no large."""
+"""Small pages of many accounts share the threads, fail alone, and wait for no large page."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_a_bad_body_fails_alone() -> None:
 async def test_small_pages_wait_for_no_large_one_and_large_ones_for_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    let_go, begun = asyncio.Event(), list[str]()
+    let_go, started = asyncio.Event(), list[str]()
 
     async def endless() -> AsyncGenerator[bytes, None]:
         async for chunk in source(range(100)):
@@ -121,7 +121,7 @@ async def test_small_pages_wait_for_no_large_one_and_large_ones_for_room(
 
     async def take(name: str) -> None:
         def on_large() -> None:
-            begun.append(name)
+            started.append(name)
 
         await pipeline.take_page(name, FakeDecoder, endless(), right, on_large)
 
@@ -132,7 +132,7 @@ async def test_small_pages_wait_for_no_large_one_and_large_ones_for_room(
         await settled(lambda: pages.seen.count("begin") == 2)
         for number in range(5):
             await pipeline.take_page("small", FakeDecoder, source([number]), right)
-        assert begun == ["a", "b", "c"]
+        assert started == ["a", "b", "c"]
         assert "c" not in pages.seen, "the third of two waits"
         let_go.set()
         await asyncio.gather(*large)
@@ -158,7 +158,7 @@ async def test_a_cancelled_page_that_was_not_decoded_is_taken_nowhere() -> None:
     assert opens.count == 2
 
 
-async def test_a_failure_to_encode_is_told_to_those_who_come_after() -> None:
+async def test_a_failure_to_encode_is_raised_for_every_later_page() -> None:
     def no_room(_: int) -> None:
         raise StoreError("no room")
 

@@ -46,7 +46,7 @@ def test_a_page_that_failed_is_requested_again_when_its_wait_is_over() -> None:
     assert pages.next_request(0) == FIRST.after("b"), "the wait belonged to the page before"
 
 
-def test_a_page_is_given_up_as_the_policy_says_and_a_page_that_arrives_starts_anew() -> None:
+def test_the_policy_ends_the_attempts_at_a_page_and_a_page_that_arrives_resets_them() -> None:
     pages = pages_of()
     assert [bool(pages.failed(TransportError("reset"), 0)) for _ in range(3)] == [True] * 3
     pages.page_arrived("a")

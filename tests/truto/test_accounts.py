@@ -52,7 +52,7 @@ async def test_accounts_are_listed_to_the_last_page_and_filtered() -> None:
     assert refused.code == 4
 
 
-async def test_all_accounts_that_can_be_read_are_exported_and_the_others_told(
+async def test_readable_accounts_are_exported_and_the_others_are_reported(
     tmp_path: Path,
 ) -> None:
     async with running_emulator(EmulatorConfig(accounts=ACCOUNTS)) as emulator:
@@ -116,7 +116,7 @@ async def test_accounts_as_csv_are_what_an_export_reads(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_filters_that_leave_no_account_are_told_what_there_is(
+async def test_filters_that_leave_no_account_are_answered_with_what_there_is(
     tmp_path: Path, filters: list[str], says: str
 ) -> None:
     async with running_emulator(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
@@ -133,7 +133,7 @@ async def test_filters_that_leave_no_account_are_told_what_there_is(
     assert not (tmp_path / "out").exists()
 
 
-def test_of_many_integrations_the_largest_are_told() -> None:
+def test_of_many_integrations_the_largest_are_listed() -> None:
     one = IntegratedAccount(
         id="a", tenant_id=None, integration="most", status="active", is_blocked=False
     )
@@ -219,8 +219,8 @@ async def test_accounts_that_cannot_be_read_tonight_keep_last_nights_rows(tmp_pa
     assert ds.dataset(tmp_path).count_rows() == 45
 
 
-async def test_a_run_that_is_gone_on_with_remembers_whom_it_skipped(tmp_path: Path) -> None:
-    """Whoever is readable by then: the run keeps the accounts that it began with."""
+async def test_a_resumed_run_remembers_which_accounts_it_skipped(tmp_path: Path) -> None:
+    """The run keeps the accounts that it started with, even if others are readable by then."""
     accounts = dict(emulated_accounts(4, records=5))
     blocked, *_ = accounts
     healthy = accounts[blocked]
@@ -250,7 +250,7 @@ async def test_no_account_at_all_is_wrong_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--tenant", "--integration"])
-async def test_a_filter_that_is_no_valid_unicode_is_wrong_use(tmp_path: Path, option: str) -> None:
+async def test_a_filter_of_invalid_unicode_is_a_usage_error(tmp_path: Path, option: str) -> None:
     nowhere = "http://127.0.0.1:9"
     ended = await run_cli("accounts", "--base-url", nowhere, option, "a\udcff")
     exported = await run_cli(*all_args(tmp_path / "out", nowhere, option, "a\udcff"))
@@ -280,7 +280,7 @@ async def test_a_filter_that_is_no_valid_unicode_is_wrong_use(tmp_path: Path, op
 async def test_a_list_that_is_none_is_an_error(
     body: bytes, error: type[StreamlicError], says: str
 ) -> None:
-    """It comes at each attempt, and then the list ends: whatever goes on for ever is seen."""
+    """Every attempt gets it, then the list ends: retries without a bound would succeed."""
     several = [whole(body)] * 6
     async with server(*several, whole(b'{"result":[]}')) as (url, _), connection(url) as asking:
         with pytest.raises(error, match=says):

@@ -113,13 +113,13 @@ def test_whatever_the_token_is_truto_s_own_names_are_read(token: str) -> None:
     assert (error.retryable, error.fault) == (False, Fault.REQUEST)
 
 
-def test_the_vendors_own_words_stand_in_for_an_empty_message() -> None:
+def test_the_vendors_own_words_replace_an_empty_message() -> None:
     body = {**REMOTE, "message": "", "error": "Conflict", "raw_response": {"code": "SKU_LOCKED"}}
     assert error_of(409, body).message == '{"code": "SKU_LOCKED"}'
     assert error_of(409, {**body, "truto_is_remote_error": False}).message == "Conflict"
 
 
-def test_a_body_that_is_no_envelope_is_quoted_in_short() -> None:
+def test_a_body_that_is_not_an_envelope_is_quoted_in_short() -> None:
     error = error_of(502, b"<html>\r\n<b>Bad \x1b[31m gateway</b>\xff" + b"x" * 60_000)
     assert "<html> <b>Bad [31m gateway</b>" in str(error)
     assert len(error.message) == 300
@@ -175,7 +175,7 @@ def test_vendors_tell_of_a_rate_limit_by_many_statuses(
         (503, BLOCKED, {"retry_after": "7"}),
     ],
 )
-def test_other_refusals_are_no_rate_limit(
+def test_other_refusals_are_not_a_rate_limit(
     status: int, body: dict[str, Any], headers: dict[str, str]
 ) -> None:
     error = error_of(status, body, **headers)
@@ -197,7 +197,7 @@ def test_other_refusals_are_no_rate_limit(
     ],
 )
 def test_no_text_of_a_server_breaks_the_line_or_shows_the_token(text: str) -> None:
-    """Wherever it stands; as JSON escapes it, as PHP does, and as numbers."""
+    """Anywhere in the body; as JSON escapes it, as PHP does, and as numbers."""
     missing = {"missing_required_query_parameters": {"value": [text, text]}}
     scopes = {"forbidden_error": {"value": {"missing_scopes": [text]}}, text: {"value": {text: 1}}}
     many = {f"{text}{i}": {"description": text} for i in range(500)}
@@ -289,7 +289,7 @@ async def test_a_server_that_repeats_the_token_does_not_get_it_shown(answer: byt
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_what_led_to_an_error_is_told_where_it_does_not_show_the_token() -> None:
+async def test_the_cause_of_an_error_is_kept_where_it_does_not_show_the_token() -> None:
     async with server(b"nonsense\r\n\r\n") as (url, _), connection(url) as asking:
         with pytest.raises(StreamlicError) as caught:
             await body_of(asking)

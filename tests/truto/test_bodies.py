@@ -116,7 +116,7 @@ async def test_chunks_are_bounded_and_backpressure_reaches_the_server() -> None:
     assert got == total_bytes
 
 
-async def test_a_head_that_drips_is_no_answer() -> None:
+async def test_a_head_that_drips_times_out() -> None:
     async def dripping(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nX: ")
         with suppress(ConnectionError):
@@ -138,7 +138,7 @@ async def test_the_server_that_never_answers_is_silent() -> None:
     assert "fell silent" in str(error)
 
 
-async def test_a_page_for_people_is_no_page_and_is_quoted() -> None:
+async def test_an_html_page_is_refused_and_quoted() -> None:
     html = b"<html>\n<h1>Sign in</h1>" + b" " * 100_000
     for coded, more in ((html, []), (gzip.compress(html), [b"Content-Encoding: gzip"])):
         error = await failure_of(whole(coded, b"Content-Type: text/html", *more))
@@ -146,7 +146,7 @@ async def test_a_page_for_people_is_no_page_and_is_quoted() -> None:
         assert str(error).endswith("It says: <html> <h1>Sign in</h1>")
 
 
-async def test_an_error_is_told_whatever_becomes_of_its_body() -> None:
+async def test_an_error_is_reported_whatever_becomes_of_its_body() -> None:
     """Endless, dripping, silent, cut or corrupt: the status is what counts."""
     sent_bytes = 0
     head = b"HTTP/1.1 404 Not Found\r\n"
@@ -231,7 +231,7 @@ def test_lines_need_framing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/json-seq", "text/plain", ""])
-def test_other_types_are_no_lines(kind: str) -> None:
+def test_other_types_are_not_lines(kind: str) -> None:
     page = page_with(Content_Type=kind)
     assert not page.is_ndjson
     page.check()

@@ -64,7 +64,7 @@ def test_a_cut_body_is_noticed_wherever_it_is_cut(name: str) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
 def test_corrupt_bodies_are_transport_errors(coding: str) -> None:
     with pytest.raises(TransportError, match="corrupt"):
-        list(pieces(coding, [b"\xff\xff this is no compressed body"]))
+        list(pieces(coding, [b"\xff\xff this is not compressed"]))
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])
@@ -93,11 +93,11 @@ def test_what_encodes_nothing_is_a_plain_body(coding: str) -> None:
     assert b"".join(pieces(coding, [b'{"result":', b"[]}"])) == b'{"result":[]}'
 
 
-def test_what_encodes_nothing_may_stand_beside_a_coding() -> None:
+def test_a_coding_may_be_listed_with_what_encodes_nothing() -> None:
     assert b"".join(pieces("utf-8, gzip", [gzip.compress(b"{}")])) == b"{}"
 
 
-def test_an_empty_body_is_no_compressed_one() -> None:
+def test_an_empty_body_is_not_a_compressed_one() -> None:
     """Even nothing, compressed, takes some bytes: without them it was cut."""
     assert list(pieces("", [])) == []
     assert list(pieces("gzip", [gzip.compress(b"")])) == []
@@ -111,5 +111,5 @@ def test_an_empty_body_is_no_compressed_one() -> None:
 def test_nothing_may_follow_a_compressed_body(coding: str, is_apart: bool) -> None:
     name, body = CODINGS[coding]
     chunks = [body, b"{}"] if is_apart else [body + b"{}"]
-    with pytest.raises(TransportError, match=r"corrupt|goes on"):
+    with pytest.raises(TransportError, match=r"corrupt|after its end"):
         list(pieces(name, chunks))

@@ -119,19 +119,19 @@ async def test_lines_are_taken_only_with_framing_of_their_own() -> None:
 
 
 async def test_chunks_arrive_before_the_body_ends() -> None:
-    go_on = asyncio.Event()
+    may_end = asyncio.Event()
 
     async def halting(writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY[:20])
         await writer.drain()
-        await go_on.wait()
+        await may_end.wait()
         writer.write(BODY[20:])
 
     async with server(halting) as (url, _), connection(url) as asking:
         async with asking.page(REQUEST) as page:
             chunks = page.chunks()
             assert await anext(chunks) == BODY[:20]
-            go_on.set()
+            may_end.set()
             assert b"".join([chunk async for chunk in chunks]) == BODY[20:]
 
 
@@ -154,7 +154,7 @@ async def test_silence_and_too_little_progress_end_a_page() -> None:
     assert re.search("only .* bytes came in .*silence_seconds", str(error))
 
 
-async def test_a_slow_consumer_is_no_lack_of_progress() -> None:
+async def test_a_slow_consumer_does_not_count_as_lack_of_progress() -> None:
     async with server(chunked(BODY)) as (url, _):
         timeouts = Timeouts(progress_bytes=1 << 20, silence_seconds=0.2)
         async with connection(url, timeouts=timeouts) as asking:

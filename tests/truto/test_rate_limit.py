@@ -62,7 +62,7 @@ def test_other_rate_limits_are_refused(text: str) -> None:
 
 @given(st.lists(st.floats(0, 3), max_size=80), st.integers(1, 6))
 def test_no_window_holds_more_requests_than_allowed(pauses: list[float], requests: int) -> None:
-    """Whatever the caller's rhythm, if it waits as told."""
+    """Whatever the caller's rhythm, if it waits for each delay."""
     window = SlidingWindow(RateLimit(requests, 10))
     now = 0.0
     sent: list[float] = []
@@ -118,7 +118,7 @@ def test_a_request_that_waited_for_its_connection_counts_later() -> None:
         rate_limiter.sent(permit, 103.0)
     assert rate_limiter.delay("a", 104.0) == pytest.approx(9.5, abs=0.1)
     assert rate_limiter._token.delay(104.0) == 0
-    assert min(rate_limiter._token._counted) == 103.5, "the token's tier is told as well"
+    assert min(rate_limiter._token._counted) == 103.5, "the token's tier counts it as well"
     rate_limiter.sent(permits[0], 109.0)  # The session sent it once more, on a new connection.
     asked(rate_limiter, "a", 113.6)
     assert rate_limiter.delay("a", 113.6) == 0, "only two of them are younger than the window"
@@ -351,7 +351,7 @@ def test_only_a_request_that_was_refused_names_restart() -> None:
         assert str(naming_restart(error)) == "x"
 
 
-def test_a_body_that_is_no_listing_may_pass_and_is_its_accounts_own() -> None:
+def test_a_body_that_is_not_a_listing_is_transient_and_account_scoped() -> None:
     error = NotAListing("expected a listing, got text", position=0)
     assert is_transient(error)
     assert is_account_scoped(error)

@@ -37,7 +37,7 @@ def test_a_secret_and_its_pieces_are_hidden(text: str, shown: str) -> None:
     assert without(text, "tr-abc/def") == shown
 
 
-def test_what_is_too_short_is_no_secret() -> None:
+def test_a_text_that_is_too_short_is_not_a_secret() -> None:
     assert without("expected", "exp") == "expected"
     assert without("expected", "expe") == "***cted"
     assert without("expected", "") == "expected"
@@ -69,10 +69,10 @@ async def test_an_export_does_not_show_a_token_that_a_body_repeats(
     tmp_path: Path, name: str, engine: str
 ) -> None:
     options = JobOptions(engine=engine, strict=True)
-    told: list[str] = []
+    reported: list[str] = []
 
     def on_progress(progress: Any) -> None:
-        told.append(repr(progress.events))
+        reported.append(repr(progress.events))
 
     async with server(whole(BODIES[name])) as (url, _):
         request = streamlic.LicensesRequest(account=ACCOUNT)
@@ -84,7 +84,7 @@ async def test_an_export_does_not_show_a_token_that_a_body_repeats(
         with pytest.raises(AccountsFailed) as failed:
             await export_async(str(tmp_path / "two"), others, connection(url), options)
     check_hidden(raised.value)
-    assert "cret" not in "".join(told)
+    assert "cret" not in "".join(reported)
     summary = repr(failed.value.summary) + str(failed.value)
     assert "cret" not in summary
 

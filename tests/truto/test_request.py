@@ -19,7 +19,7 @@ def request(**given: Any) -> LicensesRequest:
     return LicensesRequest(account=ACCOUNT, **given)
 
 
-def test_every_parameter_stands_in_the_query_as_truto_reads_it() -> None:
+def test_every_parameter_is_in_the_query_as_truto_reads_it() -> None:
     asked = request(
         response_format="normalized",
         product="onedrive",
@@ -130,7 +130,7 @@ def test_wrong_uses_are_refused_with_what_is_allowed(given: dict[str, Any], mess
         request(**given)
 
 
-def test_lists_do_where_tuples_are_told() -> None:
+def test_lists_are_accepted_where_tuples_are_declared() -> None:
     asked = request(exclude_fields=["name"], query=[["a", "1"]])
     assert asked.query_string().endswith("&truto_exclude_fields%5B%5D=name&a=1")
 

@@ -61,7 +61,7 @@ async def test_pages_in_a_row_share_one_connection_until_one_is_left_early() -> 
         assert asking.bytes_received == 5 * len(BODY)
 
 
-async def test_a_connection_that_was_closed_meanwhile_is_no_failure() -> None:
+async def test_a_connection_that_was_closed_meanwhile_is_not_a_failure() -> None:
     async with server(whole(BODY)) as (url, asked), connection(url) as asking:
         for _ in range(3):
             assert await body_of(asking) == BODY
@@ -72,13 +72,13 @@ async def test_a_connection_that_was_closed_meanwhile_is_no_failure() -> None:
 
 async def test_a_cancelled_page_is_closed_and_not_tried_again() -> None:
     """Whether its head, or its body, was still to come."""
-    begun, closed = asyncio.Event(), asyncio.Event()
+    started, closed = asyncio.Event(), asyncio.Event()
 
     async def dripping(writer: asyncio.StreamWriter, start: bytes) -> None:
         writer.write(start)
         try:
             while True:
-                begun.set()
+                started.set()
                 await asyncio.sleep(0.01)
                 writer.write(b" ")
                 await writer.drain()
@@ -86,13 +86,13 @@ async def test_a_cancelled_page_is_closed_and_not_tried_again() -> None:
             closed.set()
 
     for start in (OK + b"Content-Length: 500\r\n\r\n{", b"HTTP/1.1 200 OK\r\nX: "):
-        begun.clear()
+        started.clear()
         closed.clear()
         answer = partial(dripping, start=start)
         async with server(answer) as (url, asked), connection(url) as asking:
             retries: list[Retry] = []
             task = asyncio.create_task(attempted(asking, retries))
-            await begun.wait()
+            await started.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -118,7 +118,7 @@ async def test_a_wait_before_a_retry_can_be_cancelled() -> None:
         assert len(asked) == 1
 
 
-async def test_who_watches_is_told_of_each_retry() -> None:
+async def test_each_retry_is_reported() -> None:
     bad = whole(b'{"message":"later"}', status=b"502 Bad Gateway")
     recovering = server(bad, bad, whole(BODY))
     async with recovering as (url, _), connection(url, retry=PATIENT) as asking:
@@ -476,7 +476,7 @@ async def test_an_authority_of_ones_own_is_trusted_when_it_is_named(tmp_path: Pa
 
 @needs_openssl
 @pytest.mark.parametrize("is_named", [False, True], ids=["nobody vouches", "another host"])
-async def test_a_certificate_that_is_not_to_be_trusted_ends_it_at_once(
+async def test_a_certificate_that_fails_verification_is_an_error_at_once(
     tmp_path: Path, is_named: bool
 ) -> None:
     """The token is not sent, and there is no second attempt."""

@@ -1,4 +1,4 @@
-"""Who watches is told what requests wait for: our own count, the server's word, or an error."""
+"""Progress says what requests wait for: our own count, the server's word, or an error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN
 LIMIT = RateLimit(2, 10)
 
 
-def test_our_own_count_is_told_with_its_rate() -> None:
+def test_our_own_count_is_reported_with_its_rate() -> None:
     rate_limiter = RateLimiter(LIMIT)
     for _ in range(2):
         rate_limiter.acquire("a", 100.0)
@@ -43,7 +43,7 @@ def test_the_tokens_count_is_the_tokens() -> None:
     assert rate_limiter.token_cause() == WaitCause(WaitReason.TOKEN_LIMIT, "500 requests in 10 s")
 
 
-def test_the_longer_of_two_waits_is_told() -> None:
+def test_the_longer_of_two_waits_is_reported() -> None:
     rate_limiter = RateLimiter(LIMIT)
     for _ in range(2):
         rate_limiter.acquire("a", 100.0)
@@ -62,7 +62,9 @@ def test_the_longer_of_two_waits_is_told() -> None:
         (RateLimited("HTTP 429", status=429, retry_after_seconds=5.0), WaitReason.RETRY_AFTER),
     ],
 )
-def test_what_follows_an_error_is_told_with_it(error: StreamlicError, reason: WaitReason) -> None:
+def test_a_wait_after_an_error_is_reported_with_it(
+    error: StreamlicError, reason: WaitReason
+) -> None:
     assert retry_cause(error) == WaitCause(reason, str(error))
 
 
@@ -78,7 +80,7 @@ def test_each_reason_has_words(reason: WaitReason) -> None:
 async def waits_of_an_export(
     dest: Path, config: EmulatorConfig, *accounts: str, rate: str = "none", fault: str | None = None
 ) -> list[WaitStatus]:
-    """Export, and return the waits that were told while no page was under way."""
+    """Export, and return the waits that were reported while no page was under way."""
     seen: list[WaitStatus] = []
 
     def watch(progress: streamlic.Progress) -> None:
@@ -120,7 +122,7 @@ async def test_an_export_tells_what_a_failed_request_waits_for(
     assert all(ACCOUNT in wait.cause.detail for wait in waits if wait.cause.reason is reason)
 
 
-def test_of_many_waits_each_reason_is_told_with_its_first() -> None:
+def test_of_many_waits_each_reason_is_reported_with_its_first() -> None:
     connection = Connection(ConnectionSettings(token=TokenSource.from_value(TOKEN)))
 
     async def nobody(*_: object) -> None:
@@ -130,13 +132,13 @@ def test_of_many_waits_each_reason_is_told_with_its_first() -> None:
     accounts = [f"{number:08}-0000-0000-0000-000000000000" for number in range(3_000)]
     requests = ((LicensesRequest(account=account), ResumePoint()) for account in accounts)
     limit = WaitCause(WaitReason.ACCOUNT_LIMIT, "50 requests in 10 s")
-    begun = time.monotonic() + 1_000
+    due = time.monotonic() + 1_000
     for number, one in enumerate(scheduled(requests, connection.policy)):
         error = WaitCause(WaitReason.BACKOFF, f"error {number}")
-        scheduler._defer(one, begun + number, limit if number % 3 else error)
+        scheduler._defer(one, due + number, limit if number % 3 else error)
     first, second = scheduler.waits()
-    assert first == WaitStatus(WaitCause(WaitReason.BACKOFF, "error 0"), begun, 1_000, accounts[0])
-    assert second == WaitStatus(limit, begun + 1, 2_000, accounts[1])
+    assert first == WaitStatus(WaitCause(WaitReason.BACKOFF, "error 0"), due, 1_000, accounts[0])
+    assert second == WaitStatus(limit, due + 1, 2_000, accounts[1])
 
 
 async def test_accounts_that_wait_for_one_reason_are_counted_together(tmp_path: Path) -> None:
