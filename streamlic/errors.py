@@ -1,4 +1,4 @@
-"""Every error, by who is at fault: the caller, API, data, network, machine, disk.
+"""All errors, grouped by cause: the caller, the API, the data, the network, the machine, the disk.
 
 A message says what was expected, what came, where, and what helps. No message holds the token.
 ``exit_code`` is the exit code of the command line.
@@ -181,9 +181,9 @@ class LimitExceeded(DecodeError):
 
 
 class NotAListing(DecodeError):
-    """The body is no list of records: no object or array, or an object without rows.
+    """The body is not a list of records: not an object or array, or an object without rows.
 
-    Something between the client and the API may have answered, so a retry can help.
+    A proxy between the client and the API may have answered, so a retry can help.
     """
 
 
@@ -230,10 +230,10 @@ class IntegrityError(StreamlicError):
 
 
 class TransportError(StreamlicError):
-    """No complete answer came: refused, reset, silent, too slow, or cut short.
+    """No complete response arrived: refused, reset, silent, too slow, or truncated.
 
-    ``retryable`` is false where asking again cannot help, as with a certificate that is not valid;
-    ``exit_code`` is then 6.
+    ``retryable`` is false if a retry cannot help, as with an invalid certificate; ``exit_code`` is
+    then 6.
     """
 
     def __init__(self, text: str, *, retryable: bool = True, parameter: str | None = None) -> None:

@@ -1,1 +1,1 @@
-"""Python's face: what ``streamlic`` hands on."""
+"""The Python API: what ``streamlic`` exports."""

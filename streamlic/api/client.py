@@ -1,4 +1,4 @@
-"""streamlic from Python: batches as they come, or a whole export."""
+"""streamlic from Python: record batches as they arrive, or a whole export."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _HELD_BYTES = 8 << 20
 class Client:
     """A session with the Truto API. Use it as an asynchronous context manager.
 
-    ``connection`` None takes the token and the URL from the environment. ``engine`` is the decoder.
-    Raises UsageError, before anything is sent, for settings that cannot work.
+    If ``connection`` is None, the token and the URL come from the environment. ``engine`` names the
+    decoder. Raises UsageError for invalid settings, before it sends anything.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Client:
         """Yield an account's licenses as record batches of LICENSE_SCHEMA, page after page.
 
         ``parameters`` are those of LicensesRequest; with ``response_format="raw"`` the batches
-        are of RAW_SCHEMA. A batch has at most 8,192 rows, or 2 MiB of JSON.
+        have RAW_SCHEMA. A batch has at most 8,192 rows, or 2 MiB of JSON.
 
         Up to 8 MiB of a page's batches are held until the page ends. A page that fits is yielded
         whole, and is asked for again if it fails. A larger page is yielded as it arrives, and its
@@ -119,7 +119,7 @@ class Client:
 
 
 async def _first(batches: AsyncGenerator[pa.RecordBatch, None]) -> list[pa.RecordBatch]:
-    """Take batches to the page's end, or until so many wait that they have to go."""
+    """Take batches until the page ends, or until they take more than ``_HELD_BYTES``."""
     held: list[pa.RecordBatch] = []
     held_bytes = 0
     async for batch in batches:
@@ -140,21 +140,21 @@ def export(
     cancel: Cancel | None = None,
     **parameters: Any,
 ) -> Summary:
-    """Land the licenses of one account or several in ``dest`` as Parquet, and return the summary.
+    """Export the licenses of one account or several to ``dest`` as Parquet; return the summary.
 
-    ``parameters`` are those of LicensesRequest, ``options`` those of JobOptions. ``connection``
-    None takes the token and the URL from the environment. The call blocks until the end; it may be
-    made where an event loop is running, which then waits. The work runs in threads of its own.
+    ``parameters`` are those of LicensesRequest, ``options`` those of JobOptions. If ``connection``
+    is None, the token and the URL come from the environment. The call blocks until the export ends.
+    It works in threads of its own, so it may be called while an event loop runs, which it blocks.
 
-    ``on_progress`` is called at every page, and each second, with a Progress: a frozen snapshot
-    with the events since the one before. It is called in another thread than the caller's, always
-    the same one, and the job waits for it. What it raises ends the export, and is raised here.
+    ``on_progress`` is called after every page, and each second, with a Progress: a frozen snapshot
+    with the events since the last one. All calls come from one thread, not the caller's, and the
+    job waits for them. An exception that it raises ends the export, and is raised here.
 
     Setting ``cancel``, such as a threading.Event, ends the export with Cancelled, whose ``summary``
     says what is committed. The job checks it after each page, and each second. KeyboardInterrupt,
     any other exception of a signal handler, and the cancellation of the calling task end the export
-    as well; they are raised here when the work has ended. Whole pages are committed first, and the
-    same call resumes from there.
+    as well; they are raised here when the work has ended. Complete pages are committed first, and
+    the same call resumes from there.
 
     Any other StreamlicError that ends the export is raised. If some of several accounts failed,
     that is AccountsFailed, whose ``summary`` says which.
@@ -170,5 +170,5 @@ def export(
 
 
 def schema_of(request: LicensesRequest) -> pa.Schema:
-    """Return what the bodies that answer a request are decoded to."""
+    """Return the schema that a request's response bodies are decoded to."""
     return RAW_SCHEMA if request.response_format == "raw" else LICENSES.schema

@@ -1,17 +1,17 @@
-"""Licenses as a pyarrow.RecordBatchReader, for all that reads Arrow: synchronous, lazy, bounded.
+"""Licenses as a pyarrow.RecordBatchReader, for any Arrow consumer: synchronous, lazy, bounded.
 
 Rules:
-1. Nothing is done before the first batch is asked for. Then a thread with an event loop of its own
-   decodes ahead, by ``_BATCHES_AHEAD`` batches beside what the client itself holds, and waits.
-2. Who reads gets the error itself. So batches reach Arrow as an IPC stream read from a Python
-   object: errors of its pass through Arrow as they are, which those of a C stream do not, and
-   closing the reader closes it, which closing a reader made by ``from_batches`` does not. It costs
-   one copy of each batch.
-3. After an error, KeyboardInterrupt too, nothing more is read: Arrow may have had half a message.
-4. The thread ends with the listing, an error, ``close``, or when nobody holds the stream any more:
-   neither Python nor what Arrow has handed it on to.
+1. No request is sent before the first batch is read. Then a thread with an event loop of its own
+   decodes up to ``_BATCHES_AHEAD`` batches ahead, in addition to those that the client holds.
+2. The reader raises the original exception. So Arrow reads the batches as an IPC stream from a
+   Python object: Arrow passes that object's exceptions through, but not those of a C stream, and
+   closing the reader closes the object, which a reader made by ``from_batches`` does not do. This
+   costs one copy of each batch.
+3. After an error, KeyboardInterrupt too, nothing more is read: Arrow may have read half a message.
+4. The thread ends with the listing, an error, ``close``, or when the last reference to the stream
+   is dropped, in Python or in an Arrow consumer.
 5. Several threads may read: each batch goes to one of them, the end and an error to all. Arrow's
-   own reader is for one at a time, so they take turns; ``close`` waits for no turn.
+   own reader is not thread-safe, so reads take a lock; ``close`` does not.
 """
 
 from __future__ import annotations
@@ -47,31 +47,31 @@ def read_licenses(
     strict: bool = False,
     **parameters: Any,
 ) -> pa.RecordBatchReader:
-    """Return a reader of the licenses of one account or several, as they come from the API.
+    """Return a reader of the licenses of one account or several, as they arrive from the API.
 
     The columns are ``integrated_account_id`` and those of LICENSE_SCHEMA; with
-    ``response_format="raw"`` those of RAW_SCHEMA. Accounts come one after the other, in the order
-    given. ``parameters`` are those of LicensesRequest, and ``connection`` is as for a Client.
+    ``response_format="raw"`` those of RAW_SCHEMA. Accounts are read one after the other, in the
+    order given. ``parameters`` are those of LicensesRequest, and ``connection`` is as for a Client.
 
-    Whatever takes Arrow takes it, and may be called where an event loop is running, which waits:
+    Any Arrow consumer can read it, also while an event loop runs, which it blocks:
 
         with streamlic.read_licenses("62f44730-dd91-461e-bd6a-aedd9e0ad79d") as reader:
             print(duckdb.sql("select name, count(*) from reader group by 1"))
 
-    Nothing is asked of the API before the first batch is. From then on at most 8 MiB of a page and
-    two batches wait (a batch has at most 8,192 rows, or 2 MiB of JSON): whoever reads no further
-    keeps the API waiting.
+    The first request is sent when the first batch is read. From then on at most 8 MiB of a page and
+    two batches are in memory (a batch has at most 8,192 rows, or 2 MiB of JSON): while nothing
+    reads the batches, nothing reads from the API.
 
-    Every row is read once, as long as the API answers a cursor the same way twice. A page is read
-    when it is whole, and asked for again where it fails, if its batches take up to 8 MiB. A
-    larger one is read as it comes: where it fails, the error is raised, and rows of the page were
-    read before. So what was read before an error is not the whole listing, and may end within a
-    page; ``export`` is what goes on where it was.
+    Every row is read once, as long as the API answers a cursor the same way twice. A page whose
+    batches take up to 8 MiB is read when it is complete, and requested again if it fails. A larger
+    page is read as it arrives: if it fails, the error is raised after some of its rows were read.
+    So the rows read before an error are not the whole listing, and may end within a page; only
+    ``export`` can resume.
 
-    Raises UsageError at once for what could not be asked. Reading raises the StreamlicError that
-    ended the listing, and raises it again each time; pyarrow and polars pass it through, DuckDB
-    raises an error of its own that quotes it. ``close``, or the end of a ``with`` block, ends the
-    thread and the connection; so does letting go of the reader.
+    Raises UsageError at once for an invalid request. Reading raises the StreamlicError that ended
+    the listing, and raises it again each time; pyarrow and polars pass it through, DuckDB raises an
+    error of its own that quotes it. ``close``, the end of a ``with`` block, and dropping the last
+    reference each end the thread and the connection.
     """
     requests = requests_of(account, parameters)
     schema = schema_of(requests[0])
@@ -95,7 +95,7 @@ def read_licenses(
 
 
 class _Reader(pa.RecordBatchStreamReader):  # type: ignore[misc]  # pyarrow has no types
-    """A reader whose closing closes what it reads from."""
+    """A reader that closes its stream when it is closed."""
 
     def __init__(self, stream: _Stream) -> None:
         super().__init__(stream)
@@ -113,7 +113,7 @@ class _Reader(pa.RecordBatchStreamReader):  # type: ignore[misc]  # pyarrow has 
             return super().read_next_batch_with_custom_metadata()
 
     def read_all(self) -> pa.Table:
-        """Return what was not read yet, as one table."""
+        """Return all batches that are left as one table."""
         with self._turn:
             return super().read_all()
 
@@ -180,7 +180,7 @@ class _Source:
         if self._is_over:
             return None
         if self._thread is None:
-            # A daemon: who ends the process in the middle of a listing is not kept waiting.
+            # A daemon, so that a process can exit in the middle of a listing.
             self._thread = threading.Thread(target=self._run, name="streamlic-read", daemon=True)
             self._thread.start()
         arrived = self._arrived.get()
@@ -193,7 +193,7 @@ class _Source:
         return arrived
 
     def stop(self) -> None:
-        """Let the thread end soon; whoever waits for a batch is told that the reader is closed."""
+        """Tell the thread to end; a thread that waits for a batch gets UsageError."""
         if not self._task.is_stopped:
             self._arrived.put(UsageError(_CLOSED))
             self._task.stop()
@@ -206,7 +206,7 @@ class _Source:
     def _run(self) -> None:
         try:
             asyncio.run(self._fill())
-        except BaseException as error:  # noqa: BLE001  # it is raised again by who reads
+        except BaseException as error:  # noqa: BLE001  # take() raises it
             self._arrived.put(error)
         else:
             self._arrived.put(None)

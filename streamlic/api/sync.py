@@ -103,7 +103,7 @@ class CrossThreadTask:
             self.call(task.cancel)
 
     def call(self, what: Callable[[], object]) -> None:
-        """Call something in the task's loop, if the task has begun."""
+        """Call something in the task's loop, if the task has started."""
         if self._task:
             with suppress(RuntimeError):  # The loop has ended.
                 self._task.get_loop().call_soon_threadsafe(what)

@@ -105,7 +105,7 @@ class ApiSource(Source):
         return self._scheduler.waits()
 
     def slowest(self) -> list[ActiveAccount]:
-        """Return the accounts that were started first, of those that have not ended."""
+        """Return the accounts under way that started first."""
         now = time.monotonic()
         return [
             ActiveAccount(one.account, one.pages.count, now - one.started_at)

@@ -14,7 +14,7 @@ from streamlic.formatting import counted
 class Limits:
     """Limits on what a server may send: pages and records of an account, bytes of one body.
 
-    Bytes are of JSON, after decompression. None is no limit.
+    Bytes are of JSON, after decompression. None means unlimited.
     """
 
     max_pages: int = 1_000_000

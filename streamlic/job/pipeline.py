@@ -81,9 +81,9 @@ class Pipeline:
     ) -> Envelope:
         """Decode a page and queue it for encoding; return its envelope.
 
-        ``check`` is called in the decode stage, when all is decoded, and may refuse the page.
-        ``on_large`` is called when the page turns out to be large. A failure to encode the page is
-        raised to whoever comes next.
+        ``check`` is called in the decode stage, when the page is decoded, and may reject it.
+        ``on_large`` is called when the page turns out to be large. If encoding the page fails, the
+        next call raises the error.
         """
         async with aclosing(chunks) as arriving:
             prefix = BodyPrefix()

@@ -81,7 +81,7 @@ class Progress:
     pages: int = 0
     bytes_received: int = 0
     bytes_in_all: int | None = None
-    """The size of a body at hand, where it is known."""
+    """The total size of the bodies, if it is known: only for local ones."""
     parts: int = 0
     rescued: int = 0
     retries: int = 0

@@ -77,10 +77,10 @@ async def integrated_accounts(
     tenant: str | None = None,
     on_retry: Callable[[Retry], None] | None = None,
 ) -> AsyncIterator[IntegratedAccount]:
-    """Yield the environment's accounts; raises what asking for a page raises.
+    """Yield the environment's accounts. Raises the same errors as requesting a page.
 
-    ``on_retry`` is called before a page is waited for and asked for again. UsageError for a filter
-    that is no valid Unicode.
+    ``on_retry`` is called before each retry of a page. UsageError for a filter that is not valid
+    Unicode.
     """
     check_text(integration or "", "integration")
     check_text(tenant or "", "tenant")

@@ -24,11 +24,11 @@ _FAILED_WITHOUT_STATUS = 502
 
 
 _MAY_PASS = frozenset({408, 425, 429})
-"""Statuses from 400 to 499 that may pass whoever answers."""
+"""Statuses from 400 to 499 that may be transient: from the vendor, Truto and proxies alike."""
 
 
 _NEVER_A_LIMIT = frozenset({400, 401, 404})
-"""Statuses whose Retry-After makes no rate limit of them: they say what is wrong."""
+"""Statuses that are never a rate limit, even with Retry-After: they say what is wrong."""
 
 
 _LIMIT_USED_UP = frozenset({403, 420, 429})
@@ -67,10 +67,10 @@ def api_error(
     token: str,
     now: datetime,
 ) -> ApiError:
-    """Return the error that an answer of this status means; ``token`` stands nowhere in it.
+    """Return the error for a response with this status. Its text never contains ``token``.
 
-    ``headers`` are found by names of any case. ``body`` may be the start of one only. ``account``
-    is empty where no account was asked for.
+    Names of ``headers`` are case-insensitive. ``body`` may be only the start of one. ``account``
+    is empty if the request was not about an account.
     """
     members = _object(body, token)
     is_trutos = is_error_envelope(members)
@@ -87,11 +87,11 @@ def api_error(
     fault = _fault(status, is_remote=is_remote, is_trutos=is_trutos)
     kind = _kind(status, is_remote=is_remote, is_blocked=is_blocked, is_limit=is_limit)
     says = f": {message}" if message else ""
-    told = one_line("; ".join(_insights(insight)), most=_INSIGHT_CHARACTERS)
+    details = one_line("; ".join(_insights(insight)), most=_INSIGHT_CHARACTERS)
     of_account = f" for account {account}" if account else ""
     first = f"{_status_text(status)}{of_account}{says}"
     return kind(
-        "; ".join(part for part in (first, told, _advice(kind, status, fault, account)) if part),
+        "; ".join(part for part in (first, details, _advice(kind, status, fault, account)) if part),
         status=status,
         message=message,
         insight=insight,
@@ -150,9 +150,9 @@ def reported_failure(
 def one_line(value: Any, *, hide: str = "", most: int = _TEXT_CHARACTERS) -> str:
     """Return a server's text as one line of at most ``most`` characters, fit for any terminal.
 
-    What is no text is shown as JSON. ``hide`` is replaced by asterisks, in JSON as it is escaped
-    there. Whatever cannot be printed is a blank: control characters, those that turn the writing
-    round, and surrogates, which no output could encode.
+    A value that is not a string is shown as JSON. ``hide`` is replaced by asterisks, also in its
+    JSON escapes. Characters that cannot be printed become blanks: control characters, those that
+    change the writing direction, and surrogates, which cannot be encoded.
     """
     is_text = isinstance(value, str)
     text = value if is_text else json.dumps(value, ensure_ascii=False)

@@ -53,7 +53,7 @@ from streamlic.truto.response import HTML_TYPES, Page
 from streamlic.truto.settings import ConnectionSettings
 from streamlic.truto.timeouts import ProgressWatch
 
-_START_BYTES = 262_144  # A vendor's own error may stand in the envelope.
+_START_BYTES = 262_144  # The envelope may contain the vendor's own error.
 _ERROR_BODY_SECONDS = 30.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
@@ -131,10 +131,10 @@ class Connection:
             yield page
 
     async def get_json(self, path: str, query: str) -> dict[str, Any]:
-        """Ask for a small body, that of one of Truto's own lists, and return it.
+        """Request a small body, that of one of Truto's own lists, and return it.
 
-        ``query`` is encoded. Raises what ``page`` raises, for a body that tells of an error too;
-        TransportError for a body that is no JSON object.
+        ``query`` is encoded. Raises what ``page`` raises, also for a body that reports an error;
+        TransportError for a body that is not a JSON object.
         """
         body = bytearray()
         async with (
@@ -291,7 +291,7 @@ class Connection:
             )
 
     async def _start_of(self, response: aiohttp.ClientResponse, token: str) -> bytes:
-        """Return as much of a body as a message may need; what fails in it is no news."""
+        """Return as much of an error's body as a message may need; ignore failures to read it."""
         body = bytearray()
         chunks = self._page(response, token).chunks()
         with suppress(ApiError, TransportError, TimeoutError):

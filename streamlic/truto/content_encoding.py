@@ -80,7 +80,7 @@ class _Zlib:
         while data:
             if self._stream is None or self._stream.eof:
                 if self._stream and self._window_bits != _GZIP:
-                    raise TransportError("the compressed body goes on after its end")
+                    raise TransportError("the compressed body has data after its end")
                 if self._window_bits is None:  # RFC 1950's header; some servers leave it out.
                     has_header = data[0] & 0x0F == 8
                     self._window_bits = zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
@@ -112,9 +112,9 @@ class _Brotli:
             for start in range(0, len(piece), PIECE_BYTES):
                 yield piece[start : start + PIECE_BYTES]
             if not piece and self._stream.can_accept_more_data():
-                return  # Only with nothing left to give: at the limit it says so too early.
+                return  # At the output limit it can be true too early: output is left.
         if data:
-            raise TransportError("the compressed body goes on after its end")
+            raise TransportError("the compressed body has data after its end")
 
     def finish(self) -> None:
         if not self._stream.is_finished():

@@ -19,7 +19,7 @@ from streamlic.truto.proxies import Proxy
 
 DEFAULT_BASE_URL = "https://api.truto.one"
 BASE_URL_VARIABLE = "TRUTO_API_BASE_URL"
-TOKEN_VARIABLE = "TRUTO_API_TOKEN"  # noqa: S105  (the variable's name is no secret)
+TOKEN_VARIABLE = "TRUTO_API_TOKEN"  # noqa: S105  (only the variable's name)
 
 POLL_SECONDS = 3.0
 """How often a token that was refused is read again."""
@@ -59,7 +59,7 @@ class TokenSource:
 
     @classmethod
     def from_file(cls, path: Path | str) -> TokenSource:
-        """Return a source that reads a file, anew each time."""
+        """Return a source that reads a file each time."""
         return cls(partial(_token_of_file, path), str(path), may_change=True)
 
     @classmethod
@@ -161,12 +161,12 @@ def base_url_from_environment(variables: Iterable[str] = (BASE_URL_VARIABLE,)) -
 
 
 def readable_by_others(path: Path | str) -> int | None:
-    """Return a file's mode where others than its owner may read it; None where not, or no file."""
+    """Return a file's mode if others than its owner may read it, else None."""
     try:
         mode = Path(path).stat().st_mode
-    except OSError:  # Whoever reads it will say so.
+    except OSError:  # Reading the file will report it.
         return None
-    if not stat.S_ISREG(mode):  # A directory or a device holds no token.
+    if not stat.S_ISREG(mode):  # A directory or a device has no token.
         return None
     return stat.S_IMODE(mode) if mode & (stat.S_IRGRP | stat.S_IROTH) else None
 

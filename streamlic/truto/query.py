@@ -38,9 +38,8 @@ def encode_parameter(name: str, value: QueryValue) -> Iterator[tuple[str, str]]:
 def parse_remote_query(assignments: Iterable[str]) -> dict[str, Any]:
     """Read ``K=V`` texts into nested objects: ``a[b]=1`` gives ``{"a": {"b": "1"}}``.
 
-    A leading ``remote_query`` may stand before the brackets: ``remote_query[a][b]=1`` is the same.
-    ``a[]=1`` gives a list, and a key that repeats becomes one too. Raises UsageError for anything
-    else.
+    A leading ``remote_query`` is allowed: ``remote_query[a][b]=1`` is the same. ``a[]=1`` gives a
+    list, and so does a key that repeats. Raises UsageError for anything else.
     """
     nested: dict[str, Any] = {}
     for text in assignments:
@@ -84,7 +83,7 @@ def _place(nested: dict[str, Any], keys: list[str], value: str, text: str) -> No
 
 
 def _bracketed(name: str) -> list[str] | None:
-    """Split ``a[b][]`` into ``["a", "b", ""]``; an empty key may stand only at the end."""
+    """Split ``a[b][]`` into ``["a", "b", ""]``; a key may be empty only at the end."""
     match = re.fullmatch(r"([^\[\]]+)((?:\[[^\[\]]+\])*)(\[\])?", name)
     if match is None:
         return None

@@ -1,9 +1,9 @@
-"""Takes a secret out of the text of an error, where it was quoted from a body.
+"""Redacts a secret in the text of an error that quotes a body.
 
 Rules:
-1. JSON may write any character of it as an escape.
-2. A quote may be cut in the middle of it: pieces of it are hidden, too.
-3. What has fewer than four characters is no secret, and would be found in any text.
+1. JSON may write any character of the secret as an escape.
+2. A quote may be cut in the middle of the secret: pieces of it are hidden, too.
+3. Fewer than four characters are not hidden: they occur in any text.
 """
 
 from __future__ import annotations

@@ -79,11 +79,11 @@ class Page:
             )
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it arrives, decompressed; TransportError where it is cut or corrupt."""
+        """Yield the body as it arrives, decompressed; TransportError if it is cut or corrupt."""
         decompressor = open_decompressor(self._coding)
-        begun = time.monotonic()
+        started = time.monotonic()
         while data := await self._read():
-            waited_seconds = time.monotonic() - begun
+            waited_seconds = time.monotonic() - started
             pieces = decompressor.feed(data)
             first = next(pieces, b"")
             self._watch.arrived(len(data), waited_seconds, is_blank=first.isspace())
@@ -91,5 +91,5 @@ class Page:
                 yield first
             for piece in pieces:
                 yield piece
-            begun = time.monotonic()
+            started = time.monotonic()
         decompressor.finish()

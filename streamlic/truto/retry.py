@@ -24,9 +24,9 @@ _LEAST_ATTEMPTS = 4
 
 
 class Failures:
-    """The failures at one page: how many, since when, and its spoilt bodies apart from them.
+    """The failures at one page: how many, since when, and the malformed bodies counted apart.
 
-    Other failures before it are no reason to believe a body that is no JSON sooner.
+    Counted apart: a malformed body gets its one retry whatever failed before.
     """
 
     __slots__ = ("_since", "_was_named", "seconds", "spoilt", "total", "waited_as_named")
@@ -72,9 +72,9 @@ class RetryPolicy:
     def wait_seconds(self, error: BaseException, failures: Failures) -> float | None:
         """Return the seconds before the next attempt after ``error``, None to give up.
 
-        ``error`` is the last that ``failures`` counted.
-        The wait that the server named, or exponential backoff, plus jitter. A body that is no
-        JSON, or contradicts itself, is fetched a second time only: a proxy may have spoilt it.
+        ``error`` is the last that ``failures`` counted. The wait is the one that the server named,
+        or exponential backoff, plus jitter. A body that is not valid JSON, or contradicts itself,
+        is fetched only once more: a proxy may have corrupted it.
         """
         named = _named_wait(error)
         if is_transient(error):
@@ -156,7 +156,7 @@ def _may_be_spoilt(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class Retry:
-    """One more attempt is due: why, after how many, in how many seconds, and for whom if told."""
+    """A retry: its reason, the attempts so far, the wait before it, and the account if known."""
 
     error: StreamlicError
     attempt: int
