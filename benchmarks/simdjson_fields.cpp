@@ -207,17 +207,17 @@ void measure(const padded_string &body, double at_least_seconds) {
   static ondemand::parser parser;
   static Columns columns;
   using clock = std::chrono::steady_clock;
-  const auto begun = clock::now();
-  const double cpu_begun = cpu_seconds();
+  const auto start = clock::now();
+  const double cpu_start = cpu_seconds();
   int repeats = 0;
   double seconds = 0;
   do {
     columns.clear();
     extract(parser, body, columns);
     ++repeats;
-    seconds = std::chrono::duration<double>(clock::now() - begun).count();
+    seconds = std::chrono::duration<double>(clock::now() - start).count();
   } while (seconds < at_least_seconds);
-  const double cpu = cpu_seconds() - cpu_begun;
+  const double cpu = cpu_seconds() - cpu_start;
   std::printf("{\"seconds\": %.9f, \"cpu_seconds\": %.9f, \"rows\": %zu, \"bytes\": %zu, "
               "\"values\": %zu, \"peak_kib\": %ld, \"engine\": \"simdjson %s, %s\"}\n",
               seconds / repeats, cpu / repeats, columns.rows, body.size(),

@@ -1,6 +1,6 @@
 # distutils: language = c++
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The Python face of the compiled engine: options in, record batches and errors out."""
+"""The Python interface of the compiled engine: options in, record batches and errors out."""
 
 import re
 from functools import lru_cache
@@ -144,13 +144,13 @@ cdef extern from "core/arrow/arrow_export.h" namespace "streamlic" nogil:
 
 ERROR_CODES = (
     None,  # no error
-    None,  # a misfit: `why` writes the sentence
+    None,  # a misfit: `why` writes the message
     *[
         ErrorCode[re.sub(r"(?<!^)(?=[A-Z])", "_", kErrorCodeNames[i].decode()).upper()]
         for i in range(kErrorCodes)
     ],
 )
-"""The core's error codes in its order."""
+"""The core's error codes, in the core's order."""
 
 _ERRORS = {
     ErrorCode.TOP: NotAListing,
@@ -162,7 +162,7 @@ _ERRORS = {
 }
 
 SIMD = ("scalar", "sse2", "avx2", "neon")
-"""The instruction sets. The best there is replaces one that is not there."""
+"""The instruction sets. The best available one replaces one that is not available."""
 
 
 def best():
@@ -181,11 +181,11 @@ cdef class FastDecoder:
     cdef unique_ptr[Decoder] _decoder
     cdef object _schema
     cdef object _options
-    cdef object _said  # what the body says of itself
+    cdef object _said  # the envelope
     cdef object _columns  # the fields that data has
     cdef cbool _is_enveloped
     cdef cbool _is_spent
-    cdef cbool _is_at_work  # Without the interpreter's lock: nobody else may look.
+    cdef cbool _is_at_work  # It runs without the GIL: other threads must not use it.
 
     def __cinit__(self, schema, options, *, simd=None):
         cdef _Prepared prepared = _prepared(ExactSchema(schema))
@@ -218,7 +218,7 @@ cdef class FastDecoder:
 
     @property
     def envelope(self):
-        """What the body said of itself; complete once the decoder is closed."""
+        """The envelope; complete once the decoder is closed."""
         self._check_free()
         envelope = self._said.envelope
         envelope.rows = self._decoder.get().envelope().rows
@@ -228,12 +228,12 @@ cdef class FastDecoder:
 
     @property
     def held_bytes(self):
-        """The bytes that were fed and not read yet."""
+        """The bytes that were fed but not read yet."""
         self._check_free()
         return self._decoder.get().held_bytes()
 
     def feed(self, bytes chunk not None):
-        """Take the next bytes; return the batches they filled, often none."""
+        """Take the next bytes; return the batches that they completed, often none."""
         cdef const uint8_t* data = chunk
         cdef size_t size = len(chunk)
         cdef cbool is_good
@@ -246,7 +246,7 @@ cdef class FastDecoder:
         return self._batches(is_good, False)
 
     def close(self):
-        """Say that the body has ended; return what was left. Raises TruncatedBody if it is cut."""
+        """End the body; return the last batches. Raises TruncatedBody if the body is incomplete."""
         cdef cbool is_good
         self._begin()
         try:
@@ -264,7 +264,7 @@ cdef class FastDecoder:
         self._check_free()
         if self._is_spent:
             raise UsageError("this decoder is spent: it was closed, or its body was bad")
-        self._is_spent = self._is_at_work = True  # Spent, unless all goes well.
+        self._is_spent = self._is_at_work = True  # Spent, unless it succeeds.
 
     cdef _batches(self, cbool is_good, cbool is_last):
         self._take_remarks()
@@ -276,7 +276,7 @@ cdef class FastDecoder:
         return batches
 
     cdef _take_remarks(self):
-        """Take what was said; raise the DecodeError that it means. It comes before the verdict."""
+        """Take the remarks; raise the DecodeError that they mean. They come before the verdict."""
         cdef vector[Remark] remarks = self._decoder.get().take_remarks()
         cdef size_t i
         for i in range(remarks.size()):
@@ -311,10 +311,10 @@ cdef class FastDecoder:
         cdef ArrowArray array
         export_batch(move(batch), &array)
         try:
-            # With the schema at hand: to export and import one would cost as much as all else.
+            # Uses the existing schema: exporting and importing one would double the cost.
             return pa.RecordBatch._import_from_c(<uintptr_t>&array, self._schema)
         finally:
-            release_array(&array)  # Nothing, where it was taken.
+            release_array(&array)  # Does nothing if it was imported.
 
     cdef _error(self):
         cdef Verdict verdict = self._decoder.get().verdict()
@@ -337,12 +337,12 @@ cdef class FastDecoder:
         return _ERRORS.get(code, DecodeError)(reason, **place)
 
     cdef _steps_in_record(self, steps):
-        """Return how many steps lead from the record to the value: those behind the row's own."""
+        """Return how many steps lead from the record to the value: those after the row's own."""
         return len(steps) - 1 - (self._options.rows_at.count(".") + 1 if self._is_enveloped else 0)
 
 
 cdef class _Prepared:
-    """A schema as the core reads by it."""
+    """A schema in the core's form."""
 
     cdef shared_ptr[const CSchema] schema
 

@@ -1,5 +1,5 @@
-// What is said to the compiler beside the language: which case is rare, what to inline, and for which
-// instructions to compile.
+// Hints to the compiler that are not standard C++: which branch is rare, what to inline, and which
+// instructions to use.
 #pragma once
 
 namespace streamlic {
@@ -21,8 +21,8 @@ constexpr bool unlikely(bool condition) { return condition; }
 #define STREAMLIC_ALWAYS_INLINE inline __attribute__((always_inline))
 #define STREAMLIC_NOINLINE __attribute__((noinline))
 
-// Functions between the two may use these instructions. Include no header between them but the generic
-// ones: core/reader/generic/dependencies.h says why.
+// Functions between the two may use these instructions. Between them, include only headers of
+// core/reader/generic: its dependencies.h says why.
 #define STREAMLIC_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define STREAMLIC_TARGET_REGION(instructions) \

@@ -14,7 +14,7 @@ namespace streamlic {
 
 enum class InstructionSet : uint8_t { Scalar, Sse2, Avx2, Neon };
 
-// The best that this build and this processor have.
+// The best instruction set that both this build and this processor have.
 inline InstructionSet best_instruction_set() {
 #if defined(STREAMLIC_HAS_NEON)
   return InstructionSet::Neon;
@@ -28,7 +28,7 @@ inline InstructionSet best_instruction_set() {
 #endif
 }
 
-// The one that is asked for where it can be had, else the best that can.
+// `wanted` if it is available, else the best one.
 inline InstructionSet usable_instruction_set(InstructionSet wanted) {
   const InstructionSet best = best_instruction_set();
   const bool is_older = best == InstructionSet::Avx2 && wanted == InstructionSet::Sse2;

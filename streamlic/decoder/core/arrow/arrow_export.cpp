@@ -6,7 +6,7 @@ namespace streamlic {
 
 namespace {
 
-// Keeps the memory of one array alive: children may be released apart from their parent.
+// Keeps the memory of one array alive: children may be released separately from their parent.
 struct Holder {
   std::shared_ptr<Batch> batch;
   const void* buffers[3] = {nullptr, nullptr, nullptr};

@@ -1,4 +1,4 @@
-// A batch handed over through the Arrow C data interface, without a copy.
+// Exports a batch through the Arrow C data interface, without a copy.
 // https://arrow.apache.org/docs/format/CDataInterface.html
 #pragma once
 
@@ -24,10 +24,10 @@ struct ArrowArray {
 
 namespace streamlic {
 
-// Fills `array` with a struct array of the batch's columns, which live as long as any part of it.
+// Fills `array` with a struct array of the batch's columns. They live as long as any part of it.
 void export_batch(std::unique_ptr<Batch> batch, ArrowArray* array);
 
-// Releases what `export_batch` filled, if nobody has taken it over.
+// Releases an array that `export_batch` filled, unless it was imported.
 void release_array(ArrowArray* array);
 
 }  // namespace streamlic

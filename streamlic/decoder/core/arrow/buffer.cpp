@@ -14,12 +14,12 @@ namespace streamlic {
 
 namespace {
 
-constexpr size_t kSmallest = 4096;  // Less is the allocator's own business.
+constexpr size_t kSmallest = 4096;  // Smaller blocks are left to the allocator.
 constexpr size_t kClasses = 32;
-// From here on the system's own: what goes is gone at once.
+// From this size on blocks are mapped: a freed one returns to the system at once.
 constexpr size_t kMapped = size_t{1} << 17;
 
-// The sanitizers have to see every block come and go.
+// The sanitizers must see every allocation.
 #if defined(__SANITIZE_ADDRESS__)
 constexpr bool kIsKept = false;
 #elif defined(__has_feature)
@@ -28,7 +28,7 @@ constexpr bool kIsKept = !__has_feature(address_sanitizer);
 constexpr bool kIsKept = true;
 #endif
 
-// The blocks that wait, by the power of two that is their size.
+// The unused blocks, by size: a power of two each.
 struct Cache {
   std::mutex mutex;
   std::vector<uint8_t*> waiting[kClasses];
@@ -36,7 +36,8 @@ struct Cache {
 };
 
 Cache& cache() {
-  static Cache* const the_only = new Cache;  // Never deleted: batches may outlive all else.
+  static Cache* const the_only =
+      new Cache;  // Never deleted: batches may live until the process ends.
   return *the_only;
 }
 
@@ -104,7 +105,7 @@ void give_back_block(uint8_t* block, size_t bytes) {
         cache().waiting[class_of(bytes)].push_back(block);
         cache().bytes += bytes;
         return;
-      } catch (const std::bad_alloc&) {  // No room to remember it: it goes.
+      } catch (const std::bad_alloc&) {  // The list cannot grow: free the block.
       }
     }
   }

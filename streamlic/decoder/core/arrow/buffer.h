@@ -1,7 +1,7 @@
-// Memory that grows: 64-byte aligned, as Arrow recommends, and never shrinking.
+// Memory that grows on demand, 64-byte aligned as Arrow recommends.
 //
-// Blocks that are no longer used are kept for whoever needs some next: to ask the system for new memory,
-// batch after batch, would cost more than to fill it. At most kCacheBytes are kept.
+// Unused blocks are cached for the next batches: getting new memory from the system for every batch would
+// take longer than filling it. The cache holds at most kCacheBytes.
 #pragma once
 
 #include <cstddef>
@@ -11,12 +11,12 @@
 
 namespace streamlic {
 
-// Thrown where a column of one batch would pass what 32-bit offsets can address.
+// Thrown if a column of one batch would outgrow 32-bit offsets.
 struct CapacityExceeded {};
 
 constexpr size_t kCacheBytes = size_t{8} << 20;
 
-// Memory of at least `*bytes`, which becomes its true size. Throws std::bad_alloc.
+// Returns a block of at least `*bytes`, and sets `*bytes` to its size. Throws std::bad_alloc.
 uint8_t* take_block(size_t* bytes);
 void give_back_block(uint8_t* block, size_t bytes);
 
@@ -45,12 +45,12 @@ class Buffer {
     return reinterpret_cast<const T*>(data_);
   }
 
-  // Makes room for `bytes` in all; the first `kept` stay.
+  // Makes room for `bytes` in total; keeps the first `kept`.
   void reserve(size_t bytes, size_t kept) {
     if (bytes > capacity_) grow(bytes, kept);
   }
 
-  // Gives back room for more than twice the `used` bytes, which are the first.
+  // Shrinks a buffer with room for more than twice its `used` bytes.
   void trim(size_t used) {
     if (capacity_ > used * 2 && capacity_ > kLeastBytes) move_to(used, used);
   }

@@ -68,7 +68,7 @@ void ColumnBuilder::truncate(int64_t row) {
 }
 
 void ColumnBuilder::finish(int64_t rows) {
-  make_room(std::max<int64_t>(rows, 1));  // No rows have an offset, too.
+  make_room(std::max<int64_t>(rows, 1));  // Even no rows have one offset.
   if (has_offsets() && length_ < rows) pass_many(rows);
   length_ = rows;
   for (ColumnBuilder& child : children_) child.finish(kind_ == Kind::List ? last_offset_ : rows);

@@ -1,10 +1,11 @@
-// The columns of one batch in the making, in Arrow's own layout.
+// Builds the columns of one batch, in Arrow's layout.
 //
 // Rules:
-// 1. A value is written at a row; the rows that were passed over are null, and cost nothing until then.
-// 2. Writing below `length` is not possible: `truncate` first. So a repeated key, and a record that
-//    turns out to be cut, are undone.
-// 3. A struct's children have its rows; a list's child has rows of its own, counted by `elements`.
+// 1. A value is written at a row. Skipped rows are null, and cost nothing until the next value.
+// 2. Rows below `length` cannot be written again: `truncate` first. This undoes a repeated key, and a
+//    record that turns out to be incomplete.
+// 3. A struct's children have the struct's rows; a list's child has rows of its own, counted by
+//    `elements`.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@
 #include "core/arrow/buffer.h"
 #include "core/compiler.h"
 
-// What offsets of 32 bits address. A power of two; tests take less.
+// The bytes that 32-bit offsets address. A power of two; tests set a smaller one.
 #ifndef STREAMLIC_MOST_TEXT
 #define STREAMLIC_MOST_TEXT (size_t{1} << 31)
 #endif
@@ -29,19 +30,19 @@ enum class Kind : uint8_t {
   Timestamp,
   Struct,
   List,     // of structs: the one child
-  Json,     // text of the record's own field
-  Rescued,  // JSON text of what did not fit
+  Json,     // JSON text of any value
+  Rescued,  // JSON text of the values that did not fit
   Record,   // JSON text of the whole record
 };
 
-// A column of the schema: its name, its type, and the fields within.
+// A column of the schema: its name, its type, and its child fields.
 struct Field {
   std::string name;
   Kind kind = Kind::String;
   std::vector<Field> children;
 };
 
-// A row, and where its bit is.
+// A row's number, and where its bit is.
 struct Row {
   explicit Row(int64_t number)
       : index(number),
@@ -55,7 +56,7 @@ struct Row {
 class alignas(128) ColumnBuilder {
  public:
   static constexpr int64_t kMostOffsets = INT32_MAX;
-  // No buffer of text is ever larger, so that what fits one can be addressed.
+  // No text buffer is ever larger: offsets can address all of it.
   static constexpr size_t kMostText = STREAMLIC_MOST_TEXT;
   static constexpr int64_t kStride = 8;
 
@@ -69,13 +70,13 @@ class alignas(128) ColumnBuilder {
   const Buffer& values() const { return values_; }
   const Buffer& data() const { return data_; }
 
-  // Makes room for so many rows, without which none may be written.
+  // Makes room for `rows` rows. Call it before writing them.
   void make_room(int64_t rows) {
     if (unlikely(rows > capacity_)) grow_rows(rows);
   }
   int64_t capacity() const { return capacity_; }
 
-  // Makes the value of `row` valid, and all between it and the last one null.
+  // Makes the value of `row` valid, and the rows between the last value and it null.
   void open(const Row& row) {
     validity_.data()[row.byte] |= row.bit;
     length_ = row.index + 1;
@@ -102,8 +103,8 @@ class alignas(128) ColumnBuilder {
     byte = static_cast<uint8_t>((byte & ~row.bit) | (row.bit & -int{value}));
   }
 
-  // Makes the value of `row` a text of so many bytes. Returns where they are to be written, and 64 more
-  // may be.
+  // Makes the value of `row` a text of `bytes` bytes. Returns where to write them; 64 bytes more may be
+  // overwritten.
   uint8_t* add_text(const Row& row, size_t bytes) {
     const int32_t begin = last_offset_;
     int32_t* const offsets = values_.as<int32_t>();
@@ -115,11 +116,11 @@ class alignas(128) ColumnBuilder {
     last_offset_ = offsets[row.index + 1] = begin + static_cast<int32_t>(bytes);
     return data_.data() + used;
   }
-  // Whether so many bytes of text may be added.
+  // Whether `bytes` bytes of text may be added.
   bool has_room_for(size_t bytes) const {
     return bytes <= kMostText - 64 - static_cast<size_t>(last_offset_);
   }
-  // Takes so many bytes back from the end of the text that was added last.
+  // Removes `bytes` bytes from the end of the last text.
   void shorten_text(const Row& row, size_t bytes) {
     last_offset_ -= static_cast<int32_t>(bytes);
     values_.as<int32_t>()[row.index + 1] = last_offset_;
@@ -128,7 +129,7 @@ class alignas(128) ColumnBuilder {
     std::memcpy(add_text(row, bytes), text, bytes);
   }
 
-  // A list is opened, gets its elements one by one, and is closed.
+  // To write a list: `open_offsets`, `next_element` for each element, `end_list`.
   int64_t next_element() {
     if (unlikely(last_offset_ == kMostOffsets)) throw CapacityExceeded();
     children_[0].make_room(last_offset_ + 1);
@@ -136,20 +137,20 @@ class alignas(128) ColumnBuilder {
   }
   void end_list(const Row& row) { values_.as<int32_t>()[row.index + 1] = last_offset_; }
 
-  // Forgets `row` and all after it.
+  // Removes `row` and all rows after it.
   void truncate(int64_t row);
-  // Makes it a whole column of `rows` rows.
+  // Completes the column at `rows` rows.
   void finish(int64_t rows);
-  // Gives back the room that these rows, which are all, do not need.
+  // Frees the memory that a finished column of `rows` rows does not need.
   void trim(int64_t rows);
-  // Makes room for so many rows, and for so many times what is in those of `other`, or its own.
+  // Makes room for `rows` rows, and for `times` the text and elements of `other`, which may be this.
   void reserve_like(const ColumnBuilder& other, int64_t rows, double times);
   int64_t null_count(int64_t rows) const;
   bool is_valid(const Row& row) const { return validity_.data()[row.byte] & row.bit; }
 
  private:
   bool has_offsets() const { return kind_ == Kind::String || kind_ >= Kind::List; }
-  // Nearly always few rows are passed over, or none: a branch on whether there are any is saved.
+  // Nearly always few rows are skipped, or none: always writing kStride offsets saves a branch.
   void pass(int64_t row, int32_t* offsets, int32_t last) {
     int32_t* const passed = offsets + length_ + 1;
     for (int64_t i = 0; i < kStride; ++i) passed[i] = last;
@@ -169,14 +170,14 @@ class alignas(128) ColumnBuilder {
   std::vector<ColumnBuilder> children_;
 };
 
-// The columns of one batch, its rows, and the bytes of JSON that they came from.
+// The columns of one batch, the number of its rows, and the bytes of JSON they were read from.
 struct Batch {
   explicit Batch(const std::vector<Field>& schema);
   void rollback();
   void finish();
-  // Gives back the room that a finished batch does not need.
+  // Frees the memory that a finished batch does not need.
   void trim();
-  // Makes room for so many times what `other` holds, or itself.
+  // Makes room for `times` the content of `other`, which may be this batch.
   void reserve_like(const Batch& other, double times);
 
   std::vector<ColumnBuilder> columns;

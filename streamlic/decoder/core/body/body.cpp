@@ -107,7 +107,7 @@ void Body::check_rows(const MemberKey& key) const {
   }
 }
 
-// Hands on a member that ends here, shortened if it is no cursor.
+// Adds a remark about a member that ends here. Only cursors are never shortened.
 void Body::note_member(const MemberKey& key, size_t end) {
   const auto* const value = reinterpret_cast<const char*>(window_.text.data + key.value);
   const size_t size = end - key.value;
@@ -167,7 +167,7 @@ bool Body::row() {
     if (partial) return wait(std::move(*partial));
     if (report_) report_->take(name.text, {text.data + name.value, index - name.value});
   } else {
-    while (true) {  // as long as one row follows the other
+    while (true) {  // while a row directly follows the one before
       auto partial = rows_.read(index, nullptr, depth(), true);
       if (partial) return wait(std::move(*partial));
       if (index + 1 >= text.size || text[index] != ',' || text[index + 1] != '{' ||
@@ -203,7 +203,7 @@ bool Body::line() {
       throw Malformed{ErrorCode::ArrayOfLines, start, {}};
     }
   }
-  // Rows that come first are read as they come: such a line may be of any length.
+  // An envelope whose rows come first is read as it arrives: such a line may have any length.
   if (may_be_envelope && may_begin_with_rows(start)) {
     const Follow rows = follow(start + 1, {"\"result\"", ":", "["});
     if (rows == Follow::Unknown) return wait({});
@@ -214,7 +214,7 @@ bool Body::line() {
   }
   auto partial = rows_.read(start, nullptr, depth(), false);
   if (partial) return wait(std::move(*partial));
-  if (window_.index == start) {  // It is no row.
+  if (window_.index == start) {  // The line is an envelope.
     begin_envelope();
   } else {
     step_ = &Body::after_line;
@@ -222,13 +222,13 @@ bool Body::line() {
   return true;
 }
 
-// Whether the first key may be that of the rows: nearly all lines have another.
+// Whether the first key may be the key of the rows. In nearly all lines it is not.
 bool Body::may_begin_with_rows(size_t start) const {
   const Text text = window_.text;
   return start + 2 >= text.size || text[start + 1] != '"' || text[start + 2] == 'r';
 }
 
-// Whether these tokens follow from `index` on; unknown where more bytes have to say.
+// Whether these tokens follow at `index`; unknown if more bytes are needed.
 Body::Follow Body::follow(size_t index, std::initializer_list<std::string_view> tokens) const {
   const Text text = window_.text;
   for (const std::string_view token : tokens) {
@@ -264,7 +264,7 @@ bool Body::after_body() {
   return false;
 }
 
-// ---- what the steps are made of
+// ---- parts of the states
 
 void Body::open_bracket() {
   if (open_brackets_ == options_.max_depth) {
@@ -323,7 +323,7 @@ Body::MemberKey Body::key() const {
   }
 }
 
-// Leaves what begins at the index for later; `path` leads to where it breaks off.
+// Waits for more of the value at the index; `path` leads to where the bytes end.
 bool Body::wait(Path path) {
   window_.wait_for_more();
   if (!path.empty()) path_in_progress_ = std::move(path);

@@ -1,4 +1,4 @@
-// The body's own structure, step by step: the envelope, the way to the rows, and from row to row.
+// A state machine for the structure of a body: the envelope, the path to the rows, and the rows.
 #pragma once
 
 #include <cstdint>
@@ -21,28 +21,28 @@ namespace streamlic {
 
 class Body {
  public:
-  // Reads from the window; all of these outlive it.
+  // Reads from the window. All arguments must outlive the body.
   Body(const Schema& schema, const Options& options, InstructionSet instructions, Window& window);
 
-  // Reads on in the window, until it is left or more of the body is needed. Throws Malformed.
+  // Reads until the index reaches the window's `leave_at`, or more bytes are needed. Throws Malformed.
   void read();
 
-  // Ends the last batch; returns false if the body is not complete.
+  // Completes the last batch; returns false if the body is not complete.
   bool end();
 
   const Envelope& envelope() const { return envelope_; }
   std::vector<std::unique_ptr<Batch>> take_batches() { return rows_.take_batches(); }
   std::vector<Remark> take_remarks() { return std::exchange(envelope_.remarks, {}); }
 
-  // To the innermost bracket that is open around what is read, and to where reading stopped.
+  // The paths to the innermost open bracket, and to where reading stopped.
   const Path& path() const { return path_; }
   Path path_to_here() const { return joined(path_, path_in_progress_); }
 
  private:
   using StepFunction = bool (Body::*)();
 
-  // Each returns whether it made progress. One that did not needs more of the body, and has left the
-  // index at the first byte that it needs again.
+  // The states. Each returns whether it made progress. If not, it needs more bytes, and the index is at the
+  // first byte that it needs again.
   bool top();
   bool first_member();
   bool member();
@@ -64,8 +64,8 @@ class Body {
   bool separator(uint8_t closer, StepFunction at_closer, StepFunction at_comma);
   struct MemberKey {
     std::string text;
-    size_t value = kPartial;  // where it begins
-    Path path = {};           // of a partial key: to where it breaks off
+    size_t value = kPartial;  // where the value begins
+    Path path = {};           // of a partial key: to where the bytes end
 
     bool is_partial() const { return value == kPartial; }
   };
@@ -90,10 +90,10 @@ class Body {
   Path path_in_progress_;
   bool has_rows_ = false;
   bool is_first_line_ = true;
-  int64_t rows_before_ = 0;  // the envelope: only lines have any
+  int64_t rows_before_ = 0;  // rows before this envelope: only lines have any
   uint8_t rows_closer_ = 0;
   const std::vector<Field>& fields_;
-  std::optional<Report> report_;  // what rows that are an object say in place of rows
+  std::optional<Report> report_;  // the error report that rows given as an object may be
 };
 
 }  // namespace streamlic

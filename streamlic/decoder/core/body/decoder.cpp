@@ -24,7 +24,7 @@ bool Decoder::feed(const uint8_t* chunk, size_t size) {
   return guarded([&] {
     const int64_t offset = utf8_.take(chunk, size);
     if (offset != Utf8Check::kSound) return take_ill_formed(chunk, offset);
-    // Nothing can be said yet of a partial character: it waits for the next chunk.
+    // A partial character cannot be checked yet: it waits for the next chunk.
     const size_t partial = utf8_.partial();
     if (partial > size) {
       partial_.insert(partial_.end(), chunk, chunk + size);
@@ -45,11 +45,11 @@ bool Decoder::close() {
     if (!body_.end()) {
       verdict_ = {ErrorCode::Truncated, "", fed_, body_.path_to_here()};
     }
-    held_.clear();  // The batches may be needed for long after.
+    held_.clear();  // The decoder may live as long as its batches.
   });
 }
 
-// Of an ill-formed sequence the first byte is read alone: outside a string it is wrong as JSON, too.
+// Reads only the first byte of an ill-formed sequence: outside a string it is also invalid JSON.
 void Decoder::take_ill_formed(const uint8_t* chunk, int64_t offset) {
   window_.is_last = true;
   window_.min_bytes = 0;
@@ -64,7 +64,7 @@ void Decoder::take_ill_formed(const uint8_t* chunk, int64_t offset) {
   verdict_ = {ErrorCode::Utf8, "", fed_ + offset, body_.path_to_here()};
 }
 
-// Appends the partial character to what is held.
+// Appends the partial character to the held bytes.
 void Decoder::take_partial() {
   held_.append(partial_.data(), partial_.size());
   waiting_ += partial_.size();
@@ -84,7 +84,7 @@ void Decoder::take(const uint8_t* chunk, size_t size) {
   }
 }
 
-// Reads on in the held bytes, completed from the chunk piece by piece, until reading has left them.
+// Reads the held bytes and appends pieces of the chunk to them, until all that was held is read.
 void Decoder::finish_held(const uint8_t** chunk, size_t* size) {
   size_t old_bytes = held_.size();
   size_t copied = 0;
@@ -111,7 +111,7 @@ void Decoder::finish_held(const uint8_t** chunk, size_t* size) {
   } while (copied < *size);
 }
 
-// Keeps what the last step needs again.
+// Holds the bytes that the current state needs again.
 void Decoder::keep_rest() {
   const auto [data, size] = window_.text;
   const size_t index = window_.index;
@@ -144,7 +144,7 @@ bool Decoder::guarded(Work work) {
       verdict_ = {ErrorCode::BatchText, "", window_.position + static_cast<int64_t>(window_.index),
                   body_.path()};
     }
-  } catch (const std::bad_alloc&) {  // While a verdict was written, too.
+  } catch (const std::bad_alloc&) {  // Also while building the verdict.
     verdict_.code = ErrorCode::Memory;
   }
   return verdict_.code == ErrorCode::None;
@@ -158,7 +158,7 @@ void Decoder::set_verdict(const Malformed& malformed) {
     verdict_.argument = std::to_string(options_.max_depth);
     return;
   }
-  // A value that is too long was not read to its end, and one that does not fit is quoted whole.
+  // A value that is too long was not read completely; one that does not fit is in the argument.
   if (malformed.code == ErrorCode::MaxRecordBytes || malformed.code == ErrorCode::Misfit ||
       malformed.code == ErrorCode::RowKey) {
     return;

@@ -1,11 +1,11 @@
-// Bytes of one body in, batches of columns out.
+// Decodes the bytes of one body into batches of columns.
 //
 // Rules:
-// 1. Where the body is cut into chunks changes neither the batches nor the verdict.
-// 2. The verdict is about the first error in the body. After one the decoder is spent.
-// 3. Held are the batch in the making and one unfinished record or other member, which is bounded by
-//    `max_record_bytes` and read again only when it has doubled: time stays linear. A chunk is read
-//    where it lies; copied are what is unfinished at its end, and what completes that.
+// 1. How the body is split into chunks changes neither the batches nor the verdict.
+// 2. The verdict is about the first error in the body. A decoder cannot be used after an error.
+// 3. The decoder holds the unfinished batch and one unfinished record or other member. That is bounded by
+//    `max_record_bytes`, and is read again only when it has doubled, so time stays linear. A chunk is read
+//    in place: only the unfinished end of a chunk, and the bytes that complete it, are copied.
 #pragma once
 
 #include <cstddef>
@@ -24,8 +24,8 @@
 
 namespace streamlic {
 
-// Bytes that come at the end and go from the front. What many took is given back to the system at once,
-// which a vector's memory is not.
+// Bytes that are appended at the end and dropped from the front. Unlike a vector, it frees a large buffer
+// when it is cleared.
 class HeldBytes {
  public:
   uint8_t* data() { return buffer_.data(); }
@@ -55,13 +55,13 @@ class HeldBytes {
   size_t size_ = 0;
 };
 
-// What is wrong with the body, and where.
+// The first error of the body, and where it is.
 struct Verdict {
   ErrorCode code = ErrorCode::None;
   std::string argument;
   int64_t position = 0;
   Path path;
-  std::string quoted = {};  // what leads to the byte that is wrong, and that
+  std::string quoted = {};  // the text up to and including the wrong byte
 };
 
 class Decoder {
@@ -70,7 +70,7 @@ class Decoder {
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
-  // Each returns whether all is well; if not, `verdict` says what is wrong.
+  // Each returns false after an error; then `verdict` has it.
   bool feed(const uint8_t* chunk, size_t size);
   bool close();
 
@@ -78,7 +78,7 @@ class Decoder {
   size_t held_bytes() const { return held_.size(); }
   const Envelope& envelope() const { return body_.envelope(); }
   std::vector<std::unique_ptr<Batch>> take_batches() { return body_.take_batches(); }
-  // What is to be judged of all that was read since; it comes before the verdict.
+  // The remarks since the last call. Judge them before the verdict.
   std::vector<Remark> take_remarks() { return body_.take_remarks(); }
 
  private:
@@ -99,9 +99,9 @@ class Decoder {
   Body body_;
   Verdict verdict_;
 
-  HeldBytes held_;                // the unfinished end of what was fed
+  HeldBytes held_;                // the unfinished end of the bytes so far
   std::vector<uint8_t> partial_;  // a character's first bytes
-  size_t waiting_ = 0;            // bytes of what is held that were not looked at yet
+  size_t waiting_ = 0;            // held bytes that were not read yet
   int64_t fed_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// How a body is to be read.
+// How to read a body.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ struct Options {
   std::vector<std::string> rows_path = {"result"};
   bool is_lines = false;
   bool is_strict = false;
-  std::optional<std::string> key_by;  // the field by which rows that are an object are keyed
+  std::optional<std::string> key_by;  // the field that takes the keys of rows given as an object
   bool takes_keyed = false;           // whether the rows may be an object
   bool has_envelope_lines = false;    // whether a line may be an envelope
   bool has_reports = false;           // whether a record may be an error report

@@ -19,7 +19,7 @@ struct Member {
   size_t end;
 };
 
-// The index after a string, or after any value, of a text that is known to be valid.
+// The index after a string, or after any value. The text must be valid.
 size_t valid_string_end(Text text, size_t index) {
   for (++index; text[index] != '"'; ++index) {
     if (text[index] == '\\') ++index;
@@ -69,7 +69,7 @@ size_t after_separator(Text text, size_t index) {
   return text[index] == ',' ? after_white_space(text, index + 1) : index;
 }
 
-// More values do not fit than are rescued one by one.
+// Thrown if too many values do not fit: the whole record is rescued then.
 struct TooMany {};
 
 const Field* field_named(const std::vector<Field>& fields, const std::string& key) {
@@ -79,9 +79,9 @@ const Field* field_named(const std::vector<Field>& fields, const std::string& ke
   return nullptr;
 }
 
-// Of members in document order those with keys that are not repeated after them.
+// The members, in document order, without those whose key is repeated later.
 std::vector<Member> last_ones(std::vector<Member> all) {
-  // Sorted, not hashed: whoever writes the body could choose keys that share a hash.
+  // Sorted, not hashed: a hostile body could use keys that collide.
   std::vector<size_t> order(all.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t one, size_t other) {
@@ -101,9 +101,8 @@ std::vector<Member> last_ones(std::vector<Member> all) {
   return kept;
 }
 
-// The members of an object in document order; of a repeated key the last one only. Throws TooMany where
-// more than `most` keys are none of the fields': before all are held at once, of which there may be
-// millions.
+// The members of an object in document order; of repeated keys only the last. Throws TooMany if more than
+// `most` keys are not fields. It throws before it holds all members: there may be millions.
 std::vector<Member> members_of(Text text, size_t index, const std::vector<Field>& fields,
                                int64_t most) {
   const auto many = static_cast<size_t>(most) + fields.size();
@@ -124,7 +123,7 @@ std::vector<Member> members_of(Text text, size_t index, const std::vector<Field>
   return last_ones(std::move(all));
 }
 
-// What a column of text can hold; before that is built in vain, it is said.
+// The bytes that a text column can hold. Longer JSON is not built.
 constexpr size_t kMostText = INT32_MAX;
 
 class MisfitVisitor {
@@ -260,7 +259,7 @@ uint8_t* put_bytes(uint8_t* out, const void* bytes, size_t size) {
   return out + size;
 }
 
-// A step of a JSON Pointer; the key has nothing that JSON would escape.
+// Writes a step of a JSON Pointer. The key has no characters that JSON escapes.
 uint8_t* put_step(uint8_t* out, const RawStep& step) {
   *out++ = '/';
   if (!step.key) {

@@ -9,7 +9,7 @@ namespace streamlic {
 
 namespace {
 
-// More of a value than any message shows of it.
+// More of a value than any message shows.
 constexpr size_t kShownBytes = 1024;
 
 std::string quoted(const std::string& text) {
@@ -25,7 +25,7 @@ std::string pointer_step(const std::string& key) {
   return pointer;
 }
 
-// Puts a row's key before what else is rescued of it.
+// Adds a row's key in front of the row's other rescued values.
 void add_key(Rescues& found, Text record, const std::string& field, const std::string& key) {
   if (found.is_whole) {
     found.is_whole = false;
@@ -84,7 +84,7 @@ std::optional<Path> Rows::read(size_t start, const std::string* key, int depth, 
   if (read.plain_rows) {
     envelope_.rows += read.plain_rows;
     batch_->rows += read.plain_rows;
-    batch_->bytes += read.begin - first - read.plain_rows;  // without their commas
+    batch_->bytes += read.begin - first - read.plain_rows;  // without the commas between them
     window_.index = start = static_cast<size_t>(read.begin - text.data);
   }
   if (read.end) {
@@ -105,14 +105,14 @@ std::optional<Path> Rows::read(size_t start, const std::string* key, int depth, 
   if (read.stop == Stop::AtEnd && !read.end && !window_.is_last) return Path();
   Scan scan = window_.scan_value(start, depth, step(key));
   if (scan.is_partial()) return std::move(scan.path);
-  if (read.stop == Stop::NoRoom) throw CapacityExceeded();  // Nothing else is wrong with it.
+  if (read.stop == Stop::NoRoom) throw CapacityExceeded();  // The row itself is valid.
   read_last_number(start, scan.end, key);
   window_.index = scan.end;
   return std::nullopt;
 }
 
-// How many rows may follow each other from `start` on, so that the batch is not full before the last,
-// and none of them leaves what is to be read here.
+// How many rows one call may read from `start` on: the batch must not be full before the last, and no row
+// may begin at `leave_at` or later.
 RowBudget Rows::budget(size_t start) const {
   const auto left = static_cast<size_t>(options_.batch_bytes - batch_->bytes);
   const size_t most = std::min({left, window_.text.size - start, window_.leave_at - start});
@@ -120,7 +120,7 @@ RowBudget Rows::budget(size_t start) const {
           options_.max_record_bytes};
 }
 
-// Reads a row that was refused and is valid after all: a number that the end of the body ends.
+// Reads a row that was refused but is valid: a number at the end of the body.
 void Rows::read_last_number(size_t start, size_t end, const std::string* key) {
   std::vector<uint8_t> scalar(window_.text.data + start, window_.text.data + end);
   scalar.push_back(' ');
@@ -132,29 +132,29 @@ void Rows::read_last_number(size_t start, size_t end, const std::string* key) {
     throw Malformed{ErrorCode::Contradiction, start, {}};
   }
   reader_->forget();
-  end_row(start, end, key);  // The misfits lead to this copy of it.
+  end_row(start, end, key);  // The misfits point into `scalar`.
 }
 
 void Rows::end_row(size_t start, size_t end, const std::string* key) {
   const bool has_misfits = needs_rescue();
   if (options_.has_reports && (is_whole_record_ || has_misfits)) note_report(start, end, key);
   const bool has_place = is_whole_record_ ? key_column_ != kNone : options_.key_by.has_value();
-  bool is_key_beside = false;
+  bool rescues_key = false;
   if (key && has_place && (is_whole_record_ || is_keyless(start, end))) {
     if (key_column_ != kNone) {
       batch_->columns[key_column_].put_text(Row(batch_->rows), key->data(), key->size());
     } else {
-      is_key_beside = window_.text[start] == '{';
+      rescues_key = window_.text[start] == '{';
     }
   }
-  if (has_misfits || is_key_beside) rescue_row(start, end, key, is_key_beside);
+  if (has_misfits || rescues_key) rescue_row(start, end, key, rescues_key);
   ++envelope_.rows;
   ++batch_->rows;
   batch_->bytes += static_cast<int64_t>(end - start);
   if (batch_->rows == options_.batch_rows || batch_->bytes >= options_.batch_bytes) end_batch();
 }
 
-// Hands on a row that may be an error report: it has no id, and says what one does.
+// Adds a remark about a row that may be an error report: it has no id, and has a report's members.
 void Rows::note_report(size_t start, size_t end, const std::string* key) {
   const Text text = window_.text;
   const uint8_t* const first = text.data + start;
@@ -170,7 +170,7 @@ void Rows::note_report(size_t start, size_t end, const std::string* key) {
   envelope_.remarks.push_back(std::move(said));
 }
 
-// Whether the row that was read lacks the field that the rows are keyed by.
+// Whether the row lacks the field that takes its key.
 bool Rows::is_keyless(size_t start, size_t end) const {
   const Text record{window_.text.data + start, end - start};
   if (record[0] != '{') return true;
@@ -181,14 +181,14 @@ bool Rows::is_keyless(size_t start, size_t end) const {
   return lacks_member(record, *options_.key_by);
 }
 
-void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool is_key_beside) {
+void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool rescues_key) {
   ColumnBuilder& column = batch_->columns[rescued_column_];
   const bool is_member = key && options_.key_by && window_.text[start] != '{';
-  if (is_key_beside && options_.is_strict) {
+  if (rescues_key && options_.is_strict) {
     throw Malformed{ErrorCode::RowKey, start, {step(key)}, *options_.key_by};
   }
   const bool is_few = static_cast<int64_t>(reader_->misfits().list.size()) <= options_.max_rescued;
-  const bool may_be_put = is_few && !options_.is_strict && !is_key_beside && !is_member;
+  const bool may_be_put = is_few && !options_.is_strict && !rescues_key && !is_member;
   if (may_be_put && put_misfits(reader_->misfits(), column, Row(batch_->rows))) {
     envelope_.rescued += static_cast<int64_t>(reader_->misfits().list.size());
     return;
@@ -201,9 +201,9 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool is_
     record.data = mended.data();
   }
   if (is_member && !options_.is_strict) return rescue_member(record, *key);
-  Rescues found = rescue(record, is_key_beside ? keyed_fields_ : fields_, options_.max_rescued);
-  if (is_key_beside) add_key(found, record, *options_.key_by, *key);
-  if (!found.count) return;  // A later value of the same key did fit.
+  Rescues found = rescue(record, rescues_key ? keyed_fields_ : fields_, options_.max_rescued);
+  if (rescues_key) add_key(found, record, *options_.key_by, *key);
+  if (!found.count) return;  // A later value of a repeated key fits.
   if (options_.is_strict) {
     throw Malformed{ErrorCode::Misfit, start + found.first_start,
                     joined({step(key)}, found.first_path),
@@ -218,7 +218,7 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool is_
   }
 }
 
-// Rescues a value that is no record under its key.
+// Rescues, under its key, a row that is not an object.
 void Rows::rescue_member(Text value, const std::string& key) {
   std::string json = "{" + quoted(pointer_step(key)) + ":";
   json.append(reinterpret_cast<const char*>(value.data), value.size);
@@ -227,13 +227,13 @@ void Rows::rescue_member(Text value, const std::string& key) {
   batch_->columns[rescued_column_].put_text(Row(batch_->rows), json.data(), json.size());
 }
 
-// The step from the rows to the one that is read.
+// The step from the rows to the current one.
 Step Rows::step(const std::string* key) const { return key ? Step(*key) : Step(envelope_.rows); }
 
 void Rows::end() {
   if (!batch_->rows) return;
   end_batch();
-  full_.back()->trim();  // A batch of few rows has room for many, and may be kept for long.
+  full_.back()->trim();  // It may have few rows but room for many, and may be kept for long.
 }
 
 void Rows::end_batch() {
@@ -245,8 +245,8 @@ void Rows::end_batch() {
   batch_ = std::move(next);
 }
 
-// What a sixteenth of the first batch needs shows what all of it will need: growing on by doubling would
-// copy nearly all of it once more.
+// Once the first batch is one sixteenth full, its size predicts what all of it needs. Growing by doubling
+// would copy nearly all of it once more.
 void Rows::reserve_batch() {
   const double full =
       std::max(static_cast<double>(batch_->bytes) / static_cast<double>(options_.batch_bytes),

@@ -1,4 +1,4 @@
-// The rows of one body, read into batches.
+// Reads the rows of one body into batches.
 #pragma once
 
 #include <cstdint>
@@ -19,20 +19,20 @@ namespace streamlic {
 
 class Rows {
  public:
-  // Reads from the window, counts in the envelope; all of these outlive it.
+  // Reads from the window, counts in the envelope. All arguments must outlive the rows.
   Rows(const Schema& schema, const Options& options, InstructionSet instructions, Window& window,
        Envelope& envelope);
 
-  // Says that the window lies elsewhere.
+  // Call it after the window has moved.
   void moved();
 
-  // Reads the row that begins at `start`, and in an array those that follow it without a space, and
-  // moves the window's index past the last. `depth` brackets may be open within a row. Where more
-  // is needed it returns the path to where the row breaks off, and the index is where the row begins, or
-  // its key. Leaves the index where a line is an envelope.
+  // Reads the row that begins at `start`, and in an array the rows that follow it without white space, and
+  // moves the window's index past the last one. `depth` brackets may be open within a row. If more bytes
+  // are needed, it returns the path to where the bytes end, and the index is where the row begins, or its
+  // key. If a line is an envelope, it does not move the index.
   std::optional<Path> read(size_t start, const std::string* key, int depth, bool is_in_array);
 
-  // Makes a batch of what no batch was made of.
+  // Completes the last batch, if it has rows.
   void end();
 
   std::vector<std::unique_ptr<Batch>> take_batches() { return std::exchange(full_, {}); }
@@ -44,7 +44,7 @@ class Rows {
   void end_row(size_t start, size_t end, const std::string* key);
   void note_report(size_t start, size_t end, const std::string* key);
   bool is_keyless(size_t start, size_t end) const;
-  void rescue_row(size_t start, size_t end, const std::string* key, bool is_key_beside);
+  void rescue_row(size_t start, size_t end, const std::string* key, bool rescues_key);
   void rescue_member(Text value, const std::string& key);
   Step step(const std::string* key) const;
   void end_batch();
@@ -58,12 +58,12 @@ class Rows {
   static constexpr size_t kNone = SIZE_MAX;
   size_t rescued_column_ = kNone;
   size_t id_column_ = kNone;
-  size_t key_column_ = kNone;  // of strings, which takes the keys of rows that are an object
+  size_t key_column_ = kNone;  // a string column that takes the keys of rows given as an object
   const bool is_whole_record_;
   ReportMarks marks_;
-  std::vector<Field> keyed_fields_;  // the schema as it is where a key is rescued instead of a null
+  std::vector<Field> keyed_fields_;  // the schema for rows whose key is rescued
   std::unique_ptr<Batch> batch_;
-  bool is_reserved_ = false;  // the room that the batch is expected to need
+  bool is_reserved_ = false;  // whether the expected size of a batch is reserved
   std::vector<std::unique_ptr<Batch>> full_;
 };
 

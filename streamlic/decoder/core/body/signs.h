@@ -1,4 +1,4 @@
-// Signs that a row may be something else than data: the mirror of failure_signs.py, as far as reading needs it.
+// Signs that a row may not be data. Mirrors the part of failure_signs.py that reading needs.
 #pragma once
 
 #include <array>
@@ -12,27 +12,27 @@
 
 namespace streamlic {
 
-// Of a member that is longer only the start of a text is kept.
+// Of a longer member only the start of a text is kept.
 constexpr size_t kSearchedBytes = size_t{1} << 20;
 
-// A valid JSON value; of a long text its start, of anything else that is long nothing.
+// A valid JSON value: a long text shortened to its start, any other long value to nothing.
 std::string shortened(Text value);
 
-// What an object says that may be a report of a failure. What it means is not judged here.
+// The members of an object that may be an error report. failure_signs.py judges it.
 class Report {
  public:
-  // `are_rows` says that the members are rows under their keys: one that is an object is a record.
+  // `are_rows`: the members are rows under their keys, and a member that is an object is a record.
   Report(const std::vector<Field>& fields, bool are_rows) : fields_(&fields), are_rows_(are_rows) {}
 
   void take(const std::string& key, Text value);
 
-  // Whether it may be one at all.
+  // Whether the object may be an error report at all.
   bool may_be() const { return !has_id_ && !members_.empty(); }
 
   // Whether it has a value for a column.
   bool is_data() const { return is_data_; }
 
-  // What it says, as an object.
+  // The members, as a JSON object.
   std::string json() const;
 
  private:
@@ -43,30 +43,30 @@ class Report {
   std::vector<std::pair<std::string, std::string>> members_;
 };
 
-// The report that a valid record may be.
+// The error report that a valid record may be.
 Report report_in(Text record, const std::vector<Field>& fields);
 
-// Looks for the bytes without which no record is an error report. What was searched once is not again.
+// Searches for the marks that every error report has one of. No byte is searched twice.
 class ReportMarks {
  public:
-  // A record that is kept whole is a report by fewer marks.
+  // With whole records, fewer marks count.
   explicit ReportMarks(bool is_whole_record) : marks_(is_whole_record ? 2 : 4) {}
 
-  // Says that other bytes may be by now where a text was read.
+  // Call it after the bytes of a text may have changed.
   void forget() { next_ = {}; }
 
-  // Whether there are any from `begin` to `end`; up to `text_end` it is looked ahead for them.
+  // Whether a mark is between `begin` and `end`. It may search ahead up to `text_end`.
   bool are_in(const uint8_t* begin, const uint8_t* end, const uint8_t* text_end);
 
  private:
   size_t marks_;
-  std::array<const uint8_t*, 4> next_{};  // where each is next, or where the text ends
+  std::array<const uint8_t*, 4> next_{};  // the next place of each mark, or the end of the text
 };
 
-// Whether a line, a valid object, is an envelope: of rows, or of nothing but facts.
+// Whether a line, a valid object, is an envelope: with rows, or with only an envelope's other members.
 bool is_envelope(Text line);
 
-// Whether a valid object has no member of this name, or null in the last one.
+// Whether a valid object has no member of this name, or null as its last value.
 bool lacks_member(Text record, const std::string& name);
 
 }  // namespace streamlic

@@ -1,5 +1,5 @@
-// What can be wrong with a body. The core returns a code and an argument; error_text.py has the sentences,
-// under the same names (`ValueOrEnd` is `VALUE_OR_END` there).
+// The errors of a body. The core returns a code and an argument; error_text.py has the message for each
+// code, under the same name (`ValueOrEnd` is `VALUE_OR_END` there).
 #pragma once
 
 #include <cstddef>
@@ -18,13 +18,13 @@ namespace streamlic {
 
 enum class ErrorCode : uint8_t {
   None,
-  Misfit,  // with strict: a value that fits no column. Its text is the argument; the sentence names both.
+  Misfit,  // with strict: a value that does not fit its column. The argument is the value's text.
 #define STREAMLIC_CODE(name) name,
   STREAMLIC_ERROR_CODES(STREAMLIC_CODE)
 #undef STREAMLIC_CODE
 };
 
-// The names of all codes but the first two, in their order.
+// The names of all codes except the first two, in order.
 inline constexpr const char* kErrorCodeNames[] = {
 #define STREAMLIC_CODE(name) #name,
     STREAMLIC_ERROR_CODES(STREAMLIC_CODE)

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-// The standard library of most clangs, that of macOS too, has no std::from_chars for doubles.
+// libc++, as on macOS, has no std::from_chars for doubles in most versions.
 #if !defined(__cpp_lib_to_chars) && !defined(STREAMLIC_STRTOD)
 #define STREAMLIC_STRTOD 1
 #endif
@@ -24,7 +24,8 @@ namespace {
 // The double nearest to a number; false if it is out of range.
 bool nearest(const uint8_t* text, size_t size, double* value) {
 #if defined(STREAMLIC_STRTOD)
-  static const locale_t plain = newlocale(LC_ALL_MASK, "C", locale_t{});  // The point is a point.
+  static const locale_t plain =
+      newlocale(LC_ALL_MASK, "C", locale_t{});  // the decimal point is "."
   const std::string number(reinterpret_cast<const char*>(text), size);
   *value = strtod_l(number.c_str(), nullptr, plain);
   return *value - *value == 0;
@@ -35,12 +36,12 @@ bool nearest(const uint8_t* text, size_t size, double* value) {
 }
 
 // A number's parts: value = digits * 10^exponent, without leading and trailing zeros.
-// The exponent is clipped to what no text can make good for.
+// The exponent is clipped to a size that no number of digits can compensate.
 struct Decimal {
   bool is_negative = false;
   bool is_integer = true;
-  const uint8_t* first = nullptr;  // the first digit that is no zero
-  const uint8_t* last = nullptr;   // the last one
+  const uint8_t* first = nullptr;  // the first digit other than zero
+  const uint8_t* last = nullptr;   // the last such digit
   int64_t exponent = 0;            // of the last digit
   int64_t digits = 0;              // from the first to the last
 };
@@ -130,7 +131,7 @@ bool to_double(const uint8_t* text, size_t size, double* value) {
     if (*value == 0 && is_integer(text, size)) *value = 0;  // The integer -0 has no sign.
     return *value - *value == 0;
   }
-  const Decimal parts = parts_of(text, size);  // Out of range: beyond, or next to nothing.
+  const Decimal parts = parts_of(text, size);  // Out of range: overflow or underflow.
   if (parts.first && parts.digits + parts.exponent > 0) return false;
   *value = parts.is_negative && !parts.is_integer ? -0.0 : 0.0;
   return true;

@@ -1,4 +1,4 @@
-// The text of a JSON number to a value. The text is known to be a valid number.
+// Converts the text of a JSON number to a value. The text must be a valid number.
 #pragma once
 
 #include <cstddef>
@@ -6,13 +6,13 @@
 
 namespace streamlic {
 
-// Whether it has neither a fraction nor an exponent.
+// Whether the number has neither a fraction nor an exponent.
 bool is_integer(const uint8_t* text, size_t size);
 
-// Whole numbers in range, `12.0` and `1e3` included; false for any other.
+// Converts integers in range, also `12.0` and `1e3`; returns false for any other number.
 bool to_int64(const uint8_t* text, size_t size, int64_t* value);
 
-// Rounded to nearest, ties to even; false where that is not finite.
+// Rounds to nearest, ties to even; returns false if the result is not finite.
 bool to_double(const uint8_t* text, size_t size, double* value);
 
 }  // namespace streamlic

@@ -19,7 +19,7 @@ size_t after_digits(Text text, size_t index) {
   return index;
 }
 
-// Throws for a digit that is missing at `index`, unless the text ends there.
+// Throws because a digit is missing at `index`, unless the text ends there.
 size_t digit_missing(Text text, size_t index) {
   if (index >= text.size) return kPartial;
   throw Malformed{ErrorCode::Digit, index, {}};

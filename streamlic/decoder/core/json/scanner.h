@@ -1,12 +1,12 @@
-// A strict scanner of one JSON value (RFC 8259) in memory: where it ends, or goes wrong.
+// A strict scanner of one JSON value (RFC 8259) in memory. It finds the value's end, or the error.
 //
 // Rules:
-// 1. It decides position and path of every error: the first byte at which the text stops being the
-//    beginning of any JSON text.
-// 2. It walks without recursion and keeps only the path to where it is.
-// 3. Bytes of 128 and more are taken inside strings; that they are valid UTF-8 is checked elsewhere.
+// 1. It decides the position and path of every error: the first byte at which the text is no longer
+//    a prefix of valid JSON.
+// 2. It does not recurse, and keeps only the current path.
+// 3. It accepts bytes of 128 and more inside strings; utf8.h checks that they are valid UTF-8.
 // 4. White space is space, tab, line feed and carriage return.
-// It is the mirror of scanner.py, and slow like it: it is asked where the record reader refused.
+// It mirrors scanner.py, and is as slow: it runs only where the record reader refused the text.
 #pragma once
 
 #include <cstddef>
@@ -31,22 +31,21 @@ using Path = std::vector<Step>;
 
 Path joined(Path way, const Path& rest);
 
-// What is wrong, at which index of the text, and the path there.
+// An error, its index in the text, and the path to it.
 struct Malformed {
   ErrorCode code;
   size_t index;
   Path path;
   std::string argument = {};
-  size_t quoted_from = SIZE_MAX;  // where the value begins that it is in, as far as that is known
+  size_t quoted_from = SIZE_MAX;  // where the value that contains it begins, if known
 };
 
-// Where a value ends. kPartial if the text ends inside it, whose beginning is sound.
+// Where a value ends. kPartial if the text ends inside the value, which is valid so far.
 constexpr size_t kPartial = SIZE_MAX;
 
 struct Scan {
   size_t end;
-  Path path =
-      {};  // of a partial value: to the value that is in progress, or the container between two
+  Path path = {};  // of a partial value: to the innermost unfinished value
 
   bool is_partial() const { return end == kPartial; }
 };
@@ -57,9 +56,9 @@ struct Text {
   uint8_t operator[](size_t index) const { return data[index]; }
 };
 
-// Scans the value that begins at `index` (no white space before it). `depth` brackets may be open at
-// once within it; `at_end` says that nothing follows the text, so that a number may end with it. Throws
-// Malformed, with a path as that of a partial value.
+// Scans the value that begins at `index`, with no white space before it. At most `depth` brackets may be
+// open at once in it. `at_end` means that no bytes follow the text, so a number may end with it. Throws
+// Malformed, with the same path as a partial value.
 Scan scan_value(Text text, size_t index, int depth, bool at_end);
 
 size_t after_white_space(Text text, size_t index);

@@ -14,7 +14,7 @@ bool is_low(unsigned unit) { return (unit & 0xFC00) == 0xDC00; }
 
 unsigned hex4(const uint8_t* text) { return static_cast<unsigned>(code_unit(text)); }
 
-// The code unit of a \u escape at `text`; 0 where there is none.
+// The code unit of the \u escape at `text`; 0 if there is none.
 unsigned unit_at(const uint8_t* text, const uint8_t* end) {
   if (end - text < 6 || text[0] != '\\' || text[1] != 'u') return 0;
   return hex4(text + 2);
@@ -58,7 +58,7 @@ uint8_t* next_unpaired(uint8_t* text, uint8_t* end) {
   return nullptr;
 }
 
-// Mends what is between the quotes, in a key so that it differs from any other.
+// Mends the text between two quotes; different keys stay different.
 void mend_string(uint8_t* text, uint8_t* end, bool is_key) {
   while ((text = next_unpaired(text, end))) {
     if (is_key) {

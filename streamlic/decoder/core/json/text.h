@@ -1,4 +1,4 @@
-// JSON strings to UTF-8 and back, for text that is known to be valid.
+// Converts JSON strings to UTF-8 and back. The text must be valid.
 #pragma once
 
 #include <array>
@@ -9,7 +9,7 @@
 
 namespace streamlic {
 
-// The value of a hexadecimal digit; of any other byte, more than 15 in each of its halves.
+// The value of a hexadecimal digit; for any other byte 0xFF.
 constexpr std::array<uint8_t, 256> hex_digits() {
   std::array<uint8_t, 256> values{};
   for (int byte = 0; byte < 256; ++byte) {
@@ -24,7 +24,7 @@ constexpr std::array<uint8_t, 256> hex_digits() {
 }
 inline constexpr std::array<uint8_t, 256> kHexDigits = hex_digits();
 
-// What a letter after a backslash denotes; 0 where it denotes nothing, or is a u.
+// The character that a letter after a backslash means; 0 for u and for invalid escapes.
 constexpr std::array<uint8_t, 256> escapes() {
   std::array<uint8_t, 256> meant{};
   meant['"'] = '"';
@@ -39,7 +39,7 @@ constexpr std::array<uint8_t, 256> escapes() {
 }
 inline constexpr std::array<uint8_t, 256> kEscapes = escapes();
 
-// The number that four hexadecimal digits are; negative where they are none.
+// The value of four hexadecimal digits; negative if one of them is not a digit.
 inline int code_unit(const uint8_t* text) {
   const int digits[] = {kHexDigits[text[0]], kHexDigits[text[1]], kHexDigits[text[2]],
                         kHexDigits[text[3]]};
@@ -47,28 +47,28 @@ inline int code_unit(const uint8_t* text) {
   return digits[0] << 12 | digits[1] << 8 | digits[2] << 4 | digits[3];
 }
 
-// Writes what the inside of a JSON string denotes; returns the bytes written, never more than read.
+// Unescapes the inside of a JSON string; returns the bytes written, never more than read.
 // An unpaired surrogate escape becomes U+FFFD.
 size_t unescape(const uint8_t* text, size_t size, uint8_t* out);
 
-// Writes what the escape at `text` denotes; moves both past it.
+// Unescapes the escape at `text`; moves both pointers past it.
 void unescape_one(const uint8_t** text, const uint8_t* end, uint8_t** out);
 
-// What a JSON string token denotes, quotes included in the token.
+// The text of a JSON string token. The token includes its quotes.
 std::string text_of(const uint8_t* token, size_t size);
 
-// The key that a JSON string token denotes: of an unpaired surrogate escape all but the u is kept, as
-// text, so that keys that differ stay different.
+// The key of a JSON string token. An unpaired surrogate escape keeps its backslash and digits as text, so
+// that different keys stay different.
 std::string key_of(const uint8_t* token, size_t size);
 
-// Replaces each unpaired surrogate escape by \ufffd, in a key by \\d800 and the like, in place. The text
-// is one or several valid JSON values.
+// Replaces each unpaired surrogate escape in place: by \ufffd, and in a key by \\d800 and the like. The
+// text is one or several valid JSON values.
 void mend_surrogates(uint8_t* text, size_t size);
 
-// Whether there may be something to mend.
+// Whether the text may have an unpaired surrogate escape.
 bool has_surrogate_escape(const uint8_t* text, size_t size);
 
-// Appends `text` as the inside of a JSON string; what is not ASCII stays as it is.
+// Appends `text` as the inside of a JSON string; characters outside ASCII are not escaped.
 void append_escaped(std::string& json, std::string_view text);
 
 // The first `characters` code points of UTF-8 text.

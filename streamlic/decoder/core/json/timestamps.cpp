@@ -10,7 +10,7 @@ constexpr int64_t kDay = 86'400'000'000;
 constexpr int64_t kMin = -719'162 * kDay;             // 0001-01-01
 constexpr int64_t kMax = (2'932'896 + 1) * kDay - 1;  // 9999-12-31, its last microsecond
 
-// Reads what it is asked for; once something was not there, it stays failed.
+// Reads one part after the other; once a part is missing, it stays failed.
 class Reader {
  public:
   Reader(const uint8_t* text, size_t size) : at_(text), end_(text + size) {}
@@ -101,10 +101,10 @@ uint64_t eight_at(const uint8_t* text) {
   return word;
 }
 
-// Eight characters of a date-time, less what they are where all its digits are 0.
+// Eight characters of a date-time, minus the same characters with all digits 0.
 struct Eight {
   uint64_t digits;
-  uint64_t zero;  // if each is a digit where `form` has one, and else what `form` has
+  uint64_t zero;  // if there is a digit wherever `form` has one, else the same character as `form`
 
   Eight(const uint8_t* text, const char* form, uint64_t marks) {
     digits = eight_at(text) ^ eight_at(reinterpret_cast<const uint8_t*>(form));
@@ -116,7 +116,7 @@ struct Eight {
   }
 };
 
-// The usual form alone: 2024-05-06T07:08:09Z, with a fraction or without.
+// Only the usual form: 2024-05-06T07:08:09Z, with or without a fraction.
 bool usual_timestamp(const uint8_t* text, size_t size, int64_t* microseconds) {
   if (size < 20 || size > 27 || text[size - 1] != 'Z') return false;
   const Eight date(text, "0000-00-", 0xFF0000FF00000000u);

@@ -22,7 +22,7 @@ uint64_t word_at(const uint8_t* bytes) {
   return word;
 }
 
-// Goes over ASCII, 64 bytes at a time as long as it can.
+// Skips ASCII, 64 bytes at a time where possible.
 const uint8_t* after_ascii(const uint8_t* at, const uint8_t* end) {
   while (end - at >= 64) {
     uint64_t bits = 0;
@@ -41,7 +41,7 @@ const uint8_t* after_ascii(const uint8_t* at, const uint8_t* end) {
 
 bool is_tail(uint8_t byte) { return (byte & 0xC0) == 0x80; }
 
-// Goes over whole two- and three-byte sequences of the common kinds; stops at any other.
+// Skips complete two- and three-byte sequences of the common kinds; stops at any other.
 const uint8_t* after_common(const uint8_t* at, const uint8_t* end) {
   while (end - at >= 3) {
     const uint8_t lead = *at;

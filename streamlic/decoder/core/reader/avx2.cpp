@@ -1,4 +1,4 @@
-// The record reader and the check of UTF-8 for AVX2. generic/dependencies.h says what must be included when.
+// The record reader and the UTF-8 check for AVX2. generic/dependencies.h explains the order of includes.
 #include "core/reader/generic/dependencies.h"
 
 #if defined(STREAMLIC_HAS_AVX2)

@@ -1,4 +1,4 @@
-// The keys of one kind of object: which column a key means, predicted before it is looked up.
+// Maps the keys of an object to columns: predicts the next key, and looks it up if that fails.
 #pragma once
 
 #include <algorithm>
@@ -13,15 +13,15 @@
 
 namespace streamlic {
 
-// Bytes to compare what is read with, at once.
+// Up to 32 bytes to compare with the text at once.
 struct Pattern {
-  static constexpr uint64_t kNever = uint64_t{1} << 32;  // a byte that never is the same
+  static constexpr uint64_t kNever = uint64_t{1} << 32;  // a bit past the bytes: never matches
 
   uint8_t text[32] = {};
   uint64_t mask = kNever;  // a bit for each byte that counts
-  uint32_t size = 0;       // how many do, from the first on
+  uint32_t size = 0;       // how many count, from the first on
 
-  // Takes the first `length` bytes, of 32 that are there.
+  // Takes the first `length` bytes; 32 must be readable.
   void set(const uint8_t* bytes, size_t length) {
     std::memcpy(text, bytes, sizeof text);
     mask = (uint64_t{1} << length) - 1;
@@ -29,19 +29,19 @@ struct Pattern {
   }
 };
 
-// A key of the schema. Too long to be compared at once, or one to be escaped, it has no name here.
+// A key of the schema. `name` is empty if the key is too long to compare at once, or needs escapes.
 struct alignas(128) Key {
   Pattern
       pattern;  // the bytes from the comma or brace before it to its value, as they were last time
-  Key* next = nullptr;  // the one that is likely to follow
+  Key* next = nullptr;  // the key that is likely to follow
   uint64_t bit = 0;     // of its column, among those of an object
-  Pattern name;         // and the quote after it
+  Pattern name;         // the name and its closing quote
   uint32_t confidence =
       0;  // saturating counter: mispredictions tolerated before `next` is retrained
   uint32_t column = 0;
   Kind kind = Kind::String;  // of its column
 
-  // The predicted key followed, or another one did.
+  // Call it when the predicted key followed, or another one.
   void hit() { confidence = 7; }
   void miss(Key* key) {
     next = confidence ? next : key;
@@ -56,7 +56,7 @@ class Keys {
   explicit Keys(const std::vector<Field>& fields) : keys_(fields.size() + 2) {
     for (size_t i = 0; i < fields.size(); ++i) {
       names_.push_back(fields[i].name);
-      is_meant_.push_back(fields[i].kind != Kind::Rescued);  // No field of a record is meant by it.
+      is_meant_.push_back(fields[i].kind != Kind::Rescued);  // No key of a record means it.
       if (is_meant_.back()) prepare(i);
       keys_[i].bit = uint64_t{1} << (i & 63);
       keys_[i].column = static_cast<uint32_t>(i);
@@ -69,7 +69,7 @@ class Keys {
     before_first().next = &keys_[names_.empty() || !is_meant_[0] ? none() : 0];
   }
 
-  // Keys know each other by address: those of a copy are its own.
+  // Keys point to each other: in a copy, to the copy's keys.
   Keys(const Keys& others)
       : keys_(others.keys_),
         names_(others.names_),
@@ -84,22 +84,22 @@ class Keys {
   Keys(Keys&&) = default;
   Keys& operator=(const Keys&) = delete;
 
-  // What is before the first key of an object.
+  // Stands for the beginning of an object: its `next` is the likely first key.
   Key& before_first() { return keys_[names_.size() + 1]; }
   const std::string& name(const Key* key) const { return names_[key->column]; }
 
-  // Whether the first bytes of a key tell which one it may be; else its name has to be there whole.
+  // Whether the first bytes of a key suffice to find its candidate; otherwise the whole name is needed.
   bool is_by_prefix() const { return is_by_prefix_; }
-  // The only one, if any, that may begin with these bytes: a quote, and kPrefixBytes - 1 more.
+  // The only key, if any, that may begin with these bytes: a quote, and kPrefixBytes - 1 more.
   Key* candidate(const uint8_t* quote) { return &keys_[table_[slot(prefix_word(quote))]]; }
-  // The only one, if any, that may have this name.
+  // The only key with a slot, if any, that may have this name.
   Key* candidate(const uint8_t* name, size_t size) {
     return is_by_prefix_ ? candidate(name - 1) : &keys_[table_[slot(name_word(name, size))]];
   }
-  // Whether there is none of a name but its candidate.
+  // Whether every key has a slot: then no key but the candidate can have the name.
   bool is_perfect() const { return is_perfect_; }
 
-  // The one of this name, null if there is none; slow, and always right.
+  // The key of this name, or null. Slow, but complete.
   Key* find(const uint8_t* name, size_t size) {
     for (size_t i = 0; i < names_.size(); ++i) {
       const std::string& known = names_[i];
@@ -114,7 +114,7 @@ class Keys {
 
   size_t slot(uint32_t word) const { return word * factor_ >> shift_; }
 
-  // What keys are distinguished by.
+  // The words that keys are hashed by.
   static uint32_t prefix_word(const uint8_t* quote) {
     uint32_t word;
     std::memcpy(&word, quote, kPrefixBytes);
@@ -127,7 +127,7 @@ class Keys {
     return letters ^ static_cast<uint32_t>(size) << 24;
   }
 
-  // A key that is fit to be compared at once gets its name.
+  // Sets the name of a key that can be compared at once.
   void prepare(size_t column) {
     const std::string& name = names_[column];
     for (const char c : name) {
@@ -145,8 +145,8 @@ class Keys {
     uint32_t column;
   };
 
-  // Gives every key that has a name a slot to itself: by its first bytes if all of them are long enough
-  // and have others, else by its name. Some are left to `find` where that cannot be, either.
+  // Gives every key with a name a slot of its own: by its first bytes if all keys are long enough and
+  // differ there, else by its name. If that fails too, some keys are left to `find`.
   void place_all() {
     std::vector<Placed> by_prefix, by_name;
     is_by_prefix_ = true;
@@ -164,7 +164,7 @@ class Keys {
     is_perfect_ = is_perfect_ && static_cast<std::ptrdiff_t>(by_name.size()) == meant;
   }
 
-  // Looks for a factor by which no two of them share a slot. Returns whether there is one.
+  // Searches for a factor with which no two keys share a slot. Returns whether it found one.
   bool place(const std::vector<Placed>& keys) {
     unsigned bits = 2;
     while ((size_t{1} << bits) < keys.size() * 2) ++bits;
@@ -174,13 +174,13 @@ class Keys {
         if (place_by_factor(keys) == keys.size()) return true;
       }
     }
-    // As many as possible, then.
+    // Place as many as possible.
     table_.assign(table_.size(), static_cast<uint32_t>(none()));
     for (const Placed& key : keys) table_[slot(key.word)] = key.column;
     return false;
   }
 
-  // Returns how many have a slot to themselves before the first that has not.
+  // Returns how many keys were placed before the first collision.
   size_t place_by_factor(const std::vector<Placed>& keys) {
     table_.assign(size_t{1} << (32 - shift_), static_cast<uint32_t>(none()));
     for (size_t i = 0; i < keys.size(); ++i) {
@@ -201,7 +201,7 @@ class Keys {
   std::vector<uint32_t> table_;
 };
 
-// What reading needs to know of a column and of all within it.
+// The keys of an object, and the plans of the objects within it.
 struct Plan {
   explicit Plan(const std::vector<Field>& fields) : keys(fields) {
     for (const Field& field : fields) {
@@ -212,7 +212,7 @@ struct Plan {
   std::vector<Plan> children;
 };
 
-// A schema, and how its records are read: made once, shared by all who read by it.
+// A schema and the plan to read it: made once, shared by all readers.
 struct Schema {
   explicit Schema(std::vector<Field> given) : fields(std::move(given)), plan(fields) {}
   const std::vector<Field> fields;

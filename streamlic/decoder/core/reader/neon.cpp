@@ -1,4 +1,4 @@
-// The record reader and the check of UTF-8 for NEON.
+// The record reader and the UTF-8 check for NEON.
 #include "core/reader/generic/dependencies.h"
 
 #if defined(STREAMLIC_HAS_NEON)

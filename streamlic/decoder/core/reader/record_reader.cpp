@@ -6,7 +6,7 @@
 
 namespace streamlic {
 
-// One for each instruction set, in a file of that name.
+// Each instruction set has one, in a file of its name.
 namespace scalar {
 std::unique_ptr<RecordReader> make_record_reader(const Schema& schema);
 }

@@ -1,10 +1,10 @@
-// One record, straight from its bytes into columns: the loop where the time goes.
+// Reads records from their bytes straight into columns: the inner loop of the decoder.
 //
 // Rules:
-// 1. It takes valid JSON only, and all of it: what it refuses is for scanner.h to judge.
-// 2. It stops at the end of the text only if all before that is the beginning of valid JSON.
-// 3. What does not fit a column is null there, and noted as a misfit with its path. Where keys
-//    repeat or are written with escapes, that is not sure: rescue.h looks at the record again.
+// 1. It accepts exactly valid JSON. scanner.h finds the error in what it refuses.
+// 2. It stops at the end of the text only if the text is a prefix of valid JSON.
+// 3. A value that does not fit its column becomes null there, and is noted as a misfit with its path. If
+//    keys repeat or have escapes, the misfits are not sure: rescue.h reads the record again.
 // 4. It never reads past the end of the text.
 #pragma once
 
@@ -22,14 +22,14 @@ namespace streamlic {
 
 enum class Stop : uint8_t { None, AtEnd, Refused, NoRoom };
 
-// A step of the path to a value: a key's bytes as they are in the text, or, without any, an index.
+// A step of the path to a value: a key, as in the text, or an index if `key` is null.
 struct RawStep {
   const uint8_t* key;
   size_t size;
   int64_t index;
 };
 
-// A value that did not fit, and how many of the steps lead to it.
+// A value that did not fit, and the number of steps in its path.
 struct Misfit {
   size_t steps;
   const uint8_t* value;
@@ -37,11 +37,11 @@ struct Misfit {
 };
 
 struct Misfits {
-  static constexpr size_t kFew = 64;  // and one; of more no more is noted
+  static constexpr size_t kFew = 64;  // at most one more is noted
 
   std::vector<Misfit> list;
-  std::vector<RawStep> steps;  // of one misfit after the other
-  bool is_sure = true;         // Each is there once, and its keys have no escapes.
+  std::vector<RawStep> steps;  // the steps of all misfits, in order
+  bool is_sure = true;         // No key is repeated, and none has escapes.
   bool has_escapes = false;    // anywhere in the record
 
   void clear() {
@@ -52,19 +52,19 @@ struct Misfits {
   }
 };
 
-// How many rows one call may read. After the first it reads only rows that need no rescue, each an object
-// with a comma and another object after it.
+// How many rows one call may read after the first. It continues only while rows are objects without
+// misfits that a comma and another object follow.
 struct RowBudget {
-  int64_t rows = 0;                 // as many more
-  const uint8_t* before = nullptr;  // none that ends here, or after it
-  int64_t record_bytes = 0;         // none that is longer
+  int64_t rows = 0;                 // at most this many more
+  const uint8_t* before = nullptr;  // only rows that end before this
+  int64_t record_bytes = 0;         // only rows of at most this many bytes
 };
 
 struct RecordsRead {
-  const uint8_t* end;    // of the last record; null where it could not be read to its end
+  const uint8_t* end;    // of the last record; null if it was not read completely
   Stop stop;             // why not
   const uint8_t* begin;  // of the last record
-  int64_t plain_rows;    // records before it, none of which has misfits
+  int64_t plain_rows;    // the records before it, which have no misfits
 };
 
 class RecordReader {
@@ -76,30 +76,30 @@ class RecordReader {
   }
   virtual ~RecordReader() = default;
 
-  // Reads the record that begins at `text` into `row` of the columns, and those that follow it, as far
-  // as `budget` goes; `depth` brackets may be open within each.
+  // Reads the record that begins at `text` into `row` of the columns, and the records after it that
+  // `budget` allows. `depth` brackets may be open within each.
   virtual RecordsRead read(const uint8_t* text, const uint8_t* end,
                            std::vector<ColumnBuilder>& columns, int64_t row, int depth,
                            const RowBudget& budget) = 0;
 
-  // Says that other bytes may be by now where a text was read.
+  // Call it after the bytes of a text may have changed.
   virtual void forget() = 0;
 
-  // Of the last record that was read.
+  // The misfits of the last record.
   const Misfits& misfits() const { return misfits_; }
 
  protected:
   static constexpr size_t kNone = SIZE_MAX;
 
   Plan plan_;
-  size_t record_column_ = kNone;  // which takes whole records, if there is one
+  size_t record_column_ = kNone;  // the column for whole records, if any
   Misfits misfits_;
 };
 
-// A reader by these instructions, or by the best that can be had.
+// Makes a reader for these instructions, or for the best ones available.
 std::unique_ptr<RecordReader> make_record_reader(InstructionSet instructions, const Schema& schema);
 
-// Writes a JSON value's text to a JSON column, unpaired surrogates mended; null is null.
+// Writes a JSON value's text to a JSON column, with unpaired surrogates mended; null becomes null.
 void put_json(ColumnBuilder& column, const Row& row, const uint8_t* text, size_t size,
               bool has_escapes);
 

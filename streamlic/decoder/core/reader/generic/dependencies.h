@@ -1,14 +1,14 @@
 // All headers that the files in this folder need.
 //
-// The record reader is compiled once for each instruction set, by one file beside this folder (scalar.cpp,
-// sse2.cpp, avx2.cpp, neon.cpp), always from the same source: the files in this folder.
+// The files in this folder are compiled once for each instruction set: scalar.cpp, sse2.cpp, avx2.cpp and
+// neon.cpp in the parent folder include them.
 //
 // Rules:
 // 1. The files in this folder include this header and each other, nothing else.
-// 2. All that they declare is in the namespace streamlic::STREAMLIC_ISA, which differs for each set.
-// 3. This header is included before the compiler is switched to the instructions of the set.
-// The linker keeps one copy of an inline function, of std:: or of the core, whichever file it comes from.
-// If that copy were compiled for AVX2, code that never asked for AVX2 would end in an illegal instruction.
+// 2. All their declarations are in the namespace streamlic::STREAMLIC_ISA, which differs for each set.
+// 3. This header is included before the compiler switches to the instructions of the set.
+// Reason: the linker keeps one copy of each inline function, of std:: or of the core, from any file. If that
+// copy were compiled for AVX2, a processor without AVX2 would fail at an illegal instruction.
 #pragma once
 
 #if defined(STREAMLIC_ISA)
@@ -39,7 +39,7 @@
 #include <arm_neon.h>
 #endif
 
-// A block and its bitmap stay in the nearest cache. A multiple of 64; fuzzing takes less than others.
+// A block and its bitmap fit the L1 cache. A multiple of 64; fuzzing sets a smaller one.
 #ifndef STREAMLIC_BLOCK_BYTES
 #define STREAMLIC_BLOCK_BYTES 8192
 #endif

@@ -1,5 +1,5 @@
-// The instruction set that the including file chose. An editor that opens a file of this folder by
-// itself, with the flags in compile_flags.txt, reads it for the best set of its processor.
+// The instruction set that the including file chose. For an editor that opens a file of this folder by
+// itself, with the flags in compile_flags.txt, the best set of its processor.
 #pragma once
 
 #include "core/reader/generic/dependencies.h"

@@ -1,5 +1,5 @@
-// The tokens of JSON. Each method takes where a token begins and returns where it ends, or null; then
-// `stop` says why.
+// Reads the tokens of JSON. Each method takes a pointer to where a token begins and returns where it ends,
+// or null; then `stop` says why.
 #pragma once
 
 #include "core/reader/generic/string_index-inl.h"
@@ -9,14 +9,14 @@ namespace streamlic::STREAMLIC_ISA {
 inline bool is_digit(uint8_t byte) { return static_cast<uint8_t>(byte - '0') < 10; }
 inline bool begins_number(uint8_t byte) { return is_digit(byte) || byte == '-'; }
 
-// Eight bytes, the first one lowest, in which digits are 0 to 9, and all others more.
+// Eight bytes, the first one lowest. Digits become 0 to 9, all other bytes more.
 STREAMLIC_ALWAYS_INLINE uint64_t eight_at(const uint8_t* at) {
   uint64_t word;
   std::memcpy(&word, at, 8);
   return little_endian(word) ^ 0x3030303030303030u;
 }
 
-// How many of them are digits, up to the first that is none.
+// How many of the bytes are digits, before the first other byte.
 STREAMLIC_ALWAYS_INLINE unsigned digits_of(uint64_t eight) {
   const uint64_t others = ((eight + 0x7676767676767676u) | eight) & 0x8080808080808080u;
   return likely(others) ? static_cast<unsigned>(__builtin_ctzll(others)) / 8 : 8;
@@ -39,30 +39,30 @@ class Lexer {
     return nullptr;
   }
 
-  // The first byte from `at` on that is no white space.
+  // Skips white space.
   STREAMLIC_NOINLINE const uint8_t* after_space(const uint8_t* at) const {
     while (at < end() && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) ++at;
     return at;
   }
-  // The same, where a byte that is no white space is the likely one.
+  // The same, fast if there is probably no white space.
   const uint8_t* next(const uint8_t* at) const {
     return likely(at < end() && *at > ' ') ? at : after_space(at);
   }
 
-  // From after the opening quote, or anywhere within, to after the closing one.
+  // From after the opening quote, or anywhere in the string, to after the closing quote.
   STREAMLIC_ALWAYS_INLINE const uint8_t* string_rest(const uint8_t* at) {
     at = index.terminator(at);
     return likely(at < end() && *at == '"') ? at + 1 : string_slow(at);
   }
 
-  // The same from a string terminator on.
+  // The same, from a string terminator on.
   STREAMLIC_NOINLINE const uint8_t* string_slow(const uint8_t* at) {
     while (true) {
       if (at == end()) return at_end();
       if (*at == '"') return at + 1;
       if (*at != '\\') return refused();
       has_escapes = true;
-      do {  // One often follows the other.
+      do {  // Escapes often come in a row.
         at = escape(at);
         if (!at) return nullptr;
       } while (at < end() && *at == '\\');
@@ -74,7 +74,7 @@ class Lexer {
   const uint8_t* false_(const uint8_t* at) { return literal(at, "false", 5); }
   const uint8_t* null_(const uint8_t* at) { return literal(at, "null", 4); }
 
-  // A number has an end only where something follows it.
+  // A number is complete only if a byte follows it.
   const uint8_t* number(const uint8_t* at) {
     if (*at == '-') ++at;
     if (at == end()) return at_end();
@@ -93,7 +93,7 @@ class Lexer {
   }
 
  private:
-  // From the backslash to after what it escapes.
+  // From the backslash to after the escape.
   STREAMLIC_ALWAYS_INLINE const uint8_t* escape(const uint8_t* at) {
     if (end() - at < 6) return last_escape(at);
     if (at[1] == 'u') return code_unit(at + 2) < 0 ? refused() : at + 6;
@@ -118,7 +118,7 @@ class Lexer {
     return at + size;
   }
 
-  // One or more. The loop is over eight at once: their number is hard to predict.
+  // One digit or more. It reads eight at once, because branches on their number are hard to predict.
   const uint8_t* digits(const uint8_t* at) {
     if (at == end()) return at_end();
     if (!is_digit(*at)) return refused();

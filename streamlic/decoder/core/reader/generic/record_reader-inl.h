@@ -1,4 +1,4 @@
-// Reads records straight into columns: the loop where the time goes. Compiled once for each instruction set.
+// Reads records straight into columns: the inner loop. Compiled once for each instruction set.
 #pragma once
 
 #include "core/reader/generic/values-inl.h"
@@ -34,7 +34,7 @@ class Reader final : public RecordReader {
   Lexer& lexer() { return values_.lexer; }
   const Lexer& lexer() const { return values_.lexer; }
 
-  // Reads on from `begin_`; returns where the last record ends, or null.
+  // Reads from `begin_` on; returns where the last record ends, or null.
   const uint8_t* records(std::vector<ColumnBuilder>& columns, int64_t row, int depth,
                          const RowBudget& budget) {
     make_room(columns, row);
@@ -64,20 +64,20 @@ class Reader final : public RecordReader {
     return end;
   }
 
-  // Whether the record that ends here is a plain row, and the one after it is to be read, too.
+  // Whether the record that ends here is a plain row, and the budget allows the next one.
   STREAMLIC_ALWAYS_INLINE bool may_continue(const uint8_t* end, const RowBudget& budget) const {
     return misfits_.list.empty() && plain_rows_ < budget.rows && end < budget.before &&
            end - begin_ <= budget.record_bytes && lexer().end() - end > 1 && end[0] == ',' &&
            end[1] == '{';
   }
 
-  // All columns grow at once.
+  // All columns grow together.
   STREAMLIC_ALWAYS_INLINE static void make_room(std::vector<ColumnBuilder>& columns, int64_t row) {
     if (likely(row < columns.front().capacity())) return;
     for (ColumnBuilder& column : columns) column.make_room(row + 1);
   }
 
-  // A step of the path to where reading is. The steps before it are on the stack, too.
+  // A step of the current path. The steps before it are on the call stack, too.
   struct PathNode {
     const PathNode* parent;
     RawStep step;
@@ -94,7 +94,7 @@ class Reader final : public RecordReader {
     misfits_.list.push_back({misfits_.steps.size() - before, value, bytes_between(value, end)});
   }
 
-  // Inlined where records follow each other; objects within them are read by `inner_object`.
+  // Inlined into the loop over records; `inner_object` reads the objects within them.
   STREAMLIC_ALWAYS_INLINE const uint8_t* object(const uint8_t* at, Plan& plan,
                                                 std::vector<ColumnBuilder>& columns, const Row& row,
                                                 int depth, const PathNode* parent) {
@@ -154,17 +154,17 @@ class Reader final : public RecordReader {
     return object(at, plan, columns, row, depth, parent);
   }
 
-  // Skips the value of a key that no column has, and notes it.
+  // Skips the value of an unknown key, and notes it.
   STREAMLIC_NOINLINE const uint8_t* unknown(const uint8_t* name, const uint8_t* begin, int depth,
                                             const PathNode* parent) {
     const uint8_t* const at = values_.skip_value(begin, depth);
-    // A key with escapes ends somewhere else: then the misfits are not sure anyway.
+    // With escapes in the key this size is wrong, but then the misfits are not sure.
     const PathNode node{parent, {name, bytes_between(name, lexer().index.terminator(name)), 0}};
     if (at) note(&node, begin, at);
     return at;
   }
 
-  // The key that may begin here, of those whose pattern is known.
+  // The known key that may begin here.
   STREAMLIC_ALWAYS_INLINE Key* candidate(const uint8_t* begin, Keys& keys) {
     if (likely(keys.is_by_prefix())) return keys.candidate(begin);
     const uint8_t* const name = begin + 1;
@@ -190,7 +190,7 @@ class Reader final : public RecordReader {
   }
 
   // Reads any key, from after its quote to its value, and remembers the pattern that begins at `begin`.
-  // Gives null for one that no column has.
+  // Sets `*key` to null for an unknown key.
   STREAMLIC_NOINLINE const uint8_t* any_key(const uint8_t* begin, const uint8_t* name, Keys& keys,
                                             Key** key) {
     const uint8_t* const terminator = lexer().index.terminator(name);
@@ -232,7 +232,8 @@ class Reader final : public RecordReader {
     if (size != pattern->size || !matches(begin, *pattern)) pattern->set(begin, size);
   }
 
-  // The value at `at` as the column wants it, most often; `depth` brackets are open at most in all.
+  // Reads the value at `at`, fast if it has the column's type. `depth` brackets may be open, with those of
+  // the record.
   STREAMLIC_ALWAYS_INLINE const uint8_t* value(const uint8_t* at, ColumnBuilder& column, Plan& plan,
                                                const Key* key, const Row& row, int depth,
                                                const PathNode* parent) {
@@ -264,12 +265,12 @@ class Reader final : public RecordReader {
         if (likely(*at == '[')) return list_value(at, column, plan, key, row, depth - 1, parent);
         break;
       default:
-        __builtin_unreachable();  // No key means such a column.
+        __builtin_unreachable();  // No key means a column of another kind.
     }
     return unusual_value(at, column, plan, key, row, depth, parent);
   }
 
-  // One after more white space than there was last time, of another type, or cut.
+  // A value after more white space than last time, of another type, or cut.
   STREAMLIC_NOINLINE const uint8_t* unusual_value(const uint8_t* at, ColumnBuilder& column,
                                                   Plan& plan, const Key* key, const Row& row,
                                                   int depth, const PathNode* parent) {
@@ -341,12 +342,12 @@ class Reader final : public RecordReader {
     return at + 1;
   }
 
-  const uint8_t* begin_ = nullptr;  // of the record that is read
-  int64_t plain_rows_ = 0;          // before it
+  const uint8_t* begin_ = nullptr;  // of the current record
+  int64_t plain_rows_ = 0;          // the records before it
   ValueReader values_;
 };
 
-// The one function of this file that is not inline: a file per instruction set includes it once.
+// The only function here that is not inline: one file for each instruction set includes it.
 // NOLINTNEXTLINE(misc-definitions-in-headers)
 std::unique_ptr<RecordReader> make_record_reader(const Schema& schema) {
   return std::make_unique<Reader>(schema);

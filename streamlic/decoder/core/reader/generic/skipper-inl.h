@@ -1,8 +1,8 @@
-// Skips a value, looking only at whether it is valid.
+// Skips a value, and checks only that it is valid.
 //
 // Most objects of a list have the same keys in the same order. Each key is kept as a pattern of bytes,
-// with the pattern that followed it last time. Where the predicted bytes are there again they are as valid
-// as they were, and one comparison does for the key, its quotes and its colon.
+// with the pattern that followed it last time. If the predicted bytes follow again, they are valid again, and
+// one comparison checks the key, its quotes and its colon.
 #pragma once
 
 #include "core/reader/generic/lexer-inl.h"
@@ -13,12 +13,12 @@ class Skipper {
  public:
   Skipper() { no_pattern_.next = &no_pattern_; }
 
-  // Any value; `depth` brackets may be open within it. One label per state of the grammar.
+  // Skips any value; `depth` brackets may be open within it. One label for each state of the grammar.
   STREAMLIC_NOINLINE const uint8_t* skip_value(Lexer& lexer, const uint8_t* at, int depth) {
-    bool scopes[512];  // whether each open bracket is in an object: max_depth is no more
+    bool scopes[512];  // whether each open bracket is in an object; max_depth is not larger
     const auto most = static_cast<unsigned>(std::max(depth, 0));
     unsigned level = 0;
-    bool in_object = true;  // or in nothing
+    bool in_object = true;  // or at the top
     KeyPattern* pattern = &no_pattern_;
     const uint8_t* const end = lexer.end();
     const uint8_t* begin;
@@ -87,12 +87,12 @@ class Skipper {
   scope_end:
     ++at;
     if (in_object && !scopes[level - 1] && end - at > 1 && at[0] == ',' && at[1] == '{') {
-      ++at;  // One object of an array follows the other: as many brackets are open as before.
+      ++at;  // The next object of an array: the open brackets stay the same.
       goto object_begin;
     }
     in_object = scopes[--level];
     goto value_end;
-  predicted_key:  // It is padded: its first bytes are not the last ones of the text.
+  predicted_key:  // It is padded: the text does not end within the key.
     at += pattern->size;
     if (pattern->is_before_string) {
       at = lexer.index.terminator_in_block(at);
@@ -120,7 +120,7 @@ class Skipper {
       }
     }
     if (*at == '{' || *at == '[') goto scope_begin;
-    at = lexer.next(at);  // There may be more white space than there was.
+    at = lexer.next(at);  // There may be more white space than last time.
     goto value;
   }
 
@@ -129,11 +129,11 @@ class Skipper {
   // quote of a string before the comma, and the opening one of a string after the colon.
   struct alignas(64) KeyPattern : Pattern {
     bool is_before_string = false;
-    KeyPattern* next = nullptr;  // what followed last time
+    KeyPattern* next = nullptr;  // the pattern that followed last time
   };
   static constexpr size_t kPatterns = 128;
 
-  // Whether what followed `*pattern` last time is at `at`; if so, `*pattern` moves on to that.
+  // Whether the pattern that followed `*pattern` last time is at `at`; if so, sets `*pattern` to it.
   STREAMLIC_ALWAYS_INLINE static bool is_predicted(Lexer& lexer, const uint8_t* at,
                                                    KeyPattern** pattern) {
     KeyPattern* const next = (*pattern)->next;
@@ -142,8 +142,8 @@ class Skipper {
     return true;
   }
 
-  // Remembers the bytes from `begin` to `value` as what follows `pattern`, if they can be compared at
-  // once. Returns the last pattern that is known.
+  // Remembers the bytes from `begin` to `value` as the successor of `pattern`, if they can be compared at
+  // once. Returns the successor, or else `pattern`.
   STREAMLIC_NOINLINE KeyPattern* remember(const uint8_t* begin, const uint8_t* value,
                                           const uint8_t* end, KeyPattern* pattern) {
     const bool is_before_string = value < end && *value == '"';
@@ -165,7 +165,7 @@ class Skipper {
   }
 
   KeyPattern patterns_[kPatterns];
-  KeyPattern no_pattern_;  // before the first one
+  KeyPattern no_pattern_;  // before the first pattern
 };
 
 }  // namespace streamlic::STREAMLIC_ISA

@@ -2,13 +2,12 @@
 // control character.
 //
 // Rules:
-// 1. A block begins where reading is, and is indexed only when reading has left the one before.
-// 2. The end of the text is a string terminator. The end of a block is none: whoever gets there indexes
-//    the next.
-// 3. From a place that `is_padded`, kPadding bytes may be read without asking where the text ends, and
-//    the bitmap of as many without asking where the block ends.
-// 4. Who only guesses what is at a place looks at the block that is indexed: one that begins after the
-//    place where reading resumes would be wrong.
+// 1. A block begins at the current place, and is indexed only when reading has left the one before.
+// 2. The end of the text is a string terminator. The end of a block is not: a search that reaches it
+//    indexes the next block.
+// 3. At a place that `is_padded`, kPadding bytes may be read without a check for the end of the text, and
+//    their bitmap without a check for the end of the block.
+// 4. A prediction must not index a block after the place where reading resumes if it fails.
 #pragma once
 
 #include "core/reader/generic/isa-inl.h"
@@ -21,7 +20,7 @@ inline size_t bytes_between(const uint8_t* from, const uint8_t* to) {
   return static_cast<size_t>(to - from);
 }
 
-// Swaps a word between the machine's byte order and one whose first byte in memory is the lowest.
+// Swaps a word between the machine's byte order and little-endian.
 STREAMLIC_ALWAYS_INLINE uint64_t little_endian(uint64_t word) {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
   return __builtin_bswap64(word);
@@ -32,13 +31,13 @@ STREAMLIC_ALWAYS_INLINE uint64_t little_endian(uint64_t word) {
 
 class StringIndex {
  public:
-  // Forgets the block: other bytes may be by now where a text was read.
+  // Forgets the block. Call it after the bytes of a text may have changed.
   void forget() {
     block_ = padded_end_ = nullptr;
     block_bytes_ = 0;
   }
 
-  // Reads from `text`, whose end is `end`, which may lie in the block.
+  // Starts at `text`, which may be in the block.
   void open(const uint8_t* text, const uint8_t* end) {
     end_ = end;
     if (text < block_) forget();
@@ -53,7 +52,7 @@ class StringIndex {
     return likely(at < padded_end_) || is_padded_in_next(at);
   }
 
-  // The first string terminator.
+  // The first string terminator from `at` on.
   STREAMLIC_ALWAYS_INLINE const uint8_t* terminator(const uint8_t* at) {
     return likely(bytes_between(block_, at) < block_bytes_) ? terminator_in_block(at)
                                                             : far_terminator(at);
@@ -63,7 +62,8 @@ class StringIndex {
     return likely(bitmap) ? at + __builtin_ctzll(bitmap) : far_terminator(at);
   }
 
-  // A bit for each string terminator among the next bytes, 57 at least; the lowest is that of the first.
+  // A bit for each of the next bytes, at least 57, set for a string terminator; the lowest is the first
+  // byte.
   STREAMLIC_ALWAYS_INLINE uint64_t bitmap_at(const uint8_t* at) const {
     const size_t offset = bytes_between(block_, at);
     assert(offset < block_bytes_);

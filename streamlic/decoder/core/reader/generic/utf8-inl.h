@@ -5,9 +5,9 @@
 
 namespace streamlic::STREAMLIC_ISA {
 
-// What two bytes that follow each other may have wrong, a bit each. Three tables, by the halves of the
-// first byte and the upper half of the second, have the bits that each could mean: what all three
-// agree on is wrong. (J. Keiser, D. Lemire: Validating UTF-8 In Less Than One Instruction Per Byte, 2021.)
+// The errors of two adjacent bytes, a bit for each. Three tables have the errors that are possible with the
+// upper half of the first byte, its lower half, and the upper half of the second byte. An error in all three
+// is real. (J. Keiser, D. Lemire: Validating UTF-8 In Less Than One Instruction Per Byte, 2021.)
 enum : uint8_t {
   kTooShort = 1 << 0,   // a lead without its tail
   kTooLong = 1 << 1,    // a tail after ASCII
@@ -17,7 +17,7 @@ enum : uint8_t {
   kOverlong2 = 1 << 5,  // C0, C1
   kTooLarge5 = 1 << 6,  // F5 and more, with a tail of 80..8F
   kOverlong4 = 1 << 6,  // F0 80..8F
-  kTwoTails = 1 << 7,   // right only as the third or fourth byte
+  kTwoTails = 1 << 7,   // valid only as the third or fourth byte
 };
 constexpr uint8_t kAny = kTooShort | kTooLong | kTwoTails;
 // clang-format off
@@ -50,19 +50,19 @@ constexpr uint8_t kSecondHigh[16] = {
     kTooShort, kTooShort, kTooShort, kTooShort};
 // clang-format on
 
-// What is wrong in a vector that follows another one.
+// The errors in a vector. `before` is the vector before it.
 STREAMLIC_ALWAYS_INLINE Vector errors(Vector before, Vector vector) {
   const Vector previous = shifted<1>(before, vector);
   const Vector wrong = both(both(looked_up(kFirstHigh, high_halves(previous)),
                                  looked_up(kFirstLow, both(previous, all(0x0F)))),
                             looked_up(kSecondHigh, high_halves(vector)));
-  // A third or fourth byte has to be a tail: there, two tails are right.
+  // A third or fourth byte must be a tail: there, two tails are valid.
   const Vector third = less(shifted<2>(before, vector), 0xE0 - 0x80);
   const Vector fourth = less(shifted<3>(before, vector), 0xF0 - 0x80);
   return differing(both(either(third, fourth), all(0x80)), wrong);
 }
 
-// Whether as many vectors are ASCII.
+// Whether kVectors vectors are ASCII.
 template <size_t kVectors>
 STREAMLIC_ALWAYS_INLINE bool are_ascii(const uint8_t* at) {
   Vector bits = load(at);
@@ -72,10 +72,10 @@ STREAMLIC_ALWAYS_INLINE bool are_ascii(const uint8_t* at) {
 
 inline bool is_tail(uint8_t byte) { return (byte & 0xC0) == 0x80; }
 
-// Whether the last sequence before `at` is not whole.
+// Whether the last sequence before `at` is incomplete.
 inline bool is_cut(const uint8_t* at) { return at[-1] >= 0xC0 || at[-2] >= 0xE0 || at[-3] >= 0xF0; }
 
-// The one function of this file that is not inline: a file per instruction set includes it once.
+// The only function here that is not inline: one file for each instruction set includes it.
 // NOLINTNEXTLINE(misc-definitions-in-headers)
 const uint8_t* after_valid_utf8(const uint8_t* at, const uint8_t* end) {
   constexpr size_t kStepVectors = 64 / kVectorBytes;
@@ -99,7 +99,7 @@ const uint8_t* after_valid_utf8(const uint8_t* at, const uint8_t* end) {
     before = last;
     is_due = is_cut(at + 64);
   }
-  // The last sequence may not be whole: back to where it begins.
+  // If the last sequence is incomplete, go back to where it begins.
   for (int length = 1; length <= 3 && at - begin >= length && at[-length] >= 0x80; ++length) {
     const uint8_t lead = at[-length];
     if (is_tail(lead)) continue;

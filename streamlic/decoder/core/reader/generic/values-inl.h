@@ -1,5 +1,5 @@
-// Values of one column. Each method takes where the value begins and returns where it ends, or null; what
-// does not fit the column sets `is_misfit`.
+// Reads a value into a column. Each method takes a pointer to where the value begins and returns where it
+// ends, or null; a value that does not fit the column sets `is_misfit`.
 #pragma once
 
 #include "core/reader/generic/lexer-inl.h"
@@ -7,19 +7,19 @@
 
 namespace streamlic::STREAMLIC_ISA {
 
-constexpr size_t kShort = 32;   // bytes are copied of each text at least
-constexpr size_t kCopied = 64;  // bytes at a time of what is longer
+constexpr size_t kShort = 32;   // at least this many bytes are copied of each text
+constexpr size_t kCopied = 64;  // a longer text is copied in pieces of this many
 
-// Copies up to kCopied bytes more than there are.
+// Copies up to kCopied bytes more than `size`.
 STREAMLIC_ALWAYS_INLINE void copy_text(uint8_t* out, const uint8_t* text, size_t size) {
-  // As much for every short text: a branch on its length would be hard to predict.
+  // Copies the same amount for every short text: a branch on its length would be hard to predict.
   for (size_t i = 0; i < kShort; i += kVectorBytes) copy_vector(out + i, text + i);
   for (size_t i = kShort; unlikely(i < size); i += kCopied) {
     for (size_t j = 0; j < kCopied; j += kVectorBytes) copy_vector(out + i + j, text + i + j);
   }
 }
 
-// Puts a text after whose end so many bytes may be read.
+// Puts a text. `readable` bytes after its end may be read.
 STREAMLIC_ALWAYS_INLINE void put_text(ColumnBuilder& column, const Row& row, const uint8_t* text,
                                       size_t size, size_t readable) {
   uint8_t* const out = column.add_text(row, size);
@@ -30,7 +30,7 @@ STREAMLIC_ALWAYS_INLINE void put_text(ColumnBuilder& column, const Row& row, con
   }
 }
 
-// The digits at `at`, at most eight, without a loop; eight bytes are there.
+// Reads the digits at `at`, at most eight, without a loop. Eight bytes must be readable.
 struct Digits {
   uint64_t value;
   unsigned count;
@@ -80,7 +80,7 @@ class ValueReader {
     return terminator + 1;
   }
 
-  // One with escapes, or near the end of the block.
+  // A string with escapes, or near the end of the block.
   STREAMLIC_NOINLINE const uint8_t* unusual_string(const uint8_t* begin, const uint8_t* terminator,
                                                    ColumnBuilder& column, const Row& row) {
     if (terminator == lexer.end()) return lexer.at_end();
@@ -96,8 +96,8 @@ class ValueReader {
     return value_end;
   }
 
-  // Unescapes vector by vector the text before a closing quote; `out` has room for a vector more than
-  // there is text.
+  // Unescapes the text before a closing quote, vector by vector. `out` has room for one vector more than the
+  // text.
   uint8_t* unescape_to(uint8_t* out, const uint8_t* text, const uint8_t* end) const {
     while (bytes_between(text, lexer.end()) >= kVectorBytes) {
       copy_vector(out, text);
@@ -110,7 +110,7 @@ class ValueReader {
     return out + unescape(text, bytes_between(text, end), out);
   }
 
-  // A number for a string column: integers are taken as their digits.
+  // A number in a string column: an integer becomes its digits.
   STREAMLIC_NOINLINE const uint8_t* digits_value(const uint8_t* at, ColumnBuilder& column,
                                                  const Row& row) {
     const uint8_t* const begin = at;
@@ -196,7 +196,7 @@ class ValueReader {
     return at;
   }
 
-  // Null if it is not written as it usually is. Free of a branch on which of the two it is.
+  // Null unless the bytes are `true` or `false`. No branch depends on which of the two.
   STREAMLIC_ALWAYS_INLINE const uint8_t* bool_value(const uint8_t* at, ColumnBuilder& column,
                                                     const Row& row) {
     if (unlikely(lexer.end() - at < 5)) return nullptr;

@@ -20,7 +20,7 @@ inline unsigned mask_of(__m256i bytes) {
 
 inline unsigned terminators_in_vector(const uint8_t* at) {
   const __m256i vector = load(at);
-  // A quote is 0x22, a backslash 0x5C: the lower half tells which of the two a byte may be.
+  // A quote is 0x22, a backslash 0x5C: the lower half says which of the two a byte may be.
   const __m256i candidates = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0));
   const __m256i found = _mm256_cmpeq_epi8(_mm256_shuffle_epi8(candidates, vector), vector);
@@ -46,7 +46,7 @@ inline bool matches(const uint8_t* at, const Pattern& pattern) {
   return (pattern.mask & ~equal) == 0;
 }
 
-// What utf8-inl.h is written with.
+// The operations that utf8-inl.h uses.
 using Vector = __m256i;
 
 inline Vector zero() { return _mm256_setzero_si256(); }
@@ -59,13 +59,13 @@ inline Vector high_halves(Vector vector) { return both(_mm256_srli_epi16(vector,
 inline bool is_zero(Vector vector) { return _mm256_testz_si256(vector, vector); }
 inline bool is_ascii(Vector vector) { return _mm256_movemask_epi8(vector) == 0; }
 
-// The byte of a table of 16 for each index.
+// Looks up each index in a table of 16 bytes.
 inline Vector looked_up(const uint8_t* table, Vector indexes) {
   const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(half), indexes);
 }
 
-// For each byte of a vector the one that is kBytes before it.
+// Replaces each byte of a vector by the byte kBytes before it.
 template <int kBytes>
 inline Vector shifted(Vector before, Vector vector) {
   return _mm256_alignr_epi8(vector, _mm256_permute2x128_si256(before, vector, 0x21), 16 - kBytes);

@@ -9,7 +9,7 @@ namespace streamlic::neon {
 
 constexpr size_t kVectorBytes = 16;
 
-// All ones in each byte that is a string terminator.
+// Sets each byte that is a string terminator to all ones.
 inline uint8x16_t terminators_in_vector(const uint8_t* at) {
   const uint8x16_t vector = vld1q_u8(at);
   const uint8x16_t quotes = vceqq_u8(vector, vdupq_n_u8('"'));
@@ -53,7 +53,7 @@ inline bool matches(const uint8_t* at, const Pattern& pattern) {
   return pattern.size && vmaxvq_u8(vorrq_u8(low, high)) == 0;
 }
 
-// What utf8-inl.h is written with.
+// The operations that utf8-inl.h uses.
 using Vector = uint8x16_t;
 
 inline Vector load(const uint8_t* at) { return vld1q_u8(at); }
@@ -67,12 +67,12 @@ inline Vector high_halves(Vector vector) { return vshrq_n_u8(vector, 4); }
 inline bool is_zero(Vector vector) { return vmaxvq_u8(vector) == 0; }
 inline bool is_ascii(Vector vector) { return vmaxvq_u8(vector) < 0x80; }
 
-// The byte of a table of 16 for each index.
+// Looks up each index in a table of 16 bytes.
 inline Vector looked_up(const uint8_t* table, Vector indexes) {
   return vqtbl1q_u8(vld1q_u8(table), indexes);
 }
 
-// For each byte of a vector the one that is kBytes before it.
+// Replaces each byte of a vector by the byte kBytes before it.
 template <int kBytes>
 inline Vector shifted(Vector before, Vector vector) {
   return vextq_u8(before, vector, 16 - kBytes);

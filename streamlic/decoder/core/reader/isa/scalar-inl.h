@@ -1,4 +1,4 @@
-// No instructions but the language's own: words of eight bytes.
+// Portable C++ without vector instructions: words of eight bytes.
 #pragma once
 
 #include "core/reader/generic/dependencies.h"
@@ -21,13 +21,13 @@ inline unsigned first_terminator(const uint8_t* at) {
   constexpr uint64_t kHigh = 0x8080808080808080u;
   const uint64_t quotes = word ^ (kOnes * '"');
   const uint64_t slashes = word ^ (kOnes * '\\');
-  // A borrow may run on to higher bytes only, so that the first one found is a true one.
+  // A borrow reaches only higher bytes, so the first byte found is correct.
   const uint64_t found = ((quotes - kOnes) & ~quotes) | ((slashes - kOnes) & ~slashes) |
                          ((word - kOnes * 0x20) & ~word);
   return (found & kHigh) ? static_cast<unsigned>(__builtin_ctzll(found & kHigh)) / 8 : 8;
 }
 
-// A bit for each string terminator among 64 bytes; the lowest is that of the first byte.
+// A bit for each of 64 bytes, set for a string terminator; the lowest is the first byte.
 inline uint64_t terminators_of(const uint8_t* at) {
   uint64_t bits = 0;
   for (unsigned i = 0; i < 64; ++i) {
@@ -38,7 +38,7 @@ inline uint64_t terminators_of(const uint8_t* at) {
 
 inline void copy_vector(uint8_t* to, const uint8_t* from) { std::memcpy(to, from, kVectorBytes); }
 
-// Whether the bytes at `at`, of which 32 can be read, begin with the pattern.
+// Whether the bytes at `at` begin with the pattern. 32 bytes must be readable.
 inline bool matches(const uint8_t* at, const Pattern& pattern) {
   return pattern.mask != Pattern::kNever && std::memcmp(at, pattern.text, pattern.size) == 0;
 }
