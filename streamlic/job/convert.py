@@ -38,10 +38,10 @@ async def convert_async(
     options: JobOptions | None = None,
     on_progress: OnProgress | None = None,
 ) -> Summary:
-    """Land one body, read from ``source``, in ``dest``; ``name`` identifies it.
+    """Convert one body, read from ``source``, to ``dest``; ``name`` identifies it.
 
-    ``key_by`` is the field by which its rows are keyed, where they are an object. Raises the
-    ApiError that the body reports, if it does.
+    ``key_by`` is the field that takes the keys of rows given as an object. Raises an ApiError if
+    the body reports one.
     """
     options = options or JobOptions()
     options.open_decoder(key_by=key_by)  # Wrong options are found before anything is written.
@@ -120,7 +120,7 @@ def _identity_of(source: BinaryIO) -> dict[str, Any]:
 def _status_of(source: BinaryIO) -> os.stat_result | None:
     try:
         status = os.fstat(source.fileno())
-    except OSError:  # It has no file descriptor.
+    except OSError:  # The source has no file descriptor.
         return None
     return status if stat.S_ISREG(status.st_mode) else None
 

@@ -40,7 +40,7 @@ async def export_async(
     skipped: Mapping[str, str] | None = None,
     cancel: Cancel | None = None,
 ) -> Summary:
-    """Land the licenses of each request's account in ``dest``.
+    """Export the licenses of each request's account to ``dest``.
 
     ``all_of`` says that the requests are for all accounts of that description, however many these
     are now: a run that is resumed keeps the accounts it started with. ``skipped`` are accounts that
@@ -78,7 +78,7 @@ class ApiSource(Source):
 
     @property
     def failed(self) -> Mapping[str, StreamlicError]:
-        """Why each account that failed did."""
+        """The error of each account that failed."""
         return self._scheduler.failed
 
     @property

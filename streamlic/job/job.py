@@ -46,9 +46,9 @@ TICK_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """What a run is asked for. A later process resumes a run of an equal request.
+    """The request of a run. A later process resumes a run with an equal request.
 
-    ``identity`` is what makes the rows what they are. With ``keeps_accounts`` a run that is resumed
+    ``identity`` is everything that decides the rows. With ``keeps_accounts`` a run that is resumed
     keeps the accounts it started with, whatever ``accounts`` are. ``skipped`` are accounts that
     cannot be read, with the reasons.
     """
@@ -74,7 +74,7 @@ class Source(ABC):
 
     @property
     def failed(self) -> Mapping[str, StreamlicError]:
-        """Why each account that failed did."""
+        """The error of each account that failed."""
         return {}
 
     @property
@@ -87,7 +87,7 @@ class Source(ABC):
         return []
 
     def slowest(self) -> list[ActiveAccount]:
-        """Return the accounts that were started first, of those that have not ended."""
+        """Return the accounts under way that started first."""
         return []
 
     def is_cancelled(self) -> bool:
@@ -102,7 +102,7 @@ async def run_job(
     options: JobOptions,
     observer: OnProgress | None = None,
 ) -> Summary:
-    """Land every page of a source in a store, and return the summary.
+    """Write every page of a source to a store, and return the summary.
 
     Resumes an unfinished run of the same request. Whatever ends the job, whole pages are committed
     unless the writer itself failed. Raises the error that ended it, AccountsFailed where some of

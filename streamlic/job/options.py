@@ -156,7 +156,7 @@ class JobOptions(JobSettings):
         return min(max(room, self.memory_bytes // 128), self.memory_bytes // 16)
 
     def open_decoder(self, *, ndjson: bool = False, key_by: str | None = None) -> Decoder:
-        """Open a decoder for one body. ``key_by`` is the field by which its rows are keyed."""
+        """Open a decoder for one body. ``key_by`` is the field that takes its rows' keys."""
         return open_decoder(
             self.schema,
             engine=self.engine,

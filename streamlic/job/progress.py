@@ -72,7 +72,7 @@ class Progress:
     accounts_done: int = 0
     accounts_failed: int = 0
     slowest: tuple[ActiveAccount, ...] = ()
-    """The accounts that were started first, of those that have not ended."""
+    """The accounts under way that started first."""
     waits: tuple[WaitStatus, ...] = ()
     """What requests wait for, one for each reason."""
     pages_under_way: int = 0
@@ -120,7 +120,7 @@ class Measured(Protocol):
         """Return what requests wait for, one for each reason."""
 
     def slowest(self) -> list[ActiveAccount]:
-        """Return the accounts that were started first, of those that have not ended."""
+        """Return the accounts under way that started first."""
 
 
 class ProgressRecorder:

@@ -102,7 +102,7 @@ class Scheduler:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it was stopped before all was done."""
+        """Whether it was stopped before every listing was read."""
         return self._is_stopped and bool(self._queue or self._later or self.under_way)
 
     def stop(self, error: BaseException | None = None) -> None:
@@ -113,7 +113,7 @@ class Scheduler:
 
     @property
     def pages_under_way(self) -> int:
-        """How many pages were asked for and have not ended."""
+        """How many pages were requested and have not ended."""
         return len(self._running)
 
     def waits(self) -> list[WaitStatus]:
@@ -157,7 +157,7 @@ class Scheduler:
             raise self._fatal
 
     async def _change(self, wait_seconds: float | None) -> None:
-        """Wait until a page has ended, or so many seconds have passed."""
+        """Wait until a page has ended, or the seconds have passed."""
         loop = asyncio.get_running_loop()
         timer = None
         if wait_seconds is not None:

@@ -1,4 +1,4 @@
-"""What a person may set of a job, with the defaults. Imports no Arrow: command lines read it."""
+"""The settings of a job, with their defaults. Without Arrow, so that the CLI starts fast."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which accounts there are: Truto's own list of integrated accounts, page by page.
+"""Lists Truto's integrated accounts, page by page.
 
-Source: ``GET /integrated-account``, whose ``tenant_id`` and ``integration.name`` filter, and whose
-``next_cursor`` leads on. Only an account that is ``active`` and not blocked can be read.
+Source: ``GET /integrated-account``, with the filters ``tenant_id`` and ``integration.name``, and a
+``next_cursor``. Only an account that is ``active`` and not blocked can be read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class IntegratedAccount:
 
     @property
     def why_not(self) -> str | None:
-        """Why its licenses cannot be read now, None if they can."""
+        """Why the account's licenses cannot be read now, None if they can."""
         if self.is_blocked:
             return "blocked"
         return None if self.status == "active" else self.status or "without a status"
@@ -107,7 +107,7 @@ async def integrated_accounts(
 def why_none(
     everything: Sequence[IntegratedAccount], integration: str | None, tenant: str | None
 ) -> str:
-    """Say why no account of all that there are is of an integration and a tenant."""
+    """Say why no account matches an integration and a tenant."""
     chosen = [one for one in everything if integration in (None, one.integration)]
     if integration and not chosen:
         counts = Counter(one.integration or "-" for one in everything).most_common()
@@ -126,9 +126,9 @@ def why_none(
 
 
 def _cursor(body: dict[str, Any]) -> str | None:
-    """Return the next page's cursor, None for null, an absent and an empty one: the list has ended.
+    """Return the next page's cursor. None for null, absent or empty: the list has ended.
 
-    As the decoders have it: an integer is taken as its digits, and unpaired surrogates are U+FFFD.
+    As in the decoders, an integer becomes its digits, and unpaired surrogates become U+FFFD.
     """
     cursor = body.get("next_cursor")
     if type(cursor) is int:
@@ -141,7 +141,7 @@ def _cursor(body: dict[str, Any]) -> str | None:
 
 
 def _account(given: Any) -> IntegratedAccount | None:
-    """Return what is listed as an account; None for what has no id."""
+    """Return a listed object as an account; None if it has no id."""
     if not isinstance(given, dict) or not (id_ := _text(given.get("id"))):
         return None
     own = given.get("integration")

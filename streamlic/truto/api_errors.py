@@ -1,4 +1,8 @@
-"""Error responses: whose fault, which error, and what helps. Pure."""
+"""Turns error responses into errors: whose fault, which class, and what helps. Pure.
+
+Source: Truto's error envelope ``{"statusCode", "error", "message"}`` with ``truto_is_remote_error``
+and ``truto_error_insight``, and its table of statuses.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ _NEVER_A_LIMIT = frozenset({400, 401, 404})
 
 
 _LIMIT_USED_UP = frozenset({403, 420, 429})
-"""Statuses that are a rate limit where ``ratelimit-remaining`` is 0."""
+"""Statuses that are a rate limit if ``ratelimit-remaining`` is 0."""
 
 
 _BLOCKED = re.compile(r"\baccount\b(\s+\S+){0,4}\s+blocked\b|\bblocked\s+(integrated\s+)?account\b")
@@ -55,7 +59,7 @@ _TRUTOS_NAMES = frozenset(
 
 
 _PARAMETERS = frozenset({"product", "organization_id", "limit"})
-"""Query parameters that a request has under the same name; others go into its ``query``."""
+"""Query parameters that are parameters of a request, by the same name. Others go in ``query``."""
 
 
 def api_error(
@@ -106,8 +110,8 @@ def api_error(
 def is_error_envelope(members: Mapping[str, Any]) -> bool:
     """Return whether a JSON object is an error in Truto's own form.
 
-    That is a ``statusCode`` with ``error`` or ``message``, or what nobody but Truto sends. Only
-    such an error is known to be the account's own.
+    That is a ``statusCode`` with ``error`` or ``message``, or a member that only Truto sends. Only
+    such an error certainly concerns the account.
     """
     if members.get("truto_is_remote_error") is True or members.get("truto_error_insight"):
         return True
@@ -119,9 +123,9 @@ def is_error_envelope(members: Mapping[str, Any]) -> bool:
 def reported_failure(
     error: ReportedFailure, headers: Mapping[str, str], *, account: str, token: str, now: datetime
 ) -> ApiError:
-    """Return the error that a complete body with status 200 reports, as if it were the answer's.
+    """Return the error that a complete body with status 200 reports, as for a response like it.
 
-    ``headers`` are the answer's. A report without a status that is one counts as a 502.
+    ``headers`` are those of the response. A report without a valid status counts as a 502.
     """
     members = dict(error.members)
     status: Any = members.get("statusCode")
@@ -140,7 +144,7 @@ def reported_failure(
     )
     text = f"{failed}; reported in the body of a complete answer"
     if isinstance(failed, AuthenticationError):
-        # This answer's token was taken. If it is refused from now on, the next answer says so.
+        # The token was accepted for this response. If it is refused now, the next response says so.
         return ApiError(text, status=failed.status, message=failed.message,
                         insight=failed.insight, fault=failed.fault, retryable=True)  # fmt: skip
     failed.args = (text,)
@@ -164,7 +168,7 @@ def one_line(value: Any, *, hide: str = "", most: int = _TEXT_CHARACTERS) -> str
 
 
 def _object(body: bytes, token: str) -> dict[str, Any]:
-    """Read the envelope, the token hidden wherever it is and however it was escaped."""
+    """Read the envelope, with the token redacted wherever it is, and however escaped."""
     try:
         value = json.loads(body)
         return _hidden(value, token) if isinstance(value, dict) else {}
@@ -189,7 +193,7 @@ def _hidden(value: Any, token: str) -> Any:
 def _is_rate_limit(
     status: int, headers: Mapping[str, str], insight: dict[str, Any], now: datetime
 ) -> bool:
-    """Return whether an error asks to come later: vendors say so by many statuses."""
+    """Return whether an error is a rate limit. Vendors use many statuses for it."""
     if _is_for_lack_of_scopes(status, insight):
         return False
     entry = insight.get("rate_limit_error", False)
@@ -205,15 +209,15 @@ def _is_rate_limit(
 
 
 def _is_for_lack_of_scopes(status: int, insight: dict[str, Any]) -> bool:
-    """Return whether a request was refused for scopes that its account lacks: no wait adds one."""
+    """Return whether the account lacks a scope: then a retry cannot help."""
     return status != HTTPStatus.TOO_MANY_REQUESTS and bool(_missing_scopes(insight))
 
 
 def _is_retryable(kind: type[ApiError], status: int, *, is_trutos: bool) -> bool:
-    """Return whether the same request may succeed later, its kind and status given.
+    """Return whether the same request may succeed later, given its kind and status.
 
-    Truto itself says of an account that it is hopeless. Whatever else answers is not the API:
-    a proxy, a firewall, a gateway, a page for people; it may be gone when asked again.
+    Only Truto itself can say that an account needs a change. Any other response is not from the
+    API, but from a proxy, a firewall, a gateway or a login page, and may be gone at a retry.
     """
     if kind in (AuthenticationError, AccountNeedsReauth, AccountBlocked):
         return False
@@ -261,7 +265,7 @@ def _insights(insight: dict[str, Any]) -> list[str]:
 
 
 def _missing_parameter(insight: dict[str, Any]) -> str | None:
-    """Return the parameter of a request that gives the query parameter which the API misses."""
+    """Return the request's parameter for a query parameter that the API says is missing."""
     entry = insight.get("missing_required_query_parameters")
     value = entry.get("value") if isinstance(entry, dict) else entry
     names = value if isinstance(value, list) else [value]

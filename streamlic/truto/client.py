@@ -1,13 +1,13 @@
-"""Asks: one session, a page at a time, its chunks as they arrive.
+"""Sends requests: one session with the API, page by page, each body in chunks as they arrive.
 
 Rules:
-1. The rate limiter decides when a request may go; this module waits and sends.
-2. There is no timeout on the whole of a page, only on connecting, on silence between bytes and on
-   too little progress while waiting for the network.
+1. The rate limiter decides when a request may be sent; this module waits and sends.
+2. No timeout covers a whole page: only connecting, silence between bytes, and too little progress
+   while waiting for the network are limited.
 3. No error of aiohttp leaves this module: ``network_errors`` translates them.
-4. The token goes to the base URL's origin only; redirects elsewhere are refused. Nothing is kept
-   between requests but the token: no cookie, and no netrc takes its place.
-5. A token that is refused is read again by one page for all; the others wait for it.
+4. The token goes to the base URL's origin only; redirects elsewhere are refused. Only the token is
+   kept between requests: no cookies, and no netrc replaces it.
+5. When a token is refused, one page reads it again for all; the others wait for it.
 """
 
 from __future__ import annotations
@@ -73,28 +73,28 @@ class Connection:
             check_loopback(proxy)
         self.proxy = proxy
         """The proxy that the environment names; None if the connection ``is_direct``."""
-        # True is aiohttp's own context, made when it was imported: reading authorities is slow.
+        # True means aiohttp's own context, made at its import: loading authorities is slow.
         self._trusted = True if settings.ca_file is None else trusted(settings.ca_file)
         self._timeouts = settings.timeouts
         self._token = CurrentToken(settings.token_source(), self._timeouts.token_seconds)
         self.policy = settings.retry
-        """How long a page is asked for again, and the waits between its attempts."""
+        """How long a page is retried, and the waits between its attempts."""
         self.rate_limiter = RateLimiter(settings.account_rate_limit())
-        """When the next request may go."""
+        """Decides when the next request may be sent."""
         self.read_buffer_bytes = _READ_BUFFER_BYTES
-        """The bytes of each page that may wait to be read. Set it before entering."""
+        """The size of each page's read buffer. Set it before entering."""
         self._session: aiohttp.ClientSession | None = None
         self.retries = 0
-        """How often a page was asked for again."""
+        """The number of retries, of all pages."""
         self.bytes_received = 0
-        """The bytes of bodies that arrived, as on the wire."""
+        """The bytes of bodies that arrived, still compressed."""
 
     async def __aenter__(self) -> Self:
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(self._on_sent)
         self._session = aiohttp.ClientSession(
             trace_configs=[trace],
-            # Who asks bounds how many are under way.
+            # The caller bounds how many requests are under way.
             connector=aiohttp.TCPConnector(limit=0, ssl=self._trusted),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -121,10 +121,10 @@ class Connection:
     async def page(
         self, request: LicensesRequest, permit: Permit | None = None
     ) -> AsyncIterator[Page]:
-        """Send one request and give its page. Left early, the page's connection is closed.
+        """Send one request and yield its page. Leaving early closes the page's connection.
 
-        ``permit`` is the rate limiter's; without one, ``page`` waits for one. Raises the ApiError
-        that the answer means, or TransportError where none came.
+        ``permit`` comes from the rate limiter; without it, ``page`` waits for one. Raises the
+        ApiError that the response reports, or TransportError if there is no response.
         """
         url = self._url(LICENSES.path, request.query_string())
         async with self._opened(url, request.account, permit) as page:
@@ -164,7 +164,7 @@ class Connection:
         return value
 
     def excerpt(self, value: Any) -> str:
-        """Return a part of an answer for a message: short, one line, the token hidden."""
+        """Return part of a response for a message: short, one line, the token hidden."""
         return one_line(value, hide=self._token.value, most=_EXCERPT_CHARACTERS)
 
     def _url(self, path: str, query: str) -> URL:
@@ -185,12 +185,12 @@ class Connection:
             page.check()
             yield page
         finally:
-            response.close()  # Of a body that was read to its end nothing is left to close.
+            response.close()  # Has no effect after a body that was read completely.
 
     async def _answer(
         self, url: URL, account: str, permit: Permit | None
     ) -> tuple[aiohttp.ClientResponse, str]:
-        """Return the answer with status 200, its body still to come, and the token it took."""
+        """Return a response with status 200, its body not read yet, and the token it was sent."""
         token, is_first, redirects = await self._token.settled(), True, 0
         while True:
             response = await self._send(url, token, permit or await self._permit(account))
@@ -212,8 +212,8 @@ class Connection:
             is_first = False
 
     async def _permit(self, account: str) -> Permit:
-        """Wait until a request of this account may go."""
-        # Only time passes here: there is no event that could be waited for.
+        """Wait until a request of this account may be sent."""
+        # Only time changes this: there is no event to wait for.
         while (delay := self.rate_limiter.delay(account, time.monotonic())) > 0:  # noqa: ASYNC110
             await asyncio.sleep(delay)
         return self.rate_limiter.acquire(account, time.monotonic())
@@ -253,7 +253,7 @@ class Connection:
         self.rate_limiter.sent(context.trace_request_ctx, time.monotonic())
 
     async def _error(self, response: aiohttp.ClientResponse, account: str, token: str) -> ApiError:
-        """Read what an error answer says, and let those wait whom it concerns."""
+        """Read an error response, and delay the requests that it concerns."""
         try:
             body = await self._start_of(response, token)
         finally:
@@ -270,7 +270,7 @@ class Connection:
         return error
 
     def reported(self, failure: ReportedFailure, page: Page, account: str) -> ApiError:
-        """Return the error that a page's body reports, as if it were the answer's own."""
+        """Return the error that a page's body reports, as if its status were the response's."""
         error = reported_failure(
             failure, page.headers, account=account, token=self._token.value, now=datetime.now(UTC)
         )
@@ -278,13 +278,13 @@ class Connection:
         return error
 
     def _heed(self, error: ApiError, headers: Mapping[str, str], account: str) -> None:
-        """Let those wait whom a rate limit concerns."""
+        """Delay the requests that a rate limit concerns."""
         if isinstance(error, RateLimited) and error.retry_after_seconds:
             self.rate_limiter.penalize(
                 account,
                 error.retry_after_seconds,
                 time.monotonic(),
-                # Only a 429 is about the token; an account may ask for time by other statuses.
+                # Only a 429 can concern the token; other statuses delay their account.
                 is_accounts=error.status != 429
                 or error.fault is Fault.VENDOR
                 or self.rate_limiter.is_accounts_tier(headers),
@@ -301,7 +301,7 @@ class Connection:
                     body += chunk
                     if len(body) >= _START_BYTES:
                         break
-        # A proxy that answers itself may repeat what it was sent.
+        # A proxy's own response may repeat the request, token included.
         for secret in self.proxy.secrets[:2] if self.proxy else ():
             body = body.replace(secret.encode(), b"***")
         return bytes(body[:_START_BYTES])
@@ -330,6 +330,6 @@ class Connection:
                 parameter="base_url",
                 status=response.status,
                 fault=Fault.UNKNOWN,
-                retryable=True,  # A page to sign in at, or of maintenance, goes as it came.
+                retryable=True,  # A sign-in or maintenance page is temporary.
             )
         return target

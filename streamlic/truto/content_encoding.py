@@ -1,8 +1,8 @@
-"""Compressed bodies: pieces of bounded size come out, and a body that was cut is noticed.
+"""Decompresses bodies into pieces of bounded size, and detects a body that was cut.
 
-Codings are those of RFC 9110, section 8.4.1, and br (RFC 7932). A cut gzip stream inside whole HTTP
-framing ends cleanly for most clients, aiohttp among them; here it is an error. A stream of several
-gzip members that was cut between two of them looks whole: only the JSON inside can tell.
+Supports the codings of RFC 9110, section 8.4.1, and br (RFC 7932). Most clients, aiohttp included,
+accept a gzip stream that is cut inside complete HTTP framing; here it is an error. A stream that is
+cut between two gzip members looks complete: only the JSON inside shows it.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ _PLAIN = frozenset(
     {"", "identity", "none", "plain", "text", "json", "chunked", "binary", "7bit", "8bit"}
     | {"ascii", "us-ascii", "utf8", "utf-8", "iso-8859-1", "latin1"}
 )
-_GZIP = 16 + zlib.MAX_WBITS  # What zlib takes for "with gzip's header and trailer".
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's code for gzip's header and trailer.
 PIECE_BYTES = 256 * 1024
-"""The most that one piece holds, so that a small body that unpacks to gigabytes costs no memory."""
+"""The maximum size of a piece: a small body that expands to gigabytes takes little memory."""
 
 
 class Decompressor(Protocol):
-    """Feed every chunk, take the pieces, then finish."""
+    """Feed each chunk, take its pieces, then finish."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what these bytes unpack to, in pieces of at most PIECE_BYTES."""
+        """Yield the decompressed bytes, in pieces of at most PIECE_BYTES."""
 
     def finish(self) -> None:
-        """Say that the body has ended; TransportError if the compressed stream has not."""
+        """End the body. Raises TransportError if the compressed stream has not ended."""
 
 
 def open_decompressor(content_encoding: str) -> Decompressor:
-    """Return what undoes a Content-Encoding; TransportError for one that was not asked for.
+    """Return the decompressor of a Content-Encoding; TransportError for one not requested.
 
-    That one is not retryable: what encodes so will do it again. Names of character sets and the
-    like, which some servers send, encode nothing.
+    That error is not retryable: the server will send the same encoding again. Other names that some
+    servers send here, such as those of character sets, mean no compression.
     """
     codings = [one.strip().lower() for one in content_encoding.split(",")]
     codings = [one for one in codings if one not in _PLAIN]
@@ -66,11 +66,11 @@ class _Identity:
             yield data[start : start + PIECE_BYTES]
 
     def finish(self) -> None:
-        """Nothing can be missing that HTTP itself does not tell."""
+        """Do nothing: HTTP itself detects a cut body."""
 
 
 class _Zlib:
-    """gzip, of one member or several, and deflate, with zlib's wrapping or without."""
+    """gzip, with one member or several, and deflate, with or without zlib's header."""
 
     def __init__(self, window_bits: int | None) -> None:
         self._window_bits = window_bits

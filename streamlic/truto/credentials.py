@@ -1,4 +1,4 @@
-"""The API token: where it comes from, where it may go, and that nobody sees it."""
+"""The API token: where it comes from, where it may be sent, and how it stays secret."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ BASE_URL_VARIABLE = "TRUTO_API_BASE_URL"
 TOKEN_VARIABLE = "TRUTO_API_TOKEN"  # noqa: S105  (only the variable's name)
 
 POLL_SECONDS = 3.0
-"""How often a token that was refused is read again."""
+"""The interval at which a refused token is read again."""
 
 
 class TokenSource:
-    """Reads the token each time that it is asked, so that a long run outlives a token that expires.
+    """Reads the token each time it is needed, so that a long run survives an expiring token.
 
-    ``may_change`` says that another token may follow one that was refused, and is worth a wait. A
-    source pickles if ``read`` does: those of the class methods do.
+    ``may_change`` says that waiting for another token makes sense after one was refused. A source
+    can be pickled if ``read`` can: those of the class methods can.
     """
 
     def __init__(self, read: Callable[[], str], origin: str, *, may_change: bool = False) -> None:
@@ -42,7 +42,7 @@ class TokenSource:
         return f"TokenSource({self.origin})"
 
     def read(self) -> str:
-        """Return the token as it is now; UsageError where there is none, or no possible one."""
+        """Return the current token. Raises UsageError if it is missing or malformed."""
         token = self._read().strip()
         if not token:
             raise UsageError(
@@ -82,11 +82,11 @@ def _token_of_file(path: Path | str) -> str:
 
 
 class CurrentToken:
-    """The token that requests carry, read again when it is refused: by one page for all others.
+    """The token that requests carry. After a refusal one page reads it again for all others.
 
-    A source that may change is read for ``wait_seconds``, for what rotates a secret may come late,
-    or may have written a part of the new token when it is read. That time counts from the first
-    refusal until a token is accepted, whichever tokens come meanwhile.
+    A source that may change is read for up to ``wait_seconds``: a secret may be rotated late, or be
+    half written when it is read. That time starts at the first refusal and ends when a token is
+    accepted, whatever tokens appear meanwhile.
     """
 
     def __init__(self, source: TokenSource, wait_seconds: float) -> None:
@@ -98,9 +98,9 @@ class CurrentToken:
         self.value = source.read()
 
     async def settled(self) -> str:
-        """Return the token, once nobody reads it again: the old one would only be refused.
+        """Return the token, after waiting while another page reads it again.
 
-        Raises the AuthenticationError of the page that waited for another in vain.
+        Raises the AuthenticationError of that page if it found no other token.
         """
         if self._reading.locked():
             async with self._reading:
@@ -109,15 +109,15 @@ class CurrentToken:
         return self.value
 
     def accepted(self, token: str) -> None:
-        """Say that a request with this token was answered: the next refusal is another matter."""
+        """Record that this token was accepted. The next refusal starts a new wait."""
         if token == self.value:
             self._reads_until = self._lost = None
 
     async def after(self, refused: str, error: AuthenticationError, *, is_first: bool) -> str:
-        """Return another token than ``refused``; raise ``error`` where there is none in time.
+        """Return another token than ``refused``. Raises ``error`` if none appears in time.
 
-        ``is_first`` says that the page's token was not refused before: the source is then read at
-        once, and also when the time is over.
+        ``is_first`` says that this is the page's first refusal: then the source is read at once,
+        even if the time is over.
         """
         async with self._reading:
             if self.value != refused:  # Another page has read it meanwhile.
@@ -145,9 +145,9 @@ class CurrentToken:
 
 
 def base_url_from_environment(variables: Iterable[str] = (BASE_URL_VARIABLE,)) -> str:
-    """Return the first of the variables that is set, or Truto's own URL where none is.
+    """Return the first of the variables that is set, or else Truto's own URL.
 
-    Raises UsageError for one that is empty: somebody forgot to fill it, and it must not stand for
+    Raises UsageError for an empty variable: it was probably forgotten, and must not mean
     production.
     """
     for name in variables:
@@ -172,7 +172,7 @@ def readable_by_others(path: Path | str) -> int | None:
 
 
 def trusted(ca_file: Path | str) -> ssl.SSLContext:
-    """Return what verifies servers: the system's authorities, and those of a PEM file."""
+    """Return a context that trusts the system's authorities and those of a PEM file."""
     context = ssl.create_default_context()
     try:
         context.load_verify_locations(ca_file)
@@ -184,7 +184,7 @@ def trusted(ca_file: Path | str) -> ssl.SSLContext:
 
 
 def checked_base_url(text: str, *, allow_http: bool) -> URL:
-    """Return the URL below which the API is; UsageError for one that the token must not go to.
+    """Return the API's base URL; UsageError for one that the token must not be sent to.
 
     HTTPS only, unless the host is this machine or ``allow_http`` is given.
     """
@@ -192,7 +192,7 @@ def checked_base_url(text: str, *, allow_http: bool) -> URL:
         base = URL(text)
         host, port = base.host, base.port
         _check_names(text, base.raw_host or "")
-    except ValueError:  # A UnicodeError is one.
+    except ValueError:  # UnicodeError included.
         base, host, port = URL(), None, None
     if base.scheme not in ("http", "https") or not host or port == 0:
         raise UsageError(
@@ -209,7 +209,7 @@ def checked_base_url(text: str, *, allow_http: bool) -> URL:
 
 
 def check_loopback(proxy: Proxy) -> None:
-    """Raise UsageError for a proxy elsewhere, which a token for this machine must not go to."""
+    """Raise UsageError for a remote proxy: a token for this machine must not be sent to it."""
     if not _is_loopback(proxy.url.host or ""):
         raise UsageError(
             f"the token would go to the proxy {proxy} unencrypted: name the API's host in "
@@ -219,10 +219,10 @@ def check_loopback(proxy: Proxy) -> None:
 
 
 def redirect_target(url: URL, location: str) -> URL | None:
-    """Return where a redirect leads from ``url``; None where the token must not go there.
+    """Return the target of a redirect from ``url``; None if the token must not be sent there.
 
-    Another scheme, host or port is another origin (RFC 6454), and a user in the URL would take
-    the token's place.
+    A different scheme, host or port is another origin (RFC 6454), and a user in the URL would
+    replace the token.
     """
     try:
         target = url.join(URL(location))
@@ -233,9 +233,9 @@ def redirect_target(url: URL, location: str) -> URL | None:
 
 
 def _check_names(text: str, host: str) -> None:
-    """Raise UnicodeError for text that no URL can hold, and for a host that nobody could look up.
+    """Raise UnicodeError for text that cannot be in a URL, and for a host that DNS cannot look up.
 
-    Its labels have 1 to 63 letters (RFC 1035, 2.3.4), and the system is asked for it as IDNA.
+    Its labels have 1 to 63 letters (RFC 1035, 2.3.4), and it is looked up in its IDNA form.
     """
     text.encode()
     host.encode("idna")

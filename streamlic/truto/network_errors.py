@@ -1,4 +1,4 @@
-"""aiohttp's errors, translated once: what failed, which proxy was there, and what helps."""
+"""Translates aiohttp's errors: what failed, through which proxy, and what helps."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def translated(
 ) -> Iterator[None]:
     """Raise aiohttp's errors as TransportError, without ``token`` and the proxy's credentials.
 
-    ``answer_seconds`` and ``silence_seconds`` are the limits that a timeout was at.
+    ``answer_seconds`` and ``silence_seconds`` are the limits to name in a timeout's error.
     """
     try:
         yield
     except aiohttp.ClientHttpProxyError as error:
-        raise refused_by(proxy, error.status) from None  # It holds what was sent to the proxy.
-    except (aiohttp.ClientError, OSError) as error:  # A TimeoutError is an OSError.
+        raise refused_by(proxy, error.status) from None  # It contains the request to the proxy.
+    except (aiohttp.ClientError, OSError) as error:  # OSError includes TimeoutError.
         secrets = (token, *(proxy.secrets if proxy else ()))
         detail = one_line(_hidden(str(error), secrets))
         silence = _silence(error, answer_seconds, silence_seconds)
@@ -41,7 +41,7 @@ def translated(
 
 
 def refused_by(proxy: Proxy | None, status: int) -> TransportError:
-    """Return the error of a proxy that let nothing through."""
+    """Return the error for a proxy that refused the request."""
     named = f"the proxy {proxy}"
     if status == _PROXY_WANTS_CREDENTIALS:
         says = "refused the user and password" if proxy and proxy.user else "wants a user"
@@ -58,7 +58,7 @@ def _hidden(text: str, secrets: Sequence[str]) -> str:
 
 
 def _shows(error: Exception, secrets: Sequence[str]) -> bool:
-    """Return whether a secret is in an error, or in what led to it, as tracebacks have it."""
+    """Return whether a secret is in an error or its causes, as a traceback shows them."""
     shown = "".join(traceback.format_exception(error, limit=0))
     return any(secret in shown for secret in secrets)
 

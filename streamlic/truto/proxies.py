@@ -1,13 +1,13 @@
-"""Which proxy a request takes, by the environment, as curl has it (curl 7.86 and later).
+"""Chooses the proxy of a request from the environment, as curl does (curl 7.86 and later).
 
 Rules:
 1. ``https_proxy`` or ``HTTPS_PROXY`` is for https, ``http_proxy`` for http, then ``all_proxy`` or
    ``ALL_PROXY``. The lower case comes first. ``HTTP_PROXY`` is never read: a web server that runs
    CGI programs sets it to what a client sent as a header ``Proxy`` (httpoxy).
-2. ``no_proxy`` or ``NO_PROXY`` lists what is asked directly: ``*``, a host and all hosts below it
-   (with a leading dot or without), an address, a network such as ``10.0.0.0/8``; here also with a
-   port.
-3. A proxy's user and password are used and shown nowhere.
+2. ``no_proxy`` or ``NO_PROXY`` lists the exceptions: ``*``, a host with all its subdomains (with or
+   without a leading dot), an address, or a network such as ``10.0.0.0/8``; unlike curl's, also with
+   a port.
+3. A proxy's user and password are sent to the proxy, and never shown.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from yarl import URL
 from streamlic.errors import UsageError
 
 _DEFAULT_PORTS = {"http": 1080, "https": 443}
-"""curl's own: its proxies over http listen on 1080 where no port is named."""
+"""curl's default port for http proxies."""
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy. ``str()`` is its host and port, and which variable named it."""
+    """A proxy. ``str()`` is its host and port, and the variable that named it."""
 
     url: URL
     """Without user and password."""
@@ -38,7 +38,7 @@ class Proxy:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must be shown nowhere, the longest first: the credentials in any form, the password.
+        """The secrets to redact, the longest first: the credentials in any form, the password.
 
         Without a password the user is the secret.
         """
@@ -47,7 +47,7 @@ class Proxy:
 
     @property
     def credentials(self) -> dict[str, str]:
-        """The header that the proxy knows its user by (RFC 9110, 11.7.2), if there is a user."""
+        """The Proxy-Authorization header (RFC 9110, 11.7.2), if there is a user."""
         if not (self.user or self.password):
             return {}
         both = b64encode(f"{self.user}:{self.password}".encode()).decode()
@@ -58,9 +58,9 @@ class Proxy:
 
 
 def proxy_for(url: URL, environ: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy that requests to ``url`` take, None where they go directly.
+    """Return the proxy for requests to ``url``, None to connect directly.
 
-    UsageError for one that cannot be used.
+    Raises UsageError for a proxy that cannot be used.
     """
     name = _variable(url.scheme, environ)
     if name is None or _goes_directly(url, environ):
@@ -89,7 +89,7 @@ def _proxy(variable: str, text: str) -> Proxy:
         if not host:
             raise ValueError
         url = URL.build(scheme=scheme, host=host, port=port)
-    except ValueError:  # The text may hold a password, and so would the error.
+    except ValueError:  # The error would show the text, which may contain a password.
         raise UsageError(
             f"expected http://[USER:PASSWORD@]HOST:PORT in {variable}, got no such URL"
         ) from None

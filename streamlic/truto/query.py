@@ -1,4 +1,4 @@
-"""How nested parameters are written into a query string. Pure."""
+"""Writes nested parameters into a query string. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QueryValue = str | int | float | bool | date | None | Mapping[str, Any] | Sequen
 
 
 def encode_parameter(name: str, value: QueryValue) -> Iterator[tuple[str, str]]:
-    """Yield the (name, value) pairs by which Truto reads ``value`` under ``name``.
+    """Yield the (name, value) pairs that encode ``value`` under ``name`` for Truto.
 
     Booleans are ``true`` and ``false``; objects ``a[b]=1``; arrays ``a[]=1``, repeated; arrays of
     objects ``a[][b]=1``; dates ISO 8601; None is left out. An empty object or array sends nothing.

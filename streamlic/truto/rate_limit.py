@@ -1,7 +1,7 @@
-"""When to ask: rate limits, and what a failure is worth. Pure: it decides, its caller waits.
+"""Decides when a request may be sent, under the rate limits. Pure: its caller waits.
 
-Source of the limits: Truto allows 500 requests in 10 seconds to a token, and 50 in 10 seconds to an
-integrated account, and answers 429 with Retry-After beyond them. All times are seconds.
+Source of the limits: Truto allows 500 requests in 10 seconds per token, and 50 in 10 seconds per
+integrated account, and answers 429 with Retry-After above that. All times are seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from streamlic.errors import (
 from streamlic.truto.wait_headers import is_used_up, retry_after_seconds, seconds_of
 from streamlic.truto.wait_reasons import WaitCause, WaitReason
 
-_MARGIN_SECONDS = 0.02  # Two clocks, and how finely they tell.
+_MARGIN_SECONDS = 0.02  # For differences between two clocks and their resolution.
 _UNDER_WAY_SECONDS = 0.5
 _MAX_ACCOUNTS = 10_000
 _RATE = re.compile(r"([0-9]{1,6})/([0-9]{1,6}(?:\.[0-9]{1,6})?)s")
@@ -54,12 +54,12 @@ def parse_rate_limit(text: str) -> RateLimit | None:
 
 
 class SlidingWindow:
-    """The last requests, by when the server had counted each, and how long the next has to wait.
+    """A sliding window over the last requests, by the latest time the server counted each.
 
-    The server counts a request when it arrives, which nobody sees: after it was sent and before its
-    answer came. So it is taken to be counted half a second after it went, or when its answer came
-    if that is earlier. Then no window of the server's holds too many, however unequally requests
-    travel, and what is lost is no more than the way of one request in each window.
+    The server counts a request when it arrives, at an unknown time between sending and response.
+    The window assumes half a second after sending, or the response if that is earlier. So no window
+    of the server holds too many requests, however much their latencies differ, and each window
+    loses at most the latency of one request.
     """
 
     def __init__(self, limit: RateLimit) -> None:
@@ -68,11 +68,11 @@ class SlidingWindow:
         self._not_before = 0.0
 
     def delay(self, now: float) -> float:
-        """Return the seconds until the next request may go; 0 if it may go now."""
+        """Return the seconds until the next request may be sent; 0 if it may be sent now."""
         return max(self._not_before - now, self._free_at() - now, 0.0)
 
     def cause(self, counts: WaitReason) -> WaitCause:
-        """Return why the next waits: the server's word, or our own count, which is ``counts``."""
+        """Return why the next request waits: a response said so, or our own count, ``counts``."""
         if self._not_before > self._free_at():
             return WaitCause(WaitReason.SERVER_LIMIT)
         return WaitCause(counts, str(self._limit))
@@ -83,37 +83,37 @@ class SlidingWindow:
         return self._counted[0] + self._limit.window_seconds + _MARGIN_SECONDS
 
     def count(self, moment: float) -> None:
-        """Count a request as at ``moment``; the oldest is forgotten where there are enough."""
+        """Count a request at ``moment``. With a full window, this drops the oldest."""
         if len(self._counted) == self._limit.requests:
             self._counted.popleft()
         insort(self._counted, moment)
 
     def recount(self, moment: float, now: float) -> None:
-        """Count a request as at ``now`` that was counted as at ``moment``.
+        """Count a request at ``now`` that was counted at ``moment``.
 
-        One that is not in the log any more, or was counted so before, was sent once more.
+        If it is no longer in the log, or was moved before, it was sent again: count it again.
         """
         if moment in self._counted:
             self._counted.remove(moment)
         self.count(now)
 
     def wait_until(self, moment: float) -> None:
-        """Let no request go before ``moment``: the server said so."""
+        """Send no request before ``moment``: the server said so."""
         self._not_before = max(self._not_before, moment)
 
 
 @dataclass
 class Permit:
-    """One request that goes: whose it is, and as at when it is counted."""
+    """Permission to send one request: its account, and the time at which it is counted."""
 
     account: str
     counted_at: float
 
 
 class RateLimiter:
-    """Both tiers: one window for the token, one for each account that was asked lately.
+    """Both tiers: one window for the token, one for each account that was requested lately.
 
-    ``account_limit`` None turns pacing off; what the server says is respected all the same.
+    ``account_limit`` None turns off our own limits; waits that the server asks for still apply.
     """
 
     def __init__(self, account_limit: RateLimit | None = ACCOUNT_RATE_LIMIT) -> None:
@@ -123,11 +123,11 @@ class RateLimiter:
         self._accounts: OrderedDict[str, SlidingWindow] = OrderedDict()
 
     def token_delay(self, now: float) -> float:
-        """Return the seconds until a request of any account may go."""
+        """Return the seconds until a request of any account may be sent."""
         return self._token.delay(now)
 
     def account_delay(self, account: str, now: float) -> float:
-        """Return the seconds until this account's own tier lets a request of it go."""
+        """Return the seconds until this account's own tier allows a request."""
         window = self._accounts.get(account)
         return window.delay(now) if window else 0.0
 
@@ -140,11 +140,11 @@ class RateLimiter:
         return self._window(account).cause(WaitReason.ACCOUNT_LIMIT)
 
     def delay(self, account: str, now: float) -> float:
-        """Return the seconds until a request of this account may go."""
+        """Return the seconds until a request of this account may be sent."""
         return max(self.token_delay(now), self.account_delay(account, now))
 
     def acquire(self, account: str, now: float) -> Permit:
-        """Count a request of this account that goes at ``now``."""
+        """Count a request of this account that is sent at ``now``."""
         permit = Permit(account, now + _UNDER_WAY_SECONDS)
         if self._is_counted:
             self._token.count(permit.counted_at)
@@ -152,20 +152,20 @@ class RateLimiter:
         return permit
 
     def sent(self, permit: Permit, now: float) -> None:
-        """Say that the request was really sent at ``now``: it may have waited for a connection."""
+        """Count the request at ``now``, when it was really sent: it may wait for a connection."""
         self._recount(permit, now + _UNDER_WAY_SECONDS)
 
     def answered(self, permit: Permit, now: float) -> None:
-        """Say that the request's answer came at ``now``, so that it was counted before."""
+        """Count the request at ``now``, when its response came: the server counted it before."""
         if now < permit.counted_at:
             self._recount(permit, now)
 
     def forget(self, account: str) -> None:
-        """Forget an account that will not be asked any more."""
+        """Forget an account that needs no more requests."""
         self._accounts.pop(account, None)
 
     def penalize(self, account: str, seconds: float, now: float, *, is_accounts: bool) -> None:
-        """Let requests wait for what a 429 named: the account's, or all of them."""
+        """Delay requests as a 429 asks: those of the account, or all."""
         self._window(account).wait_until(now + seconds)
         if not is_accounts:
             self._token.wait_until(now + seconds)
@@ -173,8 +173,8 @@ class RateLimiter:
     def is_accounts_tier(self, headers: Mapping[str, str]) -> bool:
         """Return whether a 429's headers show that the account's own tier is used up.
 
-        Whatever this client keeps to, and whatever was agreed for an account: there are two tiers,
-        and a limit below the token's is not the token's.
+        This holds whatever limit this client uses, or the account has: there are two tiers, and a
+        limit below the token's belongs to the account.
         """
         limit = seconds_of(headers.get("ratelimit-limit", "").partition(";")[0])
         return is_used_up(headers) and limit is not None and limit < TOKEN_RATE_LIMIT.requests
@@ -182,7 +182,7 @@ class RateLimiter:
     def observe(
         self, account: str, headers: Mapping[str, str], now: float, today: datetime
     ) -> None:
-        """Respect ``ratelimit-remaining: 0``: wait as the answer's headers say.
+        """Respect ``ratelimit-remaining: 0``: wait as the response's headers say.
 
         ``now`` is monotonic, ``today`` the time of day.
         """

@@ -19,7 +19,7 @@ _UNIT = re.compile(r'\\u00([0-9a-fA-F]{2})|\\(["\\/])|(.)', re.DOTALL)
 
 
 def without(text: str, secret: str) -> str:
-    """Return a quoted text in which asterisks take the place of the secret and its pieces."""
+    """Return a quoted text with the secret and its pieces replaced by asterisks."""
     size = min(len(secret), _PIECE_CHARACTERS)
     if size < _LEAST_CHARACTERS:
         return text
@@ -35,7 +35,7 @@ def without(text: str, secret: str) -> str:
 
 
 def hide_in(error: BaseException, secret: str) -> None:
-    """Take the secret out of a DecodeError, and out of what it was raised in the place of."""
+    """Redact the secret in a DecodeError and in the error that it replaced."""
     raised: BaseException | None = error
     while raised:
         if isinstance(raised, DecodeError):

@@ -1,6 +1,6 @@
 """A request for a page of licenses: validated, and as a query string. Pure.
 
-Everything about a parameter comes from the resource's table of parameters.
+All facts about parameters come from the resource's table of parameters.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAMES = {
     _CURSOR: _CURSOR,
     **{one.wire_name: one.name for one in LICENSES.parameters if one.wire_name},
 }
-"""The query parameters that a request has a parameter for, by their names on the wire."""
+"""The names on the wire of the query parameters that have a parameter of the request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class LicensesRequest:
 
     ``remote_query`` goes to the remote API unchanged, nested to any depth. ``query`` holds any
     other unified parameters under their full names (``updated_at[gt]``). Raises UsageError, before
-    anything is sent, for a value that the API would not take.
+    anything is sent, for a value that the API would reject.
     """
 
     account: str
@@ -71,7 +71,7 @@ class LicensesRequest:
             check_text(value, parameter_name)
 
     def _check_key(self) -> None:
-        """Raise UsageError if the result cannot be keyed as asked."""
+        """Raise UsageError if the result cannot be keyed as requested."""
         if self.key_by is None:
             return
         excluded = (*self.exclude_fields, *(["remote_data"] * self.ignore_remote_data))
@@ -110,18 +110,18 @@ class LicensesRequest:
         return replace(self, next_cursor=next_cursor) if next_cursor else None
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes this the same list, apart from the account and the cursor.
+        """Return the list's identity: all that decides its rows but the account and the cursor.
 
-        Holds JSON values only, and never the token. Two runs with equal identities read the same.
+        Contains only JSON values, and never the token. Runs with equal identities read the same.
         """
         return {one.name: _identity(one, getattr(self, one.name)) for one in LICENSES.parameters}
 
 
 def identity_of(requests: Sequence[LicensesRequest]) -> dict[str, Any]:
-    """Return what makes these the same lists, apart from their accounts.
+    """Return the identity of several lists, apart from their accounts.
 
-    The identity of the first request, and under ``differing``, by account, what other requests have
-    different.
+    It is the identity of the first request, with the differences of the others under ``differing``,
+    by account.
     """
     shared = requests[0].identity()
     differing: dict[str, dict[str, Any]] = {}
@@ -137,7 +137,7 @@ def identity_of(requests: Sequence[LicensesRequest]) -> dict[str, Any]:
 def requests_of(
     account: str | Iterable[str], parameters: Mapping[str, Any]
 ) -> list[LicensesRequest]:
-    """Return the requests of one account or several, in their order; UsageError for bad ones."""
+    """Return a request for each account, in order. Raises UsageError for an invalid one."""
     accounts = [account] if isinstance(account, str) else account
     requests = [LicensesRequest(account=one, **parameters) for one in accounts]
     check_requests(requests)
@@ -145,7 +145,7 @@ def requests_of(
 
 
 def check_requests(requests: Iterable[LicensesRequest]) -> None:
-    """Raise UsageError where there is no account, or one twice."""
+    """Raise UsageError if there is no account, or a duplicate."""
     accounts: set[str] = set()
     for request in requests:
         if request.account in accounts:
@@ -156,7 +156,7 @@ def check_requests(requests: Iterable[LicensesRequest]) -> None:
 
 
 def _identity(parameter: Parameter, value: Any) -> Any:
-    """Return a parameter's value as JSON has it."""
+    """Return a parameter's value as a JSON value."""
     if parameter.kind is Kind.NESTED:
         return [list(pair) for pair in encode_parameter(parameter.wire_name, dict(value))]
     if parameter.kind is Kind.PAIRS:
@@ -165,7 +165,7 @@ def _identity(parameter: Parameter, value: Any) -> Any:
 
 
 def _check(parameter: Parameter, value: Any, *, has_known_fields: bool) -> None:
-    """Raise UsageError for a value that the parameter does not take.
+    """Raise UsageError for a value that the parameter does not accept.
 
     ``has_known_fields`` is false for a raw response, which has the vendor's own fields.
     """
@@ -186,7 +186,7 @@ def _problems(parameter: Parameter, value: Any, *, has_known_fields: bool) -> It
         case Kind.FIELD:
             yield from _field_problems(value, has_known_fields=has_known_fields)
         case Kind.FIELDS:
-            # Text is a sequence of text: it would be split into characters.
+            # A string is a sequence of strings: it would be split into characters.
             if not (_is_list(value) and all(isinstance(one, str) for one in value)):
                 yield f"expected a list or tuple of names, got {shown(value)}"
                 return

@@ -1,8 +1,4 @@
-"""Answers: a page and its chunks; and what an error says, whose fault it is, and what helps.
-
-Source: Truto's error envelope ``{"statusCode", "error", "message"}`` with ``truto_is_remote_error``
-and ``truto_error_insight``, and its table of statuses.
-"""
+"""A page's response: its headers, and its body in chunks as they arrive."""
 
 from __future__ import annotations
 
@@ -28,10 +24,10 @@ _RELATION = re.compile(r""";\s*rel\s*=\s*"?([^";,>]*)""", re.IGNORECASE)
 
 
 class Page:
-    """One answer of the API, whose body has yet to arrive.
+    """One response of the API, before its body arrives.
 
-    ``headers`` are found by names of any case. ``read`` waits for the next bytes of the body as
-    they are on the wire, and gives none at its end. ``hide`` is shown nowhere.
+    Names of ``headers`` are case-insensitive. ``read`` waits for the next bytes of the body, still
+    compressed, and returns none at the end. ``hide`` is a secret that no error may show.
     """
 
     def __init__(
@@ -43,32 +39,32 @@ class Page:
         hide: str,
     ) -> None:
         self.headers = headers
-        """The answer's own, found by names of any case."""
+        """The response's headers. Names are case-insensitive."""
         self._read = read
         self._hide = hide
         self._watch = watch
         self._coding = headers.get("Content-Encoding", "").replace(hide, "***")
         kind = headers.get("Content-Type", "").partition(";")[0]
         self.content_type = one_line(kind, hide=hide).lower()
-        """The media type, without parameters; empty where none was named."""
+        """The media type, without parameters; empty if there is none."""
         self.is_ndjson = self.content_type in LINES_TYPES
         """Whether the body is newline-delimited, by its Content-Type."""
 
     @property
     def has_next_link(self) -> bool:
-        """Whether a ``Link`` header names a further page (RFC 8288)."""
+        """Whether a ``Link`` header names a next page (RFC 8288)."""
         links = [value for name, value in self.headers.items() if name.lower() == "link"]
         return any("next" in rel.lower().split() for rel in _RELATION.findall(", ".join(links)))
 
     def hide_in(self, error: DecodeError) -> None:
-        """Hide in an error of the body, which quotes it, what is shown nowhere."""
+        """Redact the secret in an error that quotes the body."""
         hide_in(error, self._hide)
 
     def check(self, *, ndjson: bool | None = None) -> None:
-        """Raise TransportError for newline-delimited records whose end could not be seen.
+        """Raise TransportError for newline-delimited records if a cut could not be detected.
 
-        They have no end of their own, so that HTTP has to tell (RFC 9112, section 6.3).
-        ``ndjson`` says that they are such, or not, whatever the Content-Type says.
+        Such a body does not mark its own end, so HTTP must (RFC 9112, section 6.3). ``ndjson``
+        overrides what the Content-Type says.
         """
         is_chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
         is_framed = is_chunked or "Content-Length" in self.headers

@@ -1,4 +1,4 @@
-"""What a failure is worth: whether to ask again, and after how long. Pure: its caller waits."""
+"""Decides whether to retry after a failure, and after what wait. Pure: its caller waits."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Failures:
     def __init__(self) -> None:
         self.total = 0
         self.spoilt = 0
-        """Bodies that a proxy may have spoilt."""
+        """Malformed bodies, which a proxy may have corrupted."""
         self.seconds = 0.0
-        """The time from the first failure to the last."""
+        """The seconds from the first failure to the last."""
         self.waited_as_named = False
-        """Whether the attempt that failed last came after a wait that the server had named."""
+        """Whether the last failed attempt followed a wait that the server had named."""
         self._since = 0.0
         self._was_named = False
 
@@ -54,15 +54,14 @@ class Failures:
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How long one page is asked for again, and how long to wait in between.
+    """How long to retry one page, and how long to wait between attempts.
 
-    A page is given up when ``retry_for_seconds`` have passed since its first failure, and after
-    four attempts at the earliest. The attempts' own time counts, and so does that in the queue for
-    the rate limit: a long page may use all of it up in one attempt, and three more outlast a
-    server's restart. A wait that the server named is always waited, and one attempt made after it.
-    ``backoff_seconds`` is doubled for each attempt up to
-    ``max_backoff_seconds``, and something between its half and its whole is waited; 0 takes all
-    waiting out, for tests.
+    A page is given up ``retry_for_seconds`` after its first failure, but not before four attempts.
+    The time includes the attempts and the waits for the rate limit: one attempt at a long page may
+    use all of it, and three more outlast a server's restart. A wait that the server named is always
+    kept, and one attempt follows it. Each attempt doubles ``backoff_seconds``, up to
+    ``max_backoff_seconds``; the wait is random between half of it and all of it. 0 means no waits,
+    for tests.
     """
 
     retry_for_seconds: float = 900.0
@@ -86,14 +85,14 @@ class RetryPolicy:
             return None
         doubled = self.backoff_seconds * 2 ** min(failures.total - 1, 60)
         backoff = min(doubled, self.max_backoff_seconds)
-        jitter = random.uniform(0, backoff / 2)  # noqa: S311  (it spreads load, and guards nothing)
+        jitter = random.uniform(0, backoff / 2)  # noqa: S311  (it spreads load, not secrets)
         return backoff / 2 + jitter if named is None else named + jitter
 
 
 def given_up(error: StreamlicError, failures: Failures) -> StreamlicError:
-    """Let the error of a page that is given up say how long it was tried, and which option helps.
+    """Add to a page's final error how long it was retried, and which option helps.
 
-    One that cannot pass stays as it is.
+    An error that is not transient stays as it is.
     """
     if is_transient(error) and failures.total > 1:
         _add(
@@ -105,9 +104,9 @@ def given_up(error: StreamlicError, failures: Failures) -> StreamlicError:
 
 
 def naming_restart(error: StreamlicError) -> StreamlicError:
-    """Let the error of a page that a stored cursor asked for say what helps if the cursor is dead.
+    """Add to the error of a page with a stored cursor what helps if the cursor has expired.
 
-    Only where the request was refused: what concerns the account or may pass stays as it is.
+    Only if the request was refused: transient errors, and the account's own, stay as they are.
     """
     is_refused = type(error) is ApiError and 400 <= error.status < 500 and not error.retryable
     if is_refused:
@@ -127,9 +126,9 @@ def retry_cause(error: StreamlicError) -> WaitCause:
 
 
 def is_account_scoped(error: BaseException) -> bool:
-    """Return whether a failure is its account's alone.
+    """Return whether a failure concerns only its account.
 
-    The token's, the disk's and a certificate's troubles would meet the others as well.
+    Problems with the token, the disk or a certificate concern all accounts.
     """
     if isinstance(error, TransportError):
         return error.retryable
@@ -138,7 +137,7 @@ def is_account_scoped(error: BaseException) -> bool:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same request may succeed later, with nobody doing anything about it."""
+    """Return whether the same request may succeed later without anybody changing anything."""
     if isinstance(error, ApiError | TransportError):
         return error.retryable
     return isinstance(error, TruncatedBody | NotAListing)

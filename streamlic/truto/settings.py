@@ -13,15 +13,15 @@ from streamlic.truto.timeouts import Timeouts
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionSettings:
-    """How to connect to the API. Settings pickle, so that other machines can connect alike.
+    """How to connect to the API. Settings can be pickled, to connect from other machines.
 
-    ``token`` is a token, or a TokenSource, which is read again when its token was refused; None
-    reads the variable TRUTO_API_TOKEN. A pickle holds a token that was given as text: prefer a
-    source. ``base_url`` None is that of the variable TRUTO_API_BASE_URL, or else Truto's own.
-    ``allow_http`` lets the token travel unencrypted to other machines. ``ca_file`` names a PEM file
-    of certificate authorities to trust in addition to the system's. ``rate_limit`` is that of each
-    account (``50/10s``); None or ``none`` sets no limit. ``timeouts`` bounds each wait for the
-    network, and ``retry`` says how long a page is asked for again. Proxies come from the
+    ``token`` is a token, or a TokenSource, which is read again when its token is refused; None
+    reads the variable TRUTO_API_TOKEN. A pickle contains a token that was given as text: prefer a
+    TokenSource. If ``base_url`` is None, the variable TRUTO_API_BASE_URL is used, or else Truto's
+    URL. ``allow_http`` lets the token travel unencrypted to other machines. ``ca_file`` is a PEM
+    file of certificate authorities to trust in addition to the system's. ``rate_limit`` is the
+    limit of each account (``50/10s``); None or ``none`` sets no limit. ``timeouts`` bounds each
+    wait for the network, and ``retry`` says how long a page is retried. Proxies come from the
     environment (``HTTPS_PROXY``, ``NO_PROXY``), as for curl.
     """
 

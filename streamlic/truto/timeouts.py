@@ -9,13 +9,12 @@ from streamlic.errors import TransportError
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """Bounds on waiting for the network; there is none on a whole page.
+    """Limits on waiting for the network. A whole page has no limit.
 
-    ``silence_seconds`` may pass until the first byte of an answer, and between two bytes. Of a
-    body's content at least ``progress_bytes`` have to arrive in so many seconds spent waiting for
-    them; time that the consumer takes does not count, and blanks keep a body alive however few
-    they are. A token file is read again for ``token_seconds`` when its token was refused, until one
-    is accepted.
+    At most ``silence_seconds`` may pass before the first byte of a response, and between two bytes.
+    At least ``progress_bytes`` of a body's content must arrive in every ``silence_seconds`` of
+    waiting for them. The consumer's own time does not count, and white space keeps a body alive,
+    however little. When a token is refused, its file is read again for up to ``token_seconds``.
     """
 
     connect_seconds: float = 30.0
@@ -25,7 +24,7 @@ class Timeouts:
 
     @property
     def answer_seconds(self) -> float:
-        """The most that may pass until an answer's head is whole, for it could drip, too."""
+        """The time limit for a response's complete head, which could arrive slowly, too."""
         return self.connect_seconds + self.silence_seconds
 
 

@@ -1,8 +1,8 @@
-"""How long a server's headers ask to wait. Pure. All times are seconds.
+"""Reads the wait that a server's headers ask for. Pure. All times are seconds.
 
 Sources: ``Retry-After`` (RFC 9110, 10.2.3), seconds or a date; ``ratelimit-remaining`` and
 ``ratelimit-reset``, which vendors also send as ``x-ratelimit-...`` and whose reset is seconds or an
-epoch. A date and an epoch are measured against the answer's own ``Date``, for clocks differ.
+epoch. Dates and epochs are compared with the response's own ``Date``, because clocks differ.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 MAX_WAIT_SECONDS = 300.0
-"""The longest wait that a server's header is believed."""
+"""The longest wait that is accepted from a header."""
 _SANE_SECONDS = 86_400.0
-_EPOCH_SECONDS = 1e9  # 2001: no wait is as long, and no epoch of today is below it.
+_EPOCH_SECONDS = 1e9  # September 2001: every wait is below it, every epoch of today above.
 _EPOCH_MILLISECONDS = 1e12
 
 
 def retry_after_seconds(
     headers: Mapping[str, str], now: datetime, *, is_rate_limit: bool = False
 ) -> float | None:
-    """Return how long the server asks to wait, at most 300 seconds; None where it names no time.
+    """Return how long the server asks to wait, at most 300 seconds; None if it names no time.
 
-    ``Retry-After`` if it can be read. Otherwise ``ratelimit-reset``, for a rate limit only: of
-    other answers it says nothing.
+    Uses ``Retry-After`` if it is valid. Otherwise ``ratelimit-reset``, but only for a rate limit:
+    for other responses it has no meaning.
     """
     wait = _retry_after(headers, now)
     if wait is None and is_rate_limit:
@@ -75,12 +75,12 @@ def _moment(text: str) -> datetime | None:
         moment = parsedate_to_datetime(text.strip())
         moment = moment.replace(tzinfo=moment.tzinfo or UTC)
         moment.timestamp()
-    except (ValueError, OverflowError):  # No date, or one that no clock can show.
+    except (ValueError, OverflowError):  # Not a date, or one out of range.
         return None
     return moment
 
 
 def seconds_of(text: str) -> float | None:
-    """Read a number of seconds; None where it is none."""
+    """Read a number of seconds; None if it is not one."""
     is_number = re.fullmatch(r"[0-9]+(\.[0-9]+)?", text.strip())
     return float(text) if is_number else None

@@ -1,4 +1,4 @@
-"""What requests wait for before they may go, for who watches. Pure."""
+"""Why requests wait before they are sent, for display. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from enum import StrEnum
 
 
 class WaitReason(StrEnum):
-    """Whose word it is that a request waits for."""
+    """Why a request waits."""
 
     TOKEN_LIMIT = "token_rate_limit"  # noqa: S105  (a reason's name)
-    """Our own count of what the token may ask."""
+    """Our own count of the token's requests."""
     ACCOUNT_LIMIT = "account_rate_limit"
-    """Our own count of what the account may be asked."""
+    """Our own count of the account's requests."""
     SERVER_LIMIT = "server_rate_limit"
-    """An answer, perhaps to another request, said that the limit is used up."""
+    """A response, perhaps to another request, said that the limit is used up."""
     RETRY_AFTER = "retry_after"
-    """A request failed, and its answer said when to ask again."""
+    """A request failed, and its response named the wait before a retry."""
     BACKOFF = "backoff"
-    """A request failed, and we let some time pass."""
+    """A request failed, and its retry waits for the backoff."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +42,5 @@ class WaitStatus:
     account: str | None = None
 
     def seconds(self, now: float) -> float:
-        """Return how long it is yet."""
+        """Return the time left, in seconds."""
         return max(self.until - now, 0.0)
