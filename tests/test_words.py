@@ -26,8 +26,10 @@ PLACES = [
     "mkdocs.yml",
     ".ci",
     ".github",
+    "benchmarks",
     "deploy",
     "docs",
+    "streamlic",
     "tests",
 ]
 SUFFIXES = {"", ".cpp", ".h", ".md", ".py", ".pyi", ".pyx", ".svg", ".toml", ".yaml", ".yml"}

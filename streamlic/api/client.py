@@ -65,7 +65,7 @@ class Client:
         these batches and the chunk being decoded; while no batch is requested, the API waits.
 
         Raises a StreamlicError if the list cannot be continued, such as PageMismatch if its
-        cursors go round in a circle. To leave the loop early, close the generator, which closes the
+        cursors form a loop. To leave the loop early, close the generator, which closes the
         connection of its page:
 
             async with streamlic.Client() as client:

@@ -5,7 +5,7 @@ Rules:
 2. One page at a time: the cursor of the next page comes with this one.
 3. The driver reports each request once: ``page_arrived`` or ``failed``. Then it asks for the next.
 4. A page that fails is requested again with the same cursor, as the retry policy allows.
-5. A cursor that was followed before is an error: the pages would go round in a circle.
+5. A cursor that was followed before is an error: the pages would form a loop.
 
 The drivers are ``Client.licenses``, ``integrated_accounts`` and the job's scheduler.
 """
@@ -62,17 +62,17 @@ class RecentCursors:
         return hash((account, cursor)) in self._hashes
 
     def add(self, account: str | None, cursor: str) -> None:
-        """Remember an account's cursor; the oldest of all may be forgotten for it."""
+        """Remember an account's cursor; this may forget the oldest one."""
         self._hashes[hash((account, cursor))] = None
         if len(self._hashes) > self._most:
             self._hashes.popitem(last=False)
 
 
 class CursorLoopDetector:
-    """Detects a cursor that an account gives for the second time.
+    """Detects a cursor that repeats within an account.
 
-    It compares each cursor with the latest ones of all accounts, and, after Brent, with one cursor
-    that is replaced at every power of two: any circle meets that one in the end.
+    It compares each cursor with the latest ones of all accounts, and by Brent's algorithm with one
+    cursor that is replaced at every power of two: any loop reaches that one again.
     """
 
     __slots__ = ("_account", "_count", "_kept", "_recent")
@@ -84,8 +84,8 @@ class CursorLoopDetector:
         self._count = 0
 
     def check(self, asked: str | None, following: str | None) -> None:
-        """Raise PageMismatch if the page asked for by ``asked`` leads back to one before it."""
-        if asked and not self._recent.has(self._account, asked):  # Else it is asked for again.
+        """Raise PageMismatch if the page of cursor ``asked`` leads back to an earlier page."""
+        if asked and not self._recent.has(self._account, asked):  # Otherwise it is a retry.
             self._recent.add(self._account, asked)
             self._count += 1
             if self._count & (self._count - 1) == 0:

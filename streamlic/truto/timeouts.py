@@ -29,11 +29,11 @@ class Timeouts:
 
 
 class ProgressWatch:
-    """Sees to it that ``progress_bytes`` arrive in each ``progress_seconds`` of waiting for them.
+    """Checks that ``progress_bytes`` arrive in each ``progress_seconds`` of waiting for them.
 
-    Only time spent waiting for the network is given to it, so that a slow consumer is no lack of
-    progress. Blanks between the bytes of a body are a server's sign of life: they count as
-    progress, however few. Content that comes a byte now and then does not.
+    It counts only time spent waiting for the network, so that a slow consumer does not look like a
+    stall. White space in a body is a keep-alive of the server: it counts as progress, however
+    little. A byte of content now and then does not.
     """
 
     def __init__(self, progress_bytes: int, progress_seconds: float) -> None:
@@ -43,7 +43,7 @@ class ProgressWatch:
         self._waited_seconds = 0.0
 
     def arrived(self, size_bytes: int, waited_seconds: float, *, is_blank: bool = False) -> None:
-        """Count bytes and the wait that they took; TransportError where it took too long."""
+        """Count bytes and the wait that they took; TransportError if it took too long."""
         self._arrived_bytes += size_bytes
         self._waited_seconds += waited_seconds
         if is_blank or self._arrived_bytes >= self._progress_bytes:
