@@ -103,7 +103,7 @@ def api_error(
         retryable=not _is_for_lack_of_scopes(status, insight)
         and (is_limit or _is_retryable(kind, status, is_trutos=is_trutos)),
         retry_after_seconds=retry_after_seconds(headers, now, is_rate_limit=is_limit),
-        parameter=_missing_parameter(insight),
+        parameter="token" if kind is AuthenticationError else _missing_parameter(insight),
     )
 
 
@@ -142,7 +142,7 @@ def reported_failure(
         token=token,
         now=now,
     )
-    text = f"{failed}; reported in the body of a complete answer"
+    text = f"{failed.described()}; reported in the body of a complete answer"
     if isinstance(failed, AuthenticationError):
         # The token was accepted for this response. If it is refused now, the next response says so.
         return ApiError(text, status=failed.status, message=failed.message,

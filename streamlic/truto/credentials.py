@@ -46,7 +46,8 @@ class TokenSource:
         token = self._read().strip()
         if not token:
             raise UsageError(
-                f"no API token in {self.origin}: set {TOKEN_VARIABLE} or give a token file"
+                f"no API token in {self.origin}: set {TOKEN_VARIABLE} or give a token file",
+                parameter="token",
             )
         if not (token.isascii() and token.isprintable()) or " " in token:
             raise UsageError(f"the API token in {self.origin} has characters that no token has")

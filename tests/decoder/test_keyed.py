@@ -114,7 +114,7 @@ def test_a_batch_of_many_keyed_rows_is_the_same_in_every_engine() -> None:
 
 @pytest.mark.parametrize("key_by", ["", "\ud800"])
 def test_a_field_that_is_none_is_refused(key_by: str) -> None:
-    with pytest.raises(UsageError, match="--key-by"):
+    with pytest.raises(UsageError, match="key_by"):
         DecoderOptions(key_by=key_by)
 
 

@@ -267,7 +267,7 @@ ERRORS: list[tuple[int, dict[str, Any], int, list[str]]] = [
             },
         },
         6,
-        ["400 Bad Request", "missing organization_id: give --organization-id"],
+        ["400 Bad Request", "missing organization_id (--organization-id)"],
     ),
     (401, {"message": "bad"}, 4, ["token is wrong or expired", "--token-file"]),
     (401, {"truto_is_remote_error": True, "message": ""}, 4, ["connected again by its owner"]),
@@ -320,7 +320,7 @@ WRONG_USES: list[tuple[list[str], str]] = [
     (["--product", "teams"], "teams"),
     (["--response-format", "csv"], "csv"),
     (["--key-by", "name", "--exclude-field", "name"], "which is excluded"),
-    (["--query", "limit=1"], "--limit"),
+    (["--query", "limit=1"], "limit has a parameter of its own"),
     (["--query", "nonsense"], "expected KEY=VALUE"),
     (["--remote-query", "a["], "--remote-query"),
     (["--rate-limit", "fast"], "50/10s"),
@@ -377,7 +377,7 @@ async def test_each_wrong_use_ends_in_2_and_touches_nothing(
 async def test_without_a_token_the_message_says_where_it_comes_from(tmp_path: Path) -> None:
     ended = await run_cli(*export_args(tmp_path / "out", "http://127.0.0.1:9"), TRUTO_API_TOKEN="")
     assert ended.code == 2
-    assert "set TRUTO_API_TOKEN or give --token-file" in ended.err
+    assert "set TRUTO_API_TOKEN or give a token file (--token-file)" in ended.err
 
 
 async def test_modes_decide_what_happens_to_a_finished_dataset(tmp_path: Path) -> None:
@@ -683,8 +683,7 @@ async def test_export_is_callable_where_a_loop_runs(tmp_path: Path) -> None:
             streamlic.export,
             tmp_path,
             ACCOUNT,
-            token=TOKEN,
-            base_url=emulator.url,
+            connection=streamlic.ConnectionSettings(token=TOKEN, base_url=emulator.url),
             on_progress=lambda progress: seen.append(progress.rows),
         )
     assert summary.rows == 100
