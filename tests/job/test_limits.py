@@ -112,7 +112,7 @@ async def test_a_token_file_that_others_can_read_is_warned_of(
 
 
 @pytest.mark.parametrize("name", ["directory", os.devnull])
-async def test_no_chmod_is_suggested_for_a_token_that_is_not_a_file(
+async def test_a_token_that_is_not_a_file_gets_no_advice_about_its_mode(
     tmp_path: Path, name: str
 ) -> None:
     token = tmp_path / name
