@@ -59,7 +59,7 @@ class Kind:
     about: str
     records: Callable[[int], Iterator[bytes]]
     is_mixed: bool = False
-    """Whether some values are not of their column's type."""
+    """Whether some values have another type than their column."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Body:
 
 
 def make_body(kind: str, size_bytes: int, directory: Path, *, seed: int = SEED) -> Body:
-    """Write a body of at least ``size_bytes`` in both forms; return where it lies."""
+    """Write a body of at least ``size_bytes`` in both forms; return its paths."""
     envelope = directory / f"{kind}-{size_bytes}.json"
     lines = directory / f"{kind}-{size_bytes}.ndjson"
     size = rows = 0

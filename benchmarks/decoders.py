@@ -38,7 +38,7 @@ DUCKDB_TYPES = {
 def engine(given: dict[str, Any]) -> Iterator[Run]:
     """Feed ``envelope`` to one of streamlic's engines, ``chunk_bytes`` at a time.
 
-    ``raw``: records are found and checked, and their text is kept, but not taken apart.
+    ``raw``: records are found and checked, and kept as text.
     """
     from streamlic.decoder import open_decoder
     from streamlic.resources.license_schema import LICENSE_SCHEMA
@@ -63,7 +63,7 @@ def engine(given: dict[str, Any]) -> Iterator[Run]:
 
 @contextlib.contextmanager
 def handed_over(given: dict[str, Any]) -> Iterator[Run]:
-    """Hand the batches of ``envelope``, decoded before, over through Arrow's C data interface."""
+    """Export the decoded batches of ``envelope`` through Arrow's C data interface."""
     from streamlic.decoder import open_decoder
 
     body = Path(given["envelope"]).read_bytes()
@@ -78,7 +78,7 @@ def handed_over(given: dict[str, Any]) -> Iterator[Run]:
 
 
 class _CArray:
-    """A batch of which only its C data interface is known, as if another library had made it."""
+    """A batch with only a C data interface, as if another library had made it."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self._batch = batch
@@ -90,7 +90,7 @@ class _CArray:
 
 @contextlib.contextmanager
 def textbook(given: dict[str, Any]) -> Iterator[Run]:
-    """Decode ``envelope`` as one writes it by hand."""
+    """Decode ``envelope`` with the loop that one writes by hand."""
     from benchmarks.textbook import decode
 
     body = Path(given["envelope"]).read_bytes()
@@ -99,7 +99,7 @@ def textbook(given: dict[str, Any]) -> Iterator[Run]:
 
 @contextlib.contextmanager
 def arrow_json(given: dict[str, Any]) -> Iterator[Run]:
-    """Read ``lines`` with pyarrow.json, the schema given, what it does not name inferred."""
+    """Read ``lines`` with pyarrow.json: with the schema, and other columns inferred."""
     from benchmarks.textbook import SCHEMA
 
     body = pa.py_buffer(Path(given["lines"]).read_bytes())

@@ -85,7 +85,7 @@ async def _serve(accounts: dict[str, int], *, is_gzip: bool) -> None:
     emulator = Emulator(EmulatorConfig(accounts=accounts, compress=is_gzip))
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        # Of the codings that a client takes the emulator prefers brotli: here it is gzip, for all.
+        # The emulator would choose brotli where a client accepts it: here all get gzip.
         headers = CIMultiDict(request.headers)
         headers["Accept-Encoding"] = "gzip"
         return await emulator.answer(request.clone(headers=headers))

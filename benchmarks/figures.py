@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Spread:
-    """A median, and between what the values lie."""
+    """A median, with the least and greatest value."""
 
     median: float
     least: float
@@ -71,7 +71,7 @@ def case_named(group: dict[str, Any], name: str) -> dict[str, Any] | None:
 
 
 def name(case: dict[str, Any]) -> str:
-    """Return a case's name, and its engine where the name does not tell."""
+    """Return a case's name, with its engine if the name does not contain it."""
     said = str(case["rounds"][0].get("engine", "")) if case["rounds"] else ""
     known = not said or said.split()[0] in case["name"]
     return str(case["name"]) if known else f"{case['name']}, {said}"

@@ -29,7 +29,7 @@ _TOKEN = "benchmark"  # noqa: S105  (it opens the emulator only)
 
 @contextlib.contextmanager
 def export(given: dict[str, Any]) -> Iterator[Run]:
-    """Run ``streamlic export``, from its command line on."""
+    """Run ``streamlic export``, command line included."""
     os.environ["TRUTO_API_TOKEN"] = _TOKEN
     reported: dict[str, Any] = {}
 

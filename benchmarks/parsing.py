@@ -56,7 +56,7 @@ def engines(body: Body, **given: Any) -> list[Case]:
 
 
 def simdjson_program(directory: Path) -> tuple[str, str]:
-    """Compile the comparison with simdjson; return its path, or why there is none."""
+    """Compile the comparison with simdjson; return its path, or why that failed."""
     target = directory / "simdjson_fields"
     if not shutil.which("g++"):
         return "", "g++ is not installed"

@@ -1,4 +1,4 @@
-"""Peers that hold a part of the body at a time: the textbook's loop, and dlt."""
+"""Peers that hold a part of the body at a time: the textbook loop, and dlt."""
 
 from __future__ import annotations
 

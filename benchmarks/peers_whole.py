@@ -1,4 +1,4 @@
-"""Peers that hold the whole body at once, each as its documentation would have it."""
+"""Peers that hold the whole body at once, each used as its documentation says."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def arrow_json(given: dict[str, Any]) -> Iterator[Run]:
         record = pa.struct([*fields, ("assigned_quantity", pa.float64())])
         table = pyarrow.json.read_json(
             BytesIO(body),
-            # The envelope is one row, and a row must lie in one block.
+            # The envelope is one row, and a row must fit one block.
             pyarrow.json.ReadOptions(block_size=len(body) + 1),
             pyarrow.json.ParseOptions(pa.schema([("result", pa.list_(record))])),
         )

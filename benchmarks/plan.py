@@ -24,7 +24,7 @@ class Plan:
 
     @property
     def scale_bytes(self) -> list[int]:
-        """The sizes of body by which time and memory are shown to grow, or not to."""
+        """The body sizes that show how time and memory grow."""
         if self.is_quick:
             return [2 * _MB, 10 * _MB]
         default = [10 * _MB, 32 * _MB, 100 * _MB, 320 * _MB, 1000 * _MB]

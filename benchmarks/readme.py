@@ -105,7 +105,7 @@ def _ratio(group: Group, name: str, base: str) -> str:
 
 
 def _share_of_limit(group: Group) -> str:
-    """Return what part of the slower of its two limits an export reaches."""
+    """Return which share of the slower of its two limits an export reaches."""
     case = figures.case_named(group, _WITHIN_LIMITS)
     limits = [one for name in _LIMITS if (one := figures.case_named(group, name))]
     if not case or not limits:

@@ -27,7 +27,7 @@ def groups(plan: Plan, directory: Path, stack: ExitStack) -> list[Group]:
     server = stack.enter_context(emulator([*sizes, plan.pages_bytes]))
     found = []
     for name, (do, more) in BY_SIZE.items():
-        # By hand only as far as shows where it leads: memory that grows would take the machine.
+        # By hand only up to a size that shows the trend: its memory grows with the body.
         bound = _CONTRAST_BYTES if name != "streamlic" else sizes[-1]
         cases = [
             _case(size_name(size), do, server.asked(size, work=str(directory), **more), size)

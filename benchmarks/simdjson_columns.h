@@ -1,4 +1,4 @@
-// The columns of LICENSE_SCHEMA as plain buffers: values, offsets, and whether each value is there.
+// The columns of LICENSE_SCHEMA as plain buffers: values, offsets, and whether each value exists.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-struct Texts {  // As in Arrow: offsets into bytes, and whether each value is there.
+struct Texts {  // As in Arrow: offsets into bytes, and whether each value exists.
   std::vector<int64_t> offsets{0};
   std::vector<char> bytes;
   std::vector<uint8_t> valid;
@@ -79,7 +79,7 @@ struct Columns {
     created.fill(rows), updated.fill(rows), unit_amount.fill(rows), is_paid.fill(rows);
     products.fill(rows), roles.fill(rows);
   }
-  size_t count() const {  // The values that are there: a check on what was extracted.
+  size_t count() const {  // The number of values: a check of the extraction.
     size_t values = 0;
     for (const auto *valid :
          {&id.valid, &name.valid, &description.valid, &currency.valid, &status.valid,
@@ -89,7 +89,7 @@ struct Columns {
     }
     return values;
   }
-  void clear() {  // Memory is kept: the next body finds it warm.
+  void clear() {  // Keeps the memory: the next body finds it warm.
     rows = 0;
     id.clear(), name.clear(), description.clear(), currency.clear(), status.clear();
     remote_data.clear(), available.clear(), assigned.clear(), created.clear(), updated.clear();

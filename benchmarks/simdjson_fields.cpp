@@ -1,9 +1,9 @@
 // The fields of LICENSE_SCHEMA with simdjson On-Demand, from one whole padded body into plain
 // buffers: a measure of what is possible on this machine, for comparison only.
 //
-// What it leaves out, to its advantage: it needs the whole body in memory, it keeps no value that
-// does not fit its column and no unknown field, it reports no positions, it bounds neither record
-// nor depth, and of the repeated keys of a record it appends each.
+// Its advantages: it needs the whole body in memory, drops values that do not fit their column and
+// unknown fields, reports no positions, bounds neither record nor depth, and appends every value of
+// a repeated key.
 //
 // Protocol (that of benchmarks/worker.py): a line of JSON when warm, then one for each line read.
 

@@ -65,7 +65,7 @@ def row(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def moment(text: str) -> datetime | None:
-    """Return a time; None where it is none."""
+    """Return a time; None if it is not one."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:

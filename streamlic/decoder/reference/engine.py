@@ -81,7 +81,7 @@ class ReferenceDecoder:
 
     @property
     def envelope(self) -> Envelope:
-        """What the body said of itself; complete once the decoder is closed."""
+        """The envelope; complete once the decoder is closed."""
         return self._framer.envelope
 
     @property
