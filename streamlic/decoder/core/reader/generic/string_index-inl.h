@@ -7,7 +7,8 @@
 //    indexes the next block.
 // 3. At a place that `is_padded`, kPadding bytes may be read without a check for the end of the text, and
 //    their bitmap without a check for the end of the block.
-// 4. A prediction must not index a block after the place where reading resumes if it fails.
+// 4. A prediction reads only the current block. If it indexed a block further on and then failed, reading
+//    would resume before that block.
 #pragma once
 
 #include "core/reader/generic/isa-inl.h"
