@@ -32,7 +32,7 @@ from streamlic.dataset.records import Carried, Failed, PartFile, ResumePoint
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import ACCOUNT_COLUMN, DatasetWriter
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
-from streamlic.storage.base import Store
+from streamlic.storage.base import NotFound, Store
 from streamlic.tables.base import Table
 
 ABSENT_ACCOUNTS = ("keep", "drop")
@@ -318,9 +318,14 @@ class _Chosen:
 
 @contextmanager
 def _translated(store: Store, name: str) -> Iterator[None]:
+    """Raise IntegrityError for a damaged or missing part file, StoreError for a failing disk."""
     try:
         yield
-    except (OSError, pa.ArrowException, StoreError) as error:
+    except (OSError, pa.ArrowException, NotFound) as error:
+        if isinstance(error, OSError) and error.errno:  # Arrow's own errors have no number.
+            raise StoreError(
+                f"{store.where(name)}: {error.strerror} (does the disk fail?)"
+            ) from error
         raise IntegrityError(
             f"{store.where(name)} cannot be read, and has rows to keep: {error} ({_DROP})"
         ) from error

@@ -184,14 +184,14 @@ def total(rows: Rows) -> Counter[str]:
     return sum(rows.values(), Counter())
 
 
-def check(examples: int, steps: int, *, is_random: bool) -> None:
+def check(examples: int, steps: int) -> None:
     run_state_machine_as_test(
         Lake,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
-            derandomize=not is_random,
+            derandomize=True,  # What fails for one person fails for all.
             database=None,
             suppress_health_check=[*HealthCheck],
         ),
@@ -199,9 +199,9 @@ def check(examples: int, steps: int, *, is_random: bool) -> None:
 
 
 def test_any_sequence_of_jobs_and_deaths_keeps_the_promise() -> None:
-    check(10, 8, is_random=False)
+    check(10, 8)
 
 
 @pytest.mark.slow
 def test_any_long_sequence_of_jobs_and_deaths_keeps_the_promise() -> None:
-    check(400, 25, is_random=True)
+    check(100, 20)
