@@ -89,7 +89,7 @@ sanitize: $(VENV)/.dev  ## the decoder's tests under ASan and UBSan
 	cp -r tests pyproject.toml README.md $(SANITIZED)
 	cd $(SANITIZED) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-		$(abspath $(BIN))/python -m pytest -q tests/decoder/test_contract.py tests/decoder/test_generated_bodies.py \
+		$(abspath $(BIN))/python -m pytest -q -n auto tests/decoder/test_contract.py tests/decoder/test_generated_bodies.py \
 		tests/decoder/test_speculative_rows.py tests/decoder/test_fast.py
 
 SOAK_SECONDS ?= 1800
