@@ -92,8 +92,8 @@ class CursorLoopDetector:
                 self._kept = asked
         if following and (self._recent.has(self._account, following) or following == self._kept):
             raise PageMismatch(
-                "the API gave a cursor for the second time, so its pages go round in a "
-                f"circle; the cursor ends in {following[-12:]!r}"
+                "the API gave the same cursor twice, so its pages form a loop; the cursor ends in "
+                f"{following[-12:]!r}"
             )
 
 

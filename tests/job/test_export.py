@@ -661,7 +661,7 @@ async def test_the_client_yields_batches(monkeypatch: pytest.MonkeyPatch) -> Non
     assert raw[0].schema == streamlic.RAW_SCHEMA
 
 
-async def test_the_client_does_not_go_round_in_a_circle() -> None:
+async def test_the_client_does_not_follow_a_loop_of_cursors() -> None:
     rows = 0
     fault = parse_fault("repeat-cursor@row=200")
     async with (
@@ -670,7 +670,7 @@ async def test_the_client_does_not_go_round_in_a_circle() -> None:
             streamlic.ConnectionSettings(token=TOKEN, base_url=emulator.url, rate_limit="none")
         ) as client,
     ):
-        with pytest.raises(streamlic.PageMismatch, match="circle"):
+        with pytest.raises(streamlic.PageMismatch, match="loop"):
             async for batch in client.licenses(ACCOUNT, limit=100):
                 rows += batch.num_rows
     assert rows == 300

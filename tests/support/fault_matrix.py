@@ -128,7 +128,7 @@ TROUBLES = [
     _again("error-body=429", "a rate limit reported in the body, status 200", RateLimited, "429"),
     _again("html", "an HTML page, status 200", TransportError, "Please sign in"),
     _again("count=1", "a wrong result_count", PageMismatch, "result_count"),
-    _again("repeat-cursor", "a cursor that repeats an earlier one", PageMismatch, "circle"),
+    _again("repeat-cursor", "a cursor that repeats an earlier one", PageMismatch, "loop"),
     _again("same-page", "the rows of the page before, under a new cursor", PageMismatch, "50 ids"),
     _fatal("expired-cursor", "an expired cursor", ApiError, "[(]restart[)]"),
 ]  # fmt: skip

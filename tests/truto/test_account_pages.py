@@ -71,9 +71,9 @@ def test_a_cursor_that_comes_again_is_an_error_before_the_page_counts() -> None:
     pages.check("c")
     pages.check("c")
     for leads_back in ("a", "b"):
-        with pytest.raises(PageMismatch, match="circle"):
+        with pytest.raises(PageMismatch, match="loop"):
             pages.check(leads_back)
-        with pytest.raises(PageMismatch, match="circle"):
+        with pytest.raises(PageMismatch, match="loop"):
             pages.page_arrived(leads_back)
     assert pages.count == 2
     pages.page_arrived("c")
