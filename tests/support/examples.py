@@ -42,7 +42,8 @@ _VARIES = re.compile(
     r"\d{8}T\d{6}Z-[0-9a-f]{8}"  # a run's id
     r"|\d{4}-\d\d-\d\d[T ][\d:.]+(?:\+00:00|Z)?"
     r"|(?<=127\.0\.0\.1:)\d+"
-    r"|[\d.,]+(?= ?(?:s|kB|MB|MB/s|MiB|pages/s)\b)"
+    r"|[\d.,]+ ?s \(\d+:\d\d:\d\d\)"  # pytest's time, after a minute
+    r"|[\d.,]+ ?s\b|[\d.,]+(?= ?(?:kB|MB|MB/s|MiB|pages/s)\b)"
     r"|(?<=engine )\w+"
 )
 
