@@ -228,8 +228,8 @@ def page(ids: str, cursor: str | None, **facts: Any) -> tuple[int, bytes]:
 @pytest.mark.parametrize(
     ("answers", "says"),
     [
-        ([page("a", "1"), page("b", "1")], "a cursor for the second time"),
-        ([page("a", "1"), page("b", "2"), page("c", "1")], "a cursor for the second time"),
+        ([page("a", "1"), page("b", "1")], "the same cursor twice"),
+        ([page("a", "1"), page("b", "2"), page("c", "1")], "the same cursor twice"),
         (
             [page("ab", None, result_count=3)],
             "expected 3 rows, as the page's result_count says, got 2",
