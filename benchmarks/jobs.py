@@ -113,6 +113,7 @@ def drain_raw(given: dict[str, Any]) -> Iterator[Run]:
 @contextlib.contextmanager
 def encode(given: dict[str, Any]) -> Iterator[Run]:
     """Write the same batches, decoded before, with the dataset writer's own options."""
+    from streamlic.dataset.commit_log import create_run
     from streamlic.dataset.writer import DatasetWriter
     from streamlic.decoder import open_decoder
     from streamlic.emulator.records import Shape, blocks
@@ -127,15 +128,13 @@ def encode(given: dict[str, Any]) -> Iterator[Run]:
     batches += decoder.feed(b"]}") + decoder.close()
     with TemporaryDirectory(dir=given["work"]) as work:
         store = LocalStore(work)
-        store.make_directory("staging")
+        asked = create_run(store, request={}, accounts=[WARM_ACCOUNT], mode="append", replaces=[])
 
         def run() -> Done:
             writer = DatasetWriter(
                 store,
-                "staging",
-                "part-",
+                asked,
                 schema=LICENSE_SCHEMA,
-                exported_at=datetime.now(UTC),
                 options=JobOptions().write_options,
             )
             page = writer.open_page(WARM_ACCOUNT)

@@ -138,7 +138,7 @@ async def _watch(dest: Path, seen: list[int]) -> None:
     """Look at the dataset as a reader would, all the while: rows come, and never go."""
     while True:
         await asyncio.sleep(0.1)
-        names = [str(path) for path in dest.glob("*.parquet")]
+        names = [str(path) for path in dest.glob("licenses/*.parquet")]
         try:
             rows = ds.dataset(names).count_rows() if names else 0
         except (OSError, pa.ArrowException) as error:

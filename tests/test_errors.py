@@ -25,6 +25,7 @@ from tests.support.server_thread import served
 
 SUMMARY = streamlic.Summary(
     run="20260101T000000Z-0badcafe",
+    run_key=None,
     complete=False,
     resumed=False,
     rows=12,

@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from streamlic.api.client import Client, schema_of
 from streamlic.api.sync import CrossThreadTask
-from streamlic.dataset.writer import ACCOUNT_COLUMN
+from streamlic.dataset.lake import ACCOUNT_COLUMN
 from streamlic.decoder import open_decoder
 from streamlic.errors import UsageError
 from streamlic.truto.request import requests_of

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -51,7 +52,7 @@ def emulator_process(records: int) -> Iterator[str]:
 def wasted_seats(dest: str, most: int = 10) -> list[Waste]:
     """Answer which licenses waste the most paid seats, from the Parquet files alone."""
     columns = ["name", "available_quantity", "assigned_quantity"]
-    paid = ds.dataset(dest).to_table(columns=columns, filter=pc.field("is_paid"))
+    paid = ds.dataset(Path(dest) / "licenses").to_table(columns=columns, filter=pc.field("is_paid"))
     unused = pc.subtract(paid["available_quantity"], paid["assigned_quantity"])
     by_name = (
         paid.append_column("unused", unused)

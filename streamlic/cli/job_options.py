@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _COMMON = (
     "rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
     "max_record_bytes", "max_depth", "mode", "absent_accounts", "restart", "strict",
+    "publish", "run_key",
 )  # fmt: skip
 _LIMITS = ("max_pages", "max_records", "max_body_bytes")
 

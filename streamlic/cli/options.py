@@ -160,6 +160,12 @@ dataset_options = (
             **default_of(JobSettings, "absent_accounts"),
             help="What --mode overwrite does with the rows of accounts that were not read to the "
             "end."),
+    dataset("--publish", type=click.Choice(["complete", "commits"]),
+            **default_of(JobSettings, "publish"),
+            help="When readers see the rows of a run: when it is complete, or as it commits."),
+    dataset("--run-key", metavar="KEY", **default_of(JobSettings, "run_key"),
+            help="Name of the run, such as the date of a night: a command with the key of a "
+            "complete run reads nothing and reports that run."),
     dataset("--restart", is_flag=True, help="Discard an unfinished run in DEST and start over."),
 )  # fmt: skip
 

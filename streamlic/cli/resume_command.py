@@ -18,6 +18,8 @@ def command_of(
     *,
     request: dict[str, Any],
     mode: str,
+    publish: str = "complete",
+    run_key: str | None = None,
     accounts: Sequence[str | None],
     settings: Mapping[str, Any],
 ) -> str:
@@ -30,6 +32,10 @@ def command_of(
     words += _body_options(request, accounts) if is_body else _export_options(request, accounts)
     if mode != "error":
         words += ["--mode", mode]
+    if publish != JobSettings.publish:
+        words += ["--publish", publish]
+    if run_key is not None:
+        words += ["--run-key", run_key]
     if settings.get("absent_accounts", "keep") != "keep":
         words += ["--absent-accounts", settings["absent_accounts"]]
     if settings.get("skip_failed"):
@@ -48,6 +54,8 @@ def add_resume_commands(dest: str, runs: Iterable[dict[str, Any]]) -> None:
                 dest,
                 request=run["request"],
                 mode=run["mode"],
+                publish=run["publish"],
+                run_key=run["run_key"],
                 accounts=accounts,
                 settings=run["settings"],
             )

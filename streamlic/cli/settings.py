@@ -82,6 +82,8 @@ class JobArguments(MachineSettings, OutputSettings):
     max_depth: int
     mode: str
     absent_accounts: str
+    publish: str
+    run_key: str | None
     restart: bool
     strict: bool
 

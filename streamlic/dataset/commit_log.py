@@ -1,10 +1,11 @@
 """The commit log: what each run promised, in which order, and where each account continues.
 
-Layout, in the dataset::
+Layout, in the lake::
 
     _streamlic/<run>/request.json              what was requested
     _streamlic/<run>/commits/00000001.json     one promise: part files and resume points
     _streamlic/<run>/staging/<part file>       part files that readers do not see yet
+    _streamlic/<run>/replaced.json             a later run has replaced the run's licenses
     _streamlic/<run>/unfinished                exists until all the run's work is done
     _streamlic/<run>/removed.json              the run no longer counts, and is being deleted
 
@@ -20,11 +21,12 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from streamlic.dataset.destination import LOG_DIRECTORY
-from streamlic.dataset.records import VERSION, json_bytes, parsed, written
+from streamlic.dataset.lake import LOG_DIRECTORY
+from streamlic.dataset.records import VERSION, AccountDetails, json_bytes, parsed, written
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.storage.base import Store
@@ -67,6 +69,9 @@ def create_run(
     replaces: list[str],
     skipped: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
+    key: str | None = None,
+    publish: str = "complete",
+    details: Mapping[str, AccountDetails] | None = None,
 ) -> RunState:
     """Start a run: its request is then durable."""
     now = datetime.now(UTC).replace(microsecond=0)
@@ -75,8 +80,11 @@ def create_run(
         "version": VERSION,
         "run": run_id,
         "started_at": written(now),
+        "key": key,
         "mode": mode,
+        "publish": publish,
         "accounts": accounts,
+        "details": {account: asdict(one) for account, one in (details or {}).items()},
         "replaces": replaces,
         "skipped": dict(skipped or {}),
         "settings": dict(settings or {}),
@@ -121,6 +129,12 @@ def mark_removed(store: Store, run_id: str) -> bool:
     return True
 
 
+def mark_replaced(store: Store, run_id: str) -> None:
+    """Record that a later run has replaced the run's rows."""
+    if not _is_replaced(store, run_id):
+        store.create(_name(run_id, "replaced.json"), b"{}\n")
+
+
 def delete_log(store: Store, run_id: str) -> None:
     """Delete the log of a removed run, the record of its removal last."""
     for inner in ("staging", "commits"):
@@ -155,10 +169,15 @@ def _load_run(store: Store, run_id: str) -> RunState | None:
         run = RunState.of(parsed(data, where), data)
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{where}: not a run's request: {error!r}") from error
+    run.is_replaced = _is_replaced(store, run_id)
     if run.id != run_id:
         raise IntegrityError(f"{where}: it names another run, {run.id}")
     _fold_records(store, run)
     return run
+
+
+def _is_replaced(store: Store, run_id: str) -> bool:
+    return store.exists(_name(run_id, "replaced.json"))
 
 
 def _fold_records(store: Store, run: RunState) -> None:

@@ -1,14 +1,14 @@
-"""Whether a store holds a dataset, or files of others, and its one writer at a time."""
+"""Whether a store holds a lake, or files of others, and its one writer at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from streamlic.dataset.lake import LOG_DIRECTORY
 from streamlic.errors import DatasetConflict
 from streamlic.storage.base import Store
 
-LOG_DIRECTORY = "_streamlic"
 _LOCK = f"{LOG_DIRECTORY}/lock"
 
 

@@ -149,13 +149,16 @@ def _run_facts(run: RunState) -> dict[str, Any]:
     points = run.points.values()
     return {
         "run": run.id,
+        "run_key": run.key,
         "complete": run.is_complete,
         "published": run.is_published,
+        "replaced": run.is_replaced,
         "mode": run.mode,
+        "publish": run.publish,
         "started_at": run.started_at.isoformat(),
         "rows": run.rows,
-        "parts": len(run.files),
-        "bytes": sum(file.bytes for file in run.files),
+        "parts": len(run.license_files),
+        "bytes": sum(file.bytes for file in run.license_files),
         "rescued": sum(point.rescued for point in points),
         "pages": sum(point.pages for point in points),
         "partial_response": any(point.is_partial for point in points),
@@ -180,7 +183,8 @@ def _run_facts(run: RunState) -> dict[str, Any]:
 
 
 def _published(runs: list[RunState]) -> Iterator[tuple[RunState, PartFile]]:
-    return ((run, file) for run in runs if run.is_published for file in run.files)
+    shown = (run for run in runs if run.is_published and not run.is_replaced)
+    return ((run, file) for run in shown for file in run.license_files)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ _MANY_SMALL = 64
 
 
 class Part:
-    """One Parquet file while it is written, in a store's staging."""
+    """One Parquet file of this name while it is written, in a store's staging as ``staged``."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Part:
         name: str,
         schema: pa.Schema,
         *,
+        staged: str,
         row_group_bytes: int,
         compression: str,
         long_text_columns: frozenset[str] = frozenset(),
@@ -52,7 +53,7 @@ class Part:
         """The file's size, after ``close``."""
         self.sha256 = ""
         """The SHA-256 of its content, after ``close``."""
-        self._staged = store.stage(name)
+        self._staged = store.stage(staged)
         self._row_group_bytes = row_group_bytes
         self._gathered: list[pa.RecordBatch] = []
         self._gathered_bytes = 0

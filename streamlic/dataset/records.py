@@ -11,7 +11,7 @@ from typing import Any
 
 from streamlic.errors import IntegrityError
 
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class PartFile:
     """A part file that is complete and durable."""
 
     name: str
+    """Its name in the lake: the table, a slash, and the file."""
     rows: int
     bytes: int
     sha256: str
@@ -37,6 +38,10 @@ class ResumePoint:
     page_rows: int = 0
     page_ids_crc32: int = 0
     """Of the last page, to recognize it if the API sends it again."""
+    started_at: str | None = None
+    """When its first page was taken, as the log writes a moment."""
+    ended_at: str | None = None
+    """When its last page was taken."""
 
 
 Points = Mapping[str | None, ResumePoint]
@@ -49,6 +54,8 @@ class Carried:
 
     rows: int
     reason: str
+    exported_at: str | None = None
+    """When the newest of them were exported, as the log writes a moment."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +65,23 @@ class Failed:
     kind: str
     message: str
     retryable: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountDetails:
+    """What is known of an account, besides its id. None is unknown.
+
+    Truto knows more of an account, secrets among it: no other field is kept.
+    """
+
+    integration: str | None = None
+    """The integration's name, such as ``slack``."""
+    tenant_id: str | None = None
+    status: str | None = None
+    is_blocked: bool | None = None
+
+
+UNKNOWN = AccountDetails()
 
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:

@@ -11,13 +11,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from streamlic.dataset.destination import LOG_DIRECTORY
+from streamlic.dataset.lake import LICENSES, LOG_DIRECTORY, PART_PREFIX, TABLES, table_of
 from streamlic.dataset.records import (
+    UNKNOWN,
     VERSION,
+    AccountDetails,
     Carried,
     Failed,
     PartFile,
@@ -25,15 +28,15 @@ from streamlic.dataset.records import (
     ResumePoint,
     written,
 )
-from streamlic.errors import StoreError
+from streamlic.errors import DatasetConflict
 
-PART_PREFIX = "part-"
+PUBLISH = ("complete", "commits")
 _PART_NUMBER = re.compile(r"([0-9]{6,})\.parquet")
 
 
 @dataclass(kw_only=True)
 class RunState:
-    """One run of a dataset: its request, and the sum of its commit records."""
+    """One run of a lake: its request, and the sum of its commit records."""
 
     id: str
     started_at: datetime
@@ -45,6 +48,12 @@ class RunState:
     """Accounts that were listed but not requested when the run started, each with the reason."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Options of the first process, by name, that a later one may change."""
+    key: str | None = None
+    """The name that the caller gave the run."""
+    publish: str = "complete"
+    """When readers see its rows: when it is "complete", or as it "commits"."""
+    details: dict[str | None, AccountDetails] = field(default_factory=dict)
+    """What is known of accounts, skipped ones too."""
     is_complete: bool = False
     commits: int = 0
     files: list[PartFile] = field(default_factory=list)
@@ -53,6 +62,10 @@ class RunState:
     """Accounts whose rows come from the runs that this one replaced."""
     failed: dict[str | None, Failed] = field(default_factory=dict)
     """Accounts that a complete run does not have."""
+    dropped: dict[str | None, int] = field(default_factory=dict)
+    """Accounts that no longer exist, each with the rows that were not carried over."""
+    is_replaced: bool = False
+    """Whether a later run has replaced its rows of ``licenses``."""
     last_sha256: str = ""
     """Of the request, or of the last record."""
     is_resumed: bool = False
@@ -63,7 +76,10 @@ class RunState:
     def of(cls, body: Mapping[str, Any], data: bytes) -> Self:
         """Return the run of a ``request.json`` with this body and these bytes, without commits."""
         if body["version"] != VERSION:
-            raise StoreError(f"run {body['run']} was written by another version of streamlic")
+            raise DatasetConflict(
+                f"run {body['run']} was written by another version of streamlic, whose lake has "
+                "another layout: choose a new DEST and export again"
+            )
         return cls(
             id=body["run"],
             started_at=datetime.fromisoformat(body["started_at"]),
@@ -73,6 +89,9 @@ class RunState:
             replaces=body["replaces"],
             skipped=body["skipped"],
             settings=body["settings"],
+            key=body["key"],
+            publish=body["publish"],
+            details=_details_of(body["details"]),
             last_sha256=hashlib.sha256(data).hexdigest(),
         )
 
@@ -85,6 +104,8 @@ class RunState:
         superseded: Iterable[str] = (),
         carried_over: Mapping[str | None, Carried] | None = None,
         failed: Mapping[str | None, Failed] | None = None,
+        details: Mapping[str | None, AccountDetails] | None = None,
+        dropped: Mapping[str | None, int] | None = None,
     ) -> dict[str, Any]:
         """Return the commit record that would promise this next."""
         return {
@@ -101,7 +122,17 @@ class RunState:
                 account or "": asdict(carried) for account, carried in (carried_over or {}).items()
             },
             "failed": {account or "": asdict(one) for account, one in (failed or {}).items()},
+            "details": {account or "": asdict(one) for account, one in (details or {}).items()},
+            "dropped": {account or "": rows for account, rows in (dropped or {}).items()},
         }
+
+    def after(self, record: Mapping[str, Any]) -> Self:
+        """Return the state that ``record`` would lead to. This one stays as it is."""
+        later = copy(self)
+        for name in ("points", "carried_over", "failed", "details", "dropped"):
+            setattr(later, name, dict(getattr(self, name)))
+        later.fold(record, b"")
+        return later
 
     def fold(self, record: Mapping[str, Any], data: bytes) -> None:
         """Take the next commit record, with this body and these bytes."""
@@ -121,6 +152,9 @@ class RunState:
             self.failed[account or None] = Failed(**failed)
         for account, point in record["accounts"].items():
             self.points[account or None] = ResumePoint(**point)
+        self.details.update(_details_of(record["details"]))
+        for account, rows in record["dropped"].items():
+            self.dropped[account or None] = rows
         self.is_complete = record["is_complete"]
         self.last_sha256 = hashlib.sha256(data).hexdigest()
 
@@ -135,19 +169,30 @@ class RunState:
         return f"{self.directory}/staging"
 
     @property
-    def part_prefix(self) -> str:
-        """How the names of the run's part files start."""
-        return f"{PART_PREFIX}{self.id}-"
+    def license_files(self) -> list[PartFile]:
+        """The promised part files of licenses, replaced or not."""
+        return self.files_of(LICENSES)
+
+    @property
+    def live_files(self) -> list[PartFile]:
+        """The part files that count now: of a replaced run those of its other tables."""
+        if not self.is_replaced:
+            return self.files
+        return [file for file in self.files if table_of(file.name) != LICENSES]
 
     @property
     def rows(self) -> int:
-        """The committed rows."""
-        return sum(file.rows for file in self.files)
+        """The committed rows of licenses."""
+        return sum(file.rows for file in self.license_files)
 
     @property
     def is_published(self) -> bool:
         """Whether readers see, or must see, what is committed."""
-        return self.is_complete or self.mode != "overwrite"
+        return self.is_complete or self.publish == "commits"
+
+    def files_of(self, table: str) -> list[PartFile]:
+        """Return the promised part files of a table."""
+        return [file for file in self.files if table_of(file.name) == table]
 
     @property
     def account_rows(self) -> dict[str | None, int]:
@@ -158,20 +203,32 @@ class RunState:
         return rows
 
     def staged(self, name: str) -> str:
-        """Return the name in staging of one of the run's part files."""
-        return f"{self.staging}/{name}"
+        """Return the name in staging of one of the run's part files.
+
+        It does not end in ``.parquet``, which readers take that search a directory tree.
+        """
+        return f"{self.staging}/{name.replace('/', '.')}.staged"
+
+    def part_name(self, number: int, table: str = LICENSES) -> str:
+        """Return the name of the run's part file of this number."""
+        return f"{table}/{PART_PREFIX}{self.id}-{number:06d}.parquet"
+
+    def details_of(self, account: str | None) -> AccountDetails:
+        """Return what is known of an account."""
+        return self.details.get(account, UNKNOWN)
 
     def point(self, account: str | None) -> ResumePoint:
         """Return how far an account was read."""
         return self.points.get(account, ResumePoint())
 
     def next_part_number(self) -> int:
-        """Return the first number that no promised part file has."""
-        return max((self._part_number(file.name) for file in self.files), default=0) + 1
+        """Return the first number that no promised part file of licenses has."""
+        return max((self._part_number(file.name) for file in self.license_files), default=0) + 1
 
     def _part_number(self, name: str) -> int:
-        match = _PART_NUMBER.fullmatch(name.removeprefix(self.part_prefix))
-        if match is None or not name.startswith(self.part_prefix):
+        prefix = f"{table_of(name)}/{PART_PREFIX}{self.id}-"
+        match = _PART_NUMBER.fullmatch(name.removeprefix(prefix))
+        if match is None or not name.startswith(prefix) or table_of(name) not in TABLES:
             raise ValueError(f"{name!r} is not a part file of run {self.id}")
         return int(match[1])
 
@@ -181,3 +238,7 @@ class RunState:
         if any(type(count) is not int or count < 0 for count in (file.rows, file.bytes)):
             raise ValueError(f"{file.name}: rows and bytes must be counts")
         return file
+
+
+def _details_of(written: Mapping[str, Any]) -> dict[str | None, AccountDetails]:
+    return {account or None: AccountDetails(**one) for account, one in written.items()}

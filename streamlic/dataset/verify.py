@@ -1,8 +1,8 @@
-"""Whether a dataset is what its commit log promises: every file, every byte, every row.
+"""Whether a lake is what its commit log promises: every file, every byte, every row.
 
 A writer may be active meanwhile:
 
-1. A part file is looked for in the dataset, in staging, and in the dataset again: it is published
+1. A part file is looked for in its table, in staging, and in its table again: it is published
    once. Its content is read from one open file, even if that is published meanwhile.
 2. A problem of a file counts if the log, read after it was seen, still promises the file. Before a
    writer deletes a file, its log says so.
@@ -22,9 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamlic.dataset.commit_log import is_removed, is_unfinished, load_run, run_ids
-from streamlic.dataset.destination import LOG_DIRECTORY, active_writer, why_no_dataset
+from streamlic.dataset.destination import active_writer, why_no_dataset
+from streamlic.dataset.lake import LICENSES, foreign_names, names_in_tables, run_of, table_of
 from streamlic.dataset.records import PartFile
-from streamlic.dataset.run_state import PART_PREFIX, RunState
+from streamlic.dataset.run_state import RunState
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.formatting import counted
 from streamlic.storage.base import NotFound, Store
@@ -34,7 +35,7 @@ _TIDY = "the next export into this DEST, of whatever mode, completes it first"
 
 @dataclass
 class VerifyReport:
-    """What was read, and every problem found; ``notes`` are not problems."""
+    """What was read, and every problem found; ``notes`` are not problems. ``rows`` are licenses."""
 
     runs: int = 0
     files: int = 0
@@ -58,7 +59,7 @@ def promised_bytes(store: Store) -> int:
     for run_id in () if why_no_dataset(store) else run_ids(store):
         with suppress(IntegrityError, StoreError):
             run = load_run(store, run_id)
-            total += sum(file.bytes for file in run.files) if run else 0
+            total += sum(file.bytes for file in run.live_files) if run else 0
     return total
 
 
@@ -72,13 +73,13 @@ def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyRepor
     if why := why_no_dataset(store):
         report.problems.append(why)
         return report
-    names = store.names()  # Before the log is read: the log promises each of them by then.
+    names = names_in_tables(store)  # Before the log is read: the log promises each of them by then.
     seen: set[str] = set()
     for run_id in run_ids(store):
         run = _loaded(store, run_id, report)
         if run:
             report.runs += 1
-            seen.update(file.name for file in run.files if run.is_published)
+            seen.update(file.name for file in run.live_files if run.is_published)
             _verify_run(store, run, report, on_bytes)
         elif is_removed(store, run_id):
             _note_unfinished(
@@ -87,7 +88,7 @@ def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyRepor
                 f"run {run_id} is half removed",
                 partial(is_removed, store, run_id),
             )
-            seen.update(name for name in names if name.startswith(f"{PART_PREFIX}{run_id}-"))
+            seen.update(name for name in names if run_of(name) == run_id)
     if not (report.runs or report.problems or report.notes):
         if writer := active_writer(store):
             report.notes.append(f"it has no run yet: {writer}")
@@ -97,8 +98,8 @@ def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyRepor
             report.problems.append(f"{store.where()} is not a streamlic dataset: it has no run")
     report.problems.extend(
         f"{name}: not in the commit log"
-        for name in names
-        if name != LOG_DIRECTORY and name not in seen and store.exists(name)
+        for name in (*foreign_names(store), *names)
+        if name not in seen and store.exists(name)
     )
     return report
 
@@ -147,12 +148,12 @@ def _verify_run(
         report.problems.append(
             f"run {run.id}: its accounts have {of_accounts} rows, its part files {run.rows}"
         )
-    for file in run.files:
+    for file in run.live_files:
         problem = _problem_of(store, run, file)
         if problem and _is_promised(store, run.id, file):
             report.problems.append(f"{file.name}: {problem}")
         report.files += 1
-        report.rows += file.rows
+        report.rows += file.rows if table_of(file.name) == LICENSES else 0
         report.bytes += file.bytes
         if on_bytes:
             on_bytes(file.bytes)
@@ -160,7 +161,7 @@ def _verify_run(
 
 def _is_hidden(store: Store, run: RunState) -> bool:
     """Return whether a part file that readers must see is still in staging."""
-    hidden = [file for file in run.files if not store.exists(file.name)]
+    hidden = [file for file in run.live_files if not store.exists(file.name)]
     return run.is_published and any(store.exists(run.staged(file.name)) for file in hidden)
 
 
@@ -175,7 +176,7 @@ def _is_promised(store: Store, run_id: str, file: PartFile) -> bool:
         run = load_run(store, run_id)
     except (IntegrityError, StoreError):
         return True
-    return run is not None and file in run.files
+    return run is not None and file in run.live_files
 
 
 def _problem_of(store: Store, run: RunState, file: PartFile) -> str | None:

@@ -12,20 +12,19 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import pyarrow as pa
 
+from streamlic.dataset.lake import licenses_schema
 from streamlic.dataset.part_file import Part
-from streamlic.dataset.records import PartFile
+from streamlic.dataset.records import UNKNOWN, AccountDetails, PartFile
+from streamlic.dataset.run_state import RunState
 from streamlic.errors import UsageError
 from streamlic.schema.values import TIMESTAMP
 from streamlic.storage.base import Store
 
-ACCOUNT_COLUMN = "integrated_account_id"
-EXPORTED_AT_COLUMN = "_exported_at"
 COMPRESSIONS = ("zstd", "snappy", "none")
 _MIB = 1 << 20
 
@@ -55,37 +54,29 @@ class WriteOptions:
                 raise UsageError(f"expected 1 or more, got {getattr(self, name)}", parameter=name)
 
 
-def dataset_schema(schema: pa.Schema) -> pa.Schema:
-    """Return the dataset's schema: the decoder's, the account before it, the time after it."""
-    account = pa.field(ACCOUNT_COLUMN, pa.string())
-    return pa.schema([account, *schema, pa.field(EXPORTED_AT_COLUMN, TIMESTAMP)])
-
-
 class DatasetWriter:
-    """Writes pages of one run into ``staging``, a directory of the store.
+    """Writes pages of one run into its staging.
 
-    ``prefix`` and a number make a part file's name. ``write_whole`` takes small
-    pages, ``open_page`` opens a large one, and ``finish`` returns the part files for a commit.
+    ``write_whole`` takes small pages, ``open_page`` opens a large one, and ``finish`` returns the
+    part files for a commit. ``details`` are those of the accounts; they may come in later, before
+    an account's first page.
     """
 
     def __init__(
         self,
         store: Store,
-        staging: str,
-        prefix: str,
+        run: RunState,
         *,
         schema: pa.Schema,
-        exported_at: datetime,
-        first_number: int = 1,
         options: WriteOptions | None = None,
+        details: Mapping[str | None, AccountDetails] | None = None,
     ) -> None:
         self.options = options or WriteOptions()
         self._store = store
-        self._staging = staging
-        self._prefix = prefix
-        self._number = first_number
-        self._exported_at = exported_at
-        self._schema = dataset_schema(schema)
+        self._run = run
+        self._number = run.next_part_number()
+        self._details = run.details if details is None else details
+        self._schema = licenses_schema(schema)
         self._in_progress: list[PageWriter] = []
         self._shared: Part | None = None
         self._closed: list[PartFile] = []
@@ -100,8 +91,11 @@ class DatasetWriter:
 
     def write_whole(self, batch: pa.RecordBatch, rows_of: Sequence[tuple[str | None, int]]) -> None:
         """Take complete pages in one batch: each account with its number of rows, in order."""
-        accounts = [account for account, rows in rows_of for _ in range(rows)]
-        self._share([self._completed(batch, pa.array(accounts, pa.string()))])
+        of_row = pa.array(
+            [place for place, (_, rows) in enumerate(rows_of) for _ in range(rows)], pa.int32()
+        )
+        accounts = self._account_columns([account for account, _ in rows_of])
+        self._share([self._completed(batch, [column.take(of_row) for column in accounts])])
 
     def write_rows(self, batch: pa.RecordBatch) -> None:
         """Take rows of another part file unchanged, with their accounts and times."""
@@ -134,22 +128,25 @@ class DatasetWriter:
             shared.discard()
         closed, self._closed = self._closed, []
         for file in closed:
-            self._store.delete(f"{self._staging}/{file.name}")
+            self._store.delete(self._run.staged(file.name))
 
     # For pages
 
     def completed(self, batch: pa.RecordBatch, account: str | None) -> pa.RecordBatch:
-        """Put the account before a batch's columns, and the time after them."""
-        return self._completed(batch, pa.repeat(pa.scalar(account, pa.string()), batch.num_rows))
+        """Put the account before a batch's columns, and the run after them."""
+        of_row = pa.repeat(0, batch.num_rows)
+        accounts = self._account_columns([account])
+        return self._completed(batch, [column.take(of_row) for column in accounts])
 
     def open_part(self, row_group_bytes: int) -> Part:
         """Open the next part file."""
-        name = f"{self._prefix}{self._number:06d}.parquet"
+        name = self._run.part_name(self._number)
         self._number += 1
         return Part(
             self._store,
-            f"{self._staging}/{name}",
+            name,
             self._schema,
+            staged=self._run.staged(name),
             row_group_bytes=row_group_bytes,
             compression=self.options.compression,
             long_text_columns=self.options.long_text_columns,
@@ -178,11 +175,21 @@ class DatasetWriter:
         if self._shared and self._shared.file_bytes >= self.options.part_bytes:
             self._close_shared()
 
-    def _completed(self, batch: pa.RecordBatch, accounts: pa.Array) -> pa.RecordBatch:
+    def _account_columns(self, accounts: Sequence[str | None]) -> list[pa.Array]:
+        """Return the columns that say whose a license is, one value an account."""
+        details = [self._details.get(account, UNKNOWN) for account in accounts]
+        return [
+            pa.array(accounts, pa.string()),
+            pa.array([one.integration for one in details], pa.string()),
+            pa.array([one.tenant_id for one in details], pa.string()),
+        ]
+
+    def _completed(self, batch: pa.RecordBatch, accounts: list[pa.Array]) -> pa.RecordBatch:
         columns = [
-            accounts,
+            *accounts,
             *batch.columns,
-            pa.repeat(pa.scalar(self._exported_at, TIMESTAMP), batch.num_rows),
+            pa.repeat(pa.scalar(self._run.started_at, TIMESTAMP), batch.num_rows),
+            pa.repeat(self._run.id, batch.num_rows),
         ]
         return pa.record_batch(columns, schema=self._schema)
 
@@ -193,8 +200,7 @@ class DatasetWriter:
             self._shared = None
 
     def _take(self, part: Part) -> None:
-        name = part.name.rpartition("/")[2]
-        self._closed.append(PartFile(name, part.rows, part.bytes, part.sha256))
+        self._closed.append(PartFile(part.name, part.rows, part.bytes, part.sha256))
         self._closed_bytes += part.bytes
         self.bytes_written += part.bytes
 

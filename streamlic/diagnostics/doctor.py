@@ -201,7 +201,7 @@ def _start_threads(count: int) -> None:
 def _write_as_a_run_does(store: Store) -> None:
     with writer_lock(store):
         store.create("staged", b"streamlic doctor\n" * 256)
-        store.publish("staged", "published")
+        store.publish([("staged", "published")])
         store.delete("published")
 
 

@@ -15,17 +15,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from streamlic.dataset.records import Failed, ResumePoint
+from streamlic.dataset.records import AccountDetails, Failed, ResumePoint, written
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
 from streamlic.job.options import JobOptions
 from streamlic.job.progress import Committed
 from streamlic.tables.base import Table
-from streamlic.tables.carry_over import Carrying, CopyStopped, complete_keeping
+from streamlic.tables.carry_over import Carrying, CopyStopped
+from streamlic.tables.completion import complete_run
 
 
 class Committer:
@@ -37,6 +39,7 @@ class Committer:
         run: RunState,
         options: JobOptions,
         *,
+        engine: str,
         large_pages: int = 1,
         commits_early: bool = True,
         on_commit: Callable[[Committed], None] = lambda _: None,
@@ -46,15 +49,16 @@ class Committer:
         self._on_commit = on_commit
         self._commit_seconds = options.commit_seconds
         self._commits_early = commits_early
+        self._engine = engine
         self._moved: dict[str | None, ResumePoint] = {}
+        self._details = dict(run.details)
+        self._learned: dict[str | None, AccountDetails] = {}
         self._committed_at = time.monotonic()
         self._writer = DatasetWriter(
             table.store,
-            run.staging,
-            run.part_prefix,
+            run,
             schema=options.schema,
-            exported_at=run.started_at,
-            first_number=run.next_part_number(),
+            details=self._details,
             options=replace(
                 options.write_options,
                 page_row_group_bytes=options.write_options.page_row_group_bytes // large_pages,
@@ -65,6 +69,10 @@ class Committer:
     def bytes_written(self) -> int:
         """The bytes of all closed part files."""
         return self._writer.bytes_written
+
+    def learn(self, account: str | None, details: AccountDetails) -> None:
+        """Take what is known of an account, before its first page."""
+        self._details[account] = self._learned[account] = details
 
     def take_small(
         self, batch: pa.RecordBatch | None, pages: Sequence[tuple[str | None, Envelope]]
@@ -94,16 +102,23 @@ class Committer:
         """
         if self._run.is_complete:
             return
-        if keeps is None:
-            self._commit(is_complete=True, failed=failed)
-            return
-        self._commit()
+        if keeps:
+            self._commit()  # Copying may take long.
         try:
-            complete_keeping(self._table, self._run, self._writer, keeps, failed)
+            complete_run(
+                self._table,
+                self._run,
+                self._writer,
+                engine=self._engine,
+                points=self._moved,
+                keeps=keeps,
+                failed=failed,
+                details=self._learned,
+            )
         except CopyStopped:
             self._writer.discard()
         else:
-            self._report_commit()
+            self._committed()
 
     def close(self, *, keeps_pages: bool) -> None:
         """Discard pages in progress; commit whole pages before if ``keeps_pages``."""
@@ -115,6 +130,7 @@ class Committer:
 
     def _move_point(self, account: str | None, envelope: Envelope) -> None:
         before = self._moved.get(account) or self._run.point(account)
+        now = written(datetime.now(UTC).replace(microsecond=0))
         is_partial = envelope.is_partial_response or envelope.next_link is not None
         self._moved[account] = ResumePoint(
             cursor=envelope.next_cursor or None,
@@ -125,6 +141,8 @@ class Committer:
             is_partial=before.is_partial or is_partial,
             page_rows=envelope.rows,
             page_ids_crc32=envelope.ids_crc32,
+            started_at=before.started_at or now,
+            ended_at=now,
         )
 
     def commit_if_due(self) -> None:
@@ -135,17 +153,15 @@ class Committer:
         if self._writer.is_full or waited >= self._commit_seconds:
             self._commit()
 
-    def _commit(
-        self, *, is_complete: bool = False, failed: Mapping[str | None, Failed] | None = None
-    ) -> None:
-        files = self._writer.finish(with_empty=is_complete and not self._run.files)
-        if files or self._moved or is_complete:
+    def _commit(self) -> None:
+        files = self._writer.finish()
+        if files or self._moved:
             self._table.commit(
-                self._run, files, self._moved, is_complete=is_complete, failed=failed
+                self._run, files, self._moved, is_complete=False, details=self._learned
             )
-            self._moved = {}
-            self._report_commit()
+            self._committed()
         self._committed_at = time.monotonic()
 
-    def _report_commit(self) -> None:
-        self._on_commit(Committed(self._run.rows, len(self._run.files)))
+    def _committed(self) -> None:
+        self._moved, self._learned = {}, {}
+        self._on_commit(Committed(self._run.rows, len(self._run.license_files)))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from streamlic.dataset.records import AccountDetails
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import DecodeError, ReportedFailure, StreamlicError
 from streamlic.job.cancellation import Cancel
@@ -38,14 +39,15 @@ async def export_async(
     *,
     all_of: Mapping[str, Any] | None = None,
     skipped: Mapping[str, str] | None = None,
+    details: Mapping[str, AccountDetails] | None = None,
     cancel: Cancel | None = None,
 ) -> Summary:
     """Export the licenses of each request's account to ``dest``.
 
     ``all_of`` says that the requests are for all accounts of that description, however many these
     are now: a run that is resumed keeps the accounts it started with. ``skipped`` are accounts that
-    cannot be read, with the reasons, for the summary. Raises Cancelled soon after ``cancel`` is
-    set, what ``on_progress`` raises, and otherwise as ``run_job``.
+    cannot be read, with the reasons. ``details`` are what is known of accounts. Raises Cancelled
+    soon after ``cancel`` is set, what ``on_progress`` raises, and otherwise as ``run_job``.
     """
     options = options or JobOptions()
     requests = sorted(requests, key=lambda request: request.account)
@@ -58,6 +60,7 @@ async def export_async(
         accounts=[request.account for request in requests],
         keeps_accounts=all_of is not None,
         skipped=skipped,
+        details=details,
     )
     source = ApiSource(requests, connection, cancel)
     return await run_job(LocalStore(dest), request, source, options, on_progress)

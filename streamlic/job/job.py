@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any
 
 from streamlic.dataset.destination import writer_lock
-from streamlic.dataset.records import Failed
+from streamlic.dataset.records import AccountDetails, Failed
 from streamlic.dataset.run_state import RunState
 from streamlic.decoder import Decoder, Envelope, engine_named
 from streamlic.errors import StreamlicError
@@ -50,13 +50,14 @@ class RunRequest:
 
     ``identity`` is everything that decides the rows. With ``keeps_accounts`` a run that is resumed
     keeps the accounts it started with, whatever ``accounts`` are. ``skipped`` are accounts that
-    cannot be read, with the reasons.
+    cannot be read, with the reasons. ``details`` are what is known of accounts, skipped ones too.
     """
 
     identity: Mapping[str, Any]
     accounts: list[str | None]
     keeps_accounts: bool = False
     skipped: Mapping[str, str] | None = None
+    details: Mapping[str, AccountDetails] | None = None
 
 
 class Source(ABC):
@@ -121,6 +122,9 @@ async def run_job(
             skipped=request.skipped,
             carries_over=options.carries_over,
             settings=options.settings(),
+            key=options.run_key,
+            publish=options.publish,
+            details=request.details,
         )
         job = Job(table, run, source, options, observer)
         error: BaseException | None = None
@@ -161,7 +165,7 @@ class Job:
             run=run.id,
             accounts=len(run.accounts),
             resumed_rows=run.rows,
-            parts=len(run.files),
+            parts=len(run.license_files),
         )
         self._source = source
         self._engine = engine_named(options.engine)
@@ -171,6 +175,7 @@ class Job:
             table,
             run,
             options,
+            engine=self._engine,
             large_pages=large_pages,
             commits_early=not source.has_one_page,
             on_commit=self.progress.record,
@@ -199,6 +204,10 @@ class Job:
             skip_failed=self.options.skip_failed,
             mode=self.options.mode,
         )
+
+    def learn(self, account: str | None, details: AccountDetails) -> None:
+        """Take what is known of an account, before its first page."""
+        self._committer.learn(account, details)
 
     async def read_page(
         self,

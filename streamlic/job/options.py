@@ -16,6 +16,7 @@ from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.system.machine import MIN_MEMORY_BYTES
 from streamlic.tables.carry_over import ABSENT_ACCOUNTS
 from streamlic.truto.rate_limit import TOKEN_RATE_LIMIT
+from streamlic.validation import check_text
 
 _MIB = 1 << 20
 _PAGE_BYTES = 4 * _MIB
@@ -29,6 +30,17 @@ _MOST_RECORD_BYTES = 64 * _MIB
 _SMALL_BODY_BYTES = 128 * 1024
 _MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
 _READ_BUFFER_BYTES = 256 * 1024
+_MOST_KEY_CHARACTERS = 200
+
+
+def check_run_key(key: str) -> None:
+    """Raise UsageError for a run key that is empty, long, or not valid Unicode on one line."""
+    check_text(key, "run_key")
+    if not key.isprintable() or not 1 <= len(key) <= _MOST_KEY_CHARACTERS:
+        raise UsageError(
+            f"expected 1 to {_MOST_KEY_CHARACTERS} printable characters, got {key[:50]!r}",
+            parameter="run_key",
+        )
 
 
 def default_record_bytes(memory_bytes: int, engine: str) -> int:
@@ -51,6 +63,9 @@ class JobOptions(JobSettings):
     as many as memory allows. ``skip_failed`` completes a run without the accounts that failed.
     ``absent_accounts`` says what ``mode`` "overwrite" does with the rows of accounts that were not
     read: "keep" carries them over, "drop" removes them.
+    ``publish`` says when readers see a run's rows: when it is "complete", or as it "commits".
+    ``run_key`` names the run, so that a job may be repeated: a run with this key that is complete
+    is not repeated, and one that is unfinished is resumed.
     ``limits`` bounds what a server may send.
     ``max_record_bytes`` bounds one record; its default depends on ``memory_bytes`` and the engine.
     ``memory_bytes`` is the target of the whole process: by default 256 MiB, or three quarters of
@@ -78,6 +93,8 @@ class JobOptions(JobSettings):
                 f"expected one of {', '.join(ABSENT_ACCOUNTS)}, got {self.absent_accounts!r}",
                 parameter="absent_accounts",
             )
+        if self.run_key is not None:
+            check_run_key(self.run_key)
         engine_named(self.engine)
         _ = self.write_options
         self.open_decoder()

@@ -31,3 +31,5 @@ class JobSettings:
     concurrency: int | None = None
     skip_failed: bool = False
     absent_accounts: str = "keep"
+    publish: str = "complete"
+    run_key: str | None = None

@@ -75,6 +75,14 @@ class CarriedOverAccount:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DroppedAccount:
+    """An account that no longer exists, and the rows of it that the lake had."""
+
+    account: str | None
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """The result of a job. Rows, rescues, pages and parts are counted over the whole run.
 
@@ -83,6 +91,7 @@ class Summary:
     """
 
     run: str
+    run_key: str | None
     complete: bool
     resumed: bool
     rows: int
@@ -100,6 +109,7 @@ class Summary:
     failed: list[FailedAccount] = field(default_factory=list)
     """The accounts that failed in this process, or in the one that completed the run."""
     carried_over: list[CarriedOverAccount] = field(default_factory=list)
+    dropped: list[DroppedAccount] = field(default_factory=list)
 
     @classmethod
     def of(cls, run: RunState, failed: Mapping[str, StreamlicError], **this_process: Any) -> Self:
@@ -122,12 +132,13 @@ class Summary:
         ]
         return cls(
             run=run.id,
+            run_key=run.key,
             complete=run.is_complete,
             resumed=run.is_resumed,
             rows=run.rows,
             rescued=sum(one.rescued for one in accounts),
             pages=sum(one.pages for one in accounts),
-            parts=len(run.files),
+            parts=len(run.license_files),
             partial_response=any(one.partial_response for one in accounts),
             accounts=accounts,
             skipped=[
@@ -147,6 +158,10 @@ class Summary:
             carried_over=[
                 CarriedOverAccount(account=account, reason=one.reason, rows=one.rows)
                 for account, one in sorted(run.carried_over.items(), key=lambda item: item[0] or "")
+            ],
+            dropped=[
+                DroppedAccount(account=account, rows=rows)
+                for account, rows in sorted(run.dropped.items(), key=lambda item: item[0] or "")
             ],
             **this_process,
         )

@@ -100,7 +100,7 @@ def read_command(dest: str) -> str:
 
     It uses the command of DuckDB, or else its Python package, or else pyarrow.
     """
-    files = str(Path(dest) / "*.parquet")
+    files = str(Path(dest) / "licenses" / "*.parquet")
     if which("duckdb"):
         quoted = files.replace("'", "''")
         query = f"from '{quoted}' limit 10"

@@ -14,6 +14,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from io import BufferedReader
 from pathlib import Path
@@ -77,14 +78,16 @@ class Store(Protocol):
         Its directory must be prepared: so a store that vanished meanwhile is noticed.
         """
 
-    def publish(self, staged: str, name: str) -> None:
-        """Give a staged file its final name; nothing to do if only the final one exists.
+    def publish(self, files: Sequence[tuple[str, str]]) -> None:
+        """Give staged files their final names, in order, in as short a time as possible.
 
-        Raises AlreadyExists if another file has that name, NotFound if there is neither.
+        Each is given as its staged name and its final one. There is nothing to do where only the
+        final one exists. Raises AlreadyExists if another file has that name, NotFound if there is
+        neither.
         """
 
-    def delete(self, name: str) -> None:
-        """Delete a file."""
+    def delete(self, *names: str) -> None:
+        """Delete files, in as short a time as possible."""
 
     def delete_tree(self, directory: str) -> None:
         """Delete a directory and everything in it."""

@@ -16,7 +16,7 @@ import re
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
@@ -135,34 +135,32 @@ class LocalStore:
         """Return a new file of this name, to be written in its prepared directory."""
         return LocalFile(self, name)
 
-    def publish(self, staged: str, name: str) -> None:
-        """Give a staged file its final name, durably; nothing to do if only the final one exists.
+    def publish(self, files: Sequence[tuple[str, str]]) -> None:
+        """Give staged files their final names, durably; see ``Store.publish``.
 
-        It gets the final name first and loses the other one then: a crash between the two leaves
-        both, and the next call finishes.
+        All get their final names first, one system call each: a reader that lists the directory
+        meanwhile sees some of them. Then they lose the other ones. A crash between leaves both, and
+        the next call finishes.
         """
-        old, new = self.path(staged), self.path(name)
-        with _translated(new):
-            try:
-                self._link(old, new)
-            except FileNotFoundError:
-                if not new.is_file():
-                    raise NotFound(f"neither {old} nor {new} exists") from None
-                return
-            except FileExistsError:
-                if new.is_symlink() or not (old.exists() and new.samefile(old)):
-                    raise
-            _sync_directory(new.parent)
-            old.unlink()
-            _sync_directory(old.parent)
+        paths = [(self.path(staged), self.path(name)) for staged, name in files]
+        for directory in dict.fromkeys(str(PurePosixPath(name).parent) for _, name in files):
+            self.make_directory("" if directory == "." else directory)
+        for old, new in paths:
+            with _translated(new):
+                self._link_staged(old, new)
+        _sync_directories(new.parent for _, new in paths)
+        for old, _ in paths:
+            with _translated(old):
+                old.unlink(missing_ok=True)
+        _sync_directories(old.parent for old, _ in paths)
 
-    def delete(self, name: str) -> None:
-        """Delete a file durably, if it exists."""
-        path = self.path(name)
-        with _translated(path):
-            path.unlink(missing_ok=True)
-            if path.parent.exists():
-                _sync_directory(path.parent)
+    def delete(self, *names: str) -> None:
+        """Delete files durably, those that exist."""
+        paths = [self.path(name) for name in names]
+        for path in paths:
+            with _translated(path):
+                path.unlink(missing_ok=True)
+        _sync_directories(path.parent for path in paths)
 
     def delete_tree(self, name: str) -> None:
         """Delete a directory and everything in it, if it exists."""
@@ -239,6 +237,17 @@ class LocalStore:
             return self.read(_owner_of(name)).decode(errors="replace")[:200]
         return ""
 
+    def _link_staged(self, old: Path, new: Path) -> None:
+        """Give a staged file its final name too, unless it has it."""
+        try:
+            self._link(old, new)
+        except FileNotFoundError:
+            if not new.is_file():
+                raise NotFound(f"neither {old} nor {new} exists") from None
+        except FileExistsError:
+            if new.is_symlink() or not (old.exists() and new.samefile(old)):
+                raise
+
     def _link(self, old: Path, new: Path) -> None:
         """Give a file a second name; FileExistsError if that name is taken."""
         try:
@@ -304,6 +313,14 @@ def check_dest(dest: str) -> None:
 
 def _owner_of(name: str) -> str:
     return f"{name}-owner"
+
+
+def _sync_directories(paths: Iterable[Path]) -> None:
+    """Make the names in directories durable, those that exist."""
+    for path in dict.fromkeys(paths):
+        with _translated(path):
+            if path.exists():
+                _sync_directory(path)
 
 
 def _sync_directory(path: Path) -> None:

@@ -1,12 +1,13 @@
-"""What a table promises: part files and resume points become visible together, or not at all.
+"""What a lake promises: part files and resume points become visible together, or not at all.
 
 Rules:
 1. Part files are durable in staging before a commit record names them; the record is durable
    before readers see them. A crash between any two steps leaves what ``recover`` completes or
    deletes, and a crash in ``recover`` leaves what the next one does.
 2. Readers never see rows of a file that no record promises.
-3. A run that overwrites shows nothing until it is complete. Then its files become visible, and only
-   then do the files of the replaced runs go.
+3. A run shows nothing until it is complete, unless it was started to show what it "commits". Then
+   its files become visible: licenses first, the row of ``runs`` last. Only then do the licenses of
+   the runs go that it replaces; their rows of ``accounts`` and ``runs`` stay.
 4. The record that completes such a run may supersede part files of its earlier records. They are
    still in staging, and the record's own part files have the rows of theirs that count.
 5. Only the holder of the dataset's lock calls what writes.
@@ -17,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from streamlic.dataset.records import Carried, Failed, PartFile, Points
+from streamlic.dataset.records import AccountDetails, Carried, Failed, PartFile, Points
 from streamlic.dataset.run_state import RunState
 from streamlic.storage.base import Store
 
 
 class Table(Protocol):
-    """The runs of one dataset, and how readers see their rows."""
+    """The runs of one lake, and how readers see their rows."""
 
     @property
     def store(self) -> Store:
@@ -42,12 +43,14 @@ class Table(Protocol):
         superseded: Iterable[str] = (),
         carried_over: Mapping[str | None, Carried] | None = None,
         failed: Mapping[str | None, Failed] | None = None,
+        details: Mapping[str | None, AccountDetails] | None = None,
+        dropped: Mapping[str | None, int] | None = None,
     ) -> None:
         """Promise staged files and resume points, then show readers what they may see.
 
         ``failed`` are the accounts that a complete run does not have. ``superseded`` names promised
         part files that no longer count; they must still be in staging. ``run`` is brought up to
-        date.
+        date. The other arguments are as in ``RunState``.
         """
 
     def recover(self, *, leaves_unfinished: bool = False) -> list[RunState]:

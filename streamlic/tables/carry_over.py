@@ -28,12 +28,12 @@ import pyarrow.parquet as pq
 
 from streamlic.dataset.batch_sizes import batches_of, opened
 from streamlic.dataset.commit_log import load_run
-from streamlic.dataset.records import Carried, Failed, PartFile, ResumePoint
+from streamlic.dataset.lake import ACCOUNT_COLUMN
+from streamlic.dataset.records import AccountDetails, Carried, PartFile, written
 from streamlic.dataset.run_state import RunState
-from streamlic.dataset.writer import ACCOUNT_COLUMN, DatasetWriter
+from streamlic.dataset.writer import DatasetWriter
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.storage.base import NotFound, Store
-from streamlic.tables.base import Table
 
 ABSENT_ACCOUNTS = ("keep", "drop")
 NOT_ASKED_FOR = "not asked for"
@@ -69,14 +69,17 @@ class Copying:
 class Carrying:
     """The accounts to carry over, each with its rows and the reason, and the runs that have them.
 
-    ``failed`` are the run's accounts that were not read completely. A batch takes about
-    ``batch_bytes``.
+    ``dropped`` are accounts that no longer exist, with their rows. ``failed`` are the run's
+    accounts that were not read completely. ``details`` are what only the replaced runs know of the
+    accounts. A batch takes about ``batch_bytes``.
     """
 
     store: Store
     accounts: Mapping[str | None, Carried]
+    dropped: Mapping[str | None, int]
     replaced: Sequence[RunState]
     failed: frozenset[str | None]
+    details: Mapping[str | None, AccountDetails]
     batch_bytes: int
     copying: Copying = field(default_factory=Copying)
 
@@ -85,7 +88,7 @@ class Carrying:
         partial = self.partial(run)
         return [
             file.name
-            for file in run.files
+            for file in run.license_files
             if partial and _has(self.store, run.staged(file.name), partial)
         ]
 
@@ -100,7 +103,7 @@ class Carrying:
         was altered: a copy would hide the damage. Raises CopyStopped if ``copying`` was stopped.
         """
         partial = self.partial(run)
-        staged = {file.name: file for file in run.files}
+        staged = {file.name: file for file in run.license_files}
         for name in superseded:
             self.copying.check()
             _check_content(self.store, run.staged(name), staged[name])
@@ -111,7 +114,7 @@ class Carrying:
                 writer.write_rows(batch)
         found: Counter[str | None] = Counter()
         for old in self.replaced:
-            for file in old.files:
+            for file in old.license_files:
                 found += self._carry(file, writer)
         for account, expected in self.accounts.items():
             if found[account] != expected.rows:
@@ -137,28 +140,6 @@ class Carrying:
         return found
 
 
-def complete_keeping(
-    table: Table,
-    run: RunState,
-    writer: DatasetWriter,
-    keeps: Carrying,
-    failed: Mapping[str | None, Failed] | None = None,
-) -> None:
-    """Commit that a run is complete, with all rows that it keeps; its pages are committed."""
-    superseded = keeps.superseded(run)
-    points = {account: ResumePoint() for account in keeps.partial(run)}
-    keeps.write(run, superseded, writer)
-    table.commit(
-        run,
-        writer.finish(with_empty=len(superseded) == len(run.files)),
-        points,
-        is_complete=True,
-        superseded=superseded,
-        carried_over=keeps.accounts,
-        failed=failed,
-    )
-
-
 def carrying(
     store: Store,
     run: RunState,
@@ -170,26 +151,36 @@ def carrying(
     """Return what a run must keep before it is complete, None if there is nothing.
 
     ``failed`` are the accounts that were not read completely, with the reasons. Without
-    ``keeps_absent`` the run only drops the pages that it has of them. Raises DatasetConflict if
-    rows of another schema would have to be kept.
+    ``keeps_absent`` the run only drops the pages that it has of them. A full listing drops the
+    accounts that it does not have. Raises DatasetConflict if rows of another schema would have to
+    be kept.
     """
     if run.mode != "overwrite":
         return None
-    replaced = replaced_by(store, run) if keeps_absent else []
+    replaced = replaced_by(store, run)
     read = [account for account in run.accounts if (account or "") not in failed]
     kept = _not_read(replaced, read)
-    if not (kept or failed):
+    listed = _listed(run)
+    dropped = {} if listed is None else {a: rows for a, rows in kept.items() if a not in listed}
+    kept = {a: rows for a, rows in kept.items() if keeps_absent and a not in dropped}
+    if not (kept or dropped or failed):
         return None
-    check_schemas(store, run.request, read, replaced)
+    check_schemas(store, run.request, [*read, *dropped], replaced if keeps_absent else [])
     accounts = {
-        account: Carried(rows=rows, reason=_reason(run, failed, account))
+        account: Carried(
+            rows=rows,
+            reason=_reason(run, failed, account),
+            exported_at=_exported_at(replaced, account),
+        )
         for account, rows in kept.items()
     }
     return Carrying(
         store,
         accounts,
+        dropped,
         [old for old in replaced if kept.keys() & old.account_rows.keys()],
         frozenset(run.accounts) - frozenset(read),
+        _details(run, replaced, kept),
         batch_bytes,
     )
 
@@ -235,6 +226,40 @@ def _reason(run: RunState, failed: Mapping[str, str], account: str | None) -> st
     if (account or "") in failed:
         return f"failed: {failed[account or '']}"
     return NOT_ASKED_FOR
+
+
+def _listed(run: RunState) -> set[str | None] | None:
+    """Return the accounts of the full listing that the run was started with, None without one."""
+    all_of = run.request.get("all_of")
+    if all_of is None or any(all_of.values()):
+        return None
+    return {*run.accounts, *run.skipped}
+
+
+def _details(
+    run: RunState, replaced: Iterable[RunState], accounts: Iterable[str | None]
+) -> dict[str | None, AccountDetails]:
+    """Return what the replaced runs know of accounts that this run knows nothing of."""
+    known: dict[str | None, AccountDetails] = {}
+    for old in replaced:
+        for account in accounts:
+            if account not in run.details and account in old.details:
+                before = old.details[account]
+                known[account] = AccountDetails(
+                    integration=before.integration, tenant_id=before.tenant_id
+                )
+    return known
+
+
+def _exported_at(replaced: Iterable[RunState], account: str | None) -> str:
+    """Return when the newest rows of an account were exported, as the log writes a moment."""
+    moments = []
+    for old in replaced:
+        if old.point(account).rows:
+            moments.append(written(old.started_at))
+        if carried := old.carried_over.get(account):
+            moments.append(carried.exported_at or written(old.started_at))
+    return max(moments)
 
 
 def _is_raw(request: Mapping[str, Any]) -> bool:

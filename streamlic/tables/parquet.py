@@ -1,7 +1,9 @@
-"""Plain Parquet: a commit's part files become visible when they get their names in the dataset.
+"""Plain Parquet: a commit's part files become visible when they get their names in the tables.
 
-Readers take every ``part-<run>-<number>.parquet`` in the dataset's directory and do not read the
-log. So a file must not have such a name before its record is durable.
+Readers take every ``part-<run>-<number>.parquet`` in a table's directory and do not read the log.
+So a file must not have such a name before its record is durable. A directory cannot change many
+names at once: a reader that lists it in the middle sees some of a run's files, or those of a run
+and of the one that it replaces. That takes a system call a file.
 """
 
 from __future__ import annotations
@@ -9,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from streamlic.dataset import commit_log
-from streamlic.dataset.records import Carried, Failed, PartFile, Points
-from streamlic.dataset.run_state import PART_PREFIX, RunState
+from streamlic.dataset.lake import LICENSES, TABLES, names_in_tables, run_of, table_of
+from streamlic.dataset.records import AccountDetails, Carried, Failed, PartFile, Points
+from streamlic.dataset.run_state import RunState
 from streamlic.errors import IntegrityError
 from streamlic.storage.base import NotFound, Store
 
 
 class ParquetTable:
-    """A dataset of plain Parquet files in a store."""
+    """A lake of plain Parquet files in a store."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -35,6 +38,8 @@ class ParquetTable:
         superseded: Iterable[str] = (),
         carried_over: Mapping[str | None, Carried] | None = None,
         failed: Mapping[str | None, Failed] | None = None,
+        details: Mapping[str | None, AccountDetails] | None = None,
+        dropped: Mapping[str | None, int] | None = None,
     ) -> None:
         """Promise staged files and resume points, then publish the files."""
         files = list(files)
@@ -45,17 +50,21 @@ class ParquetTable:
             superseded=superseded,
             carried_over=carried_over,
             failed=failed,
+            details=details,
+            dropped=dropped,
         )
         commit_log.append(self.store, run, record)
         self.publish(run, files)
 
     def publish(self, run: RunState, files: Iterable[PartFile]) -> None:
         """Publish promised files if readers may see them; do the last work of a complete run."""
-        for file in run.files if run.is_complete and run.mode == "overwrite" else files:
-            self._publish_file(run, file)
+        files = run.live_files if run.is_complete else list(files)
+        for table in TABLES:
+            self._publish_files(run, [file for file in files if table_of(file.name) == table])
+            if run.is_complete and table == LICENSES:
+                for old in run.replaces:
+                    self._replace(old)
         if run.is_complete:
-            for old in run.replaces:
-                self.remove(old)
             self.store.delete_tree(run.staging)
             commit_log.mark_finished(self.store, run.id)
 
@@ -82,23 +91,29 @@ class ParquetTable:
         """Remove a run and its part files."""
         if not commit_log.mark_removed(self.store, run_id):
             return
-        for name in self.store.names():
-            if name.startswith(f"{PART_PREFIX}{run_id}-"):
-                self.store.delete(name)
+        names = names_in_tables(self.store)
+        self.store.delete(*(name for name in names if run_of(name) == run_id))
         commit_log.delete_log(self.store, run_id)
 
-    def _publish_file(self, run: RunState, file: PartFile) -> None:
-        staged = run.staged(file.name)
+    def _publish_files(self, run: RunState, files: list[PartFile]) -> None:
         try:
             if run.is_published:
-                self.store.publish(staged, file.name)
-            elif not self.store.exists(staged):
-                raise NotFound(f"{staged} does not exist")
+                self.store.publish([(run.staged(file.name), file.name) for file in files])
+                return
+            for file in files:
+                if not self.store.exists(run.staged(file.name)):
+                    raise NotFound(f"{file.name} is not in staging")
         except NotFound as error:
             raise IntegrityError(
-                f"{file.name} in {self.store.where()} was promised and is missing: "
+                f"a part file in {self.store.where()} was promised and is missing: {error}: "
                 "fetch again with --restart, or into another DEST"
             ) from error
+
+    def _replace(self, run_id: str) -> None:
+        """Delete the licenses of a run that a later one has replaced."""
+        commit_log.mark_replaced(self.store, run_id)
+        names = [f"{LICENSES}/{name}" for name in self.store.names(LICENSES)]
+        self.store.delete(*(name for name in names if run_of(name) == run_id))
 
     def _tidy(self, run_id: str) -> None:
         """Finish a removal; clear away a start, or a file, that a process did not finish."""
@@ -110,7 +125,6 @@ class ParquetTable:
             commit_log.delete_partial_files(self.store, run_id)
 
     def _delete_unpromised(self, run: RunState) -> None:
-        promised = {file.name for file in run.files}
-        for name in self.store.names(run.staging):
-            if name not in promised:
-                self.store.delete(run.staged(name))
+        promised = {run.staged(file.name) for file in run.files}
+        staged = [f"{run.staging}/{name}" for name in self.store.names(run.staging)]
+        self.store.delete(*(name for name in staged if name not in promised))

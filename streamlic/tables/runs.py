@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamlic.dataset.commit_log import create_run
-from streamlic.dataset.destination import LOG_DIRECTORY
-from streamlic.dataset.run_state import PART_PREFIX, RunState
+from streamlic.dataset.lake import PART_PREFIX, foreign_names, names_in_tables, run_of
+from streamlic.dataset.records import AccountDetails
+from streamlic.dataset.run_state import PUBLISH, RunState
 from streamlic.errors import DatasetConflict, UsageError
 from streamlic.formatting import counted
 from streamlic.storage.base import Store
@@ -29,6 +30,9 @@ def open_run(
     skipped: Mapping[str, str] | None = None,
     carries_over: bool = True,
     settings: Mapping[str, Any] | None = None,
+    key: str | None = None,
+    publish: str = "complete",
+    details: Mapping[str, AccountDetails] | None = None,
 ) -> RunState:
     """Recover the destination, then resume its unfinished run or start one.
 
@@ -40,6 +44,10 @@ def open_run(
     ``skipped`` are accounts that cannot be read, with the reasons; a new run remembers them.
     ``carries_over``: an overwriting run keeps the rows of accounts that it does not read.
     ``settings`` are not part of the request: a later process may have others.
+    ``key`` names the run: a run with this key that is complete is returned as it is, and an
+    unfinished run with another key makes way for it.
+    ``publish`` says when readers see the run's rows: when it is "complete", or as it "commits".
+    ``details`` are what is known of accounts; a new run remembers them.
     Raises DatasetConflict, with the options that help, if the destination holds something else: an
     unfinished run of another request, a finished dataset under ``mode`` "error", rows of another
     schema that would have to be kept, or foreign files. Raises IntegrityError if the commit log is
@@ -48,14 +56,28 @@ def open_run(
     store = table.store
     if mode not in MODES:
         raise UsageError(f"expected one of {', '.join(MODES)}, got {mode!r}", parameter="mode")
+    if publish not in PUBLISH:
+        raise UsageError(
+            f"expected one of {', '.join(PUBLISH)}, got {publish!r}", parameter="publish"
+        )
+    if publish == "commits" and mode == "overwrite":
+        raise UsageError(
+            "a run that overwrites can only be published when it is complete", parameter="publish"
+        )
     request = json.loads(json.dumps(request))  # As the log returns it: tuples are lists.
     runs = table.recover(leaves_unfinished=restart)
     unfinished = [run for run in runs if not run.is_complete]
     finished = [run for run in runs if run.is_complete]
 
     def differences_of(run: RunState) -> list[str]:
-        return _differences(run, request, run.accounts if keeps_accounts else accounts, mode)
+        asked = {"the mode": mode, "publish": publish, "the run key": key}
+        return _differences(run, request, run.accounts if keeps_accounts else accounts, asked)
 
+    for run in finished:
+        if key is not None and run.key == key and not restart:
+            _check_same_key(run, differences_of(run))
+            run.is_resumed = True
+            return run
     for run in finished:
         if run.completed_unreported and not restart and not differences_of(run):
             run.is_resumed = True
@@ -63,7 +85,8 @@ def open_run(
     if unfinished and not restart:
         run = unfinished[0]
         differences = differences_of(run)
-        restart = bool(differences) and _is_empty(store, run)
+        makes_way = key is not None and run.key is not None and run.key != key
+        restart = bool(differences) and (makes_way or _is_empty(store, run))
         if differences and not restart:
             raise DatasetConflict(
                 f"{store.where()} holds an unfinished run of another request "
@@ -80,12 +103,12 @@ def open_run(
         store.make_directory(run.staging)
         return run
     if finished and mode == "error":
-        rows = sum(run.rows for run in finished)
+        rows = sum(run.rows for run in finished if not run.is_replaced)
         raise DatasetConflict(
-            f"{store.where()} holds a finished dataset of {counted(rows, 'row')}: "
+            f"{store.where()} holds a finished lake of {counted(rows, 'license')}: "
             "add to it with --mode append, or replace it with --mode overwrite"
         )
-    replaced = finished if mode == "overwrite" else []
+    replaced = [run for run in finished if mode == "overwrite" and not run.is_replaced]
     if carries_over:
         check_schemas(store, request, accounts, replaced)
     for run in unfinished:
@@ -99,16 +122,31 @@ def open_run(
         replaces=[run.id for run in replaced],
         skipped=skipped,
         settings=settings,
+        key=key,
+        publish=publish,
+        details=details,
     )
 
 
+def _check_same_key(run: RunState, differences: list[str]) -> None:
+    if differences:
+        raise DatasetConflict(
+            f"the run key {run.key} names a run of another request: {'; '.join(differences)}. "
+            "Give each request a key of its own"
+        )
+
+
 def _differences(
-    run: RunState, request: dict[str, Any], accounts: list[str | None], mode: str
+    run: RunState,
+    request: dict[str, Any],
+    accounts: list[str | None],
+    asked: Mapping[str, str | None],
 ) -> list[str]:
+    before = {"the mode": run.mode, "publish": run.publish, "the run key": run.key}
     differences = [
         f"{name} was {_shown(before)}, now is {_shown(now)}"
         for name, before, now in [
-            ("the mode", run.mode, mode),
+            *((name, before[name], asked[name]) for name in asked),
             *((key, run.request.get(key), request.get(key)) for key in {**run.request, **request}),
         ]
         if before != now
@@ -126,17 +164,21 @@ def _differences(
 
 def _is_empty(store: Store, run: RunState) -> bool:
     """Return whether a run has promised nothing, and readers see no part file of it."""
-    parts = (name for name in store.names() if name.startswith(run.part_prefix))
+    parts = (name for name in names_in_tables(store) if run_of(name) == run.id)
     return not run.commits and not any(parts)
 
 
 def _check_nothing_foreign(store: Store, runs: list[RunState]) -> None:
-    promised = {file.name for run in runs if run.is_published for file in run.files}
-    foreign = [name for name in store.names() if name != LOG_DIRECTORY and name not in promised]
+    promised = {file.name for run in runs if run.is_published for file in run.live_files}
+    foreign = [
+        *foreign_names(store),
+        *(name for name in names_in_tables(store) if name not in promised),
+    ]
     if foreign:
         raise DatasetConflict(
             f"{store.where()} holds files that are not in the commit log, such as {foreign[0]!r} "
-            f"(part files are called {PART_PREFIX}*): remove them, or choose an empty or new DEST"
+            f"(part files are called TABLE/{PART_PREFIX}*): remove them, or choose an empty or "
+            "new DEST"
         )
 
 

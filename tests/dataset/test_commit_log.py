@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from streamlic.dataset.commit_log import load_runs
@@ -27,7 +29,6 @@ from streamlic.errors import (
     DatasetConflict,
     IntegrityError,
     StoreError,
-    StreamlicError,
     UsageError,
 )
 from streamlic.storage.local import LocalStore
@@ -35,7 +36,7 @@ from streamlic.tables.parquet import ParquetTable
 from tests.support.batches import ACCOUNTS, PAGES, expected_ids, land, open_local, visible_ids
 
 STEPS = ("open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir")
-SCENARIOS = ("error", "append", "overwrite", "restart", "carry")
+SCENARIOS = ("error", "append", "overwrite", "restart", "carry", "commits")
 ALWAYS_THERE = {"lock"}
 _EARLY_STEPS = 8
 _DISK_FAILED = 3
@@ -101,7 +102,7 @@ def _fail_from(step: int, dest: Path, failures: list[int], *, stays: bool) -> No
 
 def _begin(dest: Path, scenario: str) -> None:
     """Bring DEST to where the scenario starts: empty, a finished run, or an unfinished one."""
-    if scenario in ("append", "overwrite", "carry"):
+    if scenario in ("append", "overwrite", "carry", "commits"):
         land(dest, "old")
     elif scenario == "restart":
         land(dest, "old", pages=4)
@@ -115,6 +116,8 @@ def _export(dest: Path, scenario: str) -> None:
             ParquetTable(LocalStore(dest)).recover()
     elif scenario == "carry":  # One account fails after its first page, and the other is read.
         land(dest, "new", mode="overwrite", failing={ACCOUNTS[0]: 1})
+    elif scenario == "commits":
+        land(dest, "new", mode="append", publish="commits")
     else:
         mode = "error" if scenario == "restart" else scenario
         land(dest, "new", mode=mode, restart=scenario == "restart" and not runs)
@@ -130,11 +133,13 @@ def _new_ids(scenario: str) -> list[str]:
 def _check_seen(dest: Path, scenario: str) -> None:
     """Check what a reader sees after a kill, before any recovery: nothing that is not promised."""
     runs = load_runs(LocalStore(dest))
-    promised = {file.name for run in runs if run.is_published for file in run.files}
-    removed = {path.parent.name for path in dest.glob("_streamlic/*/removed.json")}
-    for path in dest.glob("*.parquet"):
-        is_going = any(run in path.name for run in removed)
-        assert path.name in promised or is_going, f"{path.name} is seen, and not promised"
+    promised = {file.name for run in runs if run.is_published for file in run.live_files}
+    gone = [*dest.glob("_streamlic/*/removed.json"), *dest.glob("_streamlic/*/replaced.json")]
+    going = {path.parent.name for path in gone}
+    for path in dest.rglob("*.parquet"):
+        name = str(path.relative_to(dest))
+        is_going = any(run in name for run in going)
+        assert name in promised or is_going, f"{name} is seen, and not promised"
     seen = visible_ids(dest)
     is_ended = any(run.is_complete and run.request == {"tag": "new"} for run in runs)
     # What is carried over is in both, while one takes the other's place.
@@ -144,20 +149,30 @@ def _check_seen(dest: Path, scenario: str) -> None:
         old, new = set(expected_ids("old")), set(_new_ids(scenario))
         assert old <= set(seen) or (is_ended and new <= set(seen))
         assert is_ended or seen == expected_ids("old")
-    if scenario == "append":
+    if scenario in ("append", "commits"):
         assert set(expected_ids("old")) <= set(seen)
+    if scenario in ("error", "append", "restart"):
+        assert is_ended or not {*_new_ids(scenario)} & {*seen}, "an unfinished run is seen"
+    ended = pq.read_table(dest / "runs")["_run"].to_pylist() if (dest / "runs").exists() else []
+    assert {*ended} <= {run.id for run in runs if run.is_complete}
 
 
 def _check_ended(dest: Path, scenario: str) -> None:
-    old = expected_ids("old") if scenario == "append" else []
+    old = expected_ids("old") if scenario in ("append", "commits") else []
     assert visible_ids(dest) == sorted(old + _new_ids(scenario))
     report = verify_dataset(LocalStore(dest))
     assert (report.problems, report.notes) == ([], [])
-    assert report.runs == (2 if old else 1)
+    runs = load_runs(LocalStore(dest))
+    assert report.runs == len(runs) == (1 if scenario in ("error", "restart") else 2)
+    ended = pq.read_table(dest / "runs").to_pylist()
+    assert sorted(row["_run"] for row in ended) == [run.id for run in runs]
+    outcomes = Counter(row["_run"] for row in pq.read_table(dest / "accounts").to_pylist())
+    assert outcomes == {run.id: len(ACCOUNTS) for run in runs}
     wanted = {dest / "_streamlic" / name for name in ALWAYS_THERE}
     for run in load_runs(LocalStore(dest)):
         log = dest / run.directory
-        wanted |= {log / "request.json"} | {dest / file.name for file in run.files}
+        wanted |= {log / "request.json"} | {dest / file.name for file in run.live_files}
+        wanted |= {log / "replaced.json"} if run.is_replaced else set()
         wanted |= {log / "commits" / f"{n:08d}.json" for n in range(1, run.commits + 1)}
     assert {path for path in dest.rglob("*") if path.is_file()} - wanted == set()
     assert not list(dest.rglob("staging"))
@@ -396,7 +411,11 @@ def test_overwrite_shows_the_old_rows_until_the_new_run_has_ended(tmp_path: Path
     assert visible_ids(tmp_path) == expected_ids("old")
     land(tmp_path, "new", mode="overwrite")
     assert visible_ids(tmp_path) == expected_ids("new")
-    assert not LocalStore(tmp_path).exists(old.directory)
+    assert load_runs(LocalStore(tmp_path))[0].is_replaced
+    assert [row["mode"] for row in pq.read_table(tmp_path / "runs").to_pylist()] == [
+        old.mode,
+        "overwrite",
+    ]
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "part-of-something.parquet", ".hidden"])
@@ -413,10 +432,12 @@ def test_files_of_others_are_refused_and_left_alone(tmp_path: Path, name: str) -
 def test_recovery_frees_what_was_staged_and_not_promised(tmp_path: Path) -> None:
     run = land(tmp_path, "new", pages=1)
     staged = run.store.path(run.staging)
-    (staged / f"{run.part_prefix}000009.parquet").write_bytes(b"half")
+    (staged / "licenses.part-half.parquet.staged").write_bytes(b"half")
     run = land(tmp_path, "new", pages=0)
     assert run.is_resumed
-    assert list(staged.iterdir()) == []
+    assert [path.name for path in staged.iterdir()] == [
+        run.staged(file.name).rpartition("/")[2] for file in run.files
+    ]
 
 
 def test_an_interrupted_removal_is_completed(
@@ -462,9 +483,8 @@ def test_a_promised_file_that_is_gone_is_an_error_and_restart_helps(
     tmp_path: Path, mode: str
 ) -> None:
     run = land(tmp_path, "new", mode=mode, pages=2)
-    place = run.staging + "/" if mode == "overwrite" else ""
-    run.store.delete(place + run.files[0].name)
-    with pytest.raises(IntegrityError, match=f"{run.files[0].name} .* --restart"):
+    run.store.delete(run.staged(run.files[0].name))
+    with pytest.raises(IntegrityError, match=f"{run.files[0].name} .*--restart"):
         land(tmp_path, "new", mode=mode)
     land(tmp_path, "new", mode=mode, restart=True)
     assert visible_ids(tmp_path) == expected_ids("new")
@@ -547,7 +567,7 @@ def test_another_version_of_the_log_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streamlic.dataset.commit_log.VERSION", 1)
-    with pytest.raises(StreamlicError, match="another version"):
+    with pytest.raises(DatasetConflict, match="another version"):
         land(tmp_path, "new", pages=1)
 
 

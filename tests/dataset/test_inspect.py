@@ -72,14 +72,14 @@ def test_the_runs_are_reported(dest: Path) -> None:
 
 def test_rows_files_and_bytes_are_those_of_the_disk(dest: Path) -> None:
     found = inspected(dest)
-    files = list(dest.glob("*.parquet"))
+    files = list(dest.glob("licenses/*.parquet"))
     assert len(files) > 2
     assert (found.rows, found.files) == (8_000, len(files))
     assert found.bytes == sum(file.stat().st_size for file in files)
 
 
 def test_nulls_are_those_of_the_rows_with_statistics_or_without(dest: Path) -> None:
-    table = ds.dataset(dest).to_table()
+    table = ds.dataset(dest / "licenses").to_table()
     nulls = {name: table[name].null_count for name in table.column_names}
     assert {column.name: column.nulls for column in inspected(dest).columns} == nulls
     assert 0 < nulls["products"] < 8_000, "a list's nulls are not those of its elements"
@@ -90,7 +90,7 @@ def test_sizes_are_those_of_the_footers(dest: Path) -> None:
     found = inspected(dest)
     compressed: Counter[str] = Counter()
     uncompressed: Counter[str] = Counter()
-    for file in dest.glob("*.parquet"):
+    for file in dest.glob("licenses/*.parquet"):
         metadata = pq.read_metadata(file)
         for group in range(metadata.num_row_groups):
             for place in range(metadata.num_columns):
@@ -105,7 +105,7 @@ def test_sizes_are_those_of_the_footers(dest: Path) -> None:
 
 def test_an_export_writes_columns_as_its_resource_says(dest: Path) -> None:
     """No dictionary of ids, and no statistics of descriptions."""
-    for path in dest.glob("*.parquet"):
+    for path in dest.glob("licenses/*.parquet"):
         group = pq.read_metadata(path).row_group(0)
         columns = {one.path_in_schema: one for one in map(group.column, range(group.num_columns))}
         assert not columns["id"].has_dictionary_page
@@ -115,14 +115,18 @@ def test_an_export_writes_columns_as_its_resource_says(dest: Path) -> None:
 
 
 def test_statuses_are_counted(dest: Path) -> None:
-    truth = Counter(ds.dataset(dest).to_table(columns=["status"])["status"].to_pylist())
+    truth = Counter(
+        ds.dataset(dest / "licenses").to_table(columns=["status"])["status"].to_pylist()
+    )
     assert inspected(dest).statuses == truth
     assert len(truth) > 2
 
 
 def test_rescues_are_counted_by_pointer_each_with_a_value_that_was_rescued(dest: Path) -> None:
     values: dict[str, list[Any]] = {}
-    for text in ds.dataset(dest).to_table(columns=["_rescued"])["_rescued"].to_pylist():
+    for text in (
+        ds.dataset(dest / "licenses").to_table(columns=["_rescued"])["_rescued"].to_pylist()
+    ):
         for pointer, value in json.loads(text or "{}").items():
             values.setdefault(re.sub(r"/\d+(?=/|$)", "/*", pointer), []).append(value)
     rescues = inspected(dest).rescues

@@ -25,7 +25,8 @@ from streamlic.dataset.verify import VerifyReport, promised_bytes, verify_datase
 from streamlic.storage import locks
 from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
-from streamlic.tables.carry_over import carrying, complete_keeping
+from streamlic.tables.carry_over import carrying
+from streamlic.tables.completion import complete_run
 from streamlic.tables.parquet import ParquetTable
 from tests.support.batches import LocalRun, expected_ids, land, open_local, open_writer
 
@@ -56,7 +57,7 @@ def part(run: LocalRun) -> Path:
 def test_a_sound_dataset_is_counted(run: LocalRun) -> None:
     land(run.store.root, "more", mode="append")
     report = verify_dataset(run.store)
-    paths = list(run.store.root.glob("*.parquet"))
+    paths = list(run.store.root.glob("licenses/*.parquet"))
     assert report.is_sound
     assert (report.problems, report.notes) == ([], [])
     assert report.runs == 2
@@ -117,8 +118,8 @@ def test_a_file_of_another_content_with_a_record_to_match_is_counted(tmp_path: P
 
 def test_a_file_that_is_not_parquet_is_a_problem(tmp_path: Path) -> None:
     run = open_local(tmp_path, request={}, accounts=["a"])
-    name = f"{run.part_prefix}000001.parquet"
-    run.store.create(f"{run.staging}/{name}", b"PAR1")
+    name = run.part_name(1)
+    run.store.create(run.staged(name), b"PAR1")
     digest = hashlib.sha256(b"PAR1").hexdigest()
     run.commit([PartFile(name, 0, 4, digest)], {}, is_complete=True)
     [problem] = problems(tmp_path)
@@ -139,7 +140,7 @@ def test_an_unfinished_overwrite_is_a_note_and_its_staged_files_are_checked(
     run = land(tmp_path, "new", mode="overwrite", pages=2)
     report = verify_dataset(run.store)
     assert (report.problems, len(report.notes)) == ([], 1)
-    run.store.delete(f"{run.staging}/{run.files[0].name}")
+    run.store.delete(run.staged(run.files[0].name))
     assert problems(tmp_path) == [f"{run.files[0].name}: missing"]
 
 
@@ -317,7 +318,7 @@ def complete_without_one(dest: Path) -> None:
     run = LocalRun(store=store, **vars(left))
     keeps = carrying(store, run, {"account-a": "gone"}, batch_bytes=10_000)
     assert keeps is not None
-    complete_keeping(run.table, run, open_writer(run), keeps)
+    complete_run(run.table, run, open_writer(run), engine="fast", keeps=keeps)
 
 
 def begin_publishing(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:

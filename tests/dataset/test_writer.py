@@ -15,11 +15,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from streamlic.dataset.lake import licenses_schema
 from streamlic.dataset.records import PartFile
-from streamlic.dataset.writer import DatasetWriter, WriteOptions, dataset_schema
+from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.errors import StoreError, UsageError
 from tests.support.batches import (
-    EXPORTED_AT,
     SCHEMA,
     TINY,
     LocalRun,
@@ -52,7 +52,7 @@ def ids(run: LocalRun, files: list[PartFile]) -> list[str]:
     return [
         i
         for file in files
-        for i in pq.read_table(run.store.path(f"{run.staging}/{file.name}"))["id"].to_pylist()
+        for i in pq.read_table(run.store.path(run.staged(file.name)))["id"].to_pylist()
     ]
 
 
@@ -65,20 +65,20 @@ def test_rows_come_back_with_their_account_and_time(run: LocalRun) -> None:
     write_page(writer, 0, 30, account="a")
     write_page(writer, 30, 10, account="b")
     [file] = writer.finish()
-    table = pq.ParquetFile(run.store.path(f"{run.staging}/{file.name}")).read()
-    assert table.schema.names == ["integrated_account_id", *SCHEMA.names, "_exported_at"]
-    assert table.schema.types == dataset_schema(SCHEMA).types
+    table = pq.ParquetFile(run.store.path(run.staged(file.name))).read()
+    assert table.schema.names == licenses_schema(SCHEMA).names
+    assert table.schema.types == licenses_schema(SCHEMA).types
     assert table.select(SCHEMA.names).to_pylist() == license_batch(0, 40).to_pylist()
     assert table["integrated_account_id"].to_pylist() == ["a"] * 30 + ["b"] * 10
-    assert set(table["_exported_at"].to_pylist()) == {EXPORTED_AT}
+    assert set(table["_exported_at"].to_pylist()) == {run.started_at}
 
 
 def test_a_part_file_is_described_exactly(run: LocalRun) -> None:
     writer = open_writer(run)
     write_page(writer, 0, 20)
     [file] = writer.finish()
-    name = f"{run.staging}/{file.name}"
-    assert file.name == f"part-{run.id}-000001.parquet"
+    name = run.staged(file.name)
+    assert file.name == f"licenses/part-{run.id}-000001.parquet"
     assert (file.rows, file.bytes) == (20, run.store.path(name).stat().st_size)
     assert file.sha256 == hashlib.sha256(run.store.read(name)).hexdigest()
     assert writer.bytes_written == file.bytes
@@ -102,7 +102,7 @@ def test_part_files_are_durable_when_they_are_returned(
     files = writer.finish()
     assert len(files) > 2
     for file in files:
-        at = synced.index((file.name, file.bytes))
+        at = synced.index((run.staged(file.name).rpartition("/")[2], file.bytes))
         assert synced[at + 1] == ("staging", 0)
 
 
@@ -148,7 +148,7 @@ def test_pages_in_progress_do_not_mix(run: LocalRun) -> None:
     files = writer.finish()
     assert ids(run, files) == numbered(0, 200)
     assert len(staged(run)) == len(files) + 1
-    table = pq.read_table(run.store.path(f"{run.staging}/{files[0].name}"))
+    table = pq.read_table(run.store.path(run.staged(files[0].name)))
     assert set(table["integrated_account_id"].to_pylist()) == {"a"}
 
 
@@ -157,7 +157,7 @@ def test_whole_pages_of_many_accounts_share_a_part_file(run: LocalRun) -> None:
     writer.write_whole(license_batch(0, 30), [("a", 10), ("b", 0), (None, 5), ("c", 15)])
     writer.write_whole(license_batch(30, 5), [("d", 5)])
     [file] = writer.finish()
-    table = pq.read_table(run.store.path(f"{run.staging}/{file.name}"))
+    table = pq.read_table(run.store.path(run.staged(file.name)))
     assert table["id"].to_pylist() == numbered(0, 35)
     accounts = ["a"] * 10 + [None] * 5 + ["c"] * 15 + ["d"] * 5
     assert table["integrated_account_id"].to_pylist() == accounts
@@ -204,7 +204,7 @@ def test_row_groups_gather_batches_and_are_bounded(run: LocalRun) -> None:
     for first in range(0, 2000, 20):
         write_page(writer, first, 20, batch_rows=5)
     [file] = writer.finish()
-    meta = pq.read_metadata(run.store.path(f"{run.staging}/{file.name}"))
+    meta = pq.read_metadata(run.store.path(run.staged(file.name)))
     batch_bytes = license_batch(0, 5).nbytes
     rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
     assert sum(rows) == 2000
@@ -227,9 +227,9 @@ def test_a_run_without_rows_can_have_one_empty_file_with_the_schema(run: LocalRu
     write_page(writer, 0, 0)
     assert writer.finish() == []
     [file] = writer.finish(with_empty=True)
-    table = pq.ParquetFile(run.store.path(f"{run.staging}/{file.name}")).read()
+    table = pq.ParquetFile(run.store.path(run.staged(file.name))).read()
     assert file.rows == table.num_rows == 0
-    assert table.schema.types == dataset_schema(SCHEMA).types
+    assert table.schema.types == licenses_schema(SCHEMA).types
     write_page(writer, 0, 1)
     assert [one.rows for one in writer.finish(with_empty=True)] == [1]
 
@@ -255,7 +255,7 @@ def test_columns_are_encoded_by_what_they_hold(run: LocalRun) -> None:
     writer = open_writer(run, options)
     write_page(writer, 0, 1000)
     [file] = writer.finish()
-    meta = pq.read_metadata(run.store.path(f"{run.staging}/{file.name}"))
+    meta = pq.read_metadata(run.store.path(run.staged(file.name)))
     group = meta.row_group(0)
     columns = {c.path_in_schema: c for c in map(group.column, range(group.num_columns))}
     dictionaries = {name for name, c in columns.items() if c.has_dictionary_page}
@@ -275,7 +275,7 @@ def test_a_flipped_bit_in_a_page_is_seen_by_any_reader_that_checks(run: LocalRun
     writer = open_writer(run, WriteOptions(compression="none"))
     write_page(writer, 0, 100)
     [file] = writer.finish()
-    path = run.store.path(f"{run.staging}/{file.name}")
+    path = run.store.path(run.staged(file.name))
     data = bytearray(path.read_bytes())
     data[data.index(b"license-50") + 9] ^= 1
     path.write_bytes(data)
@@ -288,7 +288,7 @@ def test_compression_is_as_asked(run: LocalRun, compression: str) -> None:
     writer = open_writer(run, WriteOptions(compression=compression))
     write_page(writer, 0, 20)
     [file] = writer.finish()
-    column = pq.read_metadata(run.store.path(f"{run.staging}/{file.name}")).row_group(0).column(0)
+    column = pq.read_metadata(run.store.path(run.staged(file.name))).row_group(0).column(0)
     assert column.compression == {"none": "UNCOMPRESSED"}.get(compression, compression.upper())
 
 
@@ -357,20 +357,20 @@ def test_readers_need_no_help(run: LocalRun, rows: int) -> None:
     dest = run.store.root
     wanted = numbered(0, rows)
 
-    table = ds.dataset(dest, format="parquet").to_table()
+    table = ds.dataset(dest / "licenses", format="parquet").to_table()
     assert sorted(table["id"].to_pylist()) == sorted(wanted)
     products = table.filter(pc.field("id") == "license-2")["products"].to_pylist()
 
     with duckdb.connect() as connection:
         found = connection.execute(
             "select id, products, epoch_us(_exported_at) from read_parquet(?)",
-            [f"{dest}/*.parquet"],
+            [f"{dest}/licenses/*.parquet"],
         )
         duck = found.fetchall()
     assert sorted(row[0] for row in duck) == sorted(wanted)
     assert [row[1] for row in duck if row[0] == "license-2"] == products
-    assert {row[2] for row in duck} == ({EXPORTED_AT.timestamp() * 1e6} if rows else set())
+    assert {row[2] for row in duck} == ({run.started_at.timestamp() * 1e6} if rows else set())
 
-    frame = pl.scan_parquet(f"{dest}/*.parquet").collect()
+    frame = pl.scan_parquet(f"{dest}/licenses/*.parquet").collect()
     assert sorted(frame["id"].to_list()) == sorted(wanted)
     assert frame.filter(pl.col("id") == "license-2")["products"].to_list() == products

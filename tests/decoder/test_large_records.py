@@ -72,7 +72,12 @@ def test_a_decoder_says_what_it_holds_of_a_record() -> None:
 def test_lists_have_no_dictionaries(tmp_path: object) -> None:
     """Of a list of millions in one record they would take many times its bytes."""
     part = Part(
-        LocalStore(str(tmp_path)), "x", LICENSE_SCHEMA, row_group_bytes=1, compression="zstd"
+        LocalStore(str(tmp_path)),
+        "x",
+        LICENSE_SCHEMA,
+        staged="x",
+        row_group_bytes=1,
+        compression="zstd",
     )
     row = {"id": "a", "status": "x", "products": [{"id": "p", "name": "x", "status": "x"}] * 9}
     part.write(pa.RecordBatch.from_pylist([row], LICENSE_SCHEMA))

@@ -243,7 +243,9 @@ async def test_a_server_that_contradicts_itself_is_caught(
         ended = await run_cli(*export_args(tmp_path, url))
     assert ended.code == 5
     assert says in ended.err
-    ids = [row["id"] for row in landed(tmp_path)] if list(tmp_path.glob("*.parquet")) else []
+    ids = (
+        [row["id"] for row in landed(tmp_path)] if list(tmp_path.glob("licenses/*.parquet")) else []
+    )
     assert ids == sorted(set(ids)), "no row of the doubtful page is there"
 
 
@@ -302,7 +304,7 @@ async def test_each_error_envelope_ends_in_one_line_and_its_exit_code(
     assert "\x1b" not in ended.err
     for text in says:
         assert text in ended.err
-    assert not list(dest.glob("*.parquet"))
+    assert not list(dest.glob("licenses/*.parquet"))
 
 
 WRONG_USES: list[tuple[list[str], str]] = [
@@ -493,7 +495,7 @@ async def test_a_disk_that_failed_promises_nothing_though_the_api_failed_first(
     async with answering([page("a", "1"), page("b", "2"), refused]) as url:
         with pytest.raises(StoreError, match="no room"):
             await _exported(tmp_path, url)
-    assert not list(tmp_path.glob("*.parquet"))
+    assert not list(tmp_path.glob("licenses/*.parquet"))
     monkeypatch.undo()
     async with answering([page("a", "1"), page("b", "2"), page("c", None)]) as url:
         summary = await _exported(tmp_path, url)
@@ -637,7 +639,7 @@ async def test_convert_of_a_bad_body_lands_nothing(tmp_path: Path) -> None:
     ended = await run_cli("convert", str(body), str(dest), "--quiet")
     assert ended.code == 5
     assert "the body ended before its JSON was complete at result (byte 21)" in ended.err
-    assert not list(dest.glob("*.parquet"))
+    assert not list(dest.glob("licenses/*.parquet"))
     missing = await run_cli("convert", str(tmp_path / "none"), str(dest))
     assert missing.code == 2
 

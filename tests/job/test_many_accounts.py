@@ -99,7 +99,7 @@ async def exported(
 
 def check_accounts(dest: Path, sizes: dict[str, int], seed: int = 7) -> None:
     """Every record of every account is there, once, with the function's values."""
-    table = ds.dataset(dest).to_table().drop_columns(["_exported_at"])
+    table = ds.dataset(dest / "licenses").to_table().drop_columns(["_exported_at"])
     by_account: dict[str, list[dict[str, Any]]] = {account: [] for account in sizes}
     for row in table.sort_by("id").to_pylist():
         by_account[row.pop("integrated_account_id")].append(row)
@@ -117,7 +117,7 @@ async def test_small_accounts_share_one_part_file_and_one_commit(tmp_path: Path)
     check_landed(tmp_path, 20, accounts=tuple(accounts))
     [run] = load_runs(LocalStore(tmp_path))
     assert run.commits == 1
-    table = ds.dataset(tmp_path).to_table(columns=["integrated_account_id"])
+    table = ds.dataset(tmp_path / "licenses").to_table(columns=["integrated_account_id"])
     column = table["integrated_account_id"].to_pylist()
     changes = sum(one != other for one, other in itertools.pairwise(column))
     assert changes == 299, "an account's rows lie together"
@@ -167,7 +167,7 @@ async def test_a_failure_is_its_accounts_own_and_the_next_run_does_what_is_left(
         assert not summary.complete
         assert caught.value.exit_code == 1, "a retry can help one of them"
         assert sum(one.complete for one in summary.accounts) == 16
-        assert ds.dataset(tmp_path).count_rows() == 16 * 50 + 20
+        assert ds.dataset(tmp_path / "licenses").count_rows() == 16 * 50 + 20
         assert verify_dataset(LocalStore(tmp_path)).is_sound
         assert "unfinished" in verify_dataset(LocalStore(tmp_path)).notes[0]
         is_mended = True
@@ -284,9 +284,9 @@ async def test_a_huge_page_keeps_no_small_ones_from_being_committed(tmp_path: Pa
     )
     try:
         async with asyncio.timeout(60):
-            while not list(tmp_path.glob("*.parquet")):  # noqa: ASYNC110
+            while not list(tmp_path.glob("licenses/*.parquet")):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        assert ds.dataset(tmp_path).to_table()["id"].to_pylist() == ["a"]
+        assert ds.dataset(tmp_path / "licenses").to_table()["id"].to_pylist() == ["a"]
     finally:
         running.cancel()
         is_over.set()

@@ -50,8 +50,8 @@ async def test_ten_random_kills_lose_and_double_nothing(tmp_path: Path, engine: 
             await asyncio.sleep(rng.uniform(0, 0.05))
             process.kill()
             await process.communicate()
-            if list(dest.glob("*.parquet")):
-                committed.append(ds.dataset(dest).count_rows())
+            if list(dest.glob("licenses/*.parquet")):
+                committed.append(ds.dataset(dest / "licenses").count_rows())
         ended = await run_cli(*args)
     assert ended.code == 0, ended.err
     assert committed == sorted(committed)
@@ -76,16 +76,16 @@ def check_files(dest: Path, run: str) -> None:
 def check_readers(dest: Path) -> None:
     """Readers that know nothing of streamlic agree."""
     columns = ["available_quantity", "assigned_quantity", "unit_amount"]
-    table = ds.dataset(dest).to_table()
+    table = ds.dataset(dest / "licenses").to_table()
     by_arrow = [table.num_rows, *(round(pc.sum(table[name]).as_py(), 2) for name in columns)]
     sums = ", ".join(f"round(sum({name}), 2)" for name in columns)
-    by_duckdb = asked_of_duckdb(f"select count(*), {sums} from '{dest}/*.parquet'")  # noqa: S608
-    frame = pl.scan_parquet(f"{dest}/*.parquet")
+    by_duckdb = asked_of_duckdb(f"select count(*), {sums} from '{dest}/licenses/*.parquet'")  # noqa: S608
+    frame = pl.scan_parquet(f"{dest}/licenses/*.parquet")
     by_polars = frame.select(pl.len(), *(pl.col(name).sum().round(2) for name in columns))
     assert [float(value) for value in by_duckdb] == pytest.approx(by_arrow)
     assert list(by_polars.collect().row(0)) == pytest.approx(by_arrow)
     by_json = asked_of_duckdb(
-        f"select sum((remote_data->>'$.consumedUnits')::int) from '{dest}/*.parquet'"  # noqa: S608
+        f"select sum((remote_data->>'$.consumedUnits')::int) from '{dest}/licenses/*.parquet'"  # noqa: S608
     )
     remote = [json.loads(text)["consumedUnits"] for text in table["remote_data"].to_pylist()]
     assert by_json[0] == sum(remote)
@@ -190,14 +190,14 @@ async def test_rows_of_large_row_groups_are_carried_over_in_little_memory(
     other.write_text('{"result": [{"id": "a"}]}')
     land = ["convert", str(body), str(dest), "--account", OTHER_ACCOUNT, "--memory", "2GiB"]
     assert (await run_cli(*land)).code == 0
-    [part] = dest.glob("*.parquet")
+    [part] = dest.glob("licenses/*.parquet")
     assert part.stat().st_size < 1_000_000
     peak = await peak_mib(
         "convert", str(other), str(dest), "--account", ACCOUNT, "--memory", "128MiB",
         "--mode", "overwrite",
     )  # fmt: skip
     print(f"peak memory of carrying {kind} with --memory 128MiB: {peak}")
-    assert ds.dataset(dest).count_rows() == 6_001
+    assert ds.dataset(dest / "licenses").count_rows() == 6_001
     assert peak < 144
 
 
@@ -209,7 +209,7 @@ async def test_a_commit_covers_whole_pages_only(tmp_path: Path) -> None:
         args = export_args(tmp_path, emulator.url, "--commit-seconds", "0")
         process = await start_cli(*args)
         while process.returncode is None:
-            if list(tmp_path.glob("*.parquet")):
+            if list(tmp_path.glob("licenses/*.parquet")):
                 seen.add(_rows_now(tmp_path))
             await asyncio.sleep(0.01)
         await process.communicate()
@@ -219,7 +219,7 @@ async def test_a_commit_covers_whole_pages_only(tmp_path: Path) -> None:
 
 
 def _rows_now(dest: Path) -> int:
-    rows: Any = ds.dataset(dest).count_rows()
+    rows: Any = ds.dataset(dest / "licenses").count_rows()
     return int(rows)
 
 
@@ -231,7 +231,7 @@ def test_the_statistics_of_a_part_file_name_its_account(tmp_path: Path) -> None:
             assert (await run_cli(*export_args(tmp_path, emulator.url))).code == 0
 
     asyncio.run(export())
-    part = next(iter(ds.dataset(tmp_path).get_fragments()))
+    part = next(iter(ds.dataset(tmp_path / "licenses").get_fragments()))
     column = part.metadata.row_group(0).column(0)
     assert column.path_in_schema == "integrated_account_id"
     assert column.statistics.min == column.statistics.max == ACCOUNT

@@ -115,7 +115,7 @@ async def test_a_reported_failure_is_retried_by_its_status_and_nothing_of_it_lan
         with pytest.raises(ApiError, match=r"HTTP 403 Forbidden.*: m") as raised:
             await exported(tmp_path / "stays", url)
     assert (type(raised.value), len(asked)) == (ApiError, 1)
-    assert not list((tmp_path / "stays").glob("*.parquet"))
+    assert not list((tmp_path / "stays").glob("licenses/*.parquet"))
 
 
 async def test_a_reported_rate_limit_makes_the_account_wait(
@@ -219,7 +219,7 @@ async def test_a_converted_body_ends_as_what_it_says(
     with pytest.raises(StreamlicError, match=says) as raised:
         await converted(tmp_path, body, engine, options)
     assert raised.value.exit_code == code
-    assert not list(tmp_path.glob("*.parquet"))
+    assert not list(tmp_path.glob("licenses/*.parquet"))
 
 
 @pytest.mark.parametrize(

@@ -123,10 +123,12 @@ async def test_ten_thousand_small_accounts(tmp_path: Path) -> None:
     account = list(accounts)[4321]
     started = time.monotonic()
     with duckdb.connect() as connection:
-        question = f"select count(*) from '{dest}/*.parquet' where integrated_account_id = ?"  # noqa: S608
+        question = (
+            f"select count(*) from '{dest}/licenses/*.parquet' where integrated_account_id = ?"  # noqa: S608
+        )
         assert connection.execute(question, [account]).fetchall() == [(20,)]
     by_duckdb, started = time.monotonic() - started, time.monotonic()
-    frame = pl.scan_parquet(f"{dest}/*.parquet")
+    frame = pl.scan_parquet(f"{dest}/licenses/*.parquet")
     found: Any = frame.filter(pl.col("integrated_account_id") == account).collect()
     print(f"one account: DuckDB {by_duckdb:.2f} s, polars {time.monotonic() - started:.2f} s")
     assert found.height == 20
@@ -153,7 +155,7 @@ async def test_ten_thousand_accounts_are_recovered_in_seconds(tmp_path: Path) ->
     async with emulator("--accounts", "10000", "--records", "20") as url:
         args = ["export", str(dest), "--base-url", url, *more, "--commit-seconds", "0.2"]
         process = await start_cli(*args)
-        while not list(dest.glob("*.parquet")) or len(list(dest.glob("*.parquet"))) < 20:  # noqa: ASYNC110  # files set no asyncio.Event
+        while not list(dest.glob("licenses/*.parquet")) or len(list(dest.glob("*.parquet"))) < 20:  # noqa: ASYNC110  # files set no asyncio.Event
             await asyncio.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         await process.communicate()
@@ -167,6 +169,11 @@ async def test_ten_thousand_accounts_are_recovered_in_seconds(tmp_path: Path) ->
     assert ended.code == 0, ended.err
     assert ended.summary["resumed"] is True
     assert ended.summary["rows"] == 200_000
-    counts = ds.dataset(dest).to_table(columns=["id"]).group_by("id").aggregate([("id", "count")])
+    counts = (
+        ds.dataset(dest / "licenses")
+        .to_table(columns=["id"])
+        .group_by("id")
+        .aggregate([("id", "count")])
+    )
     assert counts.num_rows == 200_000
     assert (await run_cli("verify", str(dest))).code == 0

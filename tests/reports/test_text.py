@@ -34,6 +34,7 @@ from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
 
 SUMMARY = Summary(
     run="20261123T235821Z-97d7a5f7",
+    run_key=None,
     complete=True,
     resumed=True,
     rows=123_456_789_012,

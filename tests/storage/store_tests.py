@@ -130,7 +130,7 @@ class StoreTests:
         store.make_directory("staging")
         stage(store, "staging/part", b"rows")
         for one in (store, store, other):
-            one.publish("staging/part", "part")
+            one.publish([("staging/part", "part")])
             assert one.read("part") == b"rows"
             assert one.names("staging") == []
 
@@ -138,19 +138,19 @@ class StoreTests:
         store.create("staging/part", b"new")
         store.create("part", b"old")
         with pytest.raises(AlreadyExists, match="part"):
-            store.publish("staging/part", "part")
+            store.publish([("staging/part", "part")])
         assert store.read("part") == b"old"
         assert store.read("staging/part") == b"new"
 
     def test_what_does_not_exist_cannot_be_published(self, store: Store) -> None:
         store.make_directory("staging")
         with pytest.raises(NotFound, match="part"):
-            store.publish("staging/part", "part")
+            store.publish([("staging/part", "part")])
 
     def test_an_open_file_stays_readable(self, store: Store) -> None:
         store.create("staging/part", b"rows")
         with store.open("staging/part") as file:
-            store.publish("staging/part", "part")
+            store.publish([("staging/part", "part")])
             assert file.read(2) == b"ro"
             store.delete("part")
             assert file.read() == b"ws"

@@ -113,7 +113,7 @@ def test_a_published_file_has_its_final_name_before_it_loses_the_other_one(
 ) -> None:
     store.create("staging/part", b"rows")
     steps = trace(monkeypatch)
-    store.publish("staging/part", "part")
+    store.publish([("staging/part", "part")])
     assert steps == [
         ("link", "part"),
         ("fsync directory", "dest"),
@@ -126,14 +126,14 @@ def test_publishing_never_replaces_a_link(store: LocalStore) -> None:
     store.create("staging/part", b"new")
     store.path("dangling").symlink_to("nowhere")
     with pytest.raises(AlreadyExists, match="dangling already exists"):
-        store.publish("staging/part", "dangling")
+        store.publish([("staging/part", "dangling")])
     assert store.read("staging/part") == b"new"
 
 
 def test_publishing_finishes_where_a_crash_left_both_names(store: LocalStore) -> None:
     store.create("staging/part", b"rows")
     os.link(store.path("staging/part"), store.path("part"))
-    store.publish("staging/part", "part")
+    store.publish([("staging/part", "part")])
     assert store.read("part") == b"rows"
     assert not store.exists("staging/part")
 
@@ -280,7 +280,7 @@ def test_a_file_system_without_hard_links_is_refused(
     assert store.names() == []
     store.path("staged").write_bytes(b"rows")
     with pytest.raises(UsageError, match=says):
-        store.publish("staged", "part")
+        store.publish([("staged", "part")])
     assert store.names() == ["staged"]
     store.delete("staged")
     check = check_dest(str(store.root))
@@ -296,7 +296,7 @@ def test_a_refused_link_to_another_users_file_is_an_error_of_that_file(
     monkeypatch.setattr(os, "link", failing(errno.EPERM))
     monkeypatch.setattr(os, "access", lambda *_: False)  # To root all is writable.
     with pytest.raises(StoreError, match="part: Operation not permitted"):
-        store.publish("staged", "part")
+        store.publish([("staged", "part")])
 
 
 @pytest.mark.parametrize("number", names_of(errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK))

@@ -19,7 +19,8 @@ from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.schema.columns import JSON_RESCUED, JSON_VALUE, json_field
 from streamlic.schema.values import TIMESTAMP
 from streamlic.storage.local import LocalStore
-from streamlic.tables.carry_over import carrying, complete_keeping
+from streamlic.tables.carry_over import carrying
+from streamlic.tables.completion import complete_run
 from streamlic.tables.parquet import ParquetTable
 from streamlic.tables.runs import open_run
 
@@ -109,11 +110,8 @@ def open_local(dest: Path, store: LocalStore | None = None, **given: Any) -> Loc
 def open_writer(run: LocalRun, options: WriteOptions = TINY) -> DatasetWriter:
     return DatasetWriter(
         run.store,
-        run.staging,
-        run.part_prefix,
+        run,
         schema=SCHEMA,
-        exported_at=EXPORTED_AT,
-        first_number=run.next_part_number(),
         options=options,
     )
 
@@ -140,7 +138,7 @@ def visible_ids(dest: Path) -> list[str]:
     """Return the ids that a reader sees who knows nothing of the commit log, sorted."""
     return sorted(
         i
-        for path in dest.glob("*.parquet")
+        for path in dest.glob("licenses/*.parquet")
         for i in pq.ParquetFile(path).read(columns=["id"])["id"].to_pylist()
     )
 
@@ -154,6 +152,7 @@ def land(
     pages: int | None = None,
     accounts: list[str | None] = ACCOUNTS,
     failing: Mapping[str | None, int] = MappingProxyType({}),
+    publish: str = "complete",
     request: Mapping[str, object] = MappingProxyType({}),
     store: LocalStore | None = None,
 ) -> LocalRun:
@@ -164,7 +163,15 @@ def land(
     store = store or LocalStore(dest)
     with writer_lock(store):
         asked = {"tag": tag, **request}
-        run = open_local(dest, store, request=asked, accounts=accounts, mode=mode, restart=restart)
+        run = open_local(
+            dest,
+            store,
+            request=asked,
+            accounts=accounts,
+            mode=mode,
+            restart=restart,
+            publish=publish,
+        )
         writer = open_writer(run)
         for account in accounts:
             while _is_left(run, account, failing):
@@ -175,10 +182,7 @@ def land(
         if not run.is_complete:
             reasons = {account or "": "gone" for account in failing}
             keeps = carrying(store, run, reasons, batch_bytes=2_000)
-            if keeps:
-                complete_keeping(run.table, run, writer, keeps)
-            else:
-                run.commit(writer.finish(with_empty=not run.files), {}, is_complete=True)
+            complete_run(run.table, run, writer, engine="fast", keeps=keeps)
     return run
 
 

@@ -139,7 +139,7 @@ def export_args(dest: Path, url: str, *more: str) -> list[str]:
 
 def landed(dest: Path, sort_by: str | None = "id") -> list[dict[str, Any]]:
     """Read a dataset as any reader would."""
-    table = ds.dataset(dest).to_table()
+    table = ds.dataset(dest / "licenses").to_table()
     rows: list[dict[str, Any]] = (table.sort_by(sort_by) if sort_by else table).to_pylist()
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from streamlic.storage.local import LocalFile, LocalStore
@@ -37,13 +38,15 @@ class KilledStore(LocalStore):
         self.count()
         return _KilledFile(self, name)
 
-    def publish(self, staged: str, name: str) -> None:
-        self.count()
-        super().publish(staged, name)
+    def publish(self, files: Sequence[tuple[str, str]]) -> None:
+        if files:
+            self.count()
+        super().publish(files)
 
-    def delete(self, name: str) -> None:
-        self.count()
-        super().delete(name)
+    def delete(self, *names: str) -> None:
+        for name in names:  # One after the other, as a disk does it.
+            self.count()
+            super().delete(name)
 
     def delete_tree(self, name: str) -> None:
         for inner in self.names(name):  # One file after the other, as a disk does it.

@@ -17,7 +17,7 @@ from streamlic.dataset.writer import DatasetWriter
 from streamlic.errors import IntegrityError
 from streamlic.storage.local import LocalStore
 from streamlic.tables.base import Table
-from tests.support.batches import EXPORTED_AT, SCHEMA, license_batch
+from tests.support.batches import SCHEMA, license_batch
 from tests.support.killed_store import Killed, KilledStore
 
 POINTS = {"a": ResumePoint(cursor="next", rows=20, pages=1), None: ResumePoint(is_done=True)}
@@ -31,14 +31,7 @@ def start(table: Table, mode: str = "append", replaces: list[str] | None = None)
 
 def part(table: Table, run: RunState, first: int) -> PartFile:
     """Stage a part file of the rows ``first`` to ``first + 19``."""
-    writer = DatasetWriter(
-        table.store,
-        run.staging,
-        run.part_prefix,
-        schema=SCHEMA,
-        exported_at=EXPORTED_AT,
-        first_number=first // 20 + 1,
-    )
+    writer = DatasetWriter(table.store, run, schema=SCHEMA)
     writer.write_whole(license_batch(first, 20), [("a", 20)])
     [file] = writer.finish()
     return file

@@ -19,16 +19,18 @@ from aiohttp import web
 import streamlic
 from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.inspect import inspect_dataset
+from streamlic.dataset.lake import ACCOUNT_COLUMN
 from streamlic.dataset.records import Carried, ResumePoint
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.verify import verify_dataset
-from streamlic.dataset.writer import ACCOUNT_COLUMN, DatasetWriter, WriteOptions
+from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import DatasetConflict, IntegrityError
 from streamlic.job import job
 from streamlic.job.progress import Progress
 from streamlic.storage.local import LocalStore
-from streamlic.tables.carry_over import NOT_ASKED_FOR, Copying, carrying, complete_keeping
+from streamlic.tables.carry_over import NOT_ASKED_FOR, Copying, carrying
+from streamlic.tables.completion import complete_run
 from tests.job.test_many_accounts import exported, faulty, ids, refused
 from tests.support.batches import (
     ACCOUNTS,
@@ -49,7 +51,7 @@ ROWS = 160
 
 def rows_of(dest: Path, account: str | None) -> pa.Table:
     """Return an account's rows as any reader sees them, by their ids."""
-    table = ds.dataset(dest).to_table()
+    table = ds.dataset(dest / "licenses").to_table()
     mask = pc.is_in(table[ACCOUNT_COLUMN], value_set=pa.array([account], pa.string()))
     return table.filter(mask).sort_by("id")
 
@@ -273,7 +275,7 @@ def test_an_account_that_is_read_and_has_nothing_more_loses_its_rows(tmp_path: P
     run.commit([], {A: ResumePoint(is_done=True)}, is_complete=False)
     keeps = carrying(run.store, run, {}, batch_bytes=1)
     assert keeps is not None
-    complete_keeping(run.table, run, open_writer(run), keeps)
+    complete_run(run.table, run, open_writer(run), engine="fast", keeps=keeps)
     assert visible_ids(tmp_path) == expected_ids("old", [B])
     check_sound(tmp_path)
 
@@ -417,7 +419,10 @@ async def test_rows_of_another_schema_are_not_replaced_where_their_account_fails
             await exported(tmp_path, emulator.url, accounts, absent_accounts="drop", **raw)
     assert failed.value.summary.resumed
     assert failed.value.summary.carried_over == []
-    assert ds.dataset(tmp_path).to_table()[ACCOUNT_COLUMN].to_pylist() == [accounts[0]] * 5
+    assert (
+        ds.dataset(tmp_path / "licenses").to_table()[ACCOUNT_COLUMN].to_pylist()
+        == [accounts[0]] * 5
+    )
 
 
 def test_a_record_may_only_supersede_promised_files(tmp_path: Path) -> None:

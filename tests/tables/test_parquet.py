@@ -21,7 +21,7 @@ class TestParquetTable(TableTests):
 
 def test_readers_find_the_part_files_by_their_names(tmp_path: Path) -> None:
     run = land(tmp_path, "new")
-    assert sorted(path.name for path in tmp_path.glob("*.parquet")) == sorted(
+    assert sorted(path.name for path in tmp_path.glob("licenses/*.parquet")) == sorted(
         file.name for file in run.files
     )
     assert all(file.name.startswith(f"part-{run.id}-") for file in run.files)

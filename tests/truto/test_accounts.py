@@ -66,7 +66,7 @@ async def test_readable_accounts_are_exported_and_the_others_are_reported(
         if one.integration == "github" and one.status == "active" and not one.is_blocked
     }
     assert named == readable
-    table = ds.dataset(tmp_path).to_table()
+    table = ds.dataset(tmp_path / "licenses").to_table()
     assert table.num_rows == 3 * len(readable)
     assert set(table["integrated_account_id"].to_pylist()) == readable
     assert re.search(r"skipped (1 account that is|\d+ accounts that are) blocked: ", ended.err)
@@ -216,7 +216,7 @@ async def test_accounts_that_cannot_be_read_tonight_keep_last_nights_rows(tmp_pa
     assert "15 rows of 3 accounts were carried over" in shown_text.out
     assert verified.code == 0
     assert dropping.summary["carried_over"] == []
-    assert ds.dataset(tmp_path).count_rows() == 45
+    assert ds.dataset(tmp_path / "licenses").count_rows() == 45
 
 
 async def test_a_resumed_run_remembers_which_accounts_it_skipped(tmp_path: Path) -> None:

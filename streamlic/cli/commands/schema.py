@@ -16,13 +16,13 @@ from streamlic.cli.settings import SchemaSettings, takes
 @takes(SchemaSettings)
 def schema(settings: SchemaSettings) -> None:
     """Show the columns of a dataset of licenses."""
-    from streamlic.dataset.writer import dataset_schema
+    from streamlic.dataset.lake import licenses_schema
     from streamlic.resources.license_schema import LICENSE_SCHEMA
     from streamlic.schema.columns import json_role
 
     columns = [
         {"name": field.name, "type": str(field.type), "json": json_role(field) is not None}
-        for field in dataset_schema(LICENSE_SCHEMA)
+        for field in licenses_schema(LICENSE_SCHEMA)
     ]
     if settings.as_json:
         click.echo(json.dumps({"columns": columns}))

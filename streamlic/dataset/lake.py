@@ -1,0 +1,121 @@
+"""The tables of a lake: where each is, and what a row of it is.
+
+::
+
+    DEST/licenses/part-<run>-<number>.parquet   one row a license
+    DEST/accounts/part-<run>-<number>.parquet   one row an account a run
+    DEST/runs/part-<run>-<number>.parquet       one row a run
+    DEST/_streamlic/<run>/                      the commit log: see ``commit_log``
+
+Each table is a directory that holds nothing but its part files: any reader takes it by a glob.
+``licenses`` is a history or the current state, as the mode of its runs says. ``accounts`` and
+``runs`` are always histories. ``_run`` joins the three.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pyarrow as pa
+
+from streamlic.schema.columns import JSON_VALUE, json_field
+from streamlic.schema.values import TIMESTAMP
+from streamlic.storage.base import Store
+
+LOG_DIRECTORY: Final = "_streamlic"
+LICENSES: Final = "licenses"
+ACCOUNTS: Final = "accounts"
+RUNS: Final = "runs"
+TABLES: Final = (LICENSES, ACCOUNTS, RUNS)
+"""In the order in which a run publishes them: a run that is in ``runs`` is whole in the others."""
+
+PART_PREFIX: Final = "part-"
+_PART_FILE = re.compile(r"[a-z]+/part-(?P<run>[0-9TZ]+-[0-9a-f]+)-[0-9]+\.parquet")
+ACCOUNT_COLUMN: Final = "integrated_account_id"
+INTEGRATION_COLUMN: Final = "integration"
+TENANT_COLUMN: Final = "tenant_id"
+EXPORTED_AT_COLUMN: Final = "_exported_at"
+RUN_COLUMN: Final = "_run"
+
+_ACCOUNT: Final = [
+    pa.field(ACCOUNT_COLUMN, pa.string()),
+    pa.field(INTEGRATION_COLUMN, pa.string()),
+    pa.field(TENANT_COLUMN, pa.string()),
+]
+_RUN: Final = [pa.field(EXPORTED_AT_COLUMN, TIMESTAMP), pa.field(RUN_COLUMN, pa.string())]
+
+ACCOUNTS_SCHEMA: Final[pa.Schema] = pa.schema(
+    [
+        *_ACCOUNT,
+        pa.field("status", pa.string()),
+        pa.field("is_blocked", pa.bool_()),
+        pa.field("outcome", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("rows", pa.int64()),
+        pa.field("pages", pa.int64()),
+        pa.field("rescued", pa.int64()),
+        pa.field("partial_response", pa.bool_()),
+        pa.field("error_kind", pa.string()),
+        pa.field("error_message", pa.string()),
+        pa.field("error_retryable", pa.bool_()),
+        pa.field("started_at", TIMESTAMP),
+        pa.field("ended_at", TIMESTAMP),
+        pa.field("rows_exported_at", TIMESTAMP),
+        *_RUN,
+    ]
+)
+"""A row of ``accounts``: how one account fared in one run."""
+
+RUNS_SCHEMA: Final[pa.Schema] = pa.schema(
+    [
+        pa.field("run_key", pa.string()),
+        pa.field("mode", pa.string()),
+        pa.field("started_at", TIMESTAMP),
+        pa.field("ended_at", TIMESTAMP),
+        pa.field("complete", pa.bool_()),
+        pa.field("accounts", pa.int64()),
+        pa.field("accounts_read", pa.int64()),
+        pa.field("accounts_skipped", pa.int64()),
+        pa.field("accounts_failed", pa.int64()),
+        pa.field("accounts_carried_over", pa.int64()),
+        pa.field("accounts_dropped", pa.int64()),
+        pa.field("rows", pa.int64()),
+        pa.field("rows_carried_over", pa.int64()),
+        pa.field("pages", pa.int64()),
+        pa.field("rescued", pa.int64()),
+        pa.field("bytes", pa.int64()),
+        pa.field("part_files", pa.int64()),
+        pa.field("engine", pa.string()),
+        pa.field("version", pa.string()),
+        json_field("request", JSON_VALUE),
+        *_RUN,
+    ]
+)
+"""A row of ``runs``: one run that has ended. ``rows`` and ``bytes`` are those of ``licenses``."""
+
+
+def licenses_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the schema of ``licenses``: the decoder's, after the account and before the run."""
+    return pa.schema([*_ACCOUNT, *schema, *_RUN])
+
+
+def table_of(name: str) -> str:
+    """Return the table of a part file."""
+    return name.partition("/")[0]
+
+
+def run_of(name: str) -> str | None:
+    """Return the run of a part file, by its name; None for any other file."""
+    match = _PART_FILE.fullmatch(name)
+    return match["run"] if match else None
+
+
+def names_in_tables(store: Store) -> list[str]:
+    """Return the names of all files in the tables' directories."""
+    return [f"{table}/{name}" for table in TABLES for name in store.names(table)]
+
+
+def foreign_names(store: Store) -> list[str]:
+    """Return the names beside the tables and the log."""
+    return [name for name in store.names() if name not in (LOG_DIRECTORY, *TABLES)]

@@ -1,0 +1,49 @@
+"""The end of a run: one commit of all that is left, and the run's rows of the other two tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streamlic.dataset.records import AccountDetails, Failed, Points, ResumePoint
+from streamlic.dataset.run_state import RunState
+from streamlic.dataset.run_tables import write_run_tables
+from streamlic.dataset.writer import DatasetWriter
+from streamlic.tables.base import Table
+from streamlic.tables.carry_over import Carrying
+
+
+def complete_run(
+    table: Table,
+    run: RunState,
+    writer: DatasetWriter,
+    *,
+    engine: str,
+    points: Points | None = None,
+    keeps: Carrying | None = None,
+    failed: Mapping[str | None, Failed] | None = None,
+    details: Mapping[str | None, AccountDetails] | None = None,
+) -> None:
+    """Commit what ``writer`` has, that the run is complete, and its rows of all tables.
+
+    With ``keeps`` every page must be committed before: ``writer`` takes the rows that are carried
+    over. Raises CopyStopped if that was stopped; the run is then not complete.
+    """
+    points, superseded = points or {}, list[str]()
+    if keeps:
+        superseded = keeps.superseded(run)
+        keeps.write(run, superseded, writer)
+        points = {account: ResumePoint() for account in keeps.partial(run)}
+    files = writer.finish(with_empty=len(superseded) == len(run.license_files))
+    end: dict[str, Any] = {
+        "is_complete": True,
+        "superseded": superseded,
+        "carried_over": keeps.accounts if keeps else {},
+        "dropped": keeps.dropped if keeps else {},
+        "details": {**(details or {}), **(keeps.details if keeps else {})},
+        "failed": failed or {},
+    }
+    ended = run.after(run.next_record(files, points, **end))
+    compression = writer.options.compression
+    files += write_run_tables(table.store, ended, engine=engine, compression=compression)
+    table.commit(run, files, points, **end)
