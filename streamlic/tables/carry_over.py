@@ -346,7 +346,7 @@ def _translated(store: Store, name: str) -> Iterator[None]:
     """Raise IntegrityError for a damaged or missing part file, StoreError for a failing disk."""
     try:
         yield
-    except (OSError, pa.ArrowException, NotFound) as error:
+    except (OSError, KeyError, pa.ArrowException, NotFound) as error:
         if isinstance(error, OSError) and error.errno:  # Arrow's own errors have no number.
             raise StoreError(
                 f"{store.where(name)}: {error.strerror} (does the disk fail?)"

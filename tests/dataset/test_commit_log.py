@@ -153,7 +153,8 @@ def _check_seen(dest: Path, scenario: str) -> None:
         assert set(expected_ids("old")) <= set(seen)
     if scenario in ("error", "append", "restart"):
         assert is_ended or not {*_new_ids(scenario)} & {*seen}, "an unfinished run is seen"
-    ended = pq.read_table(dest / "runs")["_run"].to_pylist() if (dest / "runs").exists() else []
+    tables = [pq.read_table(path) for path in dest.glob("runs/*.parquet")]
+    ended = [run for table in tables for run in table["_run"].to_pylist()]
     assert {*ended} <= {run.id for run in runs if run.is_complete}
 
 
@@ -379,7 +380,7 @@ def test_an_unfinished_run_of_another_request_is_refused(
 
 
 def test_restart_discards_an_unfinished_run_wholly(tmp_path: Path) -> None:
-    old = land(tmp_path, "old", pages=4)
+    old = land(tmp_path, "old", pages=4, publish="commits")
     assert visible_ids(tmp_path)
     run = open_local(tmp_path, request={"tag": "new"}, accounts=ACCOUNTS, restart=True)
     assert not run.is_resumed
@@ -399,7 +400,7 @@ def test_restart_touches_no_unfinished_run_where_the_finished_one_forbids_a_new_
 
 def test_a_finished_dataset_is_refused_by_default(tmp_path: Path) -> None:
     land(tmp_path, "old")
-    with pytest.raises(DatasetConflict, match="finished dataset of 320 rows"):
+    with pytest.raises(DatasetConflict, match="finished lake of 320 licenses"):
         land(tmp_path, "old")
     with pytest.raises(UsageError, match=r"got .replace. \(mode\)"):
         land(tmp_path, "old", mode="replace")
@@ -470,10 +471,10 @@ def test_recovery_leaves_directories_of_others(tmp_path: Path) -> None:
 
 def test_a_lost_last_record_never_doubles_its_rows(tmp_path: Path) -> None:
     """No later record can notice it, but its part files are not promised."""
-    run = land(tmp_path, "new", pages=3)
+    run = land(tmp_path, "new", pages=3, publish="commits")
     run.store.delete(f"{run.directory}/commits/{run.commits:08d}.json")
     with pytest.raises(DatasetConflict, match="not in the commit log"):
-        land(tmp_path, "new")
+        land(tmp_path, "new", publish="commits")
     land(tmp_path, "new", restart=True)
     assert visible_ids(tmp_path) == expected_ids("new")
 

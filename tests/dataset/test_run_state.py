@@ -18,7 +18,10 @@ def started() -> RunState:
         "version": VERSION,
         "run": RUN,
         "started_at": "2026-01-02T03:04:05Z",
+        "key": None,
         "mode": "append",
+        "publish": "complete",
+        "details": {},
         "accounts": ["a"],
         "replaces": [],
         "skipped": {},
@@ -29,7 +32,11 @@ def started() -> RunState:
 
 
 def part(number: int, rows: int = 1) -> PartFile:
-    return PartFile(f"part-{RUN}-{number:06d}.parquet", rows, 10, "")
+    return PartFile(f"licenses/part-{RUN}-{number:06d}.parquet", rows, 10, "")
+
+
+def other(name: str) -> PartFile:
+    return PartFile(name, 1, 1, "")
 
 
 def fold(run: RunState, record: dict[str, Any]) -> None:
@@ -59,7 +66,8 @@ def test_superseded_files_no_longer_count() -> None:
     [
         ({"number": 2}, "expected record 1, got 2"),
         ({"previous_sha256": "0"}, "the record before it was altered"),
-        ({"files": [asdict(PartFile("part-other-000001.parquet", 1, 1, ""))]}, "not a part file"),
+        ({"files": [asdict(other("licenses/part-other-000001.parquet"))]}, "not a part file"),
+        ({"files": [asdict(other(f"secrets/part-{RUN}-000001.parquet"))]}, "not a part file"),
         ({"files": [asdict(part(1, -1))]}, "must be counts"),
         ({"superseded": [part(1).name]}, "which no earlier record promised"),
     ],

@@ -57,7 +57,7 @@ def part(run: LocalRun) -> Path:
 def test_a_sound_dataset_is_counted(run: LocalRun) -> None:
     land(run.store.root, "more", mode="append")
     report = verify_dataset(run.store)
-    paths = list(run.store.root.glob("licenses/*.parquet"))
+    paths = list(run.store.root.rglob("*.parquet"))
     assert report.is_sound
     assert (report.problems, report.notes) == ([], [])
     assert report.runs == 2
@@ -74,13 +74,15 @@ def test_nothing_is_written(run: LocalRun) -> None:
 
 def test_a_missing_file_is_a_problem(run: LocalRun, part: Path) -> None:
     part.unlink()
-    assert problems(run.store.root) == [f"{part.name}: missing"]
+    assert problems(run.store.root) == [f"licenses/{part.name}: missing"]
 
 
 def test_a_truncated_file_is_a_problem(run: LocalRun, part: Path) -> None:
     size = part.stat().st_size
     part.write_bytes(part.read_bytes()[:-1])
-    assert problems(run.store.root) == [f"{part.name}: expected {size} bytes, got {size - 1}"]
+    assert problems(run.store.root) == [
+        f"licenses/{part.name}: expected {size} bytes, got {size - 1}"
+    ]
 
 
 @pytest.mark.parametrize("place", [0, 4, 1000, -1])
@@ -89,7 +91,7 @@ def test_any_flipped_bit_is_a_problem(run: LocalRun, part: Path, place: int) -> 
     data[place] ^= 1
     part.write_bytes(data)
     assert problems(run.store.root) == [
-        f"{part.name}: its content was altered: the SHA-256 differs"
+        f"licenses/{part.name}: its content was altered: the SHA-256 differs"
     ]
 
 
@@ -169,7 +171,7 @@ def interrupted_before_the_move(dest: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def interrupted_before_the_end(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(ParquetTable, "publish", lambda *_: None)
-        land(dest, "new", pages=2)
+        land(dest, "new", pages=2, publish="commits")
 
 
 def interrupted_in_a_removal(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +324,7 @@ def complete_without_one(dest: Path) -> None:
 
 
 def begin_publishing(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    promise(dest, monkeypatch, accounts=["account-a"], pages=2)
+    promise(dest, monkeypatch, accounts=["account-a"], pages=2, publish="commits")
 
 
 def begin_replacing(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +334,7 @@ def begin_replacing(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def begin_discarding(dest: Path, _: pytest.MonkeyPatch) -> None:
     land(dest, "old", accounts=["account-a"])
-    land(dest, "new", accounts=["account-a"], mode="append", pages=2)
+    land(dest, "new", accounts=["account-a"], mode="append", pages=2, publish="commits")
 
 
 def begin_superseding(dest: Path, _: pytest.MonkeyPatch) -> None:
@@ -444,5 +446,5 @@ def test_a_directory_without_a_log_is_not_a_dataset(tmp_path: Path) -> None:
 
 
 def test_the_rows_are_those_of_the_files(run: LocalRun) -> None:
-    rows = sum(pq.read_metadata(run.store.path(file.name)).num_rows for file in run.files)
+    rows = sum(pq.read_metadata(run.store.path(file.name)).num_rows for file in run.license_files)
     assert verify_dataset(run.store).rows == rows

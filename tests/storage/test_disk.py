@@ -41,7 +41,8 @@ async def test_a_full_disk_is_reported_and_the_run_resumes_when_there_is_room(
     place, remount = disk
     dest = place / "out"
     async with running_emulator(EmulatorConfig(records=RECORDS, page_size=100)) as emulator:
-        args = export_args(dest, emulator.url, "--commit-seconds", "0", "--compression", "none")
+        args = export_args(dest, emulator.url, "--commit-seconds", "0", "--compression", "none",
+                           "--publish", "commits")  # fmt: skip
         ended = await run_cli(*args)
         assert ended.code == 1
         assert "No space left on device" in ended.err
@@ -67,7 +68,7 @@ async def test_a_read_only_disk_is_reported_and_the_run_resumes(
     remount("size=64m")
     dest = place / "out"
     async with running_emulator(EmulatorConfig(records=RECORDS, page_size=100)) as emulator:
-        args = export_args(dest, emulator.url)
+        args = export_args(dest, emulator.url, "--publish", "commits")
         assert (await run_cli(*args, "--max-pages", "5")).code == 5
         remount("ro")
         ended = await run_cli(*args)

@@ -153,6 +153,8 @@ def check_landed(
     by_account: dict[str, list[dict[str, Any]]] = {account: [] for account in accounts}
     for row in rows:
         assert row.pop("_exported_at") is not None
+        assert row.pop("_run")
+        row.pop("integration"), row.pop("tenant_id")
         by_account[row.pop("integrated_account_id")].append(row)
     for account, of_account in by_account.items():
         of_account.sort(key=lambda row: row["id"])

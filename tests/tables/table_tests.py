@@ -23,9 +23,20 @@ from tests.support.killed_store import Killed, KilledStore
 POINTS = {"a": ResumePoint(cursor="next", rows=20, pages=1), None: ResumePoint(is_done=True)}
 
 
-def start(table: Table, mode: str = "append", replaces: list[str] | None = None) -> RunState:
+def start(
+    table: Table,
+    mode: str = "append",
+    replaces: list[str] | None = None,
+    *,
+    publish: str = "complete",
+) -> RunState:
     return create_run(
-        table.store, request={"q": 1}, accounts=["a", None], mode=mode, replaces=replaces or []
+        table.store,
+        request={"q": 1},
+        accounts=["a", None],
+        mode=mode,
+        replaces=replaces or [],
+        publish=publish,
     )
 
 
@@ -60,12 +71,17 @@ class TableTests:
         assert table.load() == table.recover() == []
         assert self.visible(table) == []
 
-    def test_a_commit_shows_rows_and_keeps_resume_points(self, table: Table) -> None:
-        run = start(table)
+    @pytest.mark.parametrize("publish", ["complete", "commits"])
+    def test_a_commit_keeps_resume_points_and_shows_rows_if_it_is_to(
+        self, table: Table, publish: str
+    ) -> None:
+        run = start(table, publish=publish)
         table.commit(run, [part(table, run, 0)], POINTS, is_complete=False)
-        assert self.visible(table) == ids(0)
+        assert self.visible(table) == (ids(0) if publish == "commits" else [])
         assert table.load() == [run]
         assert (run.rows, run.commits, run.points) == (20, 1, POINTS)
+        table.commit(run, [part(table, run, 20)], {}, is_complete=True)
+        assert self.visible(table) == ids(0, 20)
 
     def test_a_complete_run_is_loaded_as_it_was_committed(self, table: Table) -> None:
         run = start(table)
@@ -92,7 +108,7 @@ class TableTests:
         assert self.visible(table) == []
         assert table.store.names(run.staging) == []
 
-    def test_an_overwriting_run_is_visible_when_it_is_complete(self, table: Table) -> None:
+    def test_a_run_is_visible_when_it_is_complete_and_replaces_others(self, table: Table) -> None:
         old = start(table)
         table.commit(old, [part(table, old, 0)], {}, is_complete=True)
         new = start(table, "overwrite", [old.id])
@@ -101,7 +117,8 @@ class TableTests:
         assert self.visible(table) == ids(0)
         table.commit(new, [part(table, new, 40)], {}, is_complete=True)
         assert self.visible(table) == ids(20, 40)
-        assert [run.id for run in table.load()] == [new.id]
+        assert [run.is_replaced for run in table.load()] == [True, False]
+        assert table.load()[0].live_files == []
 
     def test_superseded_files_never_become_visible(self, table: Table) -> None:
         run = start(table, "overwrite")
@@ -168,7 +185,7 @@ class TableTests:
                 if not self._dies(recovering.recover):
                     break
             table = self.open_table(LocalStore(dest))
-            is_complete = {run.id for run in table.load() if run.is_complete} == {new.id}
+            is_complete = {run.id for run in table.load() if run.is_replaced} == {old.id}
             assert self.visible(table) == (ids(20, 40) if is_complete else ids(0)), f"step {step}"
         assert step > 5
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import streamlic
 from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.inspect import inspect_dataset
 from streamlic.dataset.lake import ACCOUNT_COLUMN
-from streamlic.dataset.records import Carried, ResumePoint
+from streamlic.dataset.records import Carried, ResumePoint, written
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.verify import verify_dataset
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
@@ -57,28 +56,28 @@ def rows_of(dest: Path, account: str | None) -> pa.Table:
 
 
 def check_sound(dest: Path) -> RunState:
-    """Check the dataset against its log; return its only run."""
+    """Check the lake against its log; return the only run whose licenses are not replaced."""
     report = verify_dataset(LocalStore(dest))
-    assert (report.problems, report.notes, report.runs) == ([], [], 1)
-    [run] = load_runs(LocalStore(dest))
+    assert (report.problems, report.notes) == ([], [])
+    [run] = [one for one in load_runs(LocalStore(dest)) if not one.is_replaced]
     assert run.rows == sum(run.account_rows.values()) == len(visible_ids(dest))
     return run
 
 
-def test_accounts_that_nobody_asked_for_keep_their_rows_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every column of them, and the time at which they were exported."""
-    land(tmp_path, "old")
+def carried(old: RunState, reason: str) -> Carried:
+    return Carried(rows=ROWS, reason=reason, exported_at=written(old.started_at))
+
+
+def test_accounts_that_nobody_asked_for_keep_their_rows_as_they_are(tmp_path: Path) -> None:
+    """Every column of them, and the run that exported them."""
+    old = land(tmp_path, "old")
     before = rows_of(tmp_path, A)
-    monkeypatch.setattr("tests.support.batches.EXPORTED_AT", datetime(2026, 2, 3, tzinfo=UTC))
-    land(tmp_path, "new", mode="overwrite", accounts=[B])
+    new = land(tmp_path, "new", mode="overwrite", accounts=[B])
     assert rows_of(tmp_path, A).equals(before)
-    assert set(rows_of(tmp_path, B)["_exported_at"].to_pylist()) == {
-        datetime(2026, 2, 3, tzinfo=UTC)
-    }
+    assert set(before["_run"].to_pylist()) == {old.id}
+    assert set(rows_of(tmp_path, B)["_run"].to_pylist()) == {new.id}
     assert visible_ids(tmp_path) == sorted(expected_ids("old", [A]) + expected_ids("new", [B]))
-    assert check_sound(tmp_path).carried_over == {A: Carried(rows=ROWS, reason=NOT_ASKED_FOR)}
+    assert check_sound(tmp_path).carried_over == {A: carried(old, NOT_ASKED_FOR)}
 
 
 def test_what_was_carried_over_is_carried_on_every_night(tmp_path: Path) -> None:
@@ -98,11 +97,11 @@ def test_an_account_that_fails_amid_its_pages_keeps_its_earlier_rows_only(
     tmp_path: Path, pages: int
 ) -> None:
     """The pages of this run are in part files with those of others, or in their own."""
-    land(tmp_path, "old", accounts=[A, B])
+    old = land(tmp_path, "old", accounts=[A, B])
     land(tmp_path, "new", mode="overwrite", accounts=[A, B, C], failing={A: pages, C: pages})
     run = check_sound(tmp_path)
     assert visible_ids(tmp_path) == sorted(expected_ids("old", [A]) + expected_ids("new", [B]))
-    assert run.carried_over == {A: Carried(rows=ROWS, reason="failed: gone")}
+    assert run.carried_over == {A: carried(old, "failed: gone")}
     assert (run.point(A).rows, run.point(A).pages) == (0, 0)
     assert (run.point(C).rows, run.point(C).pages) == (0, 0), "it had no earlier rows"
 
@@ -240,7 +239,9 @@ async def test_carrying_tells_how_far_it_has_come_and_can_be_stopped(
         assert verify_dataset(LocalStore(tmp_path)).problems == []
         [left] = [run for run in load_runs(LocalStore(tmp_path)) if not run.is_complete]
         assert left.point(read).is_done
-        assert LocalStore(tmp_path).names(left.staging) == [file.name for file in left.files]
+        assert [f"{left.staging}/{name}" for name in LocalStore(tmp_path).names(left.staging)] == [
+            left.staged(file.name) for file in left.files
+        ]
         summary = await exported(tmp_path, emulator.url, [read], mode="overwrite")
         assert len(emulator.requests) == asked + 2, "no page is asked for twice"
     assert summary.complete
@@ -312,7 +313,7 @@ def test_row_groups_of_other_accounts_are_not_decoded(
     names = [f"account-{number:02}" for number in range(20)]
     old = land(tmp_path, "old", accounts=list(names))
     of_one = sum(
-        pq.read_metadata(old.store.path(file.name)).num_row_groups for file in old.files
+        pq.read_metadata(old.store.path(file.name)).num_row_groups for file in old.license_files
     ) / len(names)
     land(tmp_path, "new", mode="overwrite", accounts=[name for name in names if name != names[7]])
     assert decoded == {"decoded": of_one, "looked into": of_one}
