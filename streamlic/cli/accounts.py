@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamlic.cli.accounts_file import read_file
-from streamlic.cli.settings import AccountFilters, ExportSettings, RequestOptions
+from streamlic.cli.settings import ExportSettings, RequestOptions
 from streamlic.cli.watch import log_of_command
 from streamlic.errors import UsageError
 from streamlic.formatting import counted, option_of
@@ -19,7 +18,7 @@ from streamlic.truto.query import parse_remote_query, split_assignment
 from streamlic.truto.request import LicensesRequest
 
 if TYPE_CHECKING:
-    from streamlic.truto.accounts import IntegratedAccount
+    from streamlic.job.discovery import Discovered
     from streamlic.truto.client import Connection
     from streamlic.truto.retry import Retry
 
@@ -48,34 +47,25 @@ def requests_named(settings: ExportSettings) -> list[LicensesRequest]:
     return requests
 
 
-async def accounts_found(
-    filters: AccountFilters, connection: Connection, *, quiet: bool = False
-) -> tuple[list[IntegratedAccount], str | None]:
-    """List the accounts; if the filters leave none, also say which there are."""
-    from streamlic.truto.accounts import why_none
+async def requests_of_all(
+    settings: ExportSettings, connection: Connection
+) -> tuple[list[LicensesRequest], Discovered]:
+    """Return the requests of all readable accounts, and what was discovered."""
+    from streamlic.job.discovery import discover
 
-    on_retry = None if quiet else _log_retry
-    given = {"integration": filters.integration, "tenant": filters.tenant}
-    async with connection:
-        found = await _listed(connection, given, on_retry)
-        if found or not any(given.values()):
-            return found, None
-        return [], why_none(await _listed(connection, {}, on_retry), **given)
-
-
-async def _listed(
-    connection: Connection,
-    filters: dict[str, str | None],
-    on_retry: Callable[[Retry], None] | None,
-) -> list[IntegratedAccount]:
-    from streamlic.truto.accounts import integrated_accounts
-
-    listed = integrated_accounts(connection, **filters, on_retry=on_retry)
-    # A live list may name one twice, as accounts come and go between its pages.
-    return list({one.id: one async for one in listed}.values())
+    discovered = await discover(
+        connection,
+        integration=settings.integration,
+        tenant=settings.tenant,
+        on_retry=None if settings.quiet else log_listing_retry,
+    )
+    log_skipped(discovered)
+    shared = _shared(settings)
+    return [replace(shared, account=one.id) for one in discovered.readable], discovered
 
 
-def _log_retry(retry: Retry) -> None:
+def log_listing_retry(retry: Retry) -> None:
+    """Log that a page of the accounts' list failed and is requested again."""
     log_of_command().event(
         "retry",
         f"attempt {retry.attempt} to list the accounts failed: {retry.error.described(option_of)}\n"
@@ -87,34 +77,14 @@ def _log_retry(retry: Retry) -> None:
     )
 
 
-async def requests_of_all(
-    settings: ExportSettings, connection: Connection
-) -> tuple[list[LicensesRequest], dict[str, str]]:
-    """Return the requests of all readable accounts, and for each other one why it is skipped."""
-    found, none = await accounts_found(settings, connection, quiet=settings.quiet)
-    if none:
-        raise UsageError(none)
-    readable, skipped = readable_of(found)
-    if not readable:
-        raise UsageError(f"none of {counted(len(found), 'account')} can be read (--all-accounts)")
-    shared = _shared(settings)
-    return [replace(shared, account=one.id) for one in readable], skipped
-
-
-def readable_of(
-    found: list[IntegratedAccount],
-) -> tuple[list[IntegratedAccount], dict[str, str]]:
-    """Return the readable accounts, and for each other one why it cannot be read.
-
-    The log counts the others by reason; as JSON it names them all.
-    """
-    skipped = {one.id: one.why_not for one in found if one.why_not}
+def log_skipped(discovered: Discovered) -> None:
+    """Log which accounts cannot be read: counted by reason; as JSON it names them all."""
+    skipped = discovered.reasons
     for why in sorted(set(skipped.values())):
         ids = [account for account, reason in skipped.items() if reason == why]
         are = "is" if len(ids) == 1 else "are"
         text = f"skipped {counted(len(ids), 'account')} that {are} {why}: {_some(ids)}"
         log_of_command().event("skipped", text, accounts=len(ids), why=why, ids=ids)
-    return [one for one in found if not one.why_not], skipped
 
 
 def _shared(settings: RequestOptions) -> LicensesRequest:

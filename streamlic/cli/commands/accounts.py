@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import click
 
-from streamlic.cli.accounts import accounts_found, readable_of
+from streamlic.cli.accounts import log_listing_retry, log_skipped
 from streamlic.cli.accounts_file import CSV_COLUMNS
 from streamlic.cli.connection import connection_of
 from streamlic.cli.main import run
@@ -40,19 +40,28 @@ from streamlic.formatting import counted
 @takes(AccountsSettings)
 def accounts(settings: AccountsSettings) -> None:
     """List the integrated accounts of the token's environment, and which cannot be read now."""
+    from streamlic.job.discovery import Discovered, accounts_found
+
     if settings.as_json and settings.as_csv:
         raise UsageError("--csv excludes --json")
-    found, none = run(accounts_found(settings, connection_of(settings)), says="interrupted")
-    if none:
-        log_of_command().warning(none)
+    listing = accounts_found(
+        connection_of(settings),
+        integration=settings.integration,
+        tenant=settings.tenant,
+        on_retry=log_listing_retry,
+    )
+    found, why = run(listing, says="interrupted")
+    if why:
+        log_of_command().warning(why)
     if settings.as_json:
         shown = [{**asdict(one), "readable": one.why_not is None} for one in found]
         click.echo(json.dumps({"accounts": shown}))
     elif settings.as_csv:
         lines = csv.writer(sys.stdout, lineterminator="\n")
         lines.writerow(CSV_COLUMNS)
-        readable, _ = readable_of(found)
-        lines.writerows((one.id, one.integration, one.tenant_id) for one in readable)
+        discovered = Discovered.of(found)
+        log_skipped(discovered)
+        lines.writerows((one.id, one.integration, one.tenant_id) for one in discovered.readable)
     else:
         for one in found:
             facts = f"{one.integration or '-':20} {one.tenant_id or '-':20}"

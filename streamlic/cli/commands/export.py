@@ -77,7 +77,8 @@ def export(settings: ExportSettings) -> None:
         all_of = {"integration": settings.integration, "tenant": settings.tenant}
         # On the same connection, whose rate limits count these requests too.
         listing = requests_of_all(settings, connection)
-        requests, skipped = run(listing, says="interrupted", is_all=False)
+        requests, discovered = run(listing, says="interrupted", is_all=False)
+        skipped = discovered.reasons
     warn_of_open_files(options.pages_at_once(len(requests)))
     log = log_of_command()
     log.account = requests[0].account if len(requests) == 1 else None
