@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 SIZES = ("equal", "power-law")
+ACCOUNT_SECRET = "emulated-secret"  # noqa: S105  (made up, to be looked for)
+"""In every credential of an account that the API shows: a client must keep none of them."""
 _MOST_RECORDS_FACTOR = 1000
 _INTEGRATIONS = ("microsoft365", "github", "slack", "jira")
 _TENANTS = 50
@@ -26,17 +28,25 @@ class EmulatedAccount:
     is_blocked: bool = False
 
     def listed(self) -> dict[str, Any]:
-        """Return it as Truto's list of integrated accounts has it."""
+        """Return it as Truto has it, with credentials that a client must not keep."""
+        secret = f"{ACCOUNT_SECRET}-{self.id}"
+        error = {
+            "message": f"The remote API refused the token {secret}",
+            "at": "2026-01-01T00:00:00.000Z",
+        }
         return {
             "id": self.id,
             "tenant_id": self.tenant_id,
             "environment_integration_id": f"env-{self.integration}",
             "integration": {"name": self.integration},
+            "authentication_method": "oauth2",
             "status": self.status,
             "is_blocked": self.is_blocked,
             "is_sandbox": False,
-            "last_error": None,
+            "context": {"oauth": {"token": {"access_token": secret, "token_type": "Bearer"}}},
+            "last_error": None if self.status == "active" else error,
             "created_at": "2026-01-01T00:00:00.000Z",
+            "updated_at": "2026-01-01T00:00:00.000Z",
         }
 
 

@@ -14,7 +14,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Final
 
-from streamlic.emulator.answers import Answer, Asked, EmulatorConfig, Lie, Wire, answer, refusal
+from streamlic.emulator.answers import Lie, answer
+from streamlic.emulator.asked import Asked
+from streamlic.emulator.config import EmulatorConfig
+from streamlic.emulator.planned import Answer, Wire, refusal
 
 _BOMB_BLOCK = b" " * 1_048_576
 _HTML = b"<!DOCTYPE html><html><body><h1>Please sign in</h1></body></html>"

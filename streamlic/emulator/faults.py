@@ -13,8 +13,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamlic.emulator.answers import Answer, Asked, EmulatorConfig, page_start
+from streamlic.emulator.asked import Asked, page_start
+from streamlic.emulator.config import EmulatorConfig
 from streamlic.emulator.fault_answers import FAULTS, FaultInput
+from streamlic.emulator.planned import Answer
 from streamlic.errors import UsageError
 
 _FAULT = re.compile(r"(?P<name>[0-9a-z-]+)(?:=(?P<value>[^@]*))?(?:@(?P<when>.*))?")

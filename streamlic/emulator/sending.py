@@ -13,7 +13,7 @@ from typing import Any
 import brotli
 from aiohttp import web
 
-from streamlic.emulator.answers import Answer, Wire
+from streamlic.emulator.planned import Answer, Wire
 
 _WRITE_BYTES = 256 * 1024
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: RST instead of FIN.

@@ -12,15 +12,11 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from streamlic.emulator.answers import (
-    LICENSES_PATH,
-    Answer,
-    Asked,
-    EmulatorConfig,
-    answer,
-    rate_limited,
-)
+from streamlic.emulator.answers import LICENSES_PATH, answer
+from streamlic.emulator.asked import Asked
+from streamlic.emulator.config import EmulatorConfig
 from streamlic.emulator.faults import Fault, FaultPlan, faulty_answer
+from streamlic.emulator.planned import Answer, rate_limited
 from streamlic.emulator.sending import cut_off, send
 from streamlic.errors import UsageError
 from streamlic.system.signals import heeded

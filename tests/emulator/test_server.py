@@ -13,7 +13,9 @@ import pytest
 from yarl import URL
 
 from streamlic.emulator import (
+    ACCOUNT_SECRET,
     EmulatorConfig,
+    emulated_accounts,
     license_json,
     license_record,
     parse_fault,
@@ -142,6 +144,33 @@ async def test_errors_are_trutos_envelopes(
     assert headers["Content-Type"].startswith("application/json")
     insight = body.get("truto_error_insight", {})
     assert ("missing_required_query_parameters" in insight) == ("is required" in says)
+
+
+async def test_one_account_is_what_the_list_has_of_it() -> None:
+    accounts = emulated_accounts(6, records=3, unhealthy_share=0.5)
+    async with asking(accounts=accounts, token="t") as ask:
+        with_token = {"Authorization": "Bearer t"}
+        listed = (await ask(path="/integrated-account", **with_token))[1]["result"]
+        each = [await ask(path=f"/integrated-account/{id_}", **with_token) for id_ in accounts]
+        unknown = await ask(path=f"/integrated-account/{ACCOUNT}", **with_token)
+        stranger = await ask(path=f"/integrated-account/{next(iter(accounts))}")
+    assert [(status, one) for status, one, _ in each] == [(200, one) for one in listed]
+    assert (unknown[0], unknown[1]["message"]) == (404, "Integrated account not found")
+    assert stranger[0] == 401
+    for one in listed:
+        assert ACCOUNT_SECRET in json.dumps(one["context"])
+        needs_reauth = one["status"] == "needs_reauth"
+        assert (ACCOUNT_SECRET in json.dumps(one["last_error"])) == needs_reauth
+    assert {one["status"] for one in listed} == {"active", "needs_reauth"}
+
+
+async def test_every_account_is_a_plain_one_where_all_exist() -> None:
+    async with asking(records=5) as ask:
+        status, one, _ = await ask(path=f"/integrated-account/{ACCOUNT}")
+        unknown = await ask(path="/integrated-account/none")
+    assert (status, one["id"], one["status"], one["is_blocked"]) == (200, ACCOUNT, "active", False)
+    assert one["integration"] == {"name": "generic"}
+    assert unknown[0] == 404
 
 
 async def test_a_cursor_belongs_to_its_request() -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 import streamlic
-from streamlic.emulator import FAULTS, EmulatorConfig, parse_fault, running_emulator
-from streamlic.emulator.answers import Asked
+from streamlic.emulator import FAULTS, Asked, EmulatorConfig, parse_fault, running_emulator
 from streamlic.emulator.faults import FaultPlan
 from streamlic.errors import StreamlicError, UsageError
 from streamlic.job.export import export_async
