@@ -19,7 +19,7 @@ A, B = ACCOUNTS
 ROWS = 160
 
 
-def accounts_of(dest: Path, run: str) -> dict[str, dict[str, Any]]:
+def accounts_of(dest: Path, run: str) -> dict[str | None, dict[str, Any]]:
     rows = pq.read_table(dest / "accounts").to_pylist()
     return {row["integrated_account_id"]: row for row in rows if row["_run"] == run}
 

@@ -343,7 +343,7 @@ def test_a_disk_without_room_is_an_error_that_leaves_nothing(
 def test_a_staging_directory_that_is_gone_is_an_error(run: LocalRun) -> None:
     writer = open_writer(run)
     run.store.delete_tree(run.staging)
-    with pytest.raises(StoreError, match="staging/licenses.part-"):
+    with pytest.raises(StoreError, match=r"staging/licenses\.part-"):
         write_page(writer, 0, 20)
 
 
