@@ -58,14 +58,14 @@ def test_every_outcome_is_told_with_its_reason(tmp_path: Path) -> None:
         is_done=True, pages=1, started_at="2026-01-02T00:00:00Z", ended_at="2026-01-02T00:00:09Z"
     )
     run.commit([], {"read": done}, is_complete=False)
-    failed = {
+    failed: dict[str | None, Failed] = {
         one: Failed(kind="ApiError", message=f"{one} is gone", retryable=False)
         for one in ("kept-failed", "failed")
     }
-    reasons = {one: failure.message for one, failure in failed.items()}
+    reasons = {str(one): failure.message for one, failure in failed.items()}
     keeps = carrying(run.store, run, reasons, batch_bytes=10_000)
     complete_run(
-        run.table, run, open_writer(run), engine="fast", keeps=keeps, failed={**failed}
+        run.table, run, open_writer(run), engine="fast", keeps=keeps, failed=failed
     )  # fmt: skip
     rows = accounts_of(tmp_path, run.id)
     assert {one: (row["outcome"], row["reason"], row["rows"]) for one, row in rows.items()} == {
