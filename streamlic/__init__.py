@@ -38,15 +38,17 @@ if TYPE_CHECKING:
         TruncatedBody,
         UsageError,
     )
-    from streamlic.job.cancellation import Cancel, Cancelled
     from streamlic.job.limits import Limits
     from streamlic.job.options import JobOptions
     from streamlic.job.progress import AccountEnded, Committed, PageDone, Progress
+    from streamlic.job.settings import Cancel
     from streamlic.job.summary import (
         AccountError,
         AccountsFailed,
         AccountSummary,
+        Cancelled,
         CarriedOverAccount,
+        DroppedAccount,
         FailedAccount,
         SkippedAccount,
         Summary,
@@ -79,6 +81,7 @@ __all__ = [
     "DatasetConflict",
     "DecodeError",
     "Decoder",
+    "DroppedAccount",
     "Envelope",
     "FailedAccount",
     "Fault",
@@ -117,7 +120,7 @@ _HOMES = {
     "api.client": ["Client", "export"],
     "api.reader": ["read_licenses"],
     "decoder": ["Decoder", "Envelope", "open_decoder"],
-    "job.cancellation": ["Cancel", "Cancelled"],
+    "job.settings": ["Cancel"],
     "job.limits": ["Limits"],
     "job.options": ["JobOptions"],
     "job.progress": ["AccountEnded", "Committed", "PageDone", "Progress"],
@@ -125,7 +128,9 @@ _HOMES = {
         "AccountError",
         "AccountSummary",
         "AccountsFailed",
+        "Cancelled",
         "CarriedOverAccount",
+        "DroppedAccount",
         "FailedAccount",
         "SkippedAccount",
         "Summary",

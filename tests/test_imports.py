@@ -24,11 +24,11 @@ ALLOWED: dict[str, set[str]] = {
     "truto": {"_version", "errors", "formatting", "resources", "validation"},
     "decoder": {"errors", "resources", "schema"},
     "storage": {"errors", "formatting", "validation"},
-    "dataset": {"errors", "formatting", "schema", "storage"},
+    "dataset": {"_version", "errors", "formatting", "schema", "storage"},
     "tables": {"dataset", "errors", "formatting", "storage"},
     "job": {
         "dataset", "decoder", "errors", "formatting", "resources", "schema", "storage", "system",
-        "tables", "truto",
+        "tables", "truto", "validation",
     },
     "api": {"dataset", "decoder", "errors", "job", "resources", "schema", "system", "truto"},
     "terminal": {"job", "formatting", "system", "truto"},

@@ -13,12 +13,12 @@ import pyarrow as pa
 from streamlic.api.sync import run_sync
 from streamlic.decoder import Decoder, open_decoder
 from streamlic.errors import DecodeError, ReportedFailure, StreamlicError, UsageError
-from streamlic.job.cancellation import HOW_TO_RESUME, Cancel
 from streamlic.job.export import export_async
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import check_count
 from streamlic.job.progress import OnProgress
-from streamlic.job.summary import Summary
+from streamlic.job.settings import Cancel
+from streamlic.job.summary import HOW_TO_RESUME, Summary
 from streamlic.resources.licenses import LICENSES
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.truto.account_pages import AccountPages

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamlic.cli.accounts_file import read_file
+from streamlic.cli.accounts_file import AccountsFile, read_file
 from streamlic.cli.settings import ExportSettings, RequestOptions
 from streamlic.cli.watch import log_of_command
+from streamlic.dataset.records import AccountDetails
 from streamlic.errors import UsageError
 from streamlic.formatting import counted, option_of
 from streamlic.resources.base import Kind, Parameter
@@ -26,8 +27,13 @@ _SHOWN_IDS = 3
 _ANY_ACCOUNT = "00000000-0000-0000-0000-000000000000"
 
 
-def requests_named(settings: ExportSettings) -> list[LicensesRequest]:
-    """Return the requests of the accounts that --account and --accounts-file name."""
+def requests_named(
+    settings: ExportSettings,
+) -> tuple[list[LicensesRequest], dict[str, AccountDetails]]:
+    """Return the requests of the accounts that --account and --accounts-file name.
+
+    And the details that the file has of them.
+    """
     shared, file, is_all = _shared(settings), settings.accounts_file, settings.all_accounts
     if is_all and (settings.accounts or file):
         raise UsageError("--all-accounts excludes --account and --accounts-file")
@@ -36,15 +42,17 @@ def requests_named(settings: ExportSettings) -> list[LicensesRequest]:
     if not (is_all or settings.accounts or file):
         raise UsageError("which accounts? Give --account, --accounts-file or --all-accounts")
     requests = [replace(shared, account=account) for account in settings.accounts]
+    details: dict[str, AccountDetails] = {}
     if file:
         named = "standard input" if file == "-" else file
-        of_file = _requests_of_file(file, named, shared)
+        listed = _read(file, named, shared)
+        of_file, details = listed.requests, listed.details
         known = {request.account for request in requests}
         both = [request.account for request in of_file if request.account in known]
         if both:
             raise UsageError(f"{named}: {both[0]} is given by --account too (--accounts-file)")
         requests += of_file
-    return requests
+    return requests, details
 
 
 async def requests_of_all(
@@ -105,7 +113,7 @@ def _some(ids: list[str]) -> str:
     return ", ".join(ids[:_SHOWN_IDS]) + (", ..." if len(ids) > _SHOWN_IDS else "")
 
 
-def _requests_of_file(name: str, where: str, shared: LicensesRequest) -> list[LicensesRequest]:
+def _read(name: str, where: str, shared: LicensesRequest) -> AccountsFile:
     try:
         if name != "-":
             with Path(name).open("rb") as file:

@@ -3,8 +3,9 @@
 Rules:
 1. The first line, comments aside, decides the format: ``{`` starts JSON lines; a header with an
    account column, separated by commas, semicolons or tabs, starts CSV; else each line is an id.
-2. A value that is missing or empty is taken from the command's options. Columns that only describe
-   an account, as ``streamlic accounts`` writes them, are ignored.
+2. A value that is missing or empty is taken from the command's options. ``integration`` and
+   ``tenant_id`` become columns of the account's licenses. Other columns that only describe an
+   account, as ``streamlic accounts`` writes them, are ignored.
 3. All bad lines are reported with their numbers before any request is sent.
 """
 
@@ -15,10 +16,11 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from streamlic.cli.text_files import decoded
+from streamlic.dataset.records import UNKNOWN, AccountDetails
 from streamlic.errors import UsageError
 from streamlic.resources.base import Kind
 from streamlic.resources.licenses import LICENSES
@@ -40,8 +42,16 @@ _SHOWN_PROBLEMS = 5
 _MOST_BYTES = 256 << 20
 
 
-def read_file(file: BinaryIO, shared: LicensesRequest, where: str) -> list[LicensesRequest]:
-    """Return the requests of a file's accounts, as ``read_accounts`` does.
+@dataclass(frozen=True)
+class AccountsFile:
+    """The accounts of a file: the request of each, and what the file says of some."""
+
+    requests: list[LicensesRequest]
+    details: dict[str, AccountDetails]
+
+
+def read_file(file: BinaryIO, shared: LicensesRequest, where: str) -> AccountsFile:
+    """Return a file's accounts, as ``read_accounts`` does.
 
     The file is UTF-8, or UTF-16 or UTF-32 with a byte-order mark. Raises UsageError for any other,
     with what it looks like, and for more than 256 MiB.
@@ -58,15 +68,14 @@ def read_file(file: BinaryIO, shared: LicensesRequest, where: str) -> list[Licen
     return read_accounts(io.StringIO(text, newline=None), shared, where)
 
 
-def read_accounts(
-    lines: Iterable[str], shared: LicensesRequest, where: str
-) -> list[LicensesRequest]:
+def read_accounts(lines: Iterable[str], shared: LicensesRequest, where: str) -> AccountsFile:
     """Return a request for each line: ``shared``, changed by the options of the line.
 
     ``where`` is the file's name in messages. Raises UsageError that lists bad lines and repeated
     accounts by line number, or says that there is no account.
     """
     requests: list[LicensesRequest] = []
+    details: dict[str, AccountDetails] = {}
     problems: list[str] = []
     first_at: dict[str, int] = {}
     for number, given in _records(lines, where):
@@ -82,13 +91,15 @@ def read_accounts(
             )
         first_at.setdefault(request.account, number)
         requests.append(request)
+        if isinstance(given, dict) and (known := _details(given)) != UNKNOWN:
+            details[request.account] = known
     if problems:
         more = len(problems) - _SHOWN_PROBLEMS
         shown = [*problems[:_SHOWN_PROBLEMS], *([f"and {more:,} more"] if more > 0 else [])]
         raise UsageError(f"{where}: {'; '.join(shown)} (--accounts-file)")
     if not requests:
         raise UsageError(f"{where} names no account (--accounts-file)")
-    return requests
+    return AccountsFile(requests, details)
 
 
 def _records(lines: Iterable[str], where: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -189,6 +200,19 @@ def _request(given: Mapping[str, Any] | str, shared: LicensesRequest) -> License
         raise UsageError("expected one account (account)")
     changes = {name: _value(name, value) for name, value in named.items()}
     return replace(shared, account=accounts[0].strip(), **changes)
+
+
+def _details(given: Mapping[str, Any]) -> AccountDetails:
+    """Return what a line says of its account, besides how to request it."""
+    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    return AccountDetails(
+        integration=_one_line(texts.get("integration", "")),
+        tenant_id=_one_line(texts.get("tenant_id", "") or texts.get("tenant", "")),
+    )
+
+
+def _one_line(text: str) -> str | None:
+    return " ".join(text.split()) or None
 
 
 def _value(name: str, value: Any) -> Any:

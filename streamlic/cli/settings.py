@@ -95,6 +95,7 @@ class ExportSettings(JobArguments, RequestOptions, AccountFilters, RetryOptions,
     accounts: tuple[str, ...]
     accounts_file: str | None
     all_accounts: bool
+    account_details: bool
     max_pages: int
     max_records: int | None
     max_body_bytes: int

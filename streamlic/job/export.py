@@ -12,12 +12,13 @@ from typing import Any
 from streamlic.dataset.records import AccountDetails
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import DecodeError, ReportedFailure, StreamlicError
-from streamlic.job.cancellation import Cancel
+from streamlic.job.account_details import DetailsReader
 from streamlic.job.job import TICK_SECONDS, Job, RunRequest, Source, run_job
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import ChecksummingDecoder, check_count
 from streamlic.job.progress import AccountEnded, ActiveAccount, OnProgress, SourceStatus
 from streamlic.job.scheduler import Bounds, ScheduledAccount, Scheduler, scheduled
+from streamlic.job.settings import Cancel
 from streamlic.job.summary import Summary
 from streamlic.storage.local import LocalStore
 from streamlic.system.machine import room_for_connections
@@ -118,6 +119,7 @@ class ApiSource(Source):
     async def read_pages(self, job: Job) -> None:
         """Read every page that the run does not have."""
         self._job = job
+        self._details = DetailsReader(job, self._connection)
         accounts, options = len(job.run.accounts), job.options
         self._scheduler.bounds = Bounds(
             room_for_connections(options.pages_at_once(accounts)),
@@ -161,6 +163,7 @@ class ApiSource(Source):
 
         job, connection = self._job, self._connection
         account.is_large = False
+        await self._details.learn(params.account)
         async with connection.page(params, permit) as page:
             if job.options.ndjson is not None:
                 page.check(ndjson=job.options.ndjson)

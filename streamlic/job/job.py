@@ -34,7 +34,8 @@ from streamlic.job.progress import ActiveAccount, OnProgress, ProgressRecorder, 
 from streamlic.job.summary import Summary
 from streamlic.storage.base import Store
 from streamlic.tables.base import Table
-from streamlic.tables.carry_over import Copying, carrying
+from streamlic.tables.carry_over import Copying
+from streamlic.tables.kept_accounts import carrying
 from streamlic.tables.parquet import ParquetTable
 from streamlic.tables.runs import open_run
 from streamlic.truto.retry import is_transient

@@ -14,7 +14,7 @@ from streamlic.job.settings import JobSettings
 from streamlic.resources.licenses import LICENSES
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.system.machine import MIN_MEMORY_BYTES
-from streamlic.tables.carry_over import ABSENT_ACCOUNTS
+from streamlic.tables.kept_accounts import ABSENT_ACCOUNTS
 from streamlic.truto.rate_limit import TOKEN_RATE_LIMIT
 from streamlic.validation import check_text
 
@@ -66,6 +66,8 @@ class JobOptions(JobSettings):
     ``publish`` says when readers see a run's rows: when it is "complete", or as it "commits".
     ``run_key`` names the run, so that a job may be repeated: a run with this key that is complete
     is not repeated, and one that is unfinished is resumed.
+    ``account_details`` requests the integration and the tenant of each account of which they are
+    not known: one request an account.
     ``limits`` bounds what a server may send.
     ``max_record_bytes`` bounds one record; its default depends on ``memory_bytes`` and the engine.
     ``memory_bytes`` is the target of the whole process: by default 256 MiB, or three quarters of

@@ -16,8 +16,7 @@ from streamlic.errors import (
     TransportError,
     UsageError,
 )
-from streamlic.job.cancellation import Cancelled
-from streamlic.job.summary import AccountsFailed, Summary
+from streamlic.job.summary import AccountsFailed, Cancelled, Summary
 from streamlic.truto.retry import is_transient
 
 _LEAVES_PAGES_SOUND = (

@@ -1,13 +1,24 @@
-"""The settings of a job, with their defaults. Without Arrow, so that the CLI starts fast."""
+"""The settings of a job, with their defaults, and what cancels it.
+
+Without Arrow, so that the command line starts fast.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from streamlic.job.limits import Limits
 from streamlic.system.machine import default_memory_bytes
 
 _LIMITS = Limits()
+
+
+class Cancel(Protocol):
+    """What cancels a job: a ``threading.Event``, or anything else with its ``is_set``."""
+
+    def is_set(self) -> bool:
+        """Return whether the job should stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +40,7 @@ class JobSettings:
     restart: bool = False
     limits: Limits = _LIMITS
     concurrency: int | None = None
+    account_details: bool = True
     skip_failed: bool = False
     absent_accounts: str = "keep"
     publish: str = "complete"

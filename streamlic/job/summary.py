@@ -1,4 +1,4 @@
-"""The result of a job."""
+"""The result of a job, and the errors that carry it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from streamlic.dataset.run_state import RunState
 from streamlic.errors import NO_RETRY_HELPS, RETRY_CAN_HELP, StreamlicError
 from streamlic.formatting import counted
 from streamlic.truto.retry import is_transient
+
+HOW_TO_RESUME = "committed pages are kept; the same call resumes the run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +166,21 @@ class Summary:
                 for account, rows in sorted(run.dropped.items(), key=lambda item: item[0] or "")
             ],
             **this_process,
+        )
+
+
+class Cancelled(StreamlicError):
+    """The job was cancelled. Whole pages are committed; ``summary`` counts them.
+
+    The same call resumes the run.
+    """
+
+    def __init__(self, summary: Summary) -> None:
+        self.summary = summary
+        done = sum(one.complete for one in summary.accounts)
+        super().__init__(
+            f"cancelled after {counted(summary.rows, 'row')} of {counted(summary.pages, 'page')}, "
+            f"with {done:,} of {counted(len(summary.accounts), 'account')} done; {HOW_TO_RESUME}"
         )
 
 

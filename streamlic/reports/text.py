@@ -14,7 +14,7 @@ from typing import Any
 from streamlic.dataset.inspect import ColumnFacts, Inspection
 from streamlic.dataset.verify import VerifyReport
 from streamlic.formatting import bytes_text, clipped, counted
-from streamlic.job.summary import CarriedOverAccount, FailedAccount, Summary
+from streamlic.job.summary import CarriedOverAccount, DroppedAccount, FailedAccount, Summary
 
 _WIDTH = 80
 _SHOWN_RUNS = 20
@@ -55,6 +55,7 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
     for one in summary.failed:
         lines += _wrapped(_failure(one))
     lines += _carried_over(summary.carried_over)
+    lines += _dropped(summary.dropped)
     return "\n".join([*lines, "", *_next_steps(dest, None if summary.complete else resume_command)])
 
 
@@ -86,6 +87,13 @@ def _carried_over(accounts: list[CarriedOverAccount]) -> Iterator[str]:
         yield from _wrapped(f"carried over, {reason}: {', '.join(named)}")
 
 
+def _dropped(accounts: list[DroppedAccount]) -> Iterator[str]:
+    """Name all accounts that no longer exist."""
+    if accounts:
+        named = (f"{one.account} ({counted(one.rows, 'row')})" for one in accounts)
+        yield from _wrapped(f"dropped, no longer listed: {', '.join(named)}")
+
+
 def _next_steps(dest: str, resume_command: str | None) -> Iterator[str]:
     if resume_command:
         yield f"resume:  {resume_command}"
@@ -108,7 +116,8 @@ def read_command(dest: str) -> str:
     if find_spec("duckdb"):
         program = f"import duckdb; duckdb.read_parquet({files!r}).limit(10).show()"
     else:
-        program = f"import pyarrow.dataset as ds; print(ds.dataset({dest!r}).head(10))"
+        licenses = str(Path(dest) / "licenses")
+        program = f"import pyarrow.dataset as ds; print(ds.dataset({licenses!r}).head(10))"
     return f"{_python()} -c {_quoted(program)}"
 
 

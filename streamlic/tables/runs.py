@@ -14,7 +14,7 @@ from streamlic.errors import DatasetConflict, UsageError
 from streamlic.formatting import counted
 from streamlic.storage.base import Store
 from streamlic.tables.base import Table
-from streamlic.tables.carry_over import check_schemas, replaced_by
+from streamlic.tables.kept_accounts import check_schemas, replaced_by
 
 MODES = ("error", "append", "overwrite")
 

@@ -1,7 +1,8 @@
-"""Lists Truto's integrated accounts, page by page.
+"""Truto's integrated accounts: all of them, page by page, or one.
 
-Source: ``GET /integrated-account``, with the filters ``tenant_id`` and ``integration.name``, and a
-``next_cursor``. Only an account that is ``active`` and not blocked can be read.
+Sources: ``GET /integrated-account``, with the filters ``tenant_id`` and ``integration.name``, and a
+``next_cursor``; ``GET /integrated-account/{id}``. Only an account that is ``active`` and not
+blocked can be read. An account's other fields may hold secrets, ``context`` for one: none is kept.
 """
 
 from __future__ import annotations
@@ -102,6 +103,17 @@ async def integrated_accounts(
                 raise PageMismatch(f"{PATH}: expected an account with an id, got {got}")
             yield account
         pages.page_arrived(_cursor(body))
+
+
+async def integrated_account(connection: Connection, account: str) -> IntegratedAccount:
+    """Return one account. Raises the same errors as requesting a page, once."""
+    body = await connection.get_json(f"{PATH}/{quote(account, safe='')}", account=account)
+    inner = body.get("result")
+    found = _account(inner if isinstance(inner, dict) else body)
+    if found is None or found.id.lower() != account.lower():
+        got = connection.excerpt(body)
+        raise PageMismatch(f"{PATH}/{account}: expected this account, got {got}")
+    return found
 
 
 def why_none(

@@ -130,15 +130,16 @@ class Connection:
         async with self._opened(url, request.account, permit) as page:
             yield page
 
-    async def get_json(self, path: str, query: str) -> dict[str, Any]:
-        """Request a small body, that of one of Truto's own lists, and return it.
+    async def get_json(self, path: str, query: str = "", *, account: str = "") -> dict[str, Any]:
+        """Request a small body, such as that of one of Truto's own lists, and return it.
 
-        ``query`` is encoded. Raises what ``page`` raises, also for a body that reports an error;
-        TransportError for a body that is not a JSON object.
+        ``query`` is encoded. The request counts as one of ``account``, if it is given. Raises what
+        ``page`` raises, also for a body that reports an error; TransportError for a body that is
+        not a JSON object.
         """
         body = bytearray()
         async with (
-            self._opened(self._url(path, query), "", None) as page,
+            self._opened(self._url(path, query), account, None) as page,
             aclosing(page.chunks()) as chunks,
         ):
             async for chunk in chunks:
@@ -157,7 +158,7 @@ class Connection:
                 status if isinstance(status, int) else 500,
                 {},
                 bytes(body),
-                account="",
+                account=account,
                 token=self._token.value,
                 now=datetime.now(UTC),
             )
@@ -169,7 +170,7 @@ class Connection:
 
     def _url(self, path: str, query: str) -> URL:
         url = self._base.with_path(self._base.path.rstrip("/") + path)
-        return URL(f"{url}?{query}", encoded=True)
+        return URL(f"{url}?{query}" if query else str(url), encoded=True)
 
     @asynccontextmanager
     async def _opened(self, url: URL, account: str, permit: Permit | None) -> AsyncIterator[Page]:

@@ -25,11 +25,11 @@ SHARED = LicensesRequest(account=C, limit=7, product="onedrive")
 
 
 def read(text: str) -> list[LicensesRequest]:
-    return read_accounts(text.splitlines(keepends=True), SHARED, "accounts.csv")
+    return read_accounts(text.splitlines(keepends=True), SHARED, "accounts.csv").requests
 
 
 def read_bytes(data: bytes) -> list[LicensesRequest]:
-    return read_file(io.BytesIO(data), SHARED, "accounts.csv")
+    return read_file(io.BytesIO(data), SHARED, "accounts.csv").requests
 
 
 def of(account: str, **changes: object) -> LicensesRequest:

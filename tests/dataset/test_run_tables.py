@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from streamlic.dataset.lake import ACCOUNTS_SCHEMA, RUNS_SCHEMA
 from streamlic.dataset.records import AccountDetails, Failed, ResumePoint
 from streamlic.storage.local import LocalStore
-from streamlic.tables.carry_over import carrying
 from streamlic.tables.completion import complete_run
+from streamlic.tables.kept_accounts import carrying
 from tests.support.batches import ACCOUNTS, expected_ids, land, open_local, open_writer, visible_ids
 
 A, B = ACCOUNTS
@@ -44,7 +44,7 @@ def test_a_run_has_one_row_and_each_of_its_accounts_one(tmp_path: Path) -> None:
     assert row["bytes"] == sum(file.bytes for file in run.license_files)
 
 
-def test_every_outcome_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_every_outcome_has_its_reason(tmp_path: Path) -> None:
     """One account is read, one fails and one is skipped with older rows, and without any."""
     old = land(tmp_path, "old", accounts=["kept-failed", "kept-skipped", "read"])
     names: list[str | None] = ["read", "kept-failed", "failed"]
@@ -95,12 +95,12 @@ def test_every_outcome_is_told_with_its_reason(tmp_path: Path) -> None:
 def test_history_stays_where_licenses_are_replaced(tmp_path: Path) -> None:
     runs = [land(tmp_path, f"night-{night}", mode="overwrite") for night in range(3)]
     assert visible_ids(tmp_path) == expected_ids("night-2")
-    told = pq.read_table(tmp_path / "runs")["_run"].to_pylist()
-    assert sorted(told) == sorted(run.id for run in runs)
+    found = pq.read_table(tmp_path / "runs")["_run"].to_pylist()
+    assert sorted(found) == sorted(run.id for run in runs)
     assert all(accounts_of(tmp_path, run.id).keys() == {*ACCOUNTS} for run in runs)
 
 
-def test_accounts_that_a_full_listing_lacks_are_dropped_and_told(tmp_path: Path) -> None:
+def test_accounts_that_a_full_listing_lacks_are_dropped_and_reported(tmp_path: Path) -> None:
     """What was not asked for stays where the listing had filters."""
     land(tmp_path, "old", accounts=["a", "b"])
     for_some = {"all_of": {"integration": "slack", "tenant": None}}

@@ -25,8 +25,8 @@ from streamlic.dataset.verify import VerifyReport, promised_bytes, verify_datase
 from streamlic.storage import locks
 from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
-from streamlic.tables.carry_over import carrying
 from streamlic.tables.completion import complete_run
+from streamlic.tables.kept_accounts import carrying
 from streamlic.tables.parquet import ParquetTable
 from tests.support.batches import LocalRun, expected_ids, land, open_local, open_writer
 

@@ -93,7 +93,7 @@ async def exported(
         streamlic.LicensesRequest(account=account, response_format=response_format)
         for account in accounts
     ]
-    given = streamlic.JobOptions(**options)
+    given = streamlic.JobOptions(account_details=False, **options)
     return await export_async(str(dest), requests, connection, given, on_progress, cancel=cancel)
 
 

@@ -18,9 +18,8 @@ from streamlic.errors import (
     TransportError,
     UsageError,
 )
-from streamlic.job.cancellation import Cancelled
 from streamlic.job.outcome import Outcome, error_of, may_complete, outcome_of
-from streamlic.job.summary import AccountsFailed, AccountSummary, Summary
+from streamlic.job.summary import AccountsFailed, AccountSummary, Cancelled, Summary
 
 TRANSIENT = TransportError("cut")
 PERMANENT = ApiError("gone", status=404)

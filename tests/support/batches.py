@@ -19,8 +19,8 @@ from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.schema.columns import JSON_RESCUED, JSON_VALUE, json_field
 from streamlic.schema.values import TIMESTAMP
 from streamlic.storage.local import LocalStore
-from streamlic.tables.carry_over import carrying
 from streamlic.tables.completion import complete_run
+from streamlic.tables.kept_accounts import carrying
 from streamlic.tables.parquet import ParquetTable
 from streamlic.tables.runs import open_run
 

@@ -134,7 +134,7 @@ def export_args(dest: Path, url: str, *more: str) -> list[str]:
     """Return the arguments of a quiet export with a JSON summary."""
     known = ["--account", ACCOUNT] if "--account" not in more else []
     return ["export", str(dest), "--base-url", url, "--rate-limit", "none", "--json", "--quiet",
-            *known, *more]  # fmt: skip
+            "--no-account-details", *known, *more]  # fmt: skip
 
 
 def landed(dest: Path, sort_by: str | None = "id") -> list[dict[str, Any]]:

@@ -28,8 +28,9 @@ from streamlic.errors import DatasetConflict, IntegrityError
 from streamlic.job import job
 from streamlic.job.progress import Progress
 from streamlic.storage.local import LocalStore
-from streamlic.tables.carry_over import NOT_ASKED_FOR, Copying, carrying
+from streamlic.tables.carry_over import Copying
 from streamlic.tables.completion import complete_run
+from streamlic.tables.kept_accounts import NOT_ASKED_FOR, carrying
 from tests.job.test_many_accounts import exported, faulty, ids, refused
 from tests.support.batches import (
     ACCOUNTS,

@@ -192,7 +192,6 @@ async def test_accounts_that_cannot_be_read_tonight_keep_last_nights_rows(tmp_pa
         [
             {"account": blocked, "reason": "blocked", "rows": 5},
             {"account": disconnected, "reason": "needs_reauth", "rows": 5},
-            {"account": deleted, "reason": "not asked for", "rows": 5},
         ],
         key=lambda one: str(one["account"]),
     )
@@ -201,19 +200,21 @@ async def test_accounts_that_cannot_be_read_tonight_keep_last_nights_rows(tmp_pa
         assert ended.summary["carried_over"] == carried
         assert {one["account"] for one in ended.summary["skipped"]} == {blocked, disconnected}
         assert ended.summary["failed"] == []
-        assert ended.summary["rows"] == 60
+        assert ended.summary["rows"] == 55
+    assert second.summary["dropped"] == [{"account": deleted, "rows": 5}]
+    assert third.summary["dropped"] == []
     skipped = [json.loads(line) for line in third.err.splitlines() if '"skipped", ' in line]
     assert {one["why"]: one["ids"] for one in skipped if one["event"] == "skipped"} == {
         "blocked": [blocked],
         "needs_reauth": [disconnected],
     }
-    assert "15 rows of 3 accounts that were not read are carried over" in text.out
-    for reason, account in (("blocked", blocked), ("not asked for", deleted)):
-        assert f"carried over, {reason}: {account} (5 rows)" in " ".join(text.out.split())
+    assert "10 rows of 2 accounts that were not read are carried over" in text.out
+    assert f"carried over, blocked: {blocked} (5 rows)" in " ".join(text.out.split())
     assert f"skipped, needs_reauth: {disconnected}" in text.out
-    assert shown.summary["runs"][0]["carried_over"] == carried
-    assert shown.summary["rows"] == 60
-    assert "15 rows of 3 accounts were carried over" in shown_text.out
+    reported = shown.summary["runs"][-1]["carried_over"]
+    assert [{name: one[name] for name in carried[0]} for one in reported] == carried
+    assert shown.summary["rows"] == 55
+    assert "10 rows of 2 accounts were carried over" in shown_text.out
     assert verified.code == 0
     assert dropping.summary["carried_over"] == []
     assert ds.dataset(tmp_path / "licenses").count_rows() == 45

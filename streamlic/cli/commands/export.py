@@ -26,6 +26,7 @@ from streamlic.cli.options import (
 )
 from streamlic.cli.settings import ExportSettings, takes
 from streamlic.cli.watch import command_again, log_of_command, watching
+from streamlic.job.settings import JobSettings
 
 
 @click.command(
@@ -44,6 +45,10 @@ Examples:
             help="File of accounts: ids, or CSV or JSON lines with request options."),
     account("--all-accounts", is_flag=True,
             help="Read all accounts that Truto lists as active and not blocked."),
+    account("--account-details/--no-account-details", default=JobSettings.account_details,
+            show_default=True,
+            help="Request the integration and tenant of accounts of which they are not known: one "
+            "request an account."),
     *account_filters,
     *request_options,
     *connection_options,
@@ -62,13 +67,14 @@ def export(settings: ExportSettings) -> None:
 
     Run the same command again to resume an interrupted run, or to retry the accounts that failed.
     """
+    from streamlic.job.account_details import details_of
     from streamlic.job.export import export_async
     from streamlic.job.summary import AccountsFailed
     from streamlic.storage.local import check_dest
 
     dest = settings.dest
     check_dest(dest)  # Before any request.
-    requests = requests_named(settings)
+    requests, details = requests_named(settings)
     options = job_options_of(settings)
     connection = connection_of(settings)
     all_of: dict[str, Any] | None = None
@@ -79,6 +85,7 @@ def export(settings: ExportSettings) -> None:
         listing = requests_of_all(settings, connection)
         requests, discovered = run(listing, says="interrupted", is_all=False)
         skipped = discovered.reasons
+        details = {one.id: details_of(one) for one in discovered.readable + discovered.skipped}
     warn_of_open_files(options.pages_at_once(len(requests)))
     log = log_of_command()
     log.account = requests[0].account if len(requests) == 1 else None
@@ -91,8 +98,9 @@ def export(settings: ExportSettings) -> None:
             lambda: expected_pages(dest, requests),
         ) as watch:
             job = export_async(
-                dest, requests, connection, options, watch, all_of=all_of, skipped=skipped
-            )
+                dest, requests, connection, options, watch,
+                all_of=all_of, skipped=skipped, details=details,
+            )  # fmt: skip
             summary = run(job)
     except AccountsFailed as failed:
         show(failed.summary, dest, settings, command_again())

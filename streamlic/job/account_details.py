@@ -1,0 +1,78 @@
+"""Learns the integration and the tenant of accounts, before their first pages.
+
+Rules:
+1. A listing and an accounts file are believed. Only what neither said is requested, once an account
+   a process: ``GET /integrated-account/{id}``.
+2. An account is never lost for its details: where they cannot be had they are unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from streamlic.dataset.records import UNKNOWN, AccountDetails
+from streamlic.errors import AuthenticationError, StreamlicError
+from streamlic.truto.accounts import IntegratedAccount, integrated_account
+from streamlic.truto.client import Connection
+from streamlic.truto.retry import is_transient
+
+if TYPE_CHECKING:
+    from streamlic.job.job import Job
+
+_WAITS_SECONDS = (0.0, 0.5, 2.0)
+"""Before each attempt to request an account's details."""
+
+
+class DetailsReader:
+    """Tells a job what is known of its accounts."""
+
+    def __init__(self, job: Job, connection: Connection) -> None:
+        self._job = job
+        self._connection = connection
+        self._requested: set[str] = set()
+
+    async def learn(self, account: str) -> None:
+        """Request an account's details if the job lacks them; called before each page of it."""
+        known = self._job.run.details_of(account)
+        if not self._job.options.account_details or account in self._requested or _is_full(known):
+            return
+        self._requested.add(account)
+        found = await self._requested_details(account)
+        self._job.learn(
+            account,
+            AccountDetails(
+                integration=known.integration or found.integration,
+                tenant_id=known.tenant_id or found.tenant_id,
+                status=found.status,
+                is_blocked=found.is_blocked,
+            ),
+        )
+
+    async def _requested_details(self, account: str) -> AccountDetails:
+        for seconds in _WAITS_SECONDS:
+            await asyncio.sleep(seconds)
+            try:
+                return details_of(await integrated_account(self._connection, account))
+            except AuthenticationError:
+                raise
+            except StreamlicError as error:
+                if not is_transient(error):
+                    break
+        return UNKNOWN
+
+
+def details_of(account: IntegratedAccount) -> AccountDetails:
+    """Return what a run keeps of an account as Truto describes it."""
+    return AccountDetails(
+        integration=account.integration,
+        tenant_id=account.tenant_id,
+        status=account.status,
+        is_blocked=account.is_blocked,
+    )
+
+
+def _is_full(known: AccountDetails) -> bool:
+    """Return whether Truto itself said it, or an accounts file said all that licenses need."""
+    is_given = known.integration is not None and known.tenant_id is not None
+    return is_given or known.status is not None

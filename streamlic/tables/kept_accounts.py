@@ -1,0 +1,150 @@
+"""Which accounts a run that overwrites keeps of the runs that it replaces, and which it drops.
+
+Rules:
+1. The rows of accounts that the run read completely are replaced. All other accounts' rows are
+   carried over: skipped accounts, failed ones, and those that were not requested.
+2. A run of all accounts, listed without a filter, drops the accounts that the list does not have.
+3. Of an account that only the replaced runs know, integration and tenant are carried over, too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from streamlic.dataset.commit_log import load_run
+from streamlic.dataset.records import AccountDetails, Carried, written
+from streamlic.dataset.run_state import RunState
+from streamlic.errors import DatasetConflict
+from streamlic.storage.base import Store
+from streamlic.tables.carry_over import Carrying
+
+ABSENT_ACCOUNTS = ("keep", "drop")
+NOT_ASKED_FOR = "not asked for"
+
+
+def carrying(
+    store: Store,
+    run: RunState,
+    failed: Mapping[str, str],
+    *,
+    batch_bytes: int,
+    keeps_absent: bool = True,
+) -> Carrying | None:
+    """Return what a run must keep before it is complete, None if there is nothing.
+
+    ``failed`` are the accounts that were not read completely, with the reasons. Without
+    ``keeps_absent`` the run only drops the pages that it has of them. A full listing drops the
+    accounts that it does not have. Raises DatasetConflict if rows of another schema would have to
+    be kept.
+    """
+    if run.mode != "overwrite":
+        return None
+    replaced = replaced_by(store, run)
+    read = [account for account in run.accounts if (account or "") not in failed]
+    kept = _not_read(replaced, read)
+    listed = _listed(run)
+    dropped = {} if listed is None else {a: rows for a, rows in kept.items() if a not in listed}
+    kept = {a: rows for a, rows in kept.items() if keeps_absent and a not in dropped}
+    if not (kept or dropped or failed):
+        return None
+    check_schemas(store, run.request, [*read, *dropped], replaced if keeps_absent else [])
+    accounts = {
+        account: Carried(
+            rows=rows,
+            reason=_reason(run, failed, account),
+            exported_at=_exported_at(replaced, account),
+        )
+        for account, rows in kept.items()
+    }
+    return Carrying(
+        store,
+        accounts,
+        dropped,
+        [old for old in replaced if kept.keys() & old.account_rows.keys()],
+        frozenset(run.accounts) - frozenset(read),
+        _details(run, replaced, kept),
+        batch_bytes,
+    )
+
+
+def replaced_by(store: Store, run: RunState) -> list[RunState]:
+    """Return the runs that this one replaces when it is complete."""
+    runs = (load_run(store, run_id) for run_id in run.replaces)
+    return [old for old in runs if old]
+
+
+def check_schemas(
+    store: Store,
+    request: Mapping[str, Any],
+    accounts: Iterable[str | None],
+    replaced: Sequence[RunState],
+) -> None:
+    """Raise DatasetConflict if rows that a run must keep have another schema than its own."""
+    others = [old for old in replaced if _is_raw(old.request) is not _is_raw(request)]
+    kept = _not_read(others, accounts)
+    if kept:
+        was, now = ("raw", "licenses") if _is_raw(others[0].request) else ("licenses", "raw")
+        some = min(kept, key=str)
+        raise DatasetConflict(
+            f"{store.where()} holds {was} rows of {len(kept):,} account(s) that are not "
+            f"read, such as {some}, and they cannot be kept with {now} rows: leave them out with "
+            "--absent-accounts drop, or choose another DEST"
+        )
+
+
+def _not_read(replaced: Iterable[RunState], read: Iterable[str | None]) -> dict[str | None, int]:
+    """Return how many rows the replaced runs have of each account that was not read."""
+    rows: Counter[str | None] = Counter()
+    for old in replaced:
+        rows.update(old.account_rows)
+    for account in read:
+        rows.pop(account, None)
+    return dict(rows)
+
+
+def _reason(run: RunState, failed: Mapping[str, str], account: str | None) -> str:
+    if account is not None and account in run.skipped:
+        return run.skipped[account]
+    if (account or "") in failed:
+        return f"failed: {failed[account or '']}"
+    return NOT_ASKED_FOR
+
+
+def _listed(run: RunState) -> set[str | None] | None:
+    """Return the accounts of the full listing that the run was started with, None without one."""
+    all_of = run.request.get("all_of")
+    if all_of is None or any(all_of.values()):
+        return None
+    return {*run.accounts, *run.skipped}
+
+
+def _details(
+    run: RunState, replaced: Iterable[RunState], accounts: Iterable[str | None]
+) -> dict[str | None, AccountDetails]:
+    """Return what the replaced runs know of accounts that this run knows nothing of."""
+    known: dict[str | None, AccountDetails] = {}
+    for old in replaced:
+        for account in accounts:
+            if account not in run.details and account in old.details:
+                before = old.details[account]
+                known[account] = AccountDetails(
+                    integration=before.integration, tenant_id=before.tenant_id
+                )
+    return known
+
+
+def _exported_at(replaced: Iterable[RunState], account: str | None) -> str:
+    """Return when the newest rows of an account were exported, as the log writes a moment."""
+    moments = []
+    for old in replaced:
+        if old.point(account).rows:
+            moments.append(written(old.started_at))
+        if carried := old.carried_over.get(account):
+            moments.append(carried.exported_at or written(old.started_at))
+    return max(moments)
+
+
+def _is_raw(request: Mapping[str, Any]) -> bool:
+    return bool(request.get("raw"))
