@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from streamlic.emulator.vendors import PRODUCTS, TENANTS
+
 SIZES = ("equal", "power-law")
 ACCOUNT_SECRET = "emulated-secret"  # noqa: S105  (made up, to be looked for)
 """In every credential of an account that the API shows: a client must keep none of them."""
 _MOST_RECORDS_FACTOR = 1000
-_INTEGRATIONS = ("microsoft365", "github", "slack", "jira")
-_TENANTS = 50
+_INTEGRATIONS = tuple(PRODUCTS)
 _ODD = 2_654_435_761  # Multiplication by an odd number keeps the first eight digits unique.
 
 
@@ -22,7 +23,7 @@ class EmulatedAccount:
 
     id: str
     records: int
-    tenant_id: str = "tenant-0"
+    tenant_id: str = TENANTS[0]
     integration: str = "generic"
     status: str = "active"
     is_blocked: bool = False
@@ -79,7 +80,7 @@ def _account(
     return EmulatedAccount(
         id=f"{(i + 1) * _ODD % 2**32:08x}-{seed % 2**16:04x}-4000-8000-{i:012x}",
         records=int(records * drawn) if sizes == "power-law" else records,
-        tenant_id=f"tenant-{i % _TENANTS}",
+        tenant_id=TENANTS[i % len(TENANTS)],
         integration=_INTEGRATIONS[i % len(_INTEGRATIONS)],
         status="needs_reauth" if is_unhealthy and not is_blocked else "active",
         is_blocked=is_blocked,

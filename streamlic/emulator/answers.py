@@ -77,14 +77,14 @@ def _licenses(config: EmulatorConfig, asked: Asked, lie: Lie) -> Answer:
     total = config.records_of(account)
     if total is None:
         raise refused(404, "Integrated account not found")
-    _check_healthy(config.account(account))
+    integration = _readable(config.account(account)).integration
     form = asked.value("truto_response_format") or "unified"
     if form not in _FORMATS:
         raise refused(400, f"truto_response_format must be one of {_FORMATS}")
     first_only = asked.value("remote_query[first]")
     if first_only and first_only.isdigit():
         total = min(total, int(first_only))
-    shape = _shape(config, asked, raw=form == "raw")
+    shape = _shape(config, asked, integration=integration, raw=form == "raw")
     start = asked.offset()
     limit = asked.limit(config.page_size, total)
     stop = min(start + limit, total)
@@ -120,15 +120,16 @@ def _licenses(config: EmulatorConfig, asked: Asked, lie: Lie) -> Answer:
     return Answer(200, pieces, {"Content-Type": "application/json"}, has_length=form != "stream")
 
 
-def _check_healthy(account: EmulatedAccount) -> None:
+def _readable(account: EmulatedAccount) -> EmulatedAccount:
     if account.is_blocked:
         raise refused(503, "Integrated account is blocked")
     if account.status != "active":
         more = {"truto_is_remote_error": True}
         raise Refusal(refusal(401, "The token was revoked", more=more))
+    return account
 
 
-def _shape(config: EmulatorConfig, asked: Asked, *, raw: bool) -> Shape:
+def _shape(config: EmulatorConfig, asked: Asked, *, integration: str, raw: bool) -> Shape:
     product, organization = asked.value("product"), asked.value("organization_id")
     if config.integration == "microsoft365" and product is None:
         raise missing("product")
@@ -139,7 +140,7 @@ def _shape(config: EmulatorConfig, asked: Asked, *, raw: bool) -> Shape:
     excluded = set(asked.values("truto_exclude_fields"))
     if asked.value("truto_ignore_remote_data") == "true":
         excluded.add("remote_data")
-    return Shape(frozenset(excluded), raw, product, organization)
+    return Shape(frozenset(excluded), raw, product, organization, integration)
 
 
 def _keyed(seed: int, account: str, numbers: range, shape: Shape, key_by: str) -> bytes:

@@ -43,4 +43,5 @@ class EmulatorConfig:
         known = self.accounts.get(account) if self.accounts else None
         if isinstance(known, EmulatedAccount):
             return known
-        return EmulatedAccount(id=account, records=self.records_of(account) or 0)
+        records = self.records_of(account) or 0
+        return EmulatedAccount(id=account, records=records, integration=self.integration)

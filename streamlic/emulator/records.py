@@ -2,12 +2,15 @@
 
 A cycle of templates is made once for each seed and shape: JSON text with a gap for the id.
 Record i is the template that the account and i select, with its own id. Templates vary as real
-licenses do: sparse fields, Unicode, escapes, many products, unknown fields, a few wrong types.
+licenses do: sparse fields, Unicode, escapes, many products, unknown fields, a few wrong types, and
+as their integrations do: names, prices and currencies of their own. Of its seats a license leaves
+5 to 25 % unused on average; some have more users than seats, and some report no numbers.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,21 +18,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from streamlic.emulator.vendors import Product, products_of
+
 CYCLE = 1024
 _BLOCK = 512
-_NAMES = [
-    *("Microsoft 365 E3", "Microsoft 365 E5", "Office 365 E1", "Power BI Pro", "Visio Plan 2"),
-    *("Project Plan 3", "Exchange Online (Plan 1)", "Entra ID P2", "Intune", "Defender for Office"),
-    *("GitHub Enterprise", "GitHub Copilot Business", "Jira Software", "Confluence", "Slack Pro"),
-    *("Zoom Business", "Webex Meetings", "Figma Organization", "Miro Team", "Notion Business"),
-    *("Salesforce Sales Cloud", "HubSpot Pro", "Zendesk Suite", "Asana Advanced", "ClickUp"),
-    *(
-        "Adobe Creative Cloud \u2013 Équipe",
-        "会議室ライセンス",
-        "Лицензия «Базовая»",
-        "Café \U0001f600 Plus",
-    ),
-]
+_CACHED_SHAPES = 32
+"""More than there are integrations: an export of all accounts asks for a shape of each."""
+UNLIMITED = -1
+"""The number of seats where a vendor sets no limit."""
+_LOG_FEW, _LOG_MANY = math.log(2), math.log(500)
+_OVER_ASSIGNED = 0.04
+_FREE_LEFT_OUT = 0.7
+_WITHOUT_NUMBERS = 0.06
+_WRONG = [("available_quantity", '"12"'), ("is_paid", '"yes"'), ("created_at", '"never"'),
+          ("unit_amount", '"9.99"')]  # fmt: skip
+_WRONG_EVERY = 170
 _PRODUCT_STATUSES = ["active", "inactive", "errored", "needs_input", "pending"]
 _ESCAPES = [r"Line one\nline two", r"caf\u00e9 \u20ac", r"a \"quoted\" word", r"C:\\share \/ x",
             r"smile \ud83d\ude00"]  # fmt: skip
@@ -43,6 +46,7 @@ class Shape:
     raw: bool = False
     product: str | None = None
     organization_id: str | None = None
+    integration: str = "generic"
 
 
 _PLAIN = Shape()
@@ -54,9 +58,9 @@ def license_json(seed: int, account: str, i: int, shape: Shape = _PLAIN) -> byte
     return head + license_id(account, i).encode() + tail if tail else head
 
 
-def license_record(seed: int, account: str, i: int) -> dict[str, Any]:
+def license_record(seed: int, account: str, i: int, shape: Shape = _PLAIN) -> dict[str, Any]:
     """Return record ``i`` of an account, as ``json.loads`` reads it."""
-    record: dict[str, Any] = json.loads(license_json(seed, account, i))
+    record: dict[str, Any] = json.loads(license_json(seed, account, i, shape))
     return record
 
 
@@ -108,12 +112,13 @@ def _template_number(account: str, i: int) -> int:
     return (zlib.crc32(account.encode()) + i) % CYCLE
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=_CACHED_SHAPES)
 def _templates(seed: int, shape: Shape) -> list[tuple[bytes, bytes]]:
     """Return the text before and after the id of each template; without an id there is no tail."""
     templates = []
     for number in range(CYCLE):
-        members = _members(random.Random(f"{seed}/{number}"), shape)
+        rng = random.Random(f"{seed}/{shape.integration}/{number}")
+        members = _members(rng, number, shape)
         if shape.raw:
             text = dict(members)["remote_data"]
         else:
@@ -124,7 +129,7 @@ def _templates(seed: int, shape: Shape) -> list[tuple[bytes, bytes]]:
     return templates
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=_CACHED_SHAPES)
 def _joints(seed: int, shape: Shape) -> list[bytes]:
     """Return the text between two ids, for two cycles; empty if records have no id."""
     templates = _templates(seed, shape)
@@ -135,19 +140,21 @@ def _joints(seed: int, shape: Shape) -> list[bytes]:
             for before, after in zip(templates, following, strict=True)] * 2  # fmt: skip
 
 
-def _members(rng: random.Random, shape: Shape) -> list[tuple[str, str]]:
+def _members(rng: random.Random, number: int, shape: Shape) -> list[tuple[str, str]]:
     """Return a record's keys with their JSON text; NUL marks the place of the id."""
-    name = rng.choice(_NAMES)
-    seats = rng.randrange(1, 500)
-    used = min(int(seats * rng.triangular(0.2, 1.05, 0.9)), seats)
+    product = rng.choice(products_of(shape.integration))
+    if not product.price and rng.random() < _FREE_LEFT_OUT:
+        product = rng.choice(products_of(shape.integration))
+    seats, used = _seats(rng, product)
+    has_numbers = rng.random() > _WITHOUT_NUMBERS
     optional: list[tuple[str, float, Callable[[], str]]] = [
-        ("name", 0.92, lambda: _text(rng, name)),
+        ("name", 0.92, lambda: _text(rng, product.name)),
         ("description", 0.1, lambda: f'"{rng.choice(_ESCAPES)}"'),
-        ("available_quantity", 0.85, lambda: _quantity(rng, seats)),
-        ("assigned_quantity", 0.85, lambda: _quantity(rng, used)),
-        ("unit_amount", 0.4, lambda: _price(rng)),
-        ("currency", 0.4, lambda: rng.choice(['"USD"', '"EUR"', '"GBP"'])),
-        ("is_paid", 0.8, lambda: "true" if rng.random() < 0.75 else "false"),
+        ("available_quantity", 0.93 * has_numbers, lambda: _quantity(rng, seats)),
+        ("assigned_quantity", 0.95 * has_numbers, lambda: _quantity(rng, used)),
+        ("unit_amount", 0.4, lambda: _price(rng, product.price)),
+        ("currency", 0.4, lambda: f'"{product.currency}"'),
+        ("is_paid", 0.8, lambda: "true" if product.price else "false"),
         ("status", 0.4, lambda: rng.choice(['"active"', '"active"', '"inactive"'])),
         ("products", 0.2, lambda: _products(rng)),
         ("roles", 0.05, lambda: '[{"id":"r1","name":"Administrator"},{"id":"r2","name":"User"}]'),
@@ -157,11 +164,11 @@ def _members(rng: random.Random, shape: Shape) -> list[tuple[str, str]]:
     ]
     members = [("id", '"\0"'), *((key, make()) for key, fill, make in optional
                                  if rng.random() < fill)]  # fmt: skip
-    if rng.random() < 0.006:
-        key, value = rng.choice([("available_quantity", '"12"'), ("is_paid", '"yes"'),
-                                 ("created_at", '"never"'), ("unit_amount", '"9.99"')])  # fmt: skip
+    at, is_ordinary = divmod(number, _WRONG_EVERY)
+    if not is_ordinary:
+        key, value = _WRONG[at % len(_WRONG)]
         members = [*((k, v) for k, v in members if k != key), (key, value)]
-    members.append(("remote_data", _remote(rng, seats, used, shape)))
+    members.append(("remote_data", _remote(rng, product, (seats, used), shape)))
     return members
 
 
@@ -173,9 +180,24 @@ def _quantity(rng: random.Random, number: int) -> str:
     return rng.choice([f"{number}.0", "1e2", str(number)]) if rng.random() < 0.01 else str(number)
 
 
-def _price(rng: random.Random) -> str:
-    cents = rng.randrange(100, 6000)
-    return f"{cents / 7:.15g}" if rng.random() < 0.03 else f"{cents / 100:.2f}"
+def _seats(rng: random.Random, product: Product) -> tuple[int, int]:
+    """Return how many seats there are, -1 without a limit, and how many have a user."""
+    seats = round(math.exp(rng.uniform(_LOG_FEW, _LOG_MANY)))
+    if not product.price:
+        return UNLIMITED, seats
+    if seats > 20 and rng.random() < 0.5:
+        seats = round(seats, -1)
+    if rng.random() < _OVER_ASSIGNED:
+        return seats, seats + rng.randint(1, max(1, seats // 10))
+    unused = rng.triangular(0, 2 * product.unused_share, product.unused_share)
+    return seats, round(seats * (1 - unused))
+
+
+def _price(rng: random.Random, price: float) -> str:
+    """Return a price: that of the list, or one of a contract, at times with many digits."""
+    if rng.random() < 0.03:
+        return f"{(price or 1) / 7:.15g}"
+    return f"{price * rng.choice([1, 1, 0.9, 0.85]):.2f}"
 
 
 def _moment(rng: random.Random) -> str:
@@ -194,7 +216,8 @@ def _products(rng: random.Random) -> str:
     return "[" + ",".join(products) + "]"
 
 
-def _remote(rng: random.Random, seats: int, used: int, shape: Shape) -> str:
+def _remote(rng: random.Random, product: Product, quantities: tuple[int, int], shape: Shape) -> str:
+    seats, used = quantities
     plans = [
         {
             "servicePlanId": f"{rng.getrandbits(128):032x}",
@@ -203,14 +226,26 @@ def _remote(rng: random.Random, seats: int, used: int, shape: Shape) -> str:
         }
         for _ in range(rng.randrange(4))
     ]
-    remote: dict[str, Any] = {
-        "skuId": f"{rng.getrandbits(128):032x}",
-        "skuPartNumber": rng.choice(["ENTERPRISEPACK", "SPE_E5", "POWER_BI_PRO"]),
-        "capabilityStatus": "Enabled",
-        "consumedUnits": used,
-        "prepaidUnits": {"enabled": seats, "suspended": 0, "warning": 0, "lockedOut": 0},
-        "servicePlans": plans,
-    }
+    remote: dict[str, Any]
+    if shape.integration in ("generic", "microsoft365"):
+        remote = {
+            "skuId": f"{rng.getrandbits(128):032x}",
+            "skuPartNumber": product.code,
+            "capabilityStatus": "Enabled",
+            "consumedUnits": used,
+            "prepaidUnits": {"enabled": seats, "suspended": 0, "warning": 0, "lockedOut": 0},
+            "servicePlans": plans,
+        }
+    else:
+        remote = {
+            "subscription_id": f"{rng.getrandbits(128):032x}",
+            "plan": product.code,
+            "seats": {"purchased": seats, "used": used},
+            "billing": {
+                "interval": rng.choice(["month", "year"]),
+                "auto_renew": rng.random() < 0.8,
+            },
+        }
     if rng.random() < 0.02:
         remote["bigNumber"] = rng.getrandbits(100)
     if shape.product:

@@ -22,6 +22,7 @@ from streamlic.emulator import (
     running_emulator,
 )
 from streamlic.emulator.records import CYCLE, Shape, blocks
+from streamlic.emulator.vendors import PRODUCTS
 from streamlic.errors import UsageError
 from tests.support.cli import run_cli
 
@@ -78,6 +79,36 @@ def test_records_vary_like_the_real_world() -> None:
     assert any(b"1e2" in text for text in texts)
     assert 0.85 < sum("name" in record for record in records) / CYCLE < 0.97
     assert len({tuple(record) for record in records}) > 100
+
+
+@pytest.mark.parametrize("integration", ["generic", *PRODUCTS])
+def test_the_seats_of_every_integration_are_believable(integration: str) -> None:
+    shape = Shape(integration=integration)
+    records = [license_record(7, ACCOUNT, i, shape) for i in range(CYCLE)]
+    seats = [(one.get("available_quantity"), one.get("assigned_quantity")) for one in records]
+    limited = [(all_, used) for all_, used in seats if isinstance(all_, int)
+               and isinstance(used, int) and all_ >= 0]  # fmt: skip
+    assert 0.05 < 1 - sum(used for _, used in limited) / sum(all_ for all_, _ in limited) < 0.25
+    assert 0.01 < sum(used > all_ for all_, used in limited) / CYCLE < 0.06
+    assert 0.03 < seats.count((None, None)) / CYCLE < 0.1
+    unlimited = [one for one in records if one.get("available_quantity") == -1]
+    assert 0 < len(unlimited) / CYCLE < 0.15
+    assert {one.get("is_paid") for one in unlimited} <= {False, None, "yes"}
+
+
+async def test_an_accounts_licenses_suit_its_integration() -> None:
+    accounts = emulated_accounts(24, records=200)
+    async with asking(accounts=accounts, page_size=200) as ask:
+        for one in accounts.values():
+            rows = (await ask(("integrated_account_id", one.id)))[1]["result"]
+            sold = PRODUCTS[one.integration]
+            assert {row.get("name") for row in rows} == {None, *(product.name for product in sold)}
+            assert {row.get("currency") for row in rows} == {None, sold[0].currency}
+            assert rows[5] == license_record(7, one.id, 5, Shape(integration=one.integration))
+    assert len({one.integration for one in accounts.values()}) == len(PRODUCTS) == 12
+    assert len({one.tenant_id for one in accounts.values()}) == 24
+    everyone = emulated_accounts(500).values()
+    assert len({(one.tenant_id, one.integration) for one in everyone}) == 500
 
 
 async def test_pages_lead_to_the_end() -> None:

@@ -20,6 +20,7 @@ from tests.support.raw_server import TOKEN as RAW_TOKEN
 from tests.support.raw_server import connection, server, whole
 
 ACCOUNTS = emulated_accounts(230, records=3, unhealthy_share=0.2)
+TENANT = list(ACCOUNTS.values())[2].tenant_id
 
 
 def all_args(dest: Path, url: str, *more: str) -> list[str]:
@@ -34,7 +35,7 @@ async def test_accounts_are_listed_to_the_last_page_and_filtered() -> None:
         ended = await run_cli("accounts", "--json", "--base-url", emulator.url)
         pages = len(emulator.requests)
         text = await run_cli(
-            "accounts", "--base-url", emulator.url, "--integration", "slack", "--tenant", "tenant-2"
+            "accounts", "--base-url", emulator.url, "--integration", "slack", "--tenant", TENANT
         )
         refused = await run_cli("accounts", "--base-url", emulator.url, TRUTO_API_TOKEN="wrong")
     assert pages == 3
@@ -45,7 +46,7 @@ async def test_accounts_are_listed_to_the_last_page_and_filtered() -> None:
     readable = [one.status == "active" and not one.is_blocked for one in known]
     assert [one["readable"] for one in listed] == readable
     assert 10 < readable.count(False) < 90
-    chosen = [one.id for one in known if (one.integration, one.tenant_id) == ("slack", "tenant-2")]
+    chosen = [one.id for one in known if (one.integration, one.tenant_id) == ("slack", TENANT)]
     assert [line.split()[0] for line in text.out.splitlines()] == chosen
     assert chosen
     assert f"{len(chosen)} account" in text.err
@@ -84,17 +85,17 @@ async def test_readable_accounts_are_exported_and_the_others_are_reported(
 async def test_accounts_as_csv_are_what_an_export_reads(tmp_path: Path) -> None:
     async with running_emulator(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
         connection = ["--base-url", emulator.url]
-        listed = await run_cli("accounts", "--csv", "--tenant", "tenant-2", *connection)
+        listed = await run_cli("accounts", "--csv", "--tenant", TENANT, *connection)
         args = all_args(tmp_path, emulator.url)
         args[args.index("--all-accounts") :] = ["--accounts-file", "-"]
         ended = await run_cli(*args, stdin=listed.out.encode())
         both = await run_cli("accounts", "--csv", "--json", *connection)
-    of_tenant = [one for one in ACCOUNTS.values() if one.tenant_id == "tenant-2"]
+    of_tenant = [one for one in ACCOUNTS.values() if one.tenant_id == TENANT]
     readable = [one for one in of_tenant if one.status == "active" and not one.is_blocked]
     assert 0 < len(readable) < len(of_tenant)
     assert list(csv.reader(listed.out.splitlines())) == [
         ["account", "integration", "tenant_id"],
-        *([one.id, one.integration, "tenant-2"] for one in readable),
+        *([one.id, one.integration, TENANT] for one in readable),
     ]
     assert "skipped" in listed.err
     assert (ended.code, ended.err) == (0, "")
