@@ -58,6 +58,8 @@ def generated(name: str) -> str:
     kind, _, argument = name.partition(" ")
     if kind == "file":
         return included(argument)
+    if kind == "schema":
+        return schema(argument)
     return {
         "commands": commands,
         "environment": environment,
@@ -67,7 +69,6 @@ def generated(name: str) -> str:
         "memory": memory,
         "names": public_names,
         "outcomes": fault_matrix.table,
-        "schema": schema,
         "values": values,
     }[kind]()
 
@@ -158,9 +159,9 @@ def memory() -> str:
     return _table(("`--memory`", *(f"{size} MiB" for size in sizes)), rows)
 
 
-def schema() -> str:
-    """Return what ``streamlic schema`` prints."""
-    return f"```text\n{CliRunner().invoke(cli, ['schema']).output}```"
+def schema(table: str) -> str:
+    """Return what ``streamlic schema --table`` prints."""
+    return f"```text\n{CliRunner().invoke(cli, ['schema', '--table', table]).output}```"
 
 
 def values() -> str:

@@ -169,6 +169,16 @@ dataset_options = (
     dataset("--restart", is_flag=True, help="Discard an unfinished run in DEST and start over."),
 )  # fmt: skip
 
+
+def table(about: str) -> Callable[[Command], Command]:
+    """Return the option for one of a lake's tables."""
+    option: Callable[[Command], Command] = dataset(
+        "--table", type=click.Choice(["licenses", "accounts", "runs"]), default="licenses",
+        show_default=True, help=about,
+    )  # fmt: skip
+    return option
+
+
 json_option = output("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 output_options = (

@@ -134,6 +134,7 @@ class DatasetSettings:
 class SchemaSettings:
     """The settings of ``streamlic schema``."""
 
+    table: str
     as_json: bool
 
 

@@ -100,6 +100,11 @@ def licenses_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([*_ACCOUNT, *schema, *_RUN])
 
 
+def schema_of(table: str, schema: pa.Schema) -> pa.Schema:
+    """Return the schema of a table; ``schema`` is the decoder's."""
+    return {ACCOUNTS: ACCOUNTS_SCHEMA, RUNS: RUNS_SCHEMA}.get(table) or licenses_schema(schema)
+
+
 def table_of(name: str) -> str:
     """Return the table of a part file."""
     return name.partition("/")[0]

@@ -1,4 +1,4 @@
-"""``streamlic schema``: the columns of a dataset of licenses."""
+"""``streamlic schema``: the columns of a lake's table."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import json
 import click
 
 from streamlic.cli.option_sources import SettingsCommand
-from streamlic.cli.options import json_option
+from streamlic.cli.options import json_option, options, table
 from streamlic.cli.settings import SchemaSettings, takes
+from streamlic.resources.licenses import LICENSES
 
 
 @click.command(cls=SettingsCommand)
-@json_option
+@options(table("Table whose columns are shown."), json_option)
 @takes(SchemaSettings)
 def schema(settings: SchemaSettings) -> None:
-    """Show the columns of a dataset of licenses."""
-    from streamlic.dataset.lake import licenses_schema
-    from streamlic.resources.license_schema import LICENSE_SCHEMA
+    """Show the columns of a lake's table."""
+    from streamlic.dataset.lake import schema_of
     from streamlic.schema.columns import json_role
 
     columns = [
         {"name": field.name, "type": str(field.type), "json": json_role(field) is not None}
-        for field in licenses_schema(LICENSE_SCHEMA)
+        for field in schema_of(settings.table, LICENSES.schema)
     ]
     if settings.as_json:
-        click.echo(json.dumps({"columns": columns}))
+        click.echo(json.dumps({"table": settings.table, "columns": columns}))
         return
     for column in columns:
         click.echo(f"{column['name']:24}{column['type']}{' (JSON)' if column['json'] else ''}")
