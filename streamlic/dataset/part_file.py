@@ -3,8 +3,8 @@
 Rules:
 1. Batches gather up to ``row_group_bytes`` and are then written as one row group. Small batches are
    combined first: each takes kilobytes in addition to its rows, which ``nbytes`` does not count.
-2. A file counts only after ``close``. One that an exception left is a valid Parquet file all the
-   same, and must not be used.
+2. A file counts only after ``close``, or after ``end`` and ``keep``: other files may join it in
+   between. One that an exception left is a valid Parquet file all the same, and must not be used.
 3. The footer says that timestamps use the proleptic Gregorian calendar, as Arrow's do. Without it
    Spark 3 refuses a column with a time before 1900.
 """
@@ -15,7 +15,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,7 +49,7 @@ class Part:
         self.name = name
         self.rows = 0
         self.bytes = 0
-        """The file's size, after ``close``."""
+        """The file's size, after ``end``."""
         self.sha256 = ""
         """The SHA-256 of its content, after ``close``."""
         self._staged = store.stage(staged)
@@ -59,8 +58,8 @@ class Part:
         self._gathered_bytes = 0
         self._small = 0  # How many of the last gathered batches are small.
         try:
-            with _translated(self._staged.path):
-                self._sink = pa.OSFile(str(self._staged.path), "wb")
+            with translated(self.path):
+                self._sink = pa.OSFile(str(self.path), "wb")
                 self._writer = pq.ParquetWriter(
                     self._sink,
                     schema,
@@ -76,6 +75,11 @@ class Part:
         except StoreError:
             self._staged.discard()
             raise
+
+    @property
+    def path(self) -> Path:
+        """Where it is written."""
+        return self._staged.path
 
     @property
     def file_bytes(self) -> int:
@@ -94,28 +98,36 @@ class Part:
         if self._gathered_bytes >= self._row_group_bytes:
             self._write_row_group()
 
-    def close(self) -> None:
-        """Write the gathered rows and the footer, and make the file durable in the store."""
-        if self._writer is None:
-            return
+    def end(self) -> None:
+        """Write the gathered rows and the footer."""
         self._write_row_group()
-        with _translated(self._staged.path):
+        with translated(self.path):
             self._writer.add_key_value_metadata(_CALENDAR)
             self._writer.close()
+            self.bytes = self._sink.tell()
             self._sink.close()
         self._writer = None
-        with _translated(self._staged.path), self._staged.path.open("rb") as file:
+        pa.default_memory_pool().release_unused()
+
+    def keep(self) -> None:
+        """Make the file, which has ended, durable in the store."""
+        with translated(self.path), self.path.open("rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             self.bytes = file.tell()
         self._staged.keep()
-        pa.default_memory_pool().release_unused()
+
+    def close(self) -> None:
+        """End the file and make it durable, unless it is already."""
+        if self._writer is not None:
+            self.end()
+            self.keep()
 
     def discard(self) -> None:
         """Delete the file, finished or not."""
         self._gathered = []
         # The disk may have no room for its last bytes: all the more reason to delete it.
         for unfinished in (self._writer, self._sink) if self._writer is not None else ():
-            with suppress(StoreError), _translated(self._staged.path):
+            with suppress(StoreError), translated(self.path):
                 unfinished.close()
         self._writer = None
         self._staged.discard()
@@ -131,7 +143,7 @@ class Part:
         gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
         self._small = 0
         table = pa.Table.from_batches(gathered)
-        with _translated(self._staged.path):
+        with translated(self.path):
             self._writer.write_table(table, row_group_size=table.num_rows)
 
 
@@ -160,7 +172,8 @@ def _leaf_paths(name: str, kind: pa.DataType) -> Iterator[str]:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[Any]:
+def translated(path: Path) -> Iterator[None]:
+    """Raise StoreError, which names the file, in place of the errors of writing it."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:

@@ -4,7 +4,8 @@ Rules:
 1. A page's batches join the open part file only when the page is complete. Small pages arrive
    complete, many at a time: those of all accounts share part files.
 2. A page in progress waits in memory up to ``page_buffer_bytes``; a larger one streams into
-   part files of its own, deleted if the page is abandoned. Several may be in progress.
+   part files of its own, deleted if the page is abandoned. Several may be in progress. When the
+   page is complete, its last file, which is not full, is joined with those of other pages.
 3. Row groups are gathered up to ``row_group_bytes``; in a page's own part files to
    ``page_row_group_bytes``, since each page in progress may have one open.
 4. A part file counts only when it was closed, fsynced and returned by ``finish``.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from streamlic.dataset.joined_part import JoinedPart
 from streamlic.dataset.lake import licenses_schema
 from streamlic.dataset.part_file import Part
 from streamlic.dataset.records import UNKNOWN, AccountDetails, PartFile
@@ -27,6 +29,8 @@ from streamlic.storage.base import Store
 
 COMPRESSIONS = ("zstd", "snappy", "none")
 _MIB = 1 << 20
+_MOST_JOINED = 1.25
+"""How large a joined part file may be, in part files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,7 @@ class DatasetWriter:
         self._schema = licenses_schema(schema)
         self._in_progress: list[PageWriter] = []
         self._shared: Part | None = None
+        self._unfilled: list[JoinedPart] = []  # One at most, but while two are joined.
         self._closed: list[PartFile] = []
         self._closed_bytes = 0
         self.bytes_written = 0
@@ -87,7 +92,8 @@ class DatasetWriter:
     def is_full(self) -> bool:
         """Whether a part file's size was written, so that a commit is due."""
         shared_bytes = self._shared.file_bytes if self._shared else 0
-        return self._closed_bytes + shared_bytes >= self.options.part_bytes
+        unfilled_bytes = sum(part.bytes for part in self._unfilled)
+        return self._closed_bytes + unfilled_bytes + shared_bytes >= self.options.part_bytes
 
     def write_whole(self, batch: pa.RecordBatch, rows_of: Sequence[tuple[str | None, int]]) -> None:
         """Take complete pages in one batch: each account with its number of rows, in order."""
@@ -108,14 +114,16 @@ class DatasetWriter:
         return page
 
     def finish(self, *, with_empty: bool = False) -> list[PartFile]:
-        """Close the open part file; return the files since the last call, durably staged.
+        """Close the open part files; return the files since the last call, durably staged.
 
         ``with_empty`` returns one file without rows instead of none. Pages in progress
         are not affected.
         """
-        if with_empty and not self._shared and not self._closed:
+        if with_empty and not (self._shared or self._unfilled or self._closed):
             self._shared = self.open_part(self.options.row_group_bytes)
-        self._close_shared()
+        self._end_shared()
+        for joined in [*self._unfilled]:
+            self._close(joined)
         closed, self._closed, self._closed_bytes = self._closed, [], 0
         return closed
 
@@ -126,6 +134,9 @@ class DatasetWriter:
         shared, self._shared = self._shared, None
         if shared:
             shared.discard()
+        unfilled, self._unfilled = self._unfilled, []
+        for part in unfilled:
+            part.discard()
         closed, self._closed = self._closed, []
         for file in closed:
             self._store.delete(self._run.staged(file.name))
@@ -156,9 +167,10 @@ class DatasetWriter:
     def take_page(self, page: PageWriter, own: list[Part], held: list[pa.RecordBatch]) -> None:
         """Take a complete page: the part files that it filled, or the batches that waited."""
         self._in_progress.remove(page)
-        for part in own:
-            part.close()
+        for part in own[:-1]:
             self._take(part)
+        for part in own[-1:]:
+            self._join(part)
         self._share(held)
 
     def forget_page(self, page: PageWriter) -> None:
@@ -173,7 +185,7 @@ class DatasetWriter:
                     self._shared = self.open_part(self.options.row_group_bytes)
                 self._shared.write(batch)
         if self._shared and self._shared.file_bytes >= self.options.part_bytes:
-            self._close_shared()
+            self._end_shared()
 
     def _account_columns(self, accounts: Sequence[str | None]) -> list[pa.Array]:
         """Return the columns that say whose a license is, one value an account."""
@@ -193,11 +205,30 @@ class DatasetWriter:
         ]
         return pa.record_batch(columns, schema=self._schema)
 
-    def _close_shared(self) -> None:
-        if self._shared:
-            self._shared.close()
-            self._take(self._shared)
-            self._shared = None
+    def _end_shared(self) -> None:
+        shared, self._shared = self._shared, None
+        if shared:
+            self._join(shared)
+
+    def _join(self, part: Part) -> None:
+        """End a part file. Join it with the unfilled one, or leave the smaller of the two open."""
+        new = JoinedPart(part)
+        unfilled = [*self._unfilled]
+        self._unfilled.append(new)  # At once, for ``discard``.
+        part.end()
+        most_bytes = self.options.part_bytes * _MOST_JOINED
+        for joined in unfilled:
+            if joined.bytes + new.bytes <= most_bytes and joined.append(part):
+                self._unfilled.remove(new)
+            else:
+                self._close(max(joined, new, key=lambda one: one.bytes))
+        for joined in [*self._unfilled]:
+            if joined.bytes >= self.options.part_bytes:
+                self._close(joined)
+
+    def _close(self, joined: JoinedPart) -> None:
+        self._take(joined.close())
+        self._unfilled.remove(joined)
 
     def _take(self, part: Part) -> None:
         self._closed.append(PartFile(part.name, part.rows, part.bytes, part.sha256))

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -15,6 +16,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from streamlic.dataset import parquet_footer
 from streamlic.dataset.lake import licenses_schema
 from streamlic.dataset.records import PartFile
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
@@ -46,6 +48,10 @@ def write_page(
 
 def staged(run: LocalRun) -> list[str]:
     return run.store.names(run.staging)
+
+
+def staged_names(run: LocalRun, files: list[PartFile]) -> list[str]:
+    return sorted(run.staged(file.name).removeprefix(f"{run.staging}/") for file in files)
 
 
 def ids(run: LocalRun, files: list[PartFile]) -> list[str]:
@@ -178,6 +184,87 @@ def test_a_page_too_large_to_be_held_has_part_files_of_its_own(run: LocalRun) ->
     assert all(file.bytes >= TINY.part_bytes for file in files[:-2])
 
 
+ROOMY = replace(TINY, part_bytes=1 << 20)
+"""Large pages as in TINY, and room for many of them in a part file."""
+
+
+def test_large_pages_share_a_part_file_with_each_other_and_with_small_ones(run: LocalRun) -> None:
+    writer = open_writer(run, ROOMY)
+    for number, account in enumerate("abcd"):
+        write_page(writer, number * 200, 120, account=account)
+        write_page(writer, number * 200 + 120, 80, account=account, batch_rows=80)
+        writer.write_whole(license_batch(1000 + number, 1), [(account, 1)])
+    files = writer.finish()
+    assert [file.rows for file in files] == [804]
+    assert staged(run) == staged_names(run, files)
+    assert sorted(ids(run, files)) == sorted([*numbered(0, 800), *numbered(1000, 4)])
+    data = run.store.read(run.staged(files[0].name))
+    assert (files[0].bytes, files[0].sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    with pq.ParquetFile(run.store.path(run.staged(files[0].name))) as file:
+        groups = [file.metadata.row_group(n) for n in range(file.num_row_groups)]
+    accounts = [(one.column(0).statistics.min, one.column(0).statistics.max) for one in groups]
+    assert ("a", "a") in accounts
+    assert ("d", "d") in accounts
+    write_page(writer, 2000, 120)
+    assert [file.rows for file in writer.finish()] == [120]
+
+
+def test_part_files_of_large_pages_are_about_as_large_as_asked(run: LocalRun) -> None:
+    """Whatever the pages' sizes: none is far too large, and none but the last far too small."""
+    options = replace(TINY, part_bytes=200_000, page_row_group_bytes=40_000, compression="none")
+    writer = open_writer(run, options)
+    first = 0
+    for rows in [120, 1500, 300, 700, 120, 2500, 200, 120, 900, 120]:
+        write_page(writer, first, rows, batch_rows=100)
+        first += rows
+    files = writer.finish()
+    assert sorted(ids(run, files)) == sorted(numbered(0, first))
+    sizes = [file.bytes for file in files]
+    assert len(sizes) > 3
+    assert max(sizes) <= options.part_bytes * 1.5, "a quarter more, and a row group with its footer"
+    assert min(sizes[:-1]) > options.part_bytes / 2
+
+
+def test_a_large_page_that_is_abandoned_takes_no_other_with_it(run: LocalRun) -> None:
+    """The others are complete before, and while, it is in progress."""
+    writer = open_writer(run, ROOMY)
+    write_page(writer, 0, 120)
+    page = writer.open_page("b")
+    page.write(license_batch(5000, 120))
+    write_page(writer, 120, 120)
+    page.write(license_batch(5120, 120))
+    page.abandon()
+    write_page(writer, 240, 120)
+    files = writer.finish()
+    assert ids(run, files) == numbered(0, 360)
+    assert [file.name for file in files] == [run.part_name(1)]
+    assert staged(run) == staged_names(run, files)
+
+
+def test_a_commit_is_due_when_large_pages_fill_a_part_file_together(run: LocalRun) -> None:
+    writer = open_writer(run, replace(ROOMY, part_bytes=100_000))
+    pages = 0
+    while not writer.is_full and pages < 100:
+        write_page(writer, pages * 120, 120)
+        pages += 1
+    assert 2 < pages < 100
+    [file] = writer.finish()
+    assert 100_000 <= file.bytes < 125_000
+
+
+def test_files_that_cannot_be_joined_are_kept_apart(
+    run: LocalRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_footer, "_MOST_ROW_GROUPS", 4)
+    writer = open_writer(run, ROOMY)
+    for first in range(0, 600, 120):
+        write_page(writer, first, 120)
+    files = writer.finish()
+    assert len(files) > 1
+    assert sorted(ids(run, files)) == sorted(numbered(0, 600))
+    assert staged(run) == staged_names(run, files)
+
+
 def test_part_files_of_a_page_that_end_with_it_are_followed_by_no_empty_one(run: LocalRun) -> None:
     """Every batch fills a part file, the last one too."""
     writer = open_writer(
@@ -302,18 +389,19 @@ def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
 
 FULL_DISK = """
 import resource, sys
+from dataclasses import replace
 from pathlib import Path
 from streamlic.errors import StoreError
-from streamlic.storage.local import LocalStore
-from tests.support.batches import license_batch, open_writer, LocalRun, open_local
+from tests.support.batches import TINY, license_batch, open_writer, open_local
 
 run = open_local(Path(sys.argv[1]), request={}, accounts=["a"])
-writer = open_writer(run)
+writer = open_writer(run, replace(TINY, part_bytes=1 << 20))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
-    for first in range(0, 4000, 20):
+    rows = int(sys.argv[3])
+    for first in range(0, 4000, rows):
         page = writer.open_page("a")
-        page.write(license_batch(first, 20))
+        page.write(license_batch(first, rows))
         page.end()
 except StoreError as error:
     print(error)
@@ -322,13 +410,18 @@ except StoreError as error:
 """
 
 
-@pytest.mark.parametrize("room_bytes", [0, 3, 5_000])
+@pytest.mark.parametrize(
+    ("room_bytes", "rows"), [(0, 20), (3, 20), (5_000, 20), (5_000, 400), (40_000, 120)]
+)
 def test_a_disk_without_room_is_an_error_that_leaves_nothing(
-    tmp_path: Path, room_bytes: int
+    tmp_path: Path, room_bytes: int, rows: int
 ) -> None:
-    """A file may not grow beyond ``room_bytes``: its first, or a later write fails."""
+    """A file may not grow beyond ``room_bytes``: its first, or a later write fails.
+
+    With the most room, large pages fit and the file that they share does not.
+    """
     ended = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path / "dest"), str(room_bytes)],
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "dest"), str(room_bytes), str(rows)],
         check=True,
         capture_output=True,
         text=True,

@@ -1,0 +1,98 @@
+"""Part files that ended early, joined into one without encoding their rows again.
+
+Rules:
+1. The first file stays where it is. The bytes of each further one are copied to its end, and the
+   one footer at the end lists the row groups of all.
+2. Copied offset indexes are written again, because they hold offsets in the file. The old ones stay
+   as bytes that nothing refers to: a few hundred for each row group.
+3. The file is durable, and counts, only after ``close``. Until then it lacks its footer.
+"""
+
+from __future__ import annotations
+
+from io import SEEK_END
+from typing import BinaryIO
+
+from streamlic.dataset.parquet_footer import MAGIC, TRAILER_BYTES, Footer, UnknownFooter
+from streamlic.dataset.part_file import Part, translated
+
+_COPY_BYTES = 1 << 20
+
+
+class JoinedPart:
+    """A part file that takes the row groups of others. It starts as ``first``, which has ended."""
+
+    def __init__(self, first: Part) -> None:
+        self.part = first
+        self._footer: Footer | None = None
+        self._end = 0
+        """Where the next bytes go: the footer was read from here, or is not written yet."""
+
+    @property
+    def bytes(self) -> int:
+        """The size of the file that ``close`` would leave."""
+        if self._footer is None:
+            return self.part.bytes
+        return self._end + self._footer.size + TRAILER_BYTES
+
+    def append(self, other: Part) -> bool:
+        """Take the rows of another part, which has ended, and delete its file.
+
+        Returns False, and does nothing, if the files cannot be joined.
+        """
+        with translated(self.part.path), self.part.path.open("r+b") as target:
+            try:
+                if self._footer is None:
+                    self._footer, self._end = _footer_of(target)
+                with other.path.open("rb") as source:
+                    self._footer, self._end = _appended(target, source, self._footer, self._end)
+            except UnknownFooter:
+                return False
+        self.part.rows += other.rows
+        other.discard()
+        return True
+
+    def close(self) -> Part:
+        """Write the footer, and make the file durable."""
+        if self._footer is not None:
+            footer = self._footer.to_bytes()
+            with translated(self.part.path), self.part.path.open("r+b") as target:
+                target.seek(self._end)
+                target.write(footer + len(footer).to_bytes(4, "little") + MAGIC)
+                target.truncate()
+        self.part.keep()
+        return self.part
+
+    def discard(self) -> None:
+        """Delete the file."""
+        self.part.discard()
+
+
+def _appended(target: BinaryIO, source: BinaryIO, footer: Footer, end: int) -> tuple[Footer, int]:
+    """Copy a file to ``end`` of another one; return the joined footer, and the new end."""
+    other, size = _footer_of(source)
+
+    def read(at: int, count: int) -> bytes:
+        source.seek(at)
+        return source.read(count)
+
+    joined, indexes = footer.joined(other, end, read, end + size)
+    target.seek(end)
+    source.seek(0)
+    left = size
+    while left:
+        copied = source.read(min(left, _COPY_BYTES))
+        if not copied:
+            raise OSError("the file ends too early")
+        target.write(copied)
+        left -= len(copied)
+    target.write(indexes)
+    return joined, target.tell()
+
+
+def _footer_of(file: BinaryIO) -> tuple[Footer, int]:
+    """Return the footer of a Parquet file, and where it starts."""
+    end = file.seek(-TRAILER_BYTES, SEEK_END)
+    start = end - int.from_bytes(file.read(4), "little")
+    file.seek(start)
+    return Footer.parsed(file.read(end - start)), start
