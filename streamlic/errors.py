@@ -1,19 +1,38 @@
 """All errors, grouped by cause: the caller, the API, the data, the network, the machine, the disk.
 
-A message says what was expected, what came, where, and what helps. No message holds the token.
-``exit_code`` is the exit code of the command line.
+A message says what was expected, what came, and where. No message holds the token. What helps is
+apart from the message, because it names parameters: the command line spells them as options, Python
+as arguments. ``exit_code`` is the exit code of the command line.
 """
 
 from __future__ import annotations
 
 import copyreg
 import pickle
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Self
 
 RETRY_CAN_HELP = 1
 NO_RETRY_HELPS = 6
+
+Spelling = Callable[[str, str], str]
+"""How a face spells a parameter and its value, "" for no value."""
+
+_NAMED = re.compile(r"\{(\w+)(?:=(\w+))?\}")
+
+
+def argument_of(parameter: str, value: str = "") -> str:
+    """Return a parameter as Python spells it: ``rows_at``, ``mode="append"``, ``restart=True``."""
+    if not value:
+        return parameter
+    return f"{parameter}={value}" if value in ("True", "False") else f'{parameter}="{value}"'
+
+
+def described(message: str, parameter: str | None, spelling: Spelling) -> str:
+    """Return an error's message, followed by its parameter in brackets if it has one."""
+    return f"{message} ({spelling(parameter, '')})" if parameter else message
 
 
 class StreamlicError(Exception):
@@ -26,23 +45,37 @@ class StreamlicError(Exception):
     exit_code = RETRY_CAN_HELP
     parameter: str | None = None
     """The Python name of the parameter that the error is about, or that helps: ``rows_at``."""
+    advice: str = ""
+    """What helps, with parameters in braces: ``add to it with {mode=append}``."""
 
-    def __init__(self, *args: object, parameter: str | None = None) -> None:
+    def __init__(self, *args: object, parameter: str | None = None, advice: str = "") -> None:
         super().__init__(*args)
         if parameter is not None:
             self.parameter = parameter
+        if advice:
+            self.advice = advice
 
     def __str__(self) -> str:
-        return self.described(str)
+        return self.with_advice(argument_of)
 
-    def described(self, name: Callable[[str], str] | None = None) -> str:
-        """Return the message, followed by its parameter in brackets as ``name`` spells it.
+    def described(self, spelling: Spelling | None = None) -> str:
+        """Return the message, followed by its parameter in brackets.
 
-        The command line spells it as an option (``--rows-at``). Without ``name``, the parameter is
-        left out.
+        ``spelling`` spells the parameter. Without it, the parameter is left out.
         """
         message = super().__str__()
-        return f"{message} ({name(self.parameter)})" if name and self.parameter else message
+        return described(message, self.parameter, spelling) if spelling else message
+
+    def with_advice(self, spelling: Spelling) -> str:
+        """Return the message, its parameter in brackets, and the advice: all that the error says.
+
+        The command line spells parameters as options (``--mode append``).
+        """
+        text = self.described(spelling)
+        if not self.advice:
+            return text
+        advice = _NAMED.sub(lambda named: spelling(named[1], named[2] or ""), self.advice)
+        return f"{text}; {advice}"
 
     def __copy__(self) -> Self:
         """Return an error with the very attributes of this one."""
@@ -163,10 +196,16 @@ class DecodeError(StreamlicError):
     exit_code = 5
 
     def __init__(
-        self, reason: str, *, position: int, path: str = "", parameter: str | None = None
+        self,
+        reason: str,
+        *,
+        position: int,
+        path: str = "",
+        parameter: str | None = None,
+        advice: str = "",
     ) -> None:
         place = f"{path or 'the top of the body'} (byte {position})"
-        super().__init__(f"{reason} at {place}", parameter=parameter)
+        super().__init__(f"{reason} at {place}", parameter=parameter, advice=advice)
         self.reason = reason
         self.position = position
         self.path = path

@@ -53,6 +53,12 @@ _OPTION_OF_PARAMETER = {
 """The options that are not spelled like their parameters."""
 
 
-def option_of(parameter: str) -> str:
-    """Return the option for a parameter of Python's interface: ``--rows-at`` for ``rows_at``."""
-    return _OPTION_OF_PARAMETER.get(parameter) or "--" + parameter.replace("_", "-")
+def option_of(parameter: str, value: str = "") -> str:
+    """Return a parameter of Python as the command line spells it: ``--rows-at``, ``--mode append``.
+
+    The value of a flag is ``True`` or ``False``.
+    """
+    option = _OPTION_OF_PARAMETER.get(parameter) or "--" + parameter.replace("_", "-")
+    if value == "False":
+        return option.replace("--", "--no-", 1)
+    return option if value in ("", "True") else f"{option} {value}"

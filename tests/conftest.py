@@ -2,6 +2,8 @@
 
 Their files are in memory where the system has room for that: no test waits for a disk's fsync.
 
+The words of every error that streamlic makes are checked: ``tests/support/error_words.py``.
+
 They speak to servers on this machine, and to no proxy before them. No signal is ignored: what a
 ``nohup`` or a shell's ``&`` had ignored, the processes that tests start would ignore too.
 """
@@ -11,7 +13,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Generator
 from pathlib import Path
+
+import pytest
+
+from tests.support.error_words import checked_errors
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  (pytest makes a directory of its own there)
 _ROOM_BYTES = 2 << 30
@@ -29,3 +36,11 @@ for _number, _handler in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """Fail a test in which an error named an option or an argument in its message."""
+    with checked_errors() as wrong:
+        yield
+    assert not wrong, "\n".join(wrong)

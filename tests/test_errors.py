@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import multiprocessing
@@ -21,6 +22,7 @@ from streamlic.emulator import EmulatorConfig
 from streamlic.formatting import option_of
 from streamlic.job.summary import AccountError, AccountsFailed, AccountSummary
 from tests.support.cli import ACCOUNT, TOKEN
+from tests.support.error_words import checked_errors, options_in, wrong_words
 from tests.support.server_thread import served
 
 SUMMARY = streamlic.Summary(
@@ -167,8 +169,72 @@ def test_an_error_names_a_parameter_as_its_reader_spells_it() -> None:
     assert str(streamlic.UsageError("expected a list")) == "expected a list"
 
 
-def test_no_error_of_the_packages_below_the_command_line_holds_an_option() -> None:
-    """What raises an error does not know whether Python or the command line called it."""
-    for package in ("truto", "resources", "job"):
-        for path in (Path(streamlic.__file__).parent / package).rglob("*.py"):
-            assert not re.search(r"[( ]--[a-z][a-z-]+", path.read_text()), path
+def test_advice_names_values_as_its_reader_spells_them() -> None:
+    error = streamlic.DatasetConflict(
+        "out is {full}",
+        advice="use {mode=append}, {restart=True}, {ndjson=False}, or another {dest}",
+    )
+    assert str(error) == (
+        'out is {full}; use mode="append", restart=True, ndjson=False, or another dest'
+    )
+    assert error.described() == "out is {full}"
+    assert error.with_advice(option_of) == (
+        "out is {full}; use --mode append, --restart, --no-lines, or another DEST"
+    )
+    assert str(pickled(error)) == str(error)
+
+
+def test_accounts_that_failed_say_what_helps_with_each() -> None:
+    error = streamlic.ListingTooLarge("expected at most 1 page, got more", parameter="max_pages")
+    failed = AccountsFailed(SUMMARY, {ACCOUNT: error})
+    said = "1 of 1 account failed, 1 permanently, such as: expected at most 1 page, got more"
+    assert str(failed) == f"{said} (max_pages); run it again to retry them"
+    assert failed.with_advice(option_of).startswith(f"{said} (--max-pages); ")
+    assert failed.described().startswith(f"{said}; ")
+
+
+@pytest.mark.parametrize(
+    ("message", "advice", "wrong"),
+    [
+        ("add to it with --mode append", "", "--mode"),
+        ("choose another DEST", "", "DEST"),
+        ("expected at most 7 brackets (max_depth)", "", "(max_depth)"),
+        ("more than rows_at allows", "", "rows_at"),
+        ("full", "add to it with --mode append", "--mode"),
+        ("full", "add to it with {made=append}", "--made"),
+        ("got --modern, --mode-x and a limit", "add to it with {mode=append}", None),
+    ],
+)
+def test_the_words_of_errors_are_checked(message: str, advice: str, wrong: str | None) -> None:
+    """Every error that any test makes is: what raises it does not know who will read it."""
+    found = wrong_words(message, advice=advice)
+    assert len(found) == (wrong is not None)
+    assert wrong is None or wrong in found[0]
+
+
+def test_an_error_that_names_an_option_is_found_where_it_is_made() -> None:
+    made_by = {"StreamlicError": streamlic.DatasetConflict}
+    code = "error = StreamlicError('use --restart')"
+    with checked_errors() as wrong:
+        for module in ("streamlic.tables.runs", "streamlic.cli.accounts", "tests.test_errors"):
+            exec(code, {"__name__": module, **made_by})  # noqa: S102  (our own, in another's name)
+    assert [one.partition(" has ")[0] for one in wrong] == [
+        "DatasetConflict of streamlic.tables.runs"
+    ]
+
+
+def test_no_package_below_the_faces_holds_an_option() -> None:
+    """Nor does a message that no test makes. ``system`` reads the command line's words."""
+    root = Path(streamlic.__file__).parent
+    faces = {"cli", "terminal", "reports", "diagnostics", "system", "formatting.py"}
+    for path in root.rglob("*.py"):
+        if path.relative_to(root).parts[0] not in faces:
+            assert not list(filter(options_in, texts_in(path))), path
+
+
+def texts_in(path: Path) -> list[str]:
+    """Return a module's string literals but for its docstrings."""
+    tree = ast.parse(path.read_text())
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    strings = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return [str(one.value) for one in strings if id(one) not in docs]

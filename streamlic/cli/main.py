@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from streamlic.cli.hints import hint
 from streamlic.cli.settings import OutputSettings
 from streamlic.cli.std_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli.watch import asks_for_json, log_of_command
@@ -156,12 +155,6 @@ def show(
     click.echo(json.dumps(asdict(summary)) if output.as_json else as_text)
 
 
-def _options_of(cli: click.Group, arguments: list[str]) -> set[str]:
-    """Return the options of the command on the command line."""
-    command = next((cli.commands[one] for one in arguments if one in cli.commands), None)
-    return {name for one in command.params for name in one.opts} if command else set()
-
-
 def run_command_line(cli: click.Group) -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
     prepare_streams()
@@ -189,8 +182,7 @@ def run_command_line(cli: click.Group) -> NoReturn:
         sys.stdout.flush()
         if isinstance(error, UsageError | IntegrityError):
             log.resume_command = None  # The same command would fail in the same way.
-        says = error.described(option_of) + hint(error, _options_of(cli, sys.argv[1:]))
-        log.failure(type(error).__name__, says, error.exit_code)
+        log.failure(type(error).__name__, error.with_advice(option_of), error.exit_code)
         code = error.exit_code
     except Interrupted as interrupted:
         code = 128 + interrupted.number

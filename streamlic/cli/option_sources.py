@@ -127,8 +127,8 @@ class SettingsCommand(click.Command):
         try:
             return super().invoke(ctx)
         except UsageError as error:
-            error.args = (self._with_origins(ctx, error.described(option_of)),)
-            error.parameter = None  # The message names the option now.
+            error.args = (self._with_origins(ctx, error.with_advice(option_of)),)
+            error.parameter, error.advice = None, ""  # The message names the options now.
             raise
 
     def _with_origins(self, ctx: click.Context, message: str) -> str:

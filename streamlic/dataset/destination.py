@@ -27,7 +27,8 @@ def refuse_foreign(store: Store) -> None:
     if others and LOG_DIRECTORY not in others:
         raise DatasetConflict(
             f"{store.where()} is not a streamlic dataset and holds other files, such as "
-            f"{others[0]!r}: choose an empty or new DEST"
+            f"{others[0]!r}",
+            advice="choose an empty or new {dest}",
         )
 
 

@@ -60,11 +60,15 @@ class Carried:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failed:
-    """Why a complete run does not have an account, and whether a retry can help."""
+    """Why a complete run does not have an account, and whether a retry can help.
+
+    ``parameter`` is the Python name of the parameter that the error is about, if there is one.
+    """
 
     kind: str
     message: str
     retryable: bool
+    parameter: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,7 +30,7 @@ from streamlic.errors import IntegrityError, StoreError
 from streamlic.formatting import counted
 from streamlic.storage.base import NotFound, Store
 
-_TIDY = "the next export into this DEST, of whatever mode, completes it first"
+_TIDY = "the next export into this dataset, of whatever mode, completes it first"
 
 
 @dataclass
@@ -109,7 +109,7 @@ def _loaded(store: Store, run_id: str, report: VerifyReport) -> RunState | None:
     try:
         return load_run(store, run_id)
     except (IntegrityError, StoreError) as error:
-        report.problems.append(str(error))
+        report.problems.append(error.described())
         return None
 
 

@@ -325,14 +325,13 @@ cdef class FastDecoder:
             in_record = steps[len(steps) - self._steps_in_record(steps) :]
             one = Rescued(in_record, 0, len(argument))
             reason = why(self._schema, argument, one, self._options.max_rescued)
-            return RescueError(f"{reason} (--strict)", **place)
+            return RescueError(reason, parameter="strict", **place)
         number = <int>verdict.code
         code = ERROR_CODES[number]
         reason = code.text(argument.decode())
         if code is ErrorCode.MEMORY:
             return MemoryError(reason)
-        if code is ErrorCode.ROW_KEY:
-            reason = f"{reason} (--strict)"
+        place |= {"parameter": code.parameter, "advice": code.advice}
         reason = with_finding(reason, <bytes>verdict.quoted, ndjson=self._options.ndjson)
         return _ERRORS.get(code, DecodeError)(reason, **place)
 

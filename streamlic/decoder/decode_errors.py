@@ -18,6 +18,7 @@ def decode_error(malformed: Malformed, position: int, path: tuple[PathStep, ...]
     }
     if isinstance(malformed, Reported):
         return ReportedFailure(malformed.reason, members=malformed.members, **place)
+    place |= {"parameter": malformed.parameter, "advice": malformed.advice}
     if isinstance(malformed, NoListing):
         return NotAListing(malformed.reason, **place)
     if isinstance(malformed, TooDeep | TooLong):

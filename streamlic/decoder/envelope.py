@@ -109,7 +109,9 @@ class EnvelopeReader:
         elif not has_rows:
             keys = ", ".join(self.envelope.keys) or "none"
             raise (NoListing if self._is_trutos else Malformed)(
-                f"expected rows at {self._rows_at}, got an envelope with the keys: {keys},", index
+                f"expected rows at {self._rows_at}, got an envelope with the keys: {keys},",
+                index,
+                parameter="rows_at",
             )
 
     def _is_fact(self, key: str, text: bytes, index: int) -> bool:

@@ -29,16 +29,15 @@ class ErrorCode(Enum):
     ROWS = "expected an array or an object of rows"
     SECOND_ROWS = "expected the rows once, got them twice"
     KEYED_ROWS = (
-        "expected an array of rows, got an object: either one record, "
-        "or records keyed by a field (key_by)"
+        "expected an array of rows, got an object: either one record, or records keyed by a field"
     )
     ARRAY_OF_LINES = "expected newline-delimited records, got an array"
     LINE_FEED = "expected a line feed after the record"
     END = "expected nothing after the end of the JSON"
     TRUNCATED = "the body ended before its JSON was complete"
-    MAX_DEPTH = "expected at most {} open brackets (max_depth)"
-    MAX_RECORD_BYTES = "expected at most {} bytes in one value (max_record_bytes)"
-    BATCH_TEXT = "expected at most 2 GiB of text in one column of a batch (batch_bytes)"
+    MAX_DEPTH = "expected at most {} open brackets"
+    MAX_RECORD_BYTES = "expected at most {} bytes in one value"
+    BATCH_TEXT = "expected at most 2 GiB of text in one column of a batch"
     ROW_KEY = "expected a record with {}, or a column of strings for its key, got neither"
     MEMORY = "no memory for a batch of the body"
     CONTRADICTION = "expected JSON that both passes of this decoder accept: please report this body"
@@ -46,3 +45,25 @@ class ErrorCode(Enum):
     def text(self, argument: object = "") -> str:
         """Return the sentence."""
         return self.value.format(argument)
+
+    @property
+    def parameter(self) -> str | None:
+        """The Python name of the parameter that the error is about, or that helps."""
+        return _PARAMETERS.get(self)
+
+    @property
+    def advice(self) -> str:
+        """What else helps, with parameters in braces."""
+        return _ADVICE.get(self, "")
+
+
+_PARAMETERS = {
+    ErrorCode.KEYED_ROWS: "key_by",
+    ErrorCode.MAX_DEPTH: "max_depth",
+    ErrorCode.MAX_RECORD_BYTES: "max_record_bytes",
+    ErrorCode.ROW_KEY: "strict",
+}
+_ADVICE = {
+    ErrorCode.MAX_RECORD_BYTES: "{memory_bytes} raises its default, which is three times as large "
+    "with {engine=fast}",
+}

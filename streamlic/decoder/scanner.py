@@ -73,11 +73,26 @@ _EXPECTED = {
 
 
 class Malformed(Exception):
-    """The text is not valid JSON: what was expected, the index in the buffer, and the path."""
+    """The text is not valid JSON: what was expected, the index in the buffer, and the path.
 
-    def __init__(self, reason: str, index: int, path: tuple[PathStep, ...] = ()) -> None:
+    ``parameter`` and ``advice`` say what helps, as those of a StreamlicError do.
+    """
+
+    parameter: str | None = None
+    advice = ""
+
+    def __init__(
+        self,
+        reason: str,
+        index: int,
+        path: tuple[PathStep, ...] = (),
+        *,
+        parameter: str | None = None,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
+        if parameter is not None:
+            self.parameter = parameter
         self.index = index
         self.path = path
         self.quoted_from = index
@@ -87,9 +102,14 @@ class Malformed(Exception):
 class TooDeep(Malformed):
     """More brackets are open than allowed."""
 
+    parameter = ErrorCode.MAX_DEPTH.parameter
+
 
 class TooLong(Malformed):
     """A value, or an object's member, takes more bytes than allowed."""
+
+    parameter = ErrorCode.MAX_RECORD_BYTES.parameter
+    advice = ErrorCode.MAX_RECORD_BYTES.advice
 
 
 class Unfinished(Exception):

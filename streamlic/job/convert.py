@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from streamlic.decoder import Envelope
-from streamlic.errors import ApiError, ReportedFailure, StoreError
+from streamlic.decoder.error_text import ErrorCode
+from streamlic.errors import ApiError, DecodeError, ReportedFailure, StoreError
 from streamlic.job.job import Job, RunRequest, Source, run_job
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import check_count
@@ -88,6 +89,9 @@ class BodySource(Source):
                 await job.read_page(self._account, open_decoder, chunks, _is_all)
             except ReportedFailure as failure:
                 raise self._error_of(failure) from failure
+            except DecodeError as error:
+                error.advice = error.advice or _advice_on_lines(error)
+                raise
         self._is_done = True
         job.progress.record(AccountEnded(self._account))
 
@@ -101,6 +105,14 @@ class BodySource(Source):
     def _error_of(self, failure: ReportedFailure) -> ApiError:
         account = self._account or ""
         return reported_failure(failure, {}, account=account, token="", now=datetime.now(UTC))
+
+
+def _advice_on_lines(error: DecodeError) -> str:
+    """Return what helps if a body was read as the wrong kind of JSON. An API says its kind."""
+    if error.parameter == "rows_at":
+        return "{ndjson=True} reads newline-delimited records"
+    is_array = error.reason == ErrorCode.ARRAY_OF_LINES.text()
+    return "{ndjson=False} reads an array" if is_array else ""
 
 
 def _size_of(source: BinaryIO) -> int | None:

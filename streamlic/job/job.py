@@ -31,14 +31,13 @@ from streamlic.job.options import JobOptions
 from streamlic.job.outcome import Outcome, error_of, may_complete, outcome_of
 from streamlic.job.pipeline import Pipeline
 from streamlic.job.progress import ActiveAccount, OnProgress, ProgressRecorder, SourceStatus
-from streamlic.job.summary import Summary
+from streamlic.job.summary import Summary, failure_of
 from streamlic.storage.base import Store
 from streamlic.tables.base import Table
 from streamlic.tables.carry_over import Copying
 from streamlic.tables.kept_accounts import carrying
 from streamlic.tables.parquet import ParquetTable
 from streamlic.tables.runs import open_run
-from streamlic.truto.retry import is_transient
 from streamlic.truto.wait_reasons import WaitStatus
 
 TICK_SECONDS = 1.0
@@ -240,7 +239,7 @@ class Job:
             keeps = carrying(
                 self._table.store,
                 self.run,
-                {account: str(error) for account, error in failed.items()},
+                {account: error.described() for account, error in failed.items()},
                 batch_bytes=self.options.carried_batch_bytes,
                 keeps_absent=self.options.carries_over,
             )
@@ -297,9 +296,4 @@ class Job:
 
 def recorded(failed: Mapping[str, StreamlicError]) -> dict[str | None, Failed]:
     """Return what the commit log keeps of accounts' failures."""
-    return {
-        account or None: Failed(
-            kind=type(error).__name__, message=str(error), retryable=is_transient(error)
-        )
-        for account, error in failed.items()
-    }
+    return {account or None: failure_of(error) for account, error in failed.items()}

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from streamlic.dataset.records import Failed
 from streamlic.dataset.run_state import RunState
-from streamlic.errors import NO_RETRY_HELPS, RETRY_CAN_HELP, StreamlicError
+from streamlic.errors import (
+    NO_RETRY_HELPS,
+    RETRY_CAN_HELP,
+    Spelling,
+    StreamlicError,
+    described,
+)
 from streamlic.formatting import counted
 from streamlic.truto.retry import is_transient
 
@@ -20,20 +26,33 @@ class AccountError:
     """Why an account failed: the error's class, its message, and whether a retry can help.
 
     If it cannot, somebody has to act first, for instance by connecting the account again.
+    ``parameter`` is the Python name of the parameter that the error is about, if there is one.
     """
 
     kind: str
     message: str
     retryable: bool
+    parameter: str | None = None
 
     @classmethod
-    def of(cls, error: StreamlicError | Failed | None) -> Self | None:
-        """Return a description of an error, None if there is none."""
-        if error is None:
-            return None
-        if isinstance(error, Failed):
-            return cls(kind=error.kind, message=error.message, retryable=error.retryable)
-        return cls(kind=type(error).__name__, message=str(error), retryable=is_transient(error))
+    def of(cls, error: StreamlicError | Failed) -> Self:
+        """Return a description of an error."""
+        failed = failure_of(error) if isinstance(error, StreamlicError) else error
+        return cls(**asdict(failed))
+
+    def described(self, spelling: Spelling | None = None) -> str:
+        """Return the message, followed by its parameter in brackets, as for the error itself."""
+        return described(self.message, self.parameter, spelling) if spelling else self.message
+
+
+def failure_of(error: StreamlicError) -> Failed:
+    """Return what the commit log keeps of an account's error."""
+    return Failed(
+        kind=type(error).__name__,
+        message=error.described(),
+        retryable=is_transient(error),
+        parameter=error.parameter,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +78,16 @@ class SkippedAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedAccount:
-    """An account that failed; ``reason`` is the error's message."""
+    """An account that failed; ``reason`` is the error's message.
+
+    ``parameter`` is the Python name of the parameter that the error is about, if there is one.
+    """
 
     account: str | None
     reason: str
     kind: str
     retryable: bool
+    parameter: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +151,12 @@ class Summary:
                 pages=point.pages,
                 partial_response=point.is_partial,
                 complete=point.is_done,
-                error=AccountError.of(failed.get(account or "", run.failed.get(account))),
+                error=AccountError.of(error) if error else None,
             )
-            for account, point in ((one, run.point(one)) for one in run.accounts)
+            for account, point, error in (
+                (one, run.point(one), failed.get(one or "", run.failed.get(one)))
+                for one in run.accounts
+            )
         ]
         return cls(
             run=run.id,
@@ -153,6 +179,7 @@ class Summary:
                     reason=one.error.message,
                     kind=one.error.kind,
                     retryable=one.error.retryable,
+                    parameter=one.error.parameter,
                 )
                 for one in accounts
                 if one.error
@@ -194,10 +221,9 @@ class AccountsFailed(StreamlicError):
     def __init__(self, summary: Summary, errors: Mapping[str, StreamlicError | Failed]) -> None:
         self.summary = summary
         self.exit_code = _exit_code(summary, errors.values())
-        [first, *_] = errors.values()
         hopeless = sum(not _is_transient(error) for error in errors.values())
         parameter = None
-        left = "run the same command again to retry them"
+        left = "run it again to retry them"
         if summary.complete:
             left = "the run is complete without them"
             if kept := sum(one.account in errors for one in summary.carried_over):
@@ -207,10 +233,17 @@ class AccountsFailed(StreamlicError):
             parameter = "skip_failed"
         super().__init__(
             f"{len(errors):,} of {counted(len(summary.accounts), 'account')} failed, "
-            f"{hopeless:,} permanently, such as: "
-            f"{first.message if isinstance(first, Failed) else first}; {left}",
+            f"{hopeless:,} permanently",
             parameter=parameter,
         )
+        self._first = AccountError.of(next(iter(errors.values())))
+        self._left = left
+
+    def described(self, spelling: Spelling | None = None) -> str:
+        """Return the message with the first account's error, and what to do about the rest."""
+        first = self._first
+        message = f"{self.args[0]}, such as: {first.described(spelling)}; {self._left}"
+        return described(message, self.parameter, spelling) if spelling else message
 
 
 def _is_transient(error: StreamlicError | Failed) -> bool:

@@ -13,7 +13,8 @@ from typing import Any
 
 from streamlic.dataset.inspect import ColumnFacts, Inspection
 from streamlic.dataset.verify import VerifyReport
-from streamlic.formatting import bytes_text, clipped, counted
+from streamlic.errors import described
+from streamlic.formatting import bytes_text, clipped, counted, option_of
 from streamlic.job.summary import CarriedOverAccount, DroppedAccount, FailedAccount, Summary
 
 _WIDTH = 80
@@ -70,7 +71,8 @@ def _skipped(summary: Summary) -> Iterator[str]:
 
 def _failure(one: FailedAccount) -> str:
     retry = "a retry may help" if one.retryable else "no retry can help"
-    return f"failed: {one.account} ({retry}): {clipped(one.reason, _MESSAGE)}"
+    reason = described(clipped(one.reason, _MESSAGE), one.parameter, option_of)
+    return f"failed: {one.account} ({retry}): {reason}"
 
 
 def _carried_over(accounts: list[CarriedOverAccount]) -> Iterator[str]:

@@ -220,15 +220,14 @@ class LocalStore:
                     raise
                 raise UsageError(
                     f"the file system of {self.root} has no file locks (flock: {error.strerror}), "
-                    "and nothing else keeps out a second writer: choose a DEST on another "
-                    "file system, or mount this one with locks"
+                    "and nothing else keeps out a second writer",
+                    advice="choose a {dest} on another file system, or mount this one with locks",
                 ) from error
         if not is_taken:
             owner = self._owner(name)
             raise DatasetConflict(
-                f"another writer is active in {self.root}"
-                + (f" ({owner})" if owner else "")
-                + ": wait for it, or choose another DEST"
+                f"another writer is active in {self.root}" + (f" ({owner})" if owner else ""),
+                advice="wait for it, or choose another {dest}",
             )
 
     def _owner(self, name: str) -> str:
@@ -259,8 +258,9 @@ class LocalStore:
                 raise
             raise UsageError(
                 f"the file system of {self.root} has no hard links ({error.strerror}), without "
-                "which one file could replace another: choose a DEST on another file system, "
-                "such as a local disk, and copy the finished dataset from there"
+                "which one file could replace another",
+                advice="choose a {dest} on another file system, such as a local disk, and copy "
+                "the finished dataset from there",
             ) from error
 
 
@@ -305,8 +305,8 @@ def check_dest(dest: str) -> None:
     suffix = PurePosixPath(dest).suffix.lower()
     if suffix in _FILE_SUFFIXES:
         raise UsageError(
-            f"expected a directory, got {dest}, which looks like a file: part files are written "
-            f"into DEST, so give a name without {suffix}",
+            f"expected a directory for part files, got {dest}, which looks like a file: give a "
+            f"name without {suffix}",
             parameter="dest",
         )
 
@@ -340,7 +340,7 @@ def _translated(path: Path, *, reads: bool = False) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         advice = _NOT_THE_DISKS.get(
-            error.errno or 0, "" if reads else "is DEST writable, and has the disk room?"
+            error.errno or 0, "" if reads else "is it writable, and has the disk room?"
         )
         kind = NotFound if isinstance(error, FileNotFoundError) else StoreError
         raise kind(f"{path}: {reason}" + (f" ({advice})" if advice else "")) from error

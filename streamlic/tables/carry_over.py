@@ -34,7 +34,7 @@ from streamlic.dataset.writer import DatasetWriter
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.storage.base import NotFound, Store
 
-_DROP = "--absent-accounts drop leaves them out"
+_DROP = "{absent_accounts=drop} leaves them out"
 _ACCOUNT_ROWS = 8_192
 
 
@@ -117,7 +117,8 @@ class Carrying:
             if found[account] != expected.rows:
                 raise IntegrityError(
                     f"expected {expected.rows:,} rows of account {account} to carry over, "
-                    f"got {found[account]:,}: check DEST with streamlic verify ({_DROP})"
+                    f"got {found[account]:,}: verify the dataset",
+                    advice=_DROP,
                 )
 
     def _carry(self, file: PartFile, writer: DatasetWriter) -> Counter[str | None]:
@@ -142,7 +143,8 @@ def _check_content(store: Store, name: str, file: PartFile) -> None:
         if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
             raise IntegrityError(
                 f"{store.where(name)} was altered: the SHA-256 differs, so its rows cannot be "
-                f"carried over ({_DROP})"
+                "carried over",
+                advice=_DROP,
             )
 
 
@@ -223,5 +225,5 @@ def _translated(store: Store, name: str) -> Iterator[None]:
                 f"{store.where(name)}: {error.strerror} (does the disk fail?)"
             ) from error
         raise IntegrityError(
-            f"{store.where(name)} cannot be read, and has rows to keep: {error} ({_DROP})"
+            f"{store.where(name)} cannot be read, and has rows to keep: {error}", advice=_DROP
         ) from error

@@ -17,6 +17,7 @@ from streamlic.dataset.commit_log import load_run
 from streamlic.dataset.records import AccountDetails, Carried, written
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import DatasetConflict
+from streamlic.formatting import counted
 from streamlic.storage.base import Store
 from streamlic.tables.carry_over import Carrying
 
@@ -88,9 +89,9 @@ def check_schemas(
         was, now = ("raw", "licenses") if _is_raw(others[0].request) else ("licenses", "raw")
         some = min(kept, key=str)
         raise DatasetConflict(
-            f"{store.where()} holds {was} rows of {len(kept):,} account(s) that are not "
-            f"read, such as {some}, and they cannot be kept with {now} rows: leave them out with "
-            "--absent-accounts drop, or choose another DEST"
+            f"{store.where()} holds {was} rows of {counted(len(kept), 'account')} that this run "
+            f"does not read, such as {some}, and they cannot be kept with {now} rows",
+            advice="leave them out with {absent_accounts=drop}, or choose another {dest}",
         )
 
 

@@ -105,8 +105,8 @@ class ParquetTable:
                     raise NotFound(f"{file.name} is not in staging")
         except NotFound as error:
             raise IntegrityError(
-                f"a part file in {self.store.where()} was promised and is missing: {error}: "
-                "fetch again with --restart, or into another DEST"
+                f"a part file in {self.store.where()} was promised and is missing: {error}",
+                advice="fetch again with {restart=True}, or into another {dest}",
             ) from error
 
     def _replace(self, run_id: str) -> None:

@@ -90,9 +90,9 @@ def open_run(
         if differences and not restart:
             raise DatasetConflict(
                 f"{store.where()} holds an unfinished run of another request "
-                f"({counted(run.rows, 'row')}): "
-                f"{'; '.join(differences)}. Run the same command again to resume it, discard "
-                "it with --restart, or choose another DEST"
+                f"({counted(run.rows, 'row')}): {'; '.join(differences)}",
+                advice="repeat that request to resume the run, discard it with {restart=True}, "
+                "or choose another {dest}",
             )
     if unfinished and not restart:
         # A lost commit record leaves its part files, and their rows would be fetched again.
@@ -105,8 +105,8 @@ def open_run(
     if finished and mode == "error":
         rows = sum(run.rows for run in finished if not run.is_replaced)
         raise DatasetConflict(
-            f"{store.where()} holds a finished lake of {counted(rows, 'license')}: "
-            "add to it with --mode append, or replace it with --mode overwrite"
+            f"{store.where()} holds a finished lake of {counted(rows, 'license')}",
+            advice="add to it with {mode=append}, or replace it with {mode=overwrite}",
         )
     replaced = [run for run in finished if mode == "overwrite" and not run.is_replaced]
     if carries_over:
@@ -177,8 +177,8 @@ def _check_nothing_foreign(store: Store, runs: list[RunState]) -> None:
     if foreign:
         raise DatasetConflict(
             f"{store.where()} holds files that are not in the commit log, such as {foreign[0]!r} "
-            f"(part files are called TABLE/{PART_PREFIX}*): remove them, or choose an empty or "
-            "new DEST"
+            f"(part files are called TABLE/{PART_PREFIX}*)",
+            advice="remove them, or choose an empty or new {dest}",
         )
 
 

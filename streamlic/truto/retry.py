@@ -115,8 +115,8 @@ def naming_restart(error: StreamlicError) -> StreamlicError:
     return error
 
 
-def _add(error: StreamlicError, advice: str) -> None:
-    error.args = (f"{error.described()}; {advice}", *error.args[1:])
+def _add(error: StreamlicError, text: str) -> None:
+    error.args = (f"{error.described()}; {text}", *error.args[1:])
 
 
 def retry_cause(error: StreamlicError) -> WaitCause:

@@ -374,7 +374,7 @@ def test_an_unfinished_run_of_another_request_is_refused(
     asked: dict[str, Any] = {"request": {"tag": "new"}, "accounts": ACCOUNTS, "mode": "error"}
     with pytest.raises(DatasetConflict, match=says) as caught:
         open_local(tmp_path, **{**asked, **changed})
-    assert "--restart" in str(caught.value)
+    assert "restart=True" in str(caught.value)
     assert "20 rows" in str(caught.value)
     assert open_local(tmp_path, **asked).is_resumed
 
@@ -393,7 +393,7 @@ def test_restart_touches_no_unfinished_run_where_the_finished_one_forbids_a_new_
 ) -> None:
     land(tmp_path, "old")
     unfinished = land(tmp_path, "new", mode="append", pages=1)
-    with pytest.raises(DatasetConflict, match="--mode append, or replace it with --mode overwrite"):
+    with pytest.raises(DatasetConflict, match='mode="append", or replace it with mode="overwrite"'):
         land(tmp_path, "new", restart=True)
     assert land(tmp_path, "new", mode="append").id == unfinished.id
 
@@ -485,7 +485,7 @@ def test_a_promised_file_that_is_gone_is_an_error_and_restart_helps(
 ) -> None:
     run = land(tmp_path, "new", mode=mode, pages=2)
     run.store.delete(run.staged(run.files[0].name))
-    with pytest.raises(IntegrityError, match=f"{run.files[0].name} .*--restart"):
+    with pytest.raises(IntegrityError, match=f"{run.files[0].name} .*restart=True"):
         land(tmp_path, "new", mode=mode)
     land(tmp_path, "new", mode=mode, restart=True)
     assert visible_ids(tmp_path) == expected_ids("new")

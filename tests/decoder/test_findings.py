@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamlic.cli.hints import hint
 from streamlic.decoder.findings import with_finding
-from streamlic.errors import LimitExceeded, NotAListing
 from tests.support.oracle import outcome
 
 R = b'{"result":['
@@ -86,13 +84,3 @@ def test_nothing_that_looks_like_a_secret_is_quoted(secret: bytes) -> None:
 def test_a_reason_that_says_what_came_stays_as_it_is() -> None:
     said = "expected rows at result, got an envelope with the keys: x,"
     assert with_finding(said, b"}", ndjson=False) == said
-
-
-def test_a_hint_names_only_options_that_the_command_has() -> None:
-    no_rows = NotAListing("expected rows at result, got an envelope,", position=0)
-    assert hint(no_rows, {"--rows-at", "--json"}) == "; --rows-at names the path to the rows"
-    assert "--lines reads" in hint(no_rows, {"--rows-at", "--lines"})
-    assert hint(no_rows, set()) == ""
-    large = LimitExceeded("expected at most 9 bytes (max_record_bytes)", position=0)
-    assert hint(large, {"--max-record-bytes"}).startswith("; --max-record-bytes allows more")
-    assert hint(ValueError("(max_depth)"), {"--max-depth"}) == ""

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.cli.hints import hint
 from streamlic.dataset.part_file import Part
 from streamlic.decoder import engine_named
 from streamlic.errors import LimitExceeded
+from streamlic.formatting import option_of
 from streamlic.job.options import JobOptions, default_record_bytes
 from streamlic.resources.license_schema import LICENSE_SCHEMA
 from streamlic.storage.local import LocalStore
@@ -47,12 +47,13 @@ def test_a_larger_record_is_an_error_that_names_the_bound(engine: str) -> None:
     options = JobOptions(memory_bytes=204 * _MIB, engine=engine)
     decoder = options.open_decoder()
     decoder.feed(b'{"result":[{"id":"')
-    match = rf"at most {options.record_bytes} bytes .*max_record_bytes"
+    match = rf"at most {options.record_bytes} bytes .*\(max_record_bytes\)"
     with pytest.raises(LimitExceeded, match=match) as caught:
         for _ in range(10):
             decoder.feed(b"x" * _MIB)
-    said = hint(caught.value, {"--max-record-bytes", "--memory"})
-    assert "three times as large with --engine fast" in said
+    assert caught.value.parameter == "max_record_bytes"
+    assert 'three times as large with engine="fast"' in str(caught.value)
+    assert "--memory raises its default" in caught.value.with_advice(option_of)
 
 
 def test_a_decoder_says_what_it_holds_of_a_record() -> None:

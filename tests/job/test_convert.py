@@ -328,3 +328,23 @@ async def test_a_body_is_converted_with_as_much_memory_as_one_likes(tmp_path: Pa
     dest = str(tmp_path / "out")
     ended = await run_cli("convert", str(source), dest, "--json", "--quiet", "--memory", "1TiB")
     assert (ended.code, ended.summary["rows"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "args", "helps"),
+    [
+        (b'{"id":"a"}', [], "(--rows-at); --lines reads newline-delimited records"),
+        (b'{"id":"a"}', ["--raw"], "(--rows-at); --lines reads newline-delimited records"),
+        (b'[{"id":"a"}]', ["--lines"], "; --no-lines reads an array"),
+        (b'{"result":{"a":{"name":"b"}}}', [], "(--key-by)"),
+        (b'{"result":[[[[[[1]]]]]]}', ["--max-depth", "6"], "(--max-depth)"),
+    ],
+)
+async def test_a_body_of_another_kind_ends_with_the_options_that_help(
+    tmp_path: Path, body: bytes, args: list[str], helps: str
+) -> None:
+    source, dest = tmp_path / "body", tmp_path / "out"
+    source.write_bytes(body)
+    ended = await run_cli("convert", str(source), str(dest), "--quiet", *args)
+    assert ended.code == 5
+    assert ended.err.endswith(f"{helps}\n")

@@ -19,8 +19,11 @@ from streamlic.dataset.inspect import inspect_dataset
 from streamlic.dataset.verify import VerifyReport
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.formatting import bytes_text, clipped, counted, duration_text
+from streamlic.job.export import export_async
+from streamlic.job.limits import Limits
 from streamlic.job.options import JobOptions
 from streamlic.job.summary import (
+    AccountsFailed,
     CarriedOverAccount,
     FailedAccount,
     SkippedAccount,
@@ -29,8 +32,11 @@ from streamlic.job.summary import (
 from streamlic.reports import text as results
 from streamlic.reports.text import read_command, summary_text, verify_text
 from streamlic.storage.local import LocalStore
+from streamlic.truto.client import Connection
+from streamlic.truto.request import LicensesRequest
+from streamlic.truto.settings import ConnectionSettings
 from tests.support.batches import open_local
-from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, run_cli
+from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, run_cli
 
 SUMMARY = Summary(
     run="20261123T235821Z-97d7a5f7",
@@ -179,6 +185,32 @@ async def test_the_summary_of_failed_accounts_has_the_resume_command(tmp_path: P
         program, *again = shlex.split(resume.removeprefix("resume:"))
         assert (program, again) == ("streamlic", args)
         assert (await run_cli(*again)).code == 0
+
+
+async def test_what_helps_with_a_failed_account_is_spelled_as_its_reader_spells_it(
+    tmp_path: Path,
+) -> None:
+    """In the summary and in the error; the JSON and the commit log have the parameter apart."""
+    accounts = (ACCOUNT, OTHER_ACCOUNT)
+    async with running_emulator(EmulatorConfig(records=5, page_size=2)) as emulator:
+        args = ["export", str(tmp_path / "a"), "--base-url", emulator.url, "--rate-limit", "none",
+                "--max-pages", "1", *(f"--account={one}" for one in accounts)]  # fmt: skip
+        ended = await run_cli(*args)
+        as_json = await run_cli(*args, "--json", "--quiet")
+        with pytest.raises(AccountsFailed) as failed:
+            await export_async(
+                str(tmp_path / "b"),
+                [LicensesRequest(account=account) for account in accounts],
+                Connection(ConnectionSettings(token=TOKEN, base_url=emulator.url, rate_limit=None)),
+                JobOptions(limits=Limits(max_pages=1)),
+            )
+    message = "expected at most 1 page of the account, got more"
+    for text in (ended.out, ended.err):
+        assert f"{message} (--max-pages)" in " ".join(text.split())
+    assert [(one["reason"], one["parameter"]) for one in as_json.summary["failed"]] == [
+        (message, "max_pages")
+    ] * 2
+    assert f"{message} (max_pages); run it again" in str(failed.value)
 
 
 REQUEST: dict[str, Any] = {"response_format": "stream", "rows_at": "result"}

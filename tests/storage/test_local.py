@@ -274,7 +274,7 @@ def test_a_file_system_without_hard_links_is_refused(
     """SMB, FAT, and some on FUSE: no other call keeps one file from replacing another."""
     store.make_directory()
     monkeypatch.setattr(os, "link", failing(number))
-    says = rf"{store.root} has no hard links \({os.strerror(number)}\).* choose a DEST on another"
+    says = rf"{store.root} has no hard links \({os.strerror(number)}\).* choose a dest on another"
     with pytest.raises(UsageError, match=says):
         store.create("1.json", b"one")
     assert store.names() == []
@@ -306,7 +306,7 @@ def test_a_file_system_without_locks_is_refused(
 ) -> None:
     """No lock file instead: a killed process would hold it for ever."""
     monkeypatch.setattr(fcntl, "flock", failing(number))
-    says = rf"{store.root} has no file locks \(flock: {os.strerror(number)}\).* choose a DEST"
+    says = rf"{store.root} has no file locks \(flock: {os.strerror(number)}\).* choose a dest"
     with pytest.raises(UsageError, match=says), store.lock("_streamlic/lock"):
         pass
     assert store.names("_streamlic") == ["lock"]

@@ -100,7 +100,8 @@ def outcome(body: bytes, cuts: list[int] | None = None, **options: Any) -> Any:
     try:
         table, envelope = decode(body, cuts, **options)
     except DecodeError as error:
-        return type(error).__name__, error.position, error.path, error.reason
+        helps = (error.parameter, error.advice)
+        return type(error).__name__, error.position, error.path, error.reason, *filter(None, helps)
     lengths = [len(batch) for batch in table.to_batches()]
     return table.to_pylist(), lengths, envelope
 

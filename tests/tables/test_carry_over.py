@@ -349,7 +349,7 @@ def test_a_damaged_part_file_replaces_nothing_where_its_rows_are_to_be_kept(
     path = old.store.path(old.files[0].name)
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
-    with pytest.raises(IntegrityError, match=f"{path.name}.*--absent-accounts drop"):
+    with pytest.raises(IntegrityError, match=f'{path.name}.*absent_accounts="drop"'):
         land(tmp_path, "new", mode="overwrite", accounts=[B])
     path.write_bytes(whole)
     assert visible_ids(tmp_path) == expected_ids("old")
@@ -365,7 +365,7 @@ def test_a_copy_makes_no_damage_look_sound(tmp_path: Path, at: float) -> None:
     damaged = bytearray(whole)
     damaged[int(len(whole) * at)] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(IntegrityError, match="--absent-accounts drop"):
+    with pytest.raises(IntegrityError, match='absent_accounts="drop"'):
         land(tmp_path, "new", mode="overwrite", accounts=[B])
     assert path.read_bytes() == damaged
 
@@ -382,7 +382,7 @@ def test_rows_that_the_log_promises_and_no_part_file_has_are_missed(tmp_path: Pa
 
 def test_rows_of_another_schema_are_refused_before_a_run_begins(tmp_path: Path) -> None:
     land(tmp_path, "old", request={"raw": True})
-    with pytest.raises(DatasetConflict, match=r"raw rows of 1 account.*--absent-accounts drop"):
+    with pytest.raises(DatasetConflict, match=r'raw rows of 1 account .*absent_accounts="drop"'):
         land(tmp_path, "new", mode="overwrite", accounts=[B], request={"raw": False})
     assert len(load_runs(LocalStore(tmp_path))) == 1
     land(tmp_path, "new", mode="overwrite", request={"raw": False})
@@ -393,7 +393,7 @@ def test_a_refused_restart_discards_nothing(tmp_path: Path) -> None:
     land(tmp_path, "old", request={"raw": True})
     store = LocalStore(tmp_path)
     unfinished = open_local(tmp_path, request={"raw": True}, accounts=[A], mode="append")
-    with pytest.raises(DatasetConflict, match="--absent-accounts drop"):
+    with pytest.raises(DatasetConflict, match='absent_accounts="drop"'):
         open_local(tmp_path, request={"raw": False}, accounts=[B], mode="overwrite", restart=True)
     assert unfinished.id in {run.id for run in load_runs(store)}
 
@@ -412,7 +412,7 @@ async def test_rows_of_another_schema_are_not_replaced_where_their_account_fails
     async with faulty(EmulatorConfig(records=5), fault) as emulator:
         await exported(tmp_path, emulator.url, accounts)
         raw = {"raw": True, "response_format": "raw", "rows_at": "value", **nightly}
-        with pytest.raises(DatasetConflict, match="--absent-accounts drop"):
+        with pytest.raises(DatasetConflict, match='absent_accounts="drop"'):
             await exported(tmp_path, emulator.url, accounts, **raw)
         check_landed(tmp_path, 5, accounts=tuple(accounts))
         [left] = [run for run in load_runs(LocalStore(tmp_path)) if not run.is_complete]

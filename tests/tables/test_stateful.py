@@ -120,7 +120,7 @@ class Lake(RuleBasedStateMachine):
         if not any(run.commits for run in runs):
             return
         before = visible_ids(self.dest)
-        with pytest.raises(DatasetConflict, match="--restart"):
+        with pytest.raises(DatasetConflict, match="restart=True"):
             land(self.dest, "another", mode="append")
         assert set(before) <= set(visible_ids(self.dest))
 

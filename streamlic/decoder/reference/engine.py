@@ -300,9 +300,10 @@ class ReferenceDecoder:
     def _refuse_key(self, records: Records, number: int) -> None:
         position, step = records.place(number)
         raise RescueError(
-            f"{ErrorCode.ROW_KEY.text(self._options.key_by)} (--strict)",
+            ErrorCode.ROW_KEY.text(self._options.key_by),
             position=position,
             path=path_text(self._framer.row_path(step)),
+            parameter="strict",
         )
 
     def _refuse(self, records: Records, number: int, paths: Sequence[tuple[PathStep, ...]]) -> None:
@@ -310,9 +311,10 @@ class ReferenceDecoder:
         first = locate(text, paths)[0]
         position, step = records.place(number)
         raise RescueError(
-            f"{why(self._schema, text, first, self._options.max_rescued)} (--strict)",
+            why(self._schema, text, first, self._options.max_rescued),
             position=position + first.start,
             path=path_text((*self._framer.row_path(step), *first.path)),
+            parameter="strict",
         )
 
 

@@ -139,7 +139,8 @@ class Framer(RowSplitter):
         if self._has_rows:
             raise Malformed(ErrorCode.SECOND_ROWS.text(), value, (key,))
         if byte == 0x7B and not self._rules.takes_keyed:
-            raise Malformed(ErrorCode.KEYED_ROWS.text(), value, (key,))
+            code = ErrorCode.KEYED_ROWS
+            raise Malformed(code.text(), value, (key,), parameter=code.parameter)
 
     def _after_member(self) -> bool:
         return self._separator(0x7D, self._end_envelope, self._member)
