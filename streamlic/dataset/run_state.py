@@ -78,7 +78,8 @@ class RunState:
         if body["version"] != VERSION:
             raise DatasetConflict(
                 f"run {body['run']} was written by another version of streamlic, whose lake has "
-                "another layout: choose a new DEST and export again"
+                "another layout",
+                advice="choose a new {dest} and export again",
             )
         return cls(
             id=body["run"],
