@@ -15,18 +15,17 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streamlic.dataset.batch_sizes import batches_of, opened
+from streamlic.dataset.chosen import Chosen
 from streamlic.dataset.lake import ACCOUNT_COLUMN
 from streamlic.dataset.records import AccountDetails, Carried, PartFile
 from streamlic.dataset.run_state import RunState
@@ -160,7 +159,7 @@ def _rows(
 
     Some batches are empty, so that the caller is never away from its other work for long.
     """
-    chosen = _Chosen(accounts)
+    chosen = Chosen(accounts)
     with _translated(store, name), opened(store, name) as file:
         for number in range(file.num_row_groups):
             if not is_without and not _are_in(file, number, chosen):
@@ -173,45 +172,19 @@ def _rows(
 
 def _has(store: Store, name: str, accounts: Iterable[str | None]) -> bool:
     """Return whether a part file has rows of these accounts."""
-    chosen = _Chosen(accounts)
+    chosen = Chosen(accounts)
     with _translated(store, name), opened(store, name) as file:
         return any(_are_in(file, number, chosen) for number in range(file.num_row_groups))
 
 
-def _are_in(file: pq.ParquetFile, number: int, chosen: _Chosen) -> bool:
+def _are_in(file: pq.ParquetFile, number: int, chosen: Chosen) -> bool:
     """Return whether a row group has rows of these accounts: by its statistics, then its column."""
-    if not chosen.may_be_in(file.metadata.row_group(number)):
+    if not chosen.may_be_in(file.metadata.row_group(number).column(0)):
         return False
     batches = file.iter_batches(
         _ACCOUNT_ROWS, row_groups=[number], columns=[ACCOUNT_COLUMN], use_threads=False
     )
     return any(pc.any(chosen.mask(batch[ACCOUNT_COLUMN])).as_py() for batch in batches)
-
-
-class _Chosen:
-    """Accounts to find in a column."""
-
-    def __init__(self, accounts: Iterable[str | None]) -> None:
-        self._values = pa.array(list(accounts), pa.string())
-        self._has_null = self._values.null_count > 0
-        self._sorted = sorted(self._values.drop_null().to_pylist())
-
-    def may_be_in(self, group: pq.RowGroupMetaData) -> bool:
-        """Return whether a row group may hold any of them, by its statistics."""
-        statistics = group.column(0).statistics
-        if statistics is None or not statistics.has_null_count:
-            return True
-        if self._has_null and statistics.null_count:
-            return True
-        if not statistics.has_min_max:  # All are null, or too long.
-            return bool(statistics.null_count < group.num_rows)
-        # Texts compare by code points, and UTF-8 in the same order.
-        first = bisect_left(self._sorted, statistics.min)
-        return first < len(self._sorted) and bool(self._sorted[first] <= statistics.max)
-
-    def mask(self, column: Any) -> Any:
-        """Return which of a column's values are among them."""
-        return pc.is_in(column, value_set=self._values)
 
 
 @contextmanager
