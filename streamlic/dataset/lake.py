@@ -122,5 +122,5 @@ def names_in_tables(store: Store) -> list[str]:
 
 
 def foreign_names(store: Store) -> list[str]:
-    """Return the names next to the tables and the log."""
+    """Return the names of what is neither a table nor the log."""
     return [name for name in store.names() if name not in (LOG_DIRECTORY, *TABLES)]

@@ -18,7 +18,7 @@ import streamlic
 from streamlic.dataset.verify import verify_dataset
 from streamlic.emulator import EmulatorConfig
 from streamlic.storage.local import LocalStore
-from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, check_landed, landed
+from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, check_landed, unfinished_rows
 from tests.support.server_thread import ended, served, threads_of_ours
 
 SLOW = EmulatorConfig(records=3000, page_size=50, latency_ms=10)
@@ -51,7 +51,7 @@ def test_a_cancelled_export_keeps_its_pages_and_resumes(tmp_path: Path) -> None:
         summary = caught.value.summary
         assert 500 <= summary.rows < 3000
         assert not summary.complete
-        assert len(landed(tmp_path)) == summary.rows
+        assert unfinished_rows(tmp_path) == summary.rows
         assert threads_of_ours() == []
         check_resumes(tmp_path, emulator.url)
 
@@ -130,7 +130,7 @@ def test_what_on_progress_raises_ends_it_and_keeps_its_pages(tmp_path: Path, is_
     with served(SLOW, *([] if is_page else ["stall=600:3000@4"])) as emulator:
         with pytest.raises(Enough):
             export(tmp_path, emulator.url, on_progress=on_progress)
-        assert len(landed(tmp_path)) == 150
+        assert unfinished_rows(tmp_path) == 150
         check_resumes(tmp_path, emulator.url)
     [thread] = {thread for _, thread in seen}
     assert thread != threading.get_ident()
@@ -155,7 +155,7 @@ def test_an_error_in_on_progress_is_not_a_failure_of_the_page(
     with served(SLOW) as emulator:
         with pytest.raises(type(error), match="the watcher"):
             export(tmp_path, emulator.url, on_progress=on_progress)
-        assert len(landed(tmp_path)) == 150
+        assert unfinished_rows(tmp_path) == 150
         check_resumes(tmp_path, emulator.url)
         # The fourth may have been under way when it ended.
         assert len(emulator.requests) <= 61
@@ -170,7 +170,7 @@ def test_what_on_progress_raises_at_a_retry_ends_it_too(tmp_path: Path) -> None:
     with served(SLOW, "status=503@4") as emulator:
         with pytest.raises(streamlic.ApiError, match="503"):
             export(tmp_path, emulator.url, on_progress=on_progress)
-        assert len(landed(tmp_path)) == 150
+        assert unfinished_rows(tmp_path) == 150
         check_resumes(tmp_path, emulator.url)
 
 
@@ -242,7 +242,7 @@ def test_a_signal_ends_it_at_once_and_in_order(
             assert "the same call resumes the run" in err
         else:
             assert (code, err) == (7, "")
-        assert len(landed(tmp_path / "out")) == 450
+        assert unfinished_rows(tmp_path / "out") == 450
         check_resumes(tmp_path / "out", emulator.url)
 
 

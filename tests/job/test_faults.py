@@ -17,7 +17,7 @@ from streamlic.truto.client import Connection
 from streamlic.truto.retry import RetryPolicy
 from streamlic.truto.settings import ConnectionSettings
 from streamlic.truto.timeouts import Timeouts
-from tests.support.cli import ACCOUNT, TOKEN, check_landed, landed
+from tests.support.cli import ACCOUNT, TOKEN, check_landed, landed, unfinished_rows, without_run
 from tests.support.fault_matrix import TROUBLES, Once, Trouble
 from tests.support.raw_server import BODY, server, whole
 
@@ -72,7 +72,7 @@ async def test_a_fault_that_passes_costs_no_row(
         if trouble.once is Once.FATAL:
             with pytest.raises(StreamlicError):
                 await exported(tmp_path, emulator.url, engine)
-            assert len(landed(tmp_path)) == 100
+            assert unfinished_rows(tmp_path) == 100
         summary = await exported(tmp_path, emulator.url, engine, backoff(trouble))
     assert emulator.faults.done == [str(fault)]
     assert (summary.retries > 0) is (trouble.once is Once.AGAIN)
@@ -116,7 +116,7 @@ async def test_a_fault_that_stays_is_reported_and_the_run_resumes_once_it_is_ove
             assert TOKEN not in said
             assert type(raised.value) is trouble.error
             assert raised.value.exit_code == trouble.exit_code
-            assert len(landed(tmp_path)) == 100
+            assert unfinished_rows(tmp_path) == 100
     async with running_emulator(EmulatorConfig(records=RECORDS)) as emulator:
         await exported(tmp_path, emulator.url)
     check_landed(tmp_path, RECORDS)
@@ -128,12 +128,10 @@ async def test_a_page_that_changes_between_two_fetches_is_not_mixed(tmp_path: Pa
     async with running_emulator(EmulatorConfig(records=RECORDS), faults=faults) as emulator:
         await exported(tmp_path, emulator.url)
         assert emulator.faults.done == ["reset=20000", "changed"]
-    rows = landed(tmp_path)
+    rows = list(map(without_run, landed(tmp_path)))
     async with running_emulator(EmulatorConfig(records=RECORDS, seed=8)) as emulator:
         await exported(tmp_path / "changed", emulator.url)
-    changed = landed(tmp_path / "changed")
-    for row in [*rows, *changed]:
-        del row["_exported_at"]
+    changed = list(map(without_run, landed(tmp_path / "changed")))
     assert [row["id"] for row in rows] == [row["id"] for row in changed]
     assert rows[100:150] == changed[100:150]
     assert not any(row in changed for row in rows[:100] + rows[150:])

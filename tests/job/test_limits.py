@@ -18,7 +18,15 @@ import pytest
 
 import streamlic
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
-from tests.support.cli import TOKEN, asked, check_landed, export_args, landed, run_cli, start_cli
+from tests.support.cli import (
+    TOKEN,
+    asked,
+    check_landed,
+    export_args,
+    run_cli,
+    start_cli,
+    unfinished_rows,
+)
 from tests.support.raw_server import ACCOUNT, OK, server
 
 ENDLESS = EmulatorConfig(records=10_000_000)
@@ -43,11 +51,11 @@ async def test_what_exceeds_a_limit_ends_and_names_it(
         assert ended.code == 5
         assert option in ended.err
         assert "Traceback" not in ended.err
-        assert len(landed(tmp_path, None)) == rows
+        assert unfinished_rows(tmp_path) == rows
         requests = len(emulator.requests)
         assert (await run_cli(*args)).code == 5  # Resuming does not exceed it either.
         assert len(emulator.requests) - requests <= 1
-        assert len(landed(tmp_path, None)) == rows
+        assert unfinished_rows(tmp_path) == rows
 
 
 @pytest.mark.parametrize("name", ["max_pages", "max_records", "max_body_bytes"])
@@ -145,7 +153,7 @@ async def test_signals_that_come_again_and_again_spoil_nothing(
         assert process.returncode == 128 + number
         assert b"run the same command again to resume" in err
         assert b"Traceback" not in err
-        assert len(landed(tmp_path)) == 450
+        assert unfinished_rows(tmp_path) == 450
         assert (await run_cli(*args)).code == 0
     check_landed(tmp_path, 3000)
 
@@ -207,7 +215,7 @@ def killed_at(
     ("module", "says"),
     [
         ("streamlic.cli.main", "streamlic: interrupted during startup\n"),
-        ("streamlic.dataset.writer", "streamlic: interrupted\n"),
+        ("streamlic.dataset.lake", "streamlic: interrupted\n"),
     ],
     ids=["before the command runs", "in a command without a job"],
 )
@@ -268,7 +276,7 @@ async def test_an_interrupted_demo_does_not_promise_to_resume(tmp_path: Path) ->
     dest = tmp_path / "demo"
     process = await start_cli("demo", str(dest), "--records", "5000000")
     for _ in range(1200):
-        if list(dest.glob("**/*.parquet")):
+        if list(dest.glob("_streamlic/*/staging/*")):
             break
         await asyncio.sleep(0.05)
     process.send_signal(signal.SIGINT)

@@ -24,7 +24,6 @@ from streamlic.emulator import (
     Emulator,
     EmulatorConfig,
     emulated_accounts,
-    license_json,
     running_emulator,
 )
 from streamlic.job.export import export_async
@@ -34,8 +33,14 @@ from streamlic.truto.client import Connection
 from streamlic.truto.rate_limit import Permit, RateLimit
 from streamlic.truto.retry import RetryPolicy
 from streamlic.truto.settings import ConnectionSettings
-from tests.support.cli import TOKEN, check_landed, run_cli, start_cli
-from tests.support.oracle import check_rows, parsed
+from tests.support.cli import (
+    TOKEN,
+    check_accounts,
+    check_landed,
+    run_cli,
+    start_cli,
+    unfinished_rows,
+)
 
 Fault = Callable[[web.Request, str], web.StreamResponse | None]
 
@@ -97,18 +102,6 @@ async def exported(
     return await export_async(str(dest), requests, connection, given, on_progress, cancel=cancel)
 
 
-def check_accounts(dest: Path, sizes: dict[str, int], seed: int = 7) -> None:
-    """Every record of every account is there, once, with the function's values."""
-    table = ds.dataset(dest / "licenses").to_table().drop_columns(["_exported_at"])
-    by_account: dict[str, list[dict[str, Any]]] = {account: [] for account in sizes}
-    for row in table.sort_by("id").to_pylist():
-        by_account[row.pop("integrated_account_id")].append(row)
-    for account, records in sizes.items():
-        check_rows(
-            by_account[account], [parsed(license_json(seed, account, i)) for i in range(records)]
-        )
-
-
 async def test_small_accounts_share_one_part_file_and_one_commit(tmp_path: Path) -> None:
     accounts = ids(300)
     async with faulty(EmulatorConfig(records=20), lambda *_: None) as emulator:
@@ -167,7 +160,7 @@ async def test_a_failure_is_its_accounts_own_and_the_next_run_does_what_is_left(
         assert not summary.complete
         assert caught.value.exit_code == 1, "a retry can help one of them"
         assert sum(one.complete for one in summary.accounts) == 16
-        assert ds.dataset(tmp_path / "licenses").count_rows() == 16 * 50 + 20
+        assert unfinished_rows(tmp_path) == 16 * 50 + 20
         assert verify_dataset(LocalStore(tmp_path)).is_sound
         assert "unfinished" in verify_dataset(LocalStore(tmp_path)).notes[0]
         is_mended = True
@@ -280,7 +273,9 @@ async def test_a_huge_page_keeps_no_small_ones_from_being_committed(tmp_path: Pa
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
     running = asyncio.create_task(
-        exported(tmp_path, f"http://{host}:{port}", [small, huge], commit_seconds=0.1)
+        exported(
+            tmp_path, f"http://{host}:{port}", [small, huge], commit_seconds=0.1, publish="commits"
+        )
     )
     try:
         async with asyncio.timeout(60):

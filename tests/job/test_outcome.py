@@ -107,7 +107,7 @@ def summary_of(*accounts: str) -> Summary:
         for account in accounts
     ]
     return Summary(
-        run="r", complete=False, resumed=False, seconds=0.0, engine="fast",
+        run="r", run_key=None, complete=False, resumed=False, seconds=0.0, engine="fast",
         partial_response=False, accounts=of_each, **zeros,
     )  # fmt: skip
 

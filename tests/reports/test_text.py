@@ -138,8 +138,9 @@ def test_the_line_that_reads_a_dataset_works_with_what_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, has: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path(name).mkdir()
-    pq.write_table(pa.table({"seats": [4711]}), Path(name) / "part-1.parquet")
+    licenses = Path(name) / "licenses"
+    licenses.mkdir(parents=True)
+    pq.write_table(pa.table({"seats": [4711]}), licenses / "part-1.parquet")
     commands = tmp_path / "bin"
     commands.mkdir()
     if has == "the command":

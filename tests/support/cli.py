@@ -18,7 +18,9 @@ import pyarrow.dataset as ds
 import pytest
 
 from streamlic.cli.commands import main
+from streamlic.dataset.commit_log import load_runs
 from streamlic.emulator import Emulator, license_json
+from streamlic.storage.local import LocalStore
 from tests.support.oracle import check_rows, parsed
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
@@ -138,28 +140,47 @@ def export_args(dest: Path, url: str, *more: str) -> list[str]:
 
 
 def landed(dest: Path, sort_by: str | None = "id") -> list[dict[str, Any]]:
-    """Read a dataset as any reader would."""
+    """Read the licenses of a lake as any reader would."""
     table = ds.dataset(dest / "licenses").to_table()
     rows: list[dict[str, Any]] = (table.sort_by(sort_by) if sort_by else table).to_pylist()
     return rows
 
 
+def without_run(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of licenses without what differs from run to run."""
+    return {name: value for name, value in row.items() if name not in ("_exported_at", "_run")}
+
+
 def check_landed(
     dest: Path, records: int, *, seed: int = 7, accounts: tuple[str, ...] = (ACCOUNT,)
 ) -> None:
-    """Compare a dataset with the function that says what each record is: every one, once."""
-    rows = landed(dest, None)
-    assert len(rows) == records * len(accounts)
-    by_account: dict[str, list[dict[str, Any]]] = {account: [] for account in accounts}
+    """Compare a lake with the function that says what each record is: every one, once."""
+    check_accounts(dest, dict.fromkeys(accounts, records), seed)
+
+
+def check_accounts(dest: Path, sizes: dict[str, int], seed: int = 7) -> None:
+    """Compare a lake of accounts of these sizes with the function that says what each record is."""
+    rows = landed(dest)
+    assert len(rows) == sum(sizes.values())
+    by_account: dict[str, list[dict[str, Any]]] = {account: [] for account in sizes}
+    vendors = set()
     for row in rows:
         assert row.pop("_exported_at") is not None
-        assert row.pop("_run")
-        row.pop("integration"), row.pop("tenant_id")
-        by_account[row.pop("integrated_account_id")].append(row)
-    for account, of_account in by_account.items():
-        of_account.sort(key=lambda row: row["id"])
+        assert row.pop("_run") is not None
+        account = row.pop("integrated_account_id")
+        vendors.add((account, row.pop("integration"), row.pop("tenant_id")))
+        by_account[account].append(row)
+    assert len(vendors) == len({account for account, *_ in vendors}), "each has one vendor"
+    for account, records in sizes.items():
         truth = [parsed(license_json(seed, account, i)) for i in range(records)]
-        check_rows(of_account, truth)
+        check_rows(by_account[account], truth)
+
+
+def unfinished_rows(dest: Path) -> int:
+    """Return how many rows of licenses an unfinished run has committed; readers see none."""
+    [run] = (run for run in load_runs(LocalStore(dest)) if not run.is_complete)
+    assert not [name for name in files_of(dest) if run.id in name and name.endswith(".parquet")]
+    return run.rows
 
 
 def files_of(dest: Path) -> set[str]:
