@@ -259,6 +259,12 @@ class ListingTooLarge(StreamlicError):
     exit_code = 5
 
 
+class TooManyAbsent(StreamlicError):
+    """More accounts cannot be read now than the caller accepts (``max_absent``)."""
+
+    exit_code = NO_RETRY_HELPS
+
+
 class IntegrityError(StreamlicError):
     """A dataset is not what its commit log promises."""
 

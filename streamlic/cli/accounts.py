@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,8 +69,13 @@ async def requests_of_all(
         on_retry=None if settings.quiet else log_listing_retry,
     )
     log_skipped(discovered)
+    return requests_of(settings, [one.id for one in discovered.readable]), discovered
+
+
+def requests_of(settings: ExportSettings, accounts: Iterable[str]) -> list[LicensesRequest]:
+    """Return the requests of accounts that share all options."""
     shared = _shared(settings)
-    return [replace(shared, account=one.id) for one in discovered.readable], discovered
+    return [replace(shared, account=account) for account in accounts]
 
 
 def log_listing_retry(retry: Retry) -> None:

@@ -101,6 +101,7 @@ class ExportSettings(JobArguments, RequestOptions, AccountFilters, RetryOptions,
     max_body_bytes: int
     concurrency: int | None
     skip_failed: bool
+    max_absent: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,8 @@ class RunState:
     last_sha256: str = ""
     """Of the request, or of the last record."""
     is_resumed: bool = False
+    discarded: list[RunState] = field(default_factory=list)
+    """Unfinished runs that were removed when this one started, in this process."""
     completed_unreported: bool = False
     """True if the run completed but its process died before reporting it."""
 

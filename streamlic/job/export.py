@@ -22,6 +22,7 @@ from streamlic.job.settings import Cancel
 from streamlic.job.summary import Summary
 from streamlic.storage.local import LocalStore
 from streamlic.system.machine import room_for_connections
+from streamlic.tables.runs import run_of_key
 from streamlic.truto.client import Connection
 from streamlic.truto.rate_limit import Permit
 from streamlic.truto.request import LicensesRequest, check_requests, identity_of
@@ -65,6 +66,15 @@ async def export_async(
     )
     source = ApiSource(requests, connection, cancel)
     return await run_job(LocalStore(dest), request, source, options, on_progress)
+
+
+def accounts_of_key(dest: str, key: str | None) -> list[str] | None:
+    """Return the accounts of the run with this key, None if DEST has none.
+
+    Such a run is resumed, or reported, with its own accounts: they need not be listed again.
+    """
+    run = run_of_key(LocalStore(dest), key) if key is not None else None
+    return [account for account in run.accounts if account] if run else None
 
 
 class ApiSource(Source):

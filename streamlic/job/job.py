@@ -25,7 +25,8 @@ from streamlic.dataset.destination import writer_lock
 from streamlic.dataset.records import AccountDetails, Failed
 from streamlic.dataset.run_state import RunState
 from streamlic.decoder import Decoder, Envelope, engine_named
-from streamlic.errors import StreamlicError
+from streamlic.errors import StreamlicError, TooManyAbsent
+from streamlic.formatting import counted
 from streamlic.job.committer import Committer
 from streamlic.job.options import JobOptions
 from streamlic.job.outcome import Outcome, error_of, may_complete, outcome_of
@@ -126,6 +127,7 @@ async def run_job(
             publish=options.publish,
             details=request.details,
         )
+        check_skipped(table, run, options)
         job = Job(table, run, source, options, observer)
         error: BaseException | None = None
         try:
@@ -140,9 +142,28 @@ async def run_job(
     if job.write_failure:  # Whole pages were lost, which is worse than whatever ended the run.
         raise job.write_failure
     summary = job.summary(started)
-    if failure := error_of(outcome, summary, source.failed, run.failed):
+    too_many = options.max_absent if job.lacks_too_many else None
+    if failure := error_of(outcome, summary, source.failed, run.failed, max_absent=too_many):
         raise failure
     return summary
+
+
+def check_skipped(table: Table, run: RunState, options: JobOptions) -> None:
+    """Raise TooManyAbsent if more accounts are skipped than may be absent.
+
+    A run that has nothing yet is removed: the next one lists the accounts again.
+    """
+    accounts = len(run.accounts) + len(run.skipped)
+    most = options.most_absent
+    if run.is_complete or most is None or not most.is_exceeded(len(run.skipped), accounts):
+        return
+    if not run.commits:
+        table.remove(run.id)
+    raise TooManyAbsent(
+        f"{len(run.skipped):,} of {counted(accounts, 'account')} are skipped, more than "
+        f"{most.text}, so nothing was read",
+        parameter="max_absent",
+    )
 
 
 class Job:
@@ -203,7 +224,15 @@ class Job:
             is_stopped=self._source.is_stopped,
             skip_failed=self.options.skip_failed,
             mode=self.options.mode,
+            is_too_few=self.lacks_too_many,
         )
+
+    @property
+    def lacks_too_many(self) -> bool:
+        """Whether more accounts are skipped or failed than may be absent."""
+        most, run = self.options.most_absent, self.run
+        absent = len(run.skipped) + len(self._source.failed)
+        return most is not None and most.is_exceeded(absent, len(run.accounts) + len(run.skipped))
 
     def learn(self, account: str | None, details: AccountDetails) -> None:
         """Take what is known of an account, before its first page."""

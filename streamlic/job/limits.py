@@ -1,13 +1,41 @@
-"""Limits on what a server may send."""
+"""Limits on what a server may send, and on how many accounts a complete run may lack."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from streamlic.errors import ListingTooLarge, UsageError
 from streamlic.formatting import counted
+
+_MOST_ABSENT = re.compile(r"(?P<count>[0-9]{1,9})|(?P<percent>[0-9]{1,3}(?:\.[0-9]{1,6})?)%")
+
+
+@dataclass(frozen=True)
+class MostAbsent:
+    """The most accounts that may be skipped or fail: ``text`` is a number, or a percentage.
+
+    A percentage is of all accounts, skipped ones too.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        match = _MOST_ABSENT.fullmatch(self.text)
+        if match is None or float(match["percent"] or 0) > 100:
+            raise UsageError(
+                f"expected a number of accounts or a percentage, such as 20 or 5%, got "
+                f"{self.text[:50]!r}",
+                parameter="max_absent",
+            )
+
+    def is_exceeded(self, absent: int, accounts: int) -> bool:
+        """Return whether so many of all accounts are too many."""
+        if self.text.endswith("%"):
+            return absent * 100 > float(self.text[:-1]) * accounts
+        return absent > int(self.text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from streamlic.dataset.writer import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
+from streamlic.job.limits import MostAbsent
 from streamlic.job.settings import JobSettings
 from streamlic.resources.licenses import LICENSES
 from streamlic.schema.columns import RAW_SCHEMA
@@ -63,6 +64,8 @@ class JobOptions(JobSettings):
     as many as memory allows. ``skip_failed`` completes a run without the accounts that failed.
     ``absent_accounts`` says what ``mode`` "overwrite" does with the rows of accounts that were not
     read: "keep" carries them over, "drop" removes them.
+    ``max_absent`` is how many accounts may be skipped or fail, as a number or a percentage such as
+    "5%": with more a run is not completed, so that nothing is published and nothing replaced.
     ``publish`` says when readers see a run's rows: when it is "complete", or as it "commits".
     ``run_key`` names the run, so that a job may be repeated: a run with this key that is complete
     is not repeated, and one that is unfinished is resumed.
@@ -97,9 +100,15 @@ class JobOptions(JobSettings):
             )
         if self.run_key is not None:
             check_run_key(self.run_key)
+        _ = self.most_absent
         engine_named(self.engine)
         _ = self.write_options
         self.open_decoder()
+
+    @property
+    def most_absent(self) -> MostAbsent | None:
+        """How many accounts may be skipped or fail; None is any number."""
+        return None if self.max_absent is None else MostAbsent(str(self.max_absent))
 
     @property
     def carries_over(self) -> bool:

@@ -85,13 +85,15 @@ def may_complete(
     is_stopped: bool,
     skip_failed: bool,
     mode: str,
+    is_too_few: bool = False,
 ) -> bool:
     """Return whether a run may be committed as complete, with or without accounts that failed.
 
-    It may not where all accounts failed. With mode "overwrite" it may not where a failure is
-    transient, for the rows of that account would be replaced by nothing.
+    It may not where all accounts failed, or where more are absent than ``max_absent`` allows, which
+    ``is_too_few`` says. With mode "overwrite" it may not where a failure is transient, for the rows
+    of that account would be replaced by nothing.
     """
-    if is_stopped:
+    if is_stopped or is_too_few:
         return False
     if not failed:
         return True
@@ -105,22 +107,27 @@ def error_of(
     summary: Summary,
     failed: Mapping[str, StreamlicError],
     recorded: Mapping[str | None, Failed],
+    *,
+    max_absent: int | str | None = None,
 ) -> StreamlicError | None:
     """Return the error that tells the caller of an outcome; None where all accounts were read.
 
     ``failed`` are the accounts that failed in this process. ``recorded`` are those in the commit
-    log: an earlier process may have completed the run without them and died before it said so.
+    log: an earlier process may have completed the run without them. ``max_absent`` is how many
+    accounts may be absent, if that is why the run is not complete.
     """
     if outcome is Outcome.CANCELLED:
         return Cancelled(summary)
     if failed:
-        return _error_of_failed(summary, failed)
+        return _error_of_failed(summary, failed, max_absent)
     if recorded:
         return AccountsFailed(summary, {str(account): one for account, one in recorded.items()})
     return None
 
 
-def _error_of_failed(summary: Summary, failed: Mapping[str, StreamlicError]) -> StreamlicError:
+def _error_of_failed(
+    summary: Summary, failed: Mapping[str, StreamlicError], max_absent: int | str | None
+) -> StreamlicError:
     """Return the account's own error where the run has one account.
 
     Its exit code is 1 where a retry can help, even for a body that could not be decoded.
@@ -130,4 +137,4 @@ def _error_of_failed(summary: Summary, failed: Mapping[str, StreamlicError]) -> 
         if is_transient(error):
             error.exit_code = RETRY_CAN_HELP
         return error
-    return AccountsFailed(summary, failed)
+    return AccountsFailed(summary, failed, max_absent=max_absent)

@@ -43,5 +43,6 @@ class JobSettings:
     account_details: bool = True
     skip_failed: bool = False
     absent_accounts: str = "keep"
+    max_absent: int | str | None = None
     publish: str = "complete"
     run_key: str | None = None

@@ -108,6 +108,15 @@ class DroppedAccount:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiscardedRun:
+    """An unfinished run that this one discarded, with its committed rows."""
+
+    run: str
+    run_key: str | None
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """The result of a job. Rows, rescues, pages and parts are counted over the whole run.
 
@@ -135,6 +144,7 @@ class Summary:
     """The accounts that failed in this process, or in the one that completed the run."""
     carried_over: list[CarriedOverAccount] = field(default_factory=list)
     dropped: list[DroppedAccount] = field(default_factory=list)
+    discarded: list[DiscardedRun] = field(default_factory=list)
 
     @classmethod
     def of(cls, run: RunState, failed: Mapping[str, StreamlicError], **this_process: Any) -> Self:
@@ -192,6 +202,9 @@ class Summary:
                 DroppedAccount(account=account, rows=rows)
                 for account, rows in sorted(run.dropped.items(), key=lambda item: item[0] or "")
             ],
+            discarded=[
+                DiscardedRun(run=one.id, run_key=one.key, rows=one.rows) for one in run.discarded
+            ],
             **this_process,
         )
 
@@ -215,10 +228,17 @@ class AccountsFailed(StreamlicError):
     """Some of several accounts failed; the others are committed. ``summary`` lists them.
 
     ``exit_code`` is 1 if a retry can help any of them, else 6 if other accounts are done. If none
-    is done it is the exit code of their errors, or 6 if these differ.
+    is done it is the exit code of their errors, or 6 if these differ. ``max_absent`` is how many
+    accounts may be absent, if that is why the run is not complete.
     """
 
-    def __init__(self, summary: Summary, errors: Mapping[str, StreamlicError | Failed]) -> None:
+    def __init__(
+        self,
+        summary: Summary,
+        errors: Mapping[str, StreamlicError | Failed],
+        *,
+        max_absent: int | str | None = None,
+    ) -> None:
         self.summary = summary
         self.exit_code = _exit_code(summary, errors.values())
         hopeless = sum(not _is_transient(error) for error in errors.values())
@@ -228,6 +248,10 @@ class AccountsFailed(StreamlicError):
             left = "the run is complete without them"
             if kept := sum(one.account in errors for one in summary.carried_over):
                 left += f", and {counted(kept, 'account')} kept the rows of earlier runs"
+        elif max_absent is not None:
+            absent = len(errors) + len(summary.skipped)
+            left = f"{absent:,} are absent, more than {max_absent}, so nothing is published: {left}"
+            parameter = "max_absent"
         elif hopeless == len(errors) < len(summary.accounts):
             left += ", or skip them to complete the run without them"
             parameter = "skip_failed"

@@ -57,6 +57,9 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
         lines += _wrapped(_failure(one))
     lines += _carried_over(summary.carried_over)
     lines += _dropped(summary.dropped)
+    for old in summary.discarded:
+        named = f"{old.run} ({old.run_key})" if old.run_key else old.run
+        lines.append(f"discarded: the unfinished run {named} with {counted(old.rows, 'row')}")
     return "\n".join([*lines, "", *_next_steps(dest, None if summary.complete else resume_command)])
 
 

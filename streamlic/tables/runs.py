@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from streamlic.dataset.commit_log import create_run
+from streamlic.dataset.commit_log import create_run, load_runs
 from streamlic.dataset.lake import PART_PREFIX, foreign_names, names_in_tables, run_of
 from streamlic.dataset.records import AccountDetails
 from streamlic.dataset.run_state import PUBLISH, RunState
@@ -114,7 +114,7 @@ def open_run(
     for run in unfinished:
         table.remove(run.id)
     _check_nothing_foreign(store, finished)
-    return create_run(
+    started = create_run(
         store,
         request=request,
         accounts=accounts,
@@ -126,13 +126,21 @@ def open_run(
         publish=publish,
         details=details,
     )
+    started.discarded = [run for run in unfinished if run.commits]
+    return started
+
+
+def run_of_key(store: Store, key: str) -> RunState | None:
+    """Return the run with this key, complete or not; None if there is none. Nothing is written."""
+    runs = [run for run in load_runs(store) if run.key == key]
+    return runs[-1] if runs else None
 
 
 def _check_same_key(run: RunState, differences: list[str]) -> None:
     if differences:
         raise DatasetConflict(
-            f"the run key {run.key} names a run of another request: {'; '.join(differences)}. "
-            "Give each request a key of its own"
+            f"the run key {run.key} is that of another request: {'; '.join(differences)}",
+            advice="give each request a key of its own with {run_key}",
         )
 
 

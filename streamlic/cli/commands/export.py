@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from streamlic.cli.accounts import requests_named, requests_of_all
+from streamlic.cli.accounts import requests_named, requests_of, requests_of_all
 from streamlic.cli.connection import connection_of
 from streamlic.cli.expected_pages import expected_pages
 from streamlic.cli.job_options import job_options_of
@@ -59,6 +59,9 @@ Examples:
     dataset("--skip-failed", is_flag=True,
             help="Complete the run without the accounts that failed. With --mode overwrite, only "
             "if no retry can help them."),
+    dataset("--max-absent", metavar="N|P%", default=JobSettings.max_absent,
+            help="Most accounts that may be skipped or fail; with more, nothing is published and "
+            "nothing replaced."),
 )  # fmt: skip
 @job_options
 @takes(ExportSettings)
@@ -68,7 +71,7 @@ def export(settings: ExportSettings) -> None:
     Run the same command again to resume an interrupted run, or to retry the accounts that failed.
     """
     from streamlic.job.account_details import details_of
-    from streamlic.job.export import export_async
+    from streamlic.job.export import accounts_of_key, export_async
     from streamlic.job.summary import AccountsFailed
     from streamlic.storage.local import check_dest
 
@@ -81,11 +84,14 @@ def export(settings: ExportSettings) -> None:
     skipped: dict[str, str] = {}
     if settings.all_accounts:
         all_of = {"integration": settings.integration, "tenant": settings.tenant}
-        # On the same connection, whose rate limits count these requests too.
-        listing = requests_of_all(settings, connection)
-        requests, discovered = run(listing, says="interrupted", is_all=False)
-        skipped = discovered.reasons
-        details = {one.id: details_of(one) for one in discovered.readable + discovered.skipped}
+        if known := accounts_of_key(dest, settings.run_key):
+            requests = requests_of(settings, known)
+        else:
+            # On the same connection, whose rate limits count these requests too.
+            listing = requests_of_all(settings, connection)
+            requests, discovered = run(listing, says="interrupted", is_all=False)
+            skipped = discovered.reasons
+            details = {one.id: details_of(one) for one in discovered.readable + discovered.skipped}
     warn_of_open_files(options.pages_at_once(len(requests)))
     log = log_of_command()
     log.account = requests[0].account if len(requests) == 1 else None

@@ -1,0 +1,185 @@
+"""Nightly runs: keys that make a command safe to repeat, and how many accounts may be absent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from aiohttp import web
+
+from streamlic.dataset.commit_log import load_runs
+from streamlic.emulator import EmulatedAccount, Emulator, EmulatorConfig, emulated_accounts
+from streamlic.errors import UsageError
+from streamlic.job.limits import MostAbsent
+from streamlic.storage.local import LocalStore
+from tests.job.test_many_accounts import faulty, refused
+from tests.support.cli import Ended, landed, run_cli
+
+ACCOUNTS = 10
+
+
+class Night:
+    """An environment of ten accounts, of which some can be blocked, or fail when they are read."""
+
+    def __init__(self, dest: Path) -> None:
+        self.dest = dest
+        self.accounts: dict[str, EmulatedAccount] = {**emulated_accounts(ACCOUNTS, records=5)}
+        self.failing: dict[str, int] = {}
+        self.emulator: Emulator | None = None
+
+    async def export(self, *more: str) -> Ended:
+        assert self.emulator
+        return await run_cli(
+            "export", str(self.dest), "--all-accounts", "--base-url", self.emulator.url,
+            "--rate-limit", "none", "--retry-for", "0", "--json", "--quiet", *more,
+        )  # fmt: skip
+
+    def block(self, count: int) -> None:
+        for one in list(self.accounts)[:count]:
+            self.accounts[one] = replace(self.accounts[one], is_blocked=True)
+
+    def fail(self, count: int, status: int) -> None:
+        self.failing = dict.fromkeys(list(self.accounts)[-count:], status)
+
+    def fault(self, _: web.Request, account: str) -> web.Response | None:
+        status = self.failing.get(account)
+        return refused(status, message="no", truto_is_remote_error=True) if status else None
+
+    @property
+    def requests(self) -> int:
+        assert self.emulator
+        return len(self.emulator.requests)
+
+    def runs(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = pq.read_table(self.dest / "runs").to_pylist()
+        return sorted(rows, key=lambda row: (row["started_at"], row["run_key"]))
+
+
+@pytest.fixture
+async def night(tmp_path: Path) -> AsyncIterator[Night]:
+    night = Night(tmp_path / "lake")
+    async with faulty(EmulatorConfig(accounts=night.accounts, page_size=2), night.fault) as one:
+        night.emulator = one
+        yield night
+
+
+async def test_a_complete_run_of_a_key_is_reported_and_not_repeated(night: Night) -> None:
+    first = await night.export("--run-key", "2026-11-26")
+    before = night.requests
+    second = await night.export("--run-key", "2026-11-26")
+    assert (first.code, second.code) == (0, 0)
+    assert second.summary["run"] == first.summary["run"]
+    assert second.summary["run_key"] == "2026-11-26"
+    assert second.summary["rows"] == 50
+    assert len(landed(night.dest)) == 50
+    assert night.requests == before, "nothing was requested, not even the accounts"
+
+
+async def test_a_later_key_adds_or_replaces_as_the_mode_says(night: Night) -> None:
+    for mode, rows in (("append", 100), ("overwrite", 50)):
+        night.dest = night.dest.with_name(mode)
+        for key in ("1", "1", "2", "2", "1"):
+            ended = await night.export("--mode", mode, "--run-key", key)
+            assert ended.code == 0, ended.err
+        assert len(landed(night.dest)) == rows
+        assert [one["run_key"] for one in night.runs()] == ["1", "2"]
+
+
+async def test_an_unfinished_run_of_a_key_is_resumed(night: Night) -> None:
+    stopped = await night.export("--run-key", "1", "--max-pages", "1", "--commit-seconds", "0")
+    assert stopped.code == 5
+    ended = await night.export("--run-key", "1")
+    assert ended.code == 0, ended.err
+    assert ended.summary["resumed"]
+    assert ended.summary["run"] == stopped.summary["run"]
+    assert len(landed(night.dest)) == 50
+
+
+async def test_a_night_that_was_given_up_makes_way_for_the_next(night: Night) -> None:
+    """Nobody has seen its rows. A run without a key may be anything, and is kept."""
+    await night.export("--run-key", "1", "--max-pages", "1", "--commit-seconds", "0")
+    ended = await night.export("--run-key", "2")
+    assert ended.code == 0, ended.err
+    assert [one["run_key"] for one in night.runs()] == ["2"]
+    assert [(one["run_key"], one["rows"]) for one in ended.summary["discarded"]] == [("1", 20)]
+    assert len(landed(night.dest)) == 50
+    await night.export("--mode", "append", "--max-pages", "1", "--commit-seconds", "0")
+    refused_night = await night.export("--mode", "append", "--run-key", "3")
+    assert refused_night.code == 2
+    assert "unfinished run of another request" in refused_night.err
+
+
+async def test_a_key_belongs_to_one_request(night: Night) -> None:
+    await night.export("--run-key", "1")
+    other = await night.export("--run-key", "1", "--limit", "3")
+    assert other.code == 2
+    assert "the run key 1 is that of another request: limit was None, now is 3" in other.err
+
+
+@pytest.mark.parametrize("key", ["", "a\nb", "x" * 201])
+async def test_a_key_is_one_line(night: Night, key: str) -> None:
+    ended = await night.export("--run-key", key)
+    assert ended.code == 2
+    assert "--run-key" in ended.err
+
+
+@pytest.mark.parametrize("most", ["2", "20%"])
+async def test_too_many_skipped_accounts_replace_nothing(night: Night, most: str) -> None:
+    args = ("--mode", "overwrite", "--max-absent", most)
+    assert (await night.export(*args)).code == 0
+    before = landed(night.dest)
+    night.block(2)
+    assert (await night.export(*args)).summary["carried_over"]
+    night.block(3)
+    ended = await night.export(*args)
+    assert ended.code == 6
+    assert f"3 of 10 accounts are skipped, more than {most}" in ended.err
+    assert "--max-absent" in ended.err
+    assert [row["id"] for row in landed(night.dest)] == [row["id"] for row in before]
+    assert all(run.is_complete for run in load_runs(LocalStore(night.dest))), "it left no run"
+    night.accounts.update({one: replace(night.accounts[one], is_blocked=False)
+                           for one in night.accounts})  # fmt: skip
+    assert (await night.export(*args)).code == 0
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, 6), (500, 1)])
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+async def test_too_many_failed_accounts_publish_nothing(
+    night: Night, mode: str, status: int, code: int
+) -> None:
+    """The run stays unfinished, and the same command retries them."""
+    args = ("--mode", mode, "--skip-failed", "--max-absent", "1")
+    assert (await night.export(*args)).code == 0
+    before = landed(night.dest)
+    night.fail(2, status)
+    ended = await night.export(*args)
+    assert ended.code == code, ended.err
+    assert landed(night.dest) == before
+    assert "2 are absent, more than 1, so nothing is published" in ended.err
+    night.failing = {}
+    ended = await night.export(*args)
+    assert ended.code == 0, ended.err
+    assert ended.summary["resumed"]
+    assert len(landed(night.dest)) == (100 if mode == "append" else 50)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "101%", "x", "5 %", "1e3", "٣"])
+def test_what_max_absent_takes(text: str) -> None:
+    with pytest.raises(UsageError, match=r"such as 20 or 5%.*max_absent"):
+        MostAbsent(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "absent", "accounts", "is_exceeded"),
+    [("0", 0, 5, False), ("0", 1, 5, True), ("3", 3, 5, False), ("5%", 150, 3000, False),
+     ("5%", 151, 3000, True), ("0.5%", 1, 199, True), ("0.5%", 1, 200, False),
+     ("100%", 5, 5, False)],
+)  # fmt: skip
+def test_how_many_may_be_absent(
+    text: str, absent: int, accounts: int, *, is_exceeded: bool
+) -> None:
+    assert MostAbsent(text).is_exceeded(absent, accounts) is is_exceeded
