@@ -161,6 +161,8 @@ class EmulateSettings:
     accounts: int | None
     sizes: str
     unhealthy_share: float
+    nights: int
+    changes: float
     token: str | None
     rate_limits: bool
     integration: str

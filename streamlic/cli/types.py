@@ -77,6 +77,24 @@ class Number(click.FloatRange):
         return number
 
 
+class Share(Number):
+    """A share from 0 to 1, which may be written as a percentage: 0.03 or 3%."""
+
+    name = "share"
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the share of a text."""
+        percent = (
+            re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
+        )
+        return super().convert(float(percent[1]) / 100 if percent else value, param, ctx)
+
+
 def size_text(size: int) -> str:
     """Return a size in the largest unit that divides it."""
     unit = next(

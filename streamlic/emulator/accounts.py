@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from streamlic.emulator.vendors import PRODUCTS, TENANTS
@@ -12,6 +13,7 @@ from streamlic.emulator.vendors import PRODUCTS, TENANTS
 SIZES = ("equal", "power-law")
 ACCOUNT_SECRET = "emulated-secret"  # noqa: S105  (made up, to be looked for)
 """In every credential of an account that the API shows: a client must keep none of them."""
+_CREATED_AT = "2025-06-01T09:00:00.000Z"
 _MOST_RECORDS_FACTOR = 1000
 _INTEGRATIONS = tuple(PRODUCTS)
 _ODD = 2_654_435_761  # Multiplication by an odd number keeps the first eight digits unique.
@@ -19,7 +21,7 @@ _ODD = 2_654_435_761  # Multiplication by an odd number keeps the first eight di
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatedAccount:
-    """An account: its number of licenses, and whether it can be read."""
+    """An account: its number of licenses in its first night, and whether it can be read."""
 
     id: str
     records: int
@@ -27,13 +29,15 @@ class EmulatedAccount:
     integration: str = "generic"
     status: str = "active"
     is_blocked: bool = False
+    created_at: str = _CREATED_AT
+    updated_at: str = _CREATED_AT
 
     def listed(self) -> dict[str, Any]:
         """Return it as Truto has it, with credentials that a client must not keep."""
         secret = f"{ACCOUNT_SECRET}-{self.id}"
         error = {
             "message": f"The remote API refused the token {secret}",
-            "at": "2026-01-01T00:00:00.000Z",
+            "at": self.updated_at,
         }
         return {
             "id": self.id,
@@ -46,8 +50,8 @@ class EmulatedAccount:
             "is_sandbox": False,
             "context": {"oauth": {"token": {"access_token": secret, "token_type": "Bearer"}}},
             "last_error": None if self.status == "active" else error,
-            "created_at": "2026-01-01T00:00:00.000Z",
-            "updated_at": "2026-01-01T00:00:00.000Z",
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
         }
 
 
@@ -70,6 +74,21 @@ def emulated_accounts(
     return {account.id: account for account in accounts}
 
 
+def numbered_account(i: int, seed: int, records: int) -> EmulatedAccount:
+    """Return account ``i`` (from 0) with this number of licenses, readable."""
+    return EmulatedAccount(
+        id=f"{(i + 1) * _ODD % 2**32:08x}-{seed % 2**16:04x}-4000-8000-{i:012x}",
+        records=records,
+        tenant_id=TENANTS[i % len(TENANTS)],
+        integration=_INTEGRATIONS[i % len(_INTEGRATIONS)],
+    )
+
+
+def moment_text(moment: datetime) -> str:
+    """Return a moment as Truto writes it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
 def _account(
     i: int, seed: int, records: int, sizes: str, unhealthy_share: float
 ) -> EmulatedAccount:
@@ -77,11 +96,8 @@ def _account(
     drawn = min(1 / (1 - rng.random()), _MOST_RECORDS_FACTOR)
     is_unhealthy = rng.random() < unhealthy_share
     is_blocked = is_unhealthy and rng.random() < 0.5
-    return EmulatedAccount(
-        id=f"{(i + 1) * _ODD % 2**32:08x}-{seed % 2**16:04x}-4000-8000-{i:012x}",
-        records=int(records * drawn) if sizes == "power-law" else records,
-        tenant_id=TENANTS[i % len(TENANTS)],
-        integration=_INTEGRATIONS[i % len(_INTEGRATIONS)],
+    return replace(
+        numbered_account(i, seed, int(records * drawn) if sizes == "power-law" else records),
         status="needs_reauth" if is_unhealthy and not is_blocked else "active",
         is_blocked=is_blocked,
     )

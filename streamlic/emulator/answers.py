@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from streamlic.emulator.account_answers import ACCOUNTS_PATH, account_answer, accounts_answer
 from streamlic.emulator.accounts import EmulatedAccount
 from streamlic.emulator.asked import UUID, Asked
+from streamlic.emulator.changes import Tonight
 from streamlic.emulator.config import EmulatorConfig
+from streamlic.emulator.filters import chosen, time_filters
 from streamlic.emulator.planned import (
     Answer,
     Refusal,
@@ -21,7 +23,8 @@ from streamlic.emulator.planned import (
     refusal,
     refused,
 )
-from streamlic.emulator.records import Shape, blocks, license_json
+from streamlic.emulator.records import Shape
+from streamlic.emulator.worlds import texts
 
 LICENSES_PATH = "/unified/user-directory/licenses"
 _FORMATS = ("unified", "raw", "normalized", "stream")
@@ -33,12 +36,14 @@ class Lie:
     """What a page states falsely; by default nothing.
 
     ``count`` is added to ``result_count``. ``repeats_cursor`` gives the page's own cursor as the
-    next one. ``repeats_page`` sends the rows of the previous page.
+    next one. ``repeats_page`` sends the rows of the previous page. ``is_changed`` sends the same
+    ids with other values.
     """
 
     count: int = 0
     repeats_cursor: bool = False
     repeats_page: bool = False
+    is_changed: bool = False
 
 
 _HONEST = Lie()
@@ -74,30 +79,30 @@ def _licenses(config: EmulatorConfig, asked: Asked, lie: Lie) -> Answer:
     account = (asked.value("integrated_account_id") or "").lower()
     if not UUID.fullmatch(account):
         raise missing("integrated_account_id")
-    total = config.records_of(account)
-    if total is None:
+    found = config.world.account(account)
+    if found is None:
         raise refused(404, "Integrated account not found")
-    integration = _readable(config.account(account)).integration
+    _check_healthy(found)
     form = asked.value("truto_response_format") or "unified"
     if form not in _FORMATS:
         raise refused(400, f"truto_response_format must be one of {_FORMATS}")
-    first_only = asked.value("remote_query[first]")
-    if first_only and first_only.isdigit():
-        total = min(total, int(first_only))
-    shape = _shape(config, asked, integration=integration, raw=form == "raw")
-    start = asked.offset()
+    shape = _shape(config, asked, found.integration, raw=form == "raw")
+    seed = config.seed + 1 if lie.is_changed else config.seed
+    tonight = _listed(config, asked, found, seed)
+    total, start = len(tonight.numbers), asked.offset()
     limit = asked.limit(config.page_size, total)
-    stop = min(start + limit, total)
+    stop = max(start, min(start + limit, total))
     next_start = start if lie.repeats_cursor and start else stop
     next_cursor = asked.cursor(next_start) if next_start < total else None
     prev_cursor = asked.cursor(0) if start else None
     if lie.repeats_page and start:  # The whole previous page, even if this one is shorter.
         start, stop = max(start - limit, 0), start
+    page = Tonight(tonight.numbers[start:stop], tonight.changed)
     key_by = asked.value("truto_key_by")
     facts = {
         "next_cursor": next_cursor,
         "prev_cursor": prev_cursor,
-        "result_count": stop - start + lie.count,
+        "result_count": len(page.numbers) + lie.count,
         "is_partial_response": config.is_partial,
     }
 
@@ -105,31 +110,46 @@ def _licenses(config: EmulatorConfig, asked: Asked, lie: Lie) -> Answer:
         if form == "raw":
             yield b'{"@odata.context":"https://graph.microsoft.com/v1.0/$metadata#subscribedSkus",'
             yield b'"value":['
-            yield from blocks(config.seed, account, start, stop, shape)
+            yield from texts(seed, account, page, shape)
             link = f"https://graph.microsoft.com/v1.0/subscribedSkus?$skiptoken={next_cursor}"
             yield b"]}" if next_cursor is None else f'],"@odata.nextLink":"{link}"}}'.encode()
             return
-        if key_by is None or (key_by == "id" and "id" not in shape.excluded):
-            yield b'{"result":{' if key_by else b'{"result":['
-            yield from blocks(config.seed, account, start, stop, shape, is_keyed=bool(key_by))
-            yield b"}" if key_by else b"]"
+        if key_by is None:
+            yield b'{"result":['
+            yield from texts(seed, account, page, shape)
+            yield b"]"
+        elif key_by == "id" and "id" not in shape.excluded:
+            yield b'{"result":{'
+            yield from texts(seed, account, page, shape, is_keyed=True)
+            yield b"}"
         else:
-            yield b'{"result":' + _keyed(config.seed, account, range(start, stop), shape, key_by)
+            yield b'{"result":' + _keyed(seed, account, page, shape, key_by)
         yield b"," + json.dumps(facts)[1:].encode()
 
     return Answer(200, pieces, {"Content-Type": "application/json"}, has_length=form != "stream")
 
 
-def _readable(account: EmulatedAccount) -> EmulatedAccount:
+def _listed(config: EmulatorConfig, asked: Asked, account: EmulatedAccount, seed: int) -> Tonight:
+    """Return the licenses that a request asks for, of all its pages."""
+    filters = time_filters(asked)
+    tonight = config.world.tonight(account.id)
+    if filters:
+        tonight = chosen(tonight, filters, seed, account.id, account.integration)
+    first_only = asked.value("remote_query[first]")
+    if first_only and first_only.isdigit():
+        tonight = Tonight(tonight.numbers[: int(first_only)], tonight.changed)
+    return tonight
+
+
+def _check_healthy(account: EmulatedAccount) -> None:
     if account.is_blocked:
         raise refused(503, "Integrated account is blocked")
     if account.status != "active":
         more = {"truto_is_remote_error": True}
         raise Refusal(refusal(401, "The token was revoked", more=more))
-    return account
 
 
-def _shape(config: EmulatorConfig, asked: Asked, *, integration: str, raw: bool) -> Shape:
+def _shape(config: EmulatorConfig, asked: Asked, integration: str, *, raw: bool) -> Shape:
     product, organization = asked.value("product"), asked.value("organization_id")
     if config.integration == "microsoft365" and product is None:
         raise missing("product")
@@ -143,11 +163,11 @@ def _shape(config: EmulatorConfig, asked: Asked, *, integration: str, raw: bool)
     return Shape(frozenset(excluded), raw, product, organization, integration)
 
 
-def _keyed(seed: int, account: str, numbers: range, shape: Shape, key_by: str) -> bytes:
+def _keyed(seed: int, account: str, page: Tonight, shape: Shape, key_by: str) -> bytes:
     """Key a page as lodash's keyBy does: of records with the same key the last one counts."""
     keyed: dict[str, bytes] = {}
-    for number in numbers:
-        text = license_json(seed, account, number, shape)
+    for number in page.numbers:
+        text = b"".join(texts(seed, account, Tonight([number], page.changed), shape))
         value = json.loads(text).get(key_by, "undefined")
         key = value if isinstance(value, str) else json.dumps(value)
         keyed[key] = text

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from streamlic.emulator.accounts import EmulatedAccount
+from streamlic.emulator.worlds import World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +19,10 @@ class EmulatorConfig:
     passes before each answer. ``integration`` decides which parameters are required.
     ``window_seconds`` is the window of both ``rate_limits``.
     ``is_partial`` marks every answer as partial. ``compress`` encodes bodies as the client accepts.
+
+    ``accounts`` and ``records`` are those of night 0. From one night to the next about a share of
+    ``changes`` of the licenses and of the accounts changes. ``nights`` is how many of them
+    ``POST /emulator/night`` can reach.
     """
 
     records: int = 100_000
@@ -31,17 +37,18 @@ class EmulatorConfig:
     is_partial: bool = False
     compress: bool = False
 
-    def records_of(self, account: str) -> int | None:
-        """Return how many licenses an account has, None if it does not exist."""
-        if self.accounts is None:
-            return self.records
-        known = self.accounts.get(account)
-        return known.records if isinstance(known, EmulatedAccount) else known
+    night: int = 0
+    nights: int = 1
+    changes: float = 0.03
 
-    def account(self, account: str) -> EmulatedAccount:
-        """Return an account that exists."""
-        known = self.accounts.get(account) if self.accounts else None
-        if isinstance(known, EmulatedAccount):
-            return known
-        records = self.records_of(account) or 0
-        return EmulatedAccount(id=account, records=records, integration=self.integration)
+    @cached_property
+    def world(self) -> World:
+        """What there is in this night."""
+        return World(
+            first=self.accounts,
+            seed=self.seed,
+            night=self.night,
+            changes=self.changes,
+            records=self.records,
+            integration=self.integration,
+        )

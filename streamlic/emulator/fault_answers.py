@@ -241,10 +241,6 @@ def _with_headers(planned: Answer, headers: dict[str, str]) -> Answer:
     return replace(planned, headers={**planned.headers, **headers})
 
 
-def _changed(given: FaultInput) -> Answer:
-    return answer(replace(given.config, seed=given.config.seed + 1), given.asked)
-
-
 def _html(_: FaultInput) -> Answer:
     return Answer(200, lambda: iter([_HTML]), {"Content-Type": "text/html"})
 
@@ -307,7 +303,10 @@ FAULTS: Final[dict[str, Kind]] = {
         lambda given: answer(replace(given.config, is_partial=True), given.asked),
         "is_partial_response",
     ),
-    "changed": Kind(_changed, "the same ids with other values, as if the data had changed"),
+    "changed": Kind(
+        lambda given: given.lying(is_changed=True),
+        "the same ids with other values, as if the data had changed",
+    ),
     "html": Kind(_html, "an HTML page, status 200"),
 }
 """Every fault, by its name."""

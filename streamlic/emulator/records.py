@@ -54,7 +54,7 @@ _PLAIN = Shape()
 
 def license_json(seed: int, account: str, i: int, shape: Shape = _PLAIN) -> bytes:
     """Return the bytes of record ``i`` (from 0) of an account, as in the body."""
-    head, tail = _templates(seed, shape)[_template_number(account, i)]
+    head, tail = _templates(seed, shape)[template_number(account, i)]
     return head + license_id(account, i).encode() + tail if tail else head
 
 
@@ -74,7 +74,7 @@ def blocks(
 ) -> Iterator[bytes]:
     """Yield records ``start`` to ``stop``, joined by commas, a few hundred kilobytes at a time."""
     templates = _templates(seed, shape)
-    offset = _template_number(account, 0)
+    offset = template_number(account, 0)
     prefix = f"lic-{account[:8]}-".encode()
     joints = [] if is_keyed else _joints(seed, shape)
     for first in range(start, stop, _BLOCK):
@@ -108,7 +108,8 @@ def _with_ids(
     return b"".join(pieces)
 
 
-def _template_number(account: str, i: int) -> int:
+def template_number(account: str, i: int) -> int:
+    """Return which template record ``i`` of an account has."""
     return (zlib.crc32(account.encode()) + i) % CYCLE
 
 

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -16,8 +17,10 @@ from streamlic.emulator.answers import LICENSES_PATH, answer
 from streamlic.emulator.asked import Asked
 from streamlic.emulator.config import EmulatorConfig
 from streamlic.emulator.faults import Fault, FaultPlan, faulty_answer
-from streamlic.emulator.planned import Answer, rate_limited
+from streamlic.emulator.night_answers import NIGHT_PATH, chosen_night, night_answer
+from streamlic.emulator.planned import Answer, Refusal, rate_limited
 from streamlic.emulator.sending import cut_off, send
+from streamlic.emulator.worlds import World
 from streamlic.errors import UsageError
 from streamlic.system.signals import heeded
 
@@ -83,8 +86,24 @@ class Emulator:
         self.requests: deque[Asked] = deque(maxlen=_LOGGED_REQUESTS)
         self._windows: dict[str, deque[float]] = {}
 
+    @property
+    def night(self) -> int:
+        """Which night it is; set it to any night from 0 on."""
+        return self.config.night
+
+    @night.setter
+    def night(self, night: int) -> None:
+        self.config = replace(self.config, night=night)
+
+    @property
+    def world(self) -> World:
+        """What there is in this night."""
+        return self.config.world
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
+        if request.path == NIGHT_PATH:
+            return await send(request, await self._moved(request), {}, compress=False)
         query = parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True)
         headers = {name.lower(): value for name, value in request.headers.items()}
         asked = Asked(request.method, request.path, query, headers)
@@ -99,6 +118,15 @@ class Emulator:
             if self.listener:
                 await self.listener.pause(planned.wire.at)
         return await send(request, planned, limits, compress=self.config.compress)
+
+    async def _moved(self, request: web.Request) -> Answer:
+        """Move to another night, if this is a POST; it needs no token, and is not logged."""
+        try:
+            if request.method == "POST":
+                self.night = chosen_night(self.config, await request.read())
+        except Refusal as refusing:
+            return refusing.answer
+        return night_answer(self.config)
 
     def _planned(self, asked: Asked) -> Answer:
         fault = self.faults.next(asked) if asked.path == LICENSES_PATH else None

@@ -10,8 +10,10 @@ from streamlic.cli.help import group
 from streamlic.cli.option_sources import SettingsCommand
 from streamlic.cli.options import options
 from streamlic.cli.settings import EmulateSettings, takes
-from streamlic.cli.types import Number
+from streamlic.cli.types import Number, Share
+from streamlic.errors import UsageError
 
+_MOST_RECORDS_BY_NIGHT = 1_000_000  # A night keeps a number for each license in memory.
 server = group("Server")
 data = group("Accounts and licenses")
 faults = group("Limits and faults")
@@ -52,8 +54,12 @@ class _Emulate(SettingsCommand):
          help="Number of accounts; by default every account id exists and none is listed."),
     data("--sizes", type=click.Choice(["equal", "power-law"]), default="equal",
          show_default=True, help="power-law gives a few accounts far more than --records."),
-    data("--unhealthy", "unhealthy_share", type=Number(0, 1), default=0, show_default=True,
+    data("--unhealthy", "unhealthy_share", type=Share(), default=0, show_default=True,
          metavar="SHARE", help="Share of the accounts that are blocked or need to be reconnected."),
+    data("--nights", type=click.IntRange(1, 10_000), default=1, show_default=True, metavar="N",
+         help="Number of nights, from night 0 on."),
+    data("--changes", type=Share(), default="3%", show_default=True, metavar="SHARE",
+         help="About the share of licenses and of accounts that change from night to night."),
     server("--token", metavar="T", help="Token to require; none by default."),
     faults("--rate-limits", is_flag=True, help="Enforce both of Truto's rate limits."),
     data("--integration", type=click.Choice(["generic", "microsoft365", "github"]),
@@ -68,9 +74,19 @@ def emulate(settings: EmulateSettings) -> None:
     """Run a Truto API on this machine, for demos, tests and benchmarks.
 
     The first line of output is its URL. SIGINT, SIGTERM and SIGHUP end it.
+
+    With --nights the data change from night to night, as a function of the seed: seats move,
+    licenses and accounts come and go, and an account that is lost comes back. POST
+    /emulator/night selects the next night, or with the body {"night": 5} night 5.
     """
     from streamlic.emulator import EmulatorConfig, emulated_accounts, parse_fault, serve
 
+    if settings.nights > 1 and settings.records > _MOST_RECORDS_BY_NIGHT:
+        raise UsageError(
+            f"expected at most {_MOST_RECORDS_BY_NIGHT:,} licenses of an account with --nights, "
+            f"got {settings.records:,}",
+            parameter="records",
+        )
     accounts = emulated_accounts(
         settings.accounts,
         seed=settings.seed,
@@ -87,6 +103,8 @@ def emulate(settings: EmulateSettings) -> None:
         rate_limits=settings.rate_limits,
         accounts=accounts,
         integration=settings.integration,
+        nights=settings.nights,
+        changes=settings.changes,
         is_partial=settings.is_partial,
         compress=settings.compress,
     )
