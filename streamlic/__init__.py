@@ -13,7 +13,7 @@ from streamlic._version import __version__
 
 if TYPE_CHECKING:
     from streamlic.api.client import Client, export
-    from streamlic.api.reader import read_licenses
+    from streamlic.api.reader import LicensesReader, read_licenses
     from streamlic.decoder import Decoder, Envelope, open_decoder
     from streamlic.errors import (
         AccountBlocked,
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     )
     from streamlic.resources.license_schema import LICENSE_SCHEMA
     from streamlic.schema.columns import RAW_SCHEMA
+    from streamlic.truto.accounts import IntegratedAccount
     from streamlic.truto.credentials import TokenSource
     from streamlic.truto.request import LicensesRequest
     from streamlic.truto.retry import Retry, RetryPolicy
@@ -87,8 +88,10 @@ __all__ = [
     "Envelope",
     "FailedAccount",
     "Fault",
+    "IntegratedAccount",
     "IntegrityError",
     "JobOptions",
+    "LicensesReader",
     "LicensesRequest",
     "LimitExceeded",
     "Limits",
@@ -121,7 +124,7 @@ __all__ = [
 
 _HOMES = {
     "api.client": ["Client", "export"],
-    "api.reader": ["read_licenses"],
+    "api.reader": ["LicensesReader", "read_licenses"],
     "decoder": ["Decoder", "Envelope", "open_decoder"],
     "job.settings": ["Cancel"],
     "job.limits": ["Limits"],
@@ -141,6 +144,7 @@ _HOMES = {
     ],
     "resources.license_schema": ["LICENSE_SCHEMA"],
     "schema.columns": ["RAW_SCHEMA"],
+    "truto.accounts": ["IntegratedAccount"],
     "truto.credentials": ["TokenSource"],
     "truto.request": ["LicensesRequest"],
     "truto.retry": ["Retry", "RetryPolicy"],

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
 
+from streamlic.api.listing import Listing, reading_options
+from streamlic.api.selection import Selection
 from streamlic.api.sync import run_sync
-from streamlic.decoder import Decoder, open_decoder
-from streamlic.errors import DecodeError, ReportedFailure, StreamlicError, UsageError
+from streamlic.errors import UsageError
+from streamlic.job.account_details import details_of
 from streamlic.job.export import export_async
 from streamlic.job.options import JobOptions
-from streamlic.job.page_checks import check_count
 from streamlic.job.progress import OnProgress
 from streamlic.job.settings import Cancel
 from streamlic.job.summary import HOW_TO_RESUME, Summary
-from streamlic.resources.licenses import LICENSES
-from streamlic.schema.columns import RAW_SCHEMA
-from streamlic.truto.account_pages import AccountPages
+from streamlic.truto.accounts import IntegratedAccount, integrated_accounts
 from streamlic.truto.client import Connection
-from streamlic.truto.page_driver import next_request, retry_later
-from streamlic.truto.request import LicensesRequest, requests_of
-from streamlic.truto.response import Page
+from streamlic.truto.request import LicensesRequest
 from streamlic.truto.settings import ConnectionSettings
-
-_HELD_BYTES = 8 << 20
 
 
 class Client:
@@ -54,15 +48,15 @@ class Client:
     async def licenses(
         self, account: str, *, rows_at: str = "result", strict: bool = False, **parameters: Any
     ) -> AsyncGenerator[pa.RecordBatch, None]:
-        """Yield an account's licenses as record batches of LICENSE_SCHEMA, page after page.
+        """Yield an account's licenses as record batches of LICENSE_SCHEMA, in order.
 
         ``parameters`` are those of LicensesRequest; with ``response_format="raw"`` the batches
-        have RAW_SCHEMA. A batch has at most 8,192 rows, or 2 MiB of JSON.
+        have RAW_SCHEMA. A batch has at most 8,192 rows, or 2 MiB of JSON. Small pages are joined.
 
-        Up to 8 MiB of a page's batches are held until the page ends. A page that fits is yielded
-        whole, and is asked for again if it fails. A larger page is yielded as it arrives, and its
-        failure is raised: some rows of the page were then yielded, but none twice. Memory holds
-        these batches and the chunk being decoded; while no batch is requested, the API waits.
+        Up to 8 MiB of batches are held until they are requested, and up to 8 MiB of a page until it
+        ends. A page that fits is yielded whole, and is asked for again if it fails. A larger page
+        is yielded as it arrives, and its failure is raised: some rows of the page were then
+        yielded, but none twice. While nothing requests the batches, the API waits.
 
         Raises a StreamlicError if the list cannot be continued, such as PageMismatch if its
         cursors form a loop. To leave the loop early, close the generator, which closes the
@@ -74,66 +68,35 @@ class Client:
                         ...
         """
         request = LicensesRequest(account=account, **parameters)
-        schema = schema_of(request)
-        pages = AccountPages(request, self._connection.policy)
-        while (params := await next_request(pages)) is not None:
-            async with AsyncExitStack() as stack:
-                try:
-                    page = await stack.enter_async_context(self._connection.page(params))
-                    decoder = open_decoder(
-                        schema,
-                        engine=self._engine,
-                        rows_at=rows_at,
-                        ndjson=page.is_ndjson,
-                        key_by=request.key_by,
-                        strict=strict,
-                    )
-                    batches = self._batches(page, decoder, account)
-                    await stack.enter_async_context(aclosing(batches))
-                    held = await _first(batches)
-                except StreamlicError as error:
-                    retry_later(self._connection, pages, error)
-                    continue
-                while held:
-                    yield held.pop(0)
-                async for batch in batches:
-                    yield batch
-            pages.page_arrived(decoder.envelope.next_cursor)
-
-    async def _batches(
-        self, page: Page, decoder: Decoder, account: str
-    ) -> AsyncGenerator[pa.RecordBatch, None]:
-        try:
-            async with aclosing(page.chunks()) as chunks:
-                async for chunk in chunks:
-                    for batch in await asyncio.to_thread(decoder.feed, chunk):
-                        yield batch
-            for batch in decoder.close():
+        options = reading_options(request, engine=self._engine, rows_at=rows_at, strict=strict)
+        listing = Listing(self._connection, [request], options)
+        async with aclosing(listing.batches()) as batches:
+            async for batch in batches:
                 yield batch
-        except ReportedFailure as failure:
-            raise self._connection.reported(failure, page, account) from None
-        except DecodeError as error:
-            page.hide_in(error)
-            raise
-        check_count(decoder.envelope)
 
+    async def accounts(
+        self, *, integration: str | None = None, tenant: str | None = None
+    ) -> AsyncGenerator[IntegratedAccount, None]:
+        """Yield the integrated accounts of the token's environment, each once.
 
-async def _first(batches: AsyncGenerator[pa.RecordBatch, None]) -> list[pa.RecordBatch]:
-    """Take batches until the page ends, or until they take more than ``_HELD_BYTES``."""
-    held: list[pa.RecordBatch] = []
-    held_bytes = 0
-    async for batch in batches:
-        held.append(batch)
-        held_bytes += batch.nbytes
-        if held_bytes > _HELD_BYTES:
-            break
-    return held
+        ``integration`` is the name of an integration, ``tenant`` the id of a tenant; None is any.
+        Accounts that cannot be read now are among them: ``why_not`` says why.
+        """
+        seen: set[str] = set()
+        listed = integrated_accounts(self._connection, integration=integration, tenant=tenant)
+        async for account in listed:
+            if account.id not in seen:  # The list may change between its pages.
+                seen.add(account.id)
+                yield account
 
 
 def export(
     dest: str | Path,
-    account: str | Iterable[str],
+    account: str | Iterable[str] | None = None,
     *,
+    all_accounts: bool = False,
+    integration: str | None = None,
+    tenant: str | None = None,
     connection: ConnectionSettings | None = None,
     options: JobOptions | None = None,
     on_progress: OnProgress | None = None,
@@ -141,6 +104,10 @@ def export(
     **parameters: Any,
 ) -> Summary:
     """Export the licenses of one account or several to ``dest`` as Parquet; return the summary.
+
+    With ``all_accounts=True`` instead of ``account``, every account is read that Truto lists as
+    active and not blocked, of an ``integration`` and a ``tenant`` if these are given. The summary
+    lists the others in ``skipped``. A run that is resumed keeps the accounts it started with.
 
     ``parameters`` are those of LicensesRequest, ``options`` those of JobOptions. If ``connection``
     is None, the token and the URL come from the environment. The call blocks until the export ends.
@@ -157,18 +124,35 @@ def export(
     the same call resumes from there.
 
     Any other StreamlicError that ends the export is raised. If some of several accounts failed,
-    that is AccountsFailed, whose ``summary`` says which.
+    that is AccountsFailed, whose ``summary`` says which. UsageError if no account matches, or none
+    of those that do can be read.
     """
     raw = parameters.get("response_format") == "raw"
     options = options or JobOptions(raw=raw)
     if options.raw != raw:
         raise UsageError("raw goes with response_format='raw', and only with it")
-    requests = requests_of(account, parameters)
+    selection = Selection.of(
+        account,
+        all_accounts=all_accounts,
+        integration=integration,
+        tenant=tenant,
+        parameters=parameters,
+    )
     session = Connection(connection or ConnectionSettings())
-    work = export_async(str(dest), requests, session, options, on_progress, cancel=cancel)
-    return run_sync(work, when_stopped=HOW_TO_RESUME)
 
+    async def work() -> Summary:
+        # On one connection, whose rate limits count the requests for the list too.
+        requests, discovered = await selection.resolve(session)
+        return await export_async(
+            str(dest),
+            requests,
+            session,
+            options,
+            on_progress,
+            all_of=selection.all_of,
+            skipped=discovered.reasons,
+            details={one.id: details_of(one) for one in discovered.readable + discovered.skipped},
+            cancel=cancel,
+        )
 
-def schema_of(request: LicensesRequest) -> pa.Schema:
-    """Return the schema that a request's response bodies are decoded to."""
-    return RAW_SCHEMA if request.response_format == "raw" else LICENSES.schema
+    return run_sync(work(), when_stopped=HOW_TO_RESUME)

@@ -49,6 +49,8 @@ class ScheduledAccount:
     resumed_at: int | None = None
     """The number of the page whose cursor an earlier process stored, None if there was none."""
     is_large: bool = False
+    is_handed_on: bool = False
+    """Whether rows of the page under way were handed on: a retry would hand them on again."""
     started_at: float = 0.0
     waits_for: WaitCause = _NO_CAUSE
     """Why it was deferred last."""
@@ -84,6 +86,8 @@ class Scheduler:
     read_page: ReadPage
     bounds: Bounds
     on_change: Callable[[Retry | None], None]
+    can_restart: bool = True
+    """Whether a run can be restarted, as the error of a refused cursor then advises."""
     failed: dict[str, StreamlicError] = field(default_factory=dict)
     """Why each account that failed did."""
     under_way: dict[str, ScheduledAccount] = field(default_factory=dict)
@@ -246,10 +250,10 @@ class Scheduler:
         if not isinstance(error, StreamlicError) or not is_account_scoped(error):
             self._fatal = self._fatal or error
             return
-        retry = account.pages.failed(error, time.monotonic())
+        is_final = account.is_handed_on
+        retry = None if is_final else account.pages.failed(error, time.monotonic())
         if retry is None:
-            has_cursor = account.pages.request.next_cursor is not None
-            if account.asks_by_stored_cursor or (has_cursor and "cursor" in str(error).lower()):
+            if self.can_restart and _may_be_the_cursor(account, error):
                 naming_restart(error)
             self.failed[account.account] = _without_frames(error)
             self._end(account)
@@ -262,6 +266,12 @@ class Scheduler:
     def _end(self, account: ScheduledAccount) -> None:
         self.under_way.pop(account.account, None)
         self.connection.rate_limiter.forget(account.account)
+
+
+def _may_be_the_cursor(account: ScheduledAccount, error: StreamlicError) -> bool:
+    """Return whether a page may have failed because of its cursor."""
+    has_cursor = account.pages.request.next_cursor is not None
+    return account.asks_by_stored_cursor or (has_cursor and "cursor" in str(error).lower())
 
 
 def _without_frames(error: StreamlicError) -> StreamlicError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import gc
 import os
 import signal
@@ -18,13 +17,17 @@ from typing import Any
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
 
 import streamlic
 from streamlic.emulator import EmulatorConfig, license_json
+from tests.support import reading
+from tests.support.cli import TOKEN
 from tests.support.oracle import check_rows, parsed
 from tests.support.raw_server import server
+from tests.support.reading import ids, until
 from tests.support.server_thread import (
     WAIT_SECONDS,
     Endless,
@@ -36,35 +39,11 @@ from tests.support.server_thread import (
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 OTHER = "0aa44730-dd91-461e-bd6a-aedd9e0ad79d"
-TOKEN = "test-token-that-nobody-may-see"
-SETTINGS = {field.name for field in dataclasses.fields(streamlic.ConnectionSettings)}
-AT_ONCE = streamlic.RetryPolicy(backoff_seconds=0)
-"""Retries without waiting."""
+WHOSE = ["integrated_account_id", "integration", "tenant_id"]
 
 
-def read(url: str, account: str | list[str] = ACCOUNT, **given: Any) -> pa.RecordBatchReader:
-    settings = {
-        "token": TOKEN,
-        "base_url": url,
-        "rate_limit": "none",
-        "retry": AT_ONCE,
-        **{name: given.pop(name) for name in SETTINGS if name in given},
-    }
-    connection = streamlic.ConnectionSettings(**settings)
-    return streamlic.read_licenses(account, connection=connection, **given)
-
-
-def ids(account: str, records: int) -> list[str]:
-    return [parsed(license_json(7, account, i))["id"] for i in range(records)]
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds; TimeoutError if it does not come to that."""
-    end = time.monotonic() + WAIT_SECONDS
-    while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.01)
+def read(url: str, account: str | list[str] = ACCOUNT, **given: Any) -> streamlic.LicensesReader:
+    return reading.read(url, account, **given)
 
 
 @pytest.fixture
@@ -80,11 +59,12 @@ def test_every_row_is_read_once_with_its_account_and_in_order() -> None:
         with read(emulator.url, [OTHER, ACCOUNT], limit=300) as reader:
             table = reader.read_all()
         assert len(emulator.requests) == 8
-    assert table.schema.names == ["integrated_account_id", *streamlic.LICENSE_SCHEMA.names]
-    assert table["integrated_account_id"].to_pylist() == [OTHER] * 1000 + [ACCOUNT] * 1000
-    assert table["id"].to_pylist() == ids(OTHER, 1000) + ids(ACCOUNT, 1000)
-    rows = table.drop(["integrated_account_id"]).to_pylist()
-    check_rows(rows[1000:], [parsed(license_json(7, ACCOUNT, i)) for i in range(1000)])
+    assert table.schema.names == [*WHOSE, *streamlic.LICENSE_SCHEMA.names]
+    assert table["integration"].null_count == table["tenant_id"].null_count == 2000
+    for account in (OTHER, ACCOUNT):
+        of_account = table.filter(pc.field("integrated_account_id") == account)
+        rows = of_account.drop(WHOSE).to_pylist()
+        check_rows(rows, [parsed(license_json(7, account, i)) for i in range(1000)])
     assert threads_of_ours() == []
 
 
@@ -92,7 +72,7 @@ def test_a_reader_that_is_not_read_asks_for_nothing() -> None:
     with served(EmulatorConfig(records=1000)) as emulator:
         with read(emulator.url) as reader:
             assert isinstance(reader, pa.RecordBatchReader)
-            assert reader.schema.names[:2] == ["integrated_account_id", "id"]
+            assert reader.schema.names[:4] == [*WHOSE, "id"]
             assert threads_of_ours() == []
         assert len(emulator.requests) == 0
         with pytest.raises(streamlic.UsageError, match="closed"):
@@ -346,7 +326,7 @@ async def test_it_is_read_where_a_loop_runs() -> None:
 def test_raw_records_have_their_account_too() -> None:
     with served(EmulatorConfig(records=10)) as emulator:
         table = read(emulator.url, response_format="raw", rows_at="value").read_all()
-    assert table.schema.names == ["integrated_account_id", "key", "record"]
+    assert table.schema.names == [*WHOSE, "key", "record"]
     assert table.num_rows == 10
 
 
@@ -404,6 +384,7 @@ def test_ctrl_c_ends_the_reading_and_the_thread() -> None:
     )
     with served(EmulatorConfig(records=1000), "stall=600:3000@2") as emulator:
         with started(script, emulator.url) as process:
-            until(lambda: len(emulator.requests) == 2)
+            assert process.stdout
+            assert process.stdout.readline() == "50\n"
             process.send_signal(signal.SIGINT)
-            assert ended(process) == (0, "50\ninterrupted\nended\n", "")
+            assert ended(process) == (0, "interrupted\nended\n", "")

@@ -1,0 +1,68 @@
+"""Which accounts a caller wants: those that are named, or all of an integration and a tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from streamlic.errors import UsageError
+from streamlic.job.discovery import Discovered, discover
+from streamlic.truto.client import Connection
+from streamlic.truto.request import LicensesRequest, requests_of
+
+_ANY_ACCOUNT = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The accounts to read, and what to request of each.
+
+    ``named`` has a request for each account that is named. ``shared`` is the request of all of
+    them, apart from the account.
+    """
+
+    named: list[LicensesRequest]
+    shared: LicensesRequest
+    is_all: bool
+    integration: str | None
+    tenant: str | None
+
+    @classmethod
+    def of(
+        cls,
+        account: str | Iterable[str] | None,
+        *,
+        all_accounts: bool,
+        integration: str | None,
+        tenant: str | None,
+        parameters: Mapping[str, Any],
+    ) -> Self:
+        """Return the selection; UsageError if it or a parameter is invalid."""
+        if all_accounts and account is not None:
+            raise UsageError("expected account or all_accounts, got both", parameter="all_accounts")
+        if not all_accounts and (integration is not None or tenant is not None):
+            name = "tenant" if integration is None else "integration"
+            raise UsageError(f"{name} needs all_accounts=True", parameter=name)
+        if all_accounts:
+            shared = LicensesRequest(account=_ANY_ACCOUNT, **parameters)
+            return cls([], shared, is_all=True, integration=integration, tenant=tenant)
+        if account is None:
+            raise UsageError("which accounts? Give account, or all_accounts=True")
+        named = requests_of(account, parameters)
+        return cls(named, named[0], is_all=False, integration=None, tenant=None)
+
+    @property
+    def all_of(self) -> dict[str, Any] | None:
+        """The description of all accounts, for the identity of a run; None if they are named."""
+        return {"integration": self.integration, "tenant": self.tenant} if self.is_all else None
+
+    async def resolve(self, connection: Connection) -> tuple[list[LicensesRequest], Discovered]:
+        """Return the requests, and what was discovered of the accounts: nothing if they are named.
+
+        ``connection`` must not be entered yet. Raises what ``discover`` raises.
+        """
+        if not self.is_all:
+            return self.named, Discovered([], [])
+        discovered = await discover(connection, integration=self.integration, tenant=self.tenant)
+        return [replace(self.shared, account=one.id) for one in discovered.readable], discovered
