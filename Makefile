@@ -32,7 +32,7 @@ $(VENV)/.fuzz: $(VENV)/.dev
 	touch $@
 
 demo: $(VENV)/.run  ## export 200,000 licenses from an emulated Truto and answer a question
-	$(BIN)/streamlic demo demo-licenses
+	$(BIN)/streamlic demo demo-lake
 
 test: $(VENV)/.dev  ## the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
@@ -130,5 +130,5 @@ bench-compare: $(VENV)/.bench  ## the parsing path of this tree compared with an
 	$(BIN)/python -m benchmarks compare $(BASE) $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-licenses .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info demo-lake .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f streamlic/decoder/_fast.*.so

@@ -55,8 +55,8 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     with Path("body.json").open("rb", buffering=0) as file:
         options = JobOptions()
-        asyncio.run(convert_async(file, "licenses", account=None, name="body", options=options))
-    return tmp_path / "licenses"
+        asyncio.run(convert_async(file, "lake", account=None, name="body", options=options))
+    return tmp_path / "lake"
 
 
 def queries(page: Path) -> list[Block]:

@@ -13,7 +13,7 @@ from streamlic.truto.request import LicensesRequest
 
 
 @click.command(cls=SettingsCommand)
-@click.argument("dest", type=click.Path(), default="demo-licenses")
+@click.argument("dest", type=click.Path(), default="demo-lake")
 @click.option("--records", type=click.IntRange(1, 10**12), default=200_000, show_default=True,
               help="Licenses to export.")  # fmt: skip
 @takes(DemoSettings)

@@ -33,8 +33,8 @@ from streamlic.job.settings import JobSettings
     cls=SettingsCommand,
     epilog="""\b
 Examples:
-  streamlic export licenses --account 62f44730-dd91-461e-bd6a-aedd9e0ad79d
-  streamlic export licenses --all-accounts --mode overwrite --skip-failed
+  streamlic export lake --account 62f44730-dd91-461e-bd6a-aedd9e0ad79d
+  streamlic export lake --all-accounts --mode overwrite --skip-failed
 """,
 )
 @click.argument("dest", type=click.Path())
