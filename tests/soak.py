@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
-from tests.support.cli import check_landed, files_of, run_cli, start_cli
+from tests.support.cli import check_landed, files_of, run_cli, start_interpreter
 
 FAULTS = [
     *("429=1", "429=date:1", "429=none", "vendor=429", "vendor=502", "status=500", "status=502"),
@@ -117,7 +117,7 @@ async def one_round(
 
 async def _attempt(args: list[str], rng: random.Random) -> int:
     """Run an export, and maybe kill it; return what it ended with."""
-    process = await start_cli(*args)
+    process = await start_interpreter(*args)
     killed_after = rng.uniform(0.4, 3) if rng.random() < 0.5 else 120.0
     try:
         _, err = await asyncio.wait_for(process.communicate(), killed_after)

@@ -17,7 +17,16 @@ from streamlic.diagnostics.check import Check, exit_code_of
 from streamlic.diagnostics.doctor import check_dest, check_memory
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.system.machine import MemoryLimit, memory_limit
-from tests.support.cli import ACCOUNT, TOKEN, Ended, export_args, files_of, run_cli, run_process
+from tests.support.cli import (
+    ACCOUNT,
+    TOKEN,
+    Ended,
+    export_args,
+    files_of,
+    run_cli,
+    run_interpreter,
+    run_process,
+)
 from tests.support.raw_server import server
 
 EMULATED = EmulatorConfig(records=5, token=TOKEN)
@@ -165,7 +174,7 @@ async def test_a_missing_engine_differs_from_one_that_does_not_load(
     ]:
         (tmp_path / "sitecustomize.py").write_text(OTHER_BUILD.format(error))
         paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-        ended = await run_process("doctor", "--offline", "--json", PYTHONPATH=paths)
+        ended = await run_interpreter("doctor", "--offline", "--json", PYTHONPATH=paths)
         engine = checks(ended)["engine"]
         assert engine["state"] == "warning"
         assert advice in engine["advice"]
@@ -176,7 +185,7 @@ async def test_a_library_that_does_not_load_ends_the_checks(tmp_path: Path) -> N
     (tmp_path / "pyarrow").mkdir()
     (tmp_path / "pyarrow/__init__.py").write_text("raise ImportError('libarrow.so: no such file')")
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    ended = await run_process("doctor", "--json", PYTHONPATH=paths)
+    ended = await run_interpreter("doctor", "--json", PYTHONPATH=paths)
     assert ended.code == 1
     assert states(ended) == {"settings": "ok", "versions": "failed"}
     assert "libarrow.so: no such file" in checks(ended)["versions"]["found"]

@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import threading
+from asyncio.subprocess import PIPE
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import streamlic
+from streamlic.__main__ import main
+from streamlic.cli.commands import cli
+from streamlic.cli.main import run_command_line
 from streamlic.emulator import EmulatorConfig
+from tests.support import another_cli
 from tests.support.cli import ACCOUNT, TOKEN, landed, run_cli, run_process, start_cli
+from tests.support.forked import CLOSED, Forked, start_forked
 from tests.support.server_thread import served
-
-COMMAND = [sys.executable, "-m", "streamlic"]
 
 
 def line(number: int) -> bytes:
     return json.dumps({"id": f"l{number}"}).encode() + b"\n"
 
 
-def test_a_pipe_that_never_blocks_is_read_to_its_end(tmp_path: Path) -> None:
+async def is_open(dest: Path, process: Forked) -> None:
+    """Wait until a process has started its run."""
+    while not (dest / "_streamlic").is_dir():
+        assert process.returncode is None
+        await asyncio.sleep(0.01)
+
+
+async def test_a_pipe_that_never_blocks_is_read_to_its_end(tmp_path: Path) -> None:
     """That it has nothing yet is not its end."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
-    command = [*COMMAND, "convert", "--lines", "-", str(tmp_path / "out"), "--json", "-v"]
-    with subprocess.Popen(command, stdin=reader, stdout=subprocess.PIPE) as process:
-        os.close(reader)
-        os.write(writer, line(1))
-        run = tmp_path / "out" / "_streamlic"
-        while not run.is_dir():  # It has started, and finds the pipe empty.
-            assert process.poll() is None
-        threading.Event().wait(0.5)
-        os.write(writer, line(2))
-        os.close(writer)
-        out, _ = process.communicate()
+    args = ["convert", "--lines", "-", str(tmp_path / "out"), "--json", "-v"]
+    process = await start_cli(*args, stdin=reader)
+    os.close(reader)
+    os.write(writer, line(1))
+    await is_open(tmp_path / "out", process)
+    await asyncio.sleep(0.2)  # It finds the pipe empty.
+    os.write(writer, line(2))
+    os.close(writer)
+    out, _ = await process.communicate()
     assert (process.returncode, json.loads(out)["rows"]) == (0, 2)
 
 
@@ -49,8 +60,7 @@ async def test_another_body_from_a_pipe_is_not_taken_for_an_interrupted_one(
 ) -> None:
     """Nor is a file of the same name that has other bytes."""
     args = ["convert", "--lines", "-", str(tmp_path), "--json", "--quiet", "--commit-seconds", "0"]
-    pipe = asyncio.subprocess.PIPE
-    killed = await start_cli(*args, stdin=pipe, altered="killed before the last commit")
+    killed = await start_cli(*args, stdin=PIPE, altered="killed before the last commit")
     await killed.communicate(line(1))
     assert killed.returncode == -signal.SIGKILL
     ended = await run_process(*args, stdin=line(2) + line(3))
@@ -75,29 +85,30 @@ def test_a_destination_that_has_no_name_in_unicode_is_refused(tmp_path: Path, na
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_named_pipe_that_stays_silent_keeps_nobody_waiting(tmp_path: Path, number: int) -> None:
+async def test_a_named_pipe_that_stays_silent_keeps_nobody_waiting(
+    tmp_path: Path, number: int
+) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    command = [*COMMAND, "convert", str(pipe), str(tmp_path / "out"), "--quiet"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        with pipe.open("wb", buffering=0) as writer:  # Opens when the other end is opened.
-            writer.write(b'{"result":[')
-            while not (tmp_path / "out" / "_streamlic").is_dir():
-                assert process.poll() is None
-            process.send_signal(number)
-            _, err = process.communicate(timeout=60)
+    writer = os.open(pipe, os.O_RDWR)  # Open at both ends, so that no one waits for the other.
+    process = await start_cli("convert", str(pipe), str(tmp_path / "out"), "--quiet")
+    os.write(writer, b'{"result":[')
+    await is_open(tmp_path / "out", process)
+    process.send_signal(number)
+    _, err = await process.communicate()
+    os.close(writer)
     assert process.returncode == 128 + number, err
 
 
-def test_an_error_in_a_named_pipe_is_reported_while_it_stays_open(tmp_path: Path) -> None:
+async def test_an_error_in_a_named_pipe_is_reported_while_it_stays_open(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    command = [*COMMAND, "convert", str(pipe), str(tmp_path / "out"), "--quiet"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        with pipe.open("wb", buffering=0) as writer:
-            with suppress(BrokenPipeError):  # It may have ended before it took all.
-                writer.write(b'{"result":[bad' + b" " * (1 << 20))
-            _, err = process.communicate(timeout=60)
+    process = await start_cli("convert", str(pipe), str(tmp_path / "out"), "--quiet")
+    writer = await asyncio.to_thread(os.open, pipe, os.O_WRONLY)
+    with suppress(BrokenPipeError):  # It may have ended before it took all.
+        await asyncio.to_thread(os.write, writer, b'{"result":[bad' + b" " * (1 << 20))
+    _, err = await asyncio.wait_for(process.communicate(), 60)
+    os.close(writer)
     assert process.returncode == 5, err
 
 
@@ -174,25 +185,24 @@ async def test_sizes_beyond_all_are_errors_of_use(tmp_path: Path, option: str, d
 async def test_closed_streams_cause_no_traceback(tmp_path: Path) -> None:
     body = tmp_path / "body.json"
     body.write_bytes(b'{"result":[{"id":"a"}]}')
-    shell = f"{sys.executable} -m streamlic convert {body} {tmp_path}/out 2>&-"
-    process = await asyncio.create_subprocess_shell(shell, stdout=asyncio.subprocess.DEVNULL)
+    process = await start_cli("convert", str(body), str(tmp_path / "out"), stderr=CLOSED)
     assert await process.wait() == 0
 
 
 @pytest.mark.parametrize(
     ("closed", "arguments", "code", "says"),
     [
-        (">&-", "verify {0}/missing", 5, "streamlic: 1 problem found in {0}/missing"),
-        ("<&- >&-", "export {0}/out --account bad", 2, "streamlic: the account"),
-        (">&-", "convert {0}/body.json {0}/out --quiet", 0, ""),
+        (["stdout"], "verify {0}/missing", 5, "streamlic: 1 problem found in {0}/missing"),
+        (["stdin", "stdout"], "export {0}/out --account bad", 2, "streamlic: the account"),
+        (["stdout"], "convert {0}/body.json {0}/out --quiet", 0, ""),
     ],
 )
 async def test_closed_output_changes_neither_code_nor_message(
-    tmp_path: Path, closed: str, arguments: str, code: int, says: str
+    tmp_path: Path, closed: list[str], arguments: str, code: int, says: str
 ) -> None:
     (tmp_path / "body.json").write_bytes(b'{"result":[{"id":"a"}]}')
-    shell = f"{sys.executable} -m streamlic {arguments.format(tmp_path)} {closed}"
-    process = await asyncio.create_subprocess_shell(shell, stderr=asyncio.subprocess.PIPE)
+    streams: dict[str, Any] = dict.fromkeys(closed, CLOSED)
+    process = await start_cli(*arguments.format(tmp_path).split(), **streams)
     _, err = await process.communicate()
     assert process.returncode == code
     assert err.decode().startswith(says.format(tmp_path))
@@ -218,6 +228,12 @@ def _unwritable(how: str, folder: Path) -> int:
     return writer
 
 
+def _main_without_room() -> None:
+    """Run the command line where no file may grow."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    main()
+
+
 @pytest.mark.parametrize(
     ("how", "why"),
     [
@@ -232,37 +248,26 @@ def _unwritable(how: str, folder: Path) -> int:
         ),
     ],
 )
-def test_output_that_cannot_be_written_is_one_clear_line(
+async def test_output_that_cannot_be_written_is_one_clear_line(
     tmp_path: Path, how: str, why: str | None
 ) -> None:
     """Or none, where who read it has enough."""
     output = _unwritable(how, tmp_path)
-    limit = "ulimit -f 0; " if how == "too large" else ""
-    command = ["sh", "-c", f'{limit}exec "$@"', "sh", *COMMAND, "schema"]
-    ended = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+    run = _main_without_room if how == "too large" else main
+    process = await start_forked(run, args=("schema",), stdout=output, env=os.environ)
     os.close(output)
-    assert ended.returncode == 1
-    assert ended.stderr == (f"streamlic: standard output cannot be written: {why}\n" if why else "")
+    _, err = await process.communicate()
+    assert process.returncode == 1
+    says = f"streamlic: standard output cannot be written: {why}\n" if why else ""
+    assert err.decode() == says
 
 
-def test_another_files_error_does_not_pass_for_the_outputs() -> None:
-    script = """
-import click, errno
-from streamlic.cli.main import run_command_line
-
-@click.group()
-def cli(): pass
-
-@cli.command()
-def fail(): raise OSError(errno.ENOSPC, "of another file")
-
-run_command_line(cli)
-"""
-    command = [sys.executable, "-c", script, "fail"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert "standard output" not in ended.stderr
-    assert "Traceback" in ended.stderr, "it is a mistake of ours"
+async def test_another_files_error_does_not_pass_for_the_outputs() -> None:
+    process = await start_forked(another_cli.run_another, args=("fail",), env=os.environ)
+    _, err = await process.communicate()
+    assert process.returncode == 1
+    assert b"standard output" not in err
+    assert b"Traceback" in err, "it is a mistake of ours"
 
 
 @pytest.mark.parametrize(
@@ -279,41 +284,24 @@ def test_what_an_encoding_has_no_characters_for_is_written_as_escapes(
     env: dict[str, str], expected: bytes
 ) -> None:
     """A run that is complete does not fail at the words for it."""
-    script = r"""
-import click
-from streamlic.cli.main import run_command_line
-
-@click.group()
-def cli(): pass
-
-@cli.command()
-def say():
-    for to_errors in (False, True):
-        click.echo("caf\xe9 \u043a \udcff", err=to_errors)
-
-run_command_line(cli)
-"""
-    command = [sys.executable, "-c", script, "say"]
+    command = [sys.executable, "-P", another_cli.__file__, "say"]
     ended = subprocess.run(command, capture_output=True, check=False, env={**os.environ, **env})
     assert (ended.returncode, ended.stdout) == (0, expected)
     beginning, _, _ = expected.rpartition(b" ")  # What follows is Python's own choice there.
     assert ended.stderr.startswith(beginning)
 
 
-def test_a_stream_that_was_put_in_place_of_the_output_gets_it() -> None:
+def test_a_stream_that_was_put_in_place_of_the_output_gets_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It need not be a file at all."""
-    script = """
-import io, sys
-from streamlic.cli.commands import main
-sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
-try:
-    main()
-except SystemExit:
-    sys.__stdout__.write(sys.stdout.getvalue().upper())
-"""
-    command = [sys.executable, "-c", script, "--version"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert ended.stdout == f"STREAMLIC, VERSION {streamlic.__version__}\n".upper()
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "argv", ["streamlic", "--version"])
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with pytest.raises(SystemExit):
+        run_command_line(cli)
+    assert output.getvalue() == f"streamlic, version {streamlic.__version__}\n"
 
 
 async def test_a_secret_in_the_url_is_not_shown(tmp_path: Path) -> None:

@@ -254,11 +254,7 @@ async def test_an_export_does_not_heed_what_was_ignored_before(
 ) -> None:
     config = EmulatorConfig(records=300, page_size=50)
     async with running_emulator(config, faults=(parse_fault("stall=0.3:3000@3"),)) as emulator:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "streamlic", *export_args(tmp_path, emulator.url),
-            env={**os.environ, "TRUTO_API_TOKEN": TOKEN}, stdout=asyncio.subprocess.PIPE,
-            preexec_fn=lambda: signal.signal(number, signal.SIG_IGN),
-        )  # fmt: skip
+        process = await start_cli(*export_args(tmp_path, emulator.url), ignored=(number,))
         await asked(emulator, 3)
         process.send_signal(number)
         await asyncio.wait_for(process.communicate(), 20)

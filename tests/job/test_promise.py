@@ -27,6 +27,7 @@ from tests.support.cli import (
     files_of,
     run_cli,
     start_cli,
+    start_interpreter,
     unfinished_rows,
 )
 
@@ -136,7 +137,7 @@ async def test_memory_does_not_grow_with_the_size(
     peaks: dict[int, float] = {}
     for records in (100_000, 1_000_000):
         command = ["emulate", "--records", str(records)]
-        emulator = await start_cli(*command)
+        emulator = await start_interpreter(*command)
         assert emulator.stdout is not None
         url = (await emulator.stdout.readline()).decode().strip()
         # How far its threads run ahead of each other is chance: what grows with the size does so in
@@ -158,7 +159,7 @@ async def test_memory_does_not_grow_with_the_size(
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
 @pytest.mark.parametrize("engine", ["fast", "reference"])
 async def test_128_mib_of_memory_are_kept(tmp_path: Path, engine: str) -> None:
-    emulator = await start_cli("emulate", "--records", "200000")
+    emulator = await start_interpreter("emulate", "--records", "200000")
     assert emulator.stdout is not None
     url = (await emulator.stdout.readline()).decode().strip()
     for way in (["--limit", "1000"], ["--ignore-limit"]):

@@ -20,7 +20,7 @@ import pytest
 from streamlic.dataset.commit_log import load_runs
 from streamlic.emulator import EmulatedAccount, emulated_accounts
 from streamlic.storage.local import LocalStore
-from tests.support.cli import TOKEN, Ended, run_cli, start_cli
+from tests.support.cli import TOKEN, Ended, run_cli, start_cli, start_interpreter
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,7 +42,7 @@ finally:
 @asynccontextmanager
 async def emulator(*args: str) -> AsyncIterator[str]:
     """Run an emulator in a process of its own; give its URL."""
-    process = await start_cli("emulate", *args)
+    process = await start_interpreter("emulate", *args)
     assert process.stdout is not None
     try:
         yield (await process.stdout.readline()).decode().strip()

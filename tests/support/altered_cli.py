@@ -1,13 +1,9 @@
-"""streamlic, except that one step at the end of a run goes otherwise.
-
-``python altered_cli.py STEP ARGUMENTS``; ``STEP`` is a name in ``STEPS``.
-"""
+"""streamlic, except that one step at the end of a run goes otherwise: for a process of its own."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -48,6 +44,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "SIGTERM in the last commit": lambda: _at_the_last_commit(_terminate),
 }
 
-if __name__ == "__main__":
-    STEPS[sys.argv.pop(1)]()
+
+def run_altered(step: str) -> None:
+    """Run the command line with a step of ``STEPS``."""
+    STEPS[step]()
     main()

@@ -7,9 +7,11 @@ import io
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import warnings
+from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,19 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
+from streamlic.__main__ import main as run_main
 from streamlic.cli.commands import main
 from streamlic.dataset.commit_log import load_runs
 from streamlic.emulator import Emulator, license_json
 from streamlic.storage.local import LocalStore
+from tests.support.altered_cli import run_altered
+from tests.support.forked import Forked, start_forked
 from tests.support.oracle import check_rows, parsed
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 OTHER_ACCOUNT = "0aa44730-dd91-461e-bd6a-aedd9e0ad79d"
 TOKEN = "test-token-that-nobody-may-see"
 
-_ALTERED = Path(__file__).with_name("altered_cli.py")
 _ONE_AT_A_TIME = threading.Lock()
 _TAKEN_OVER: tuple[tuple[Any, str], ...] = (
     (warnings, "showwarning"),
@@ -55,32 +59,51 @@ class Ended:
 async def start_cli(
     *args: str,
     stdin: Any = None,
-    stdout: Any = asyncio.subprocess.PIPE,
+    stdout: Any = PIPE,
+    stderr: Any = PIPE,
     altered: str | None = None,
+    ignored: tuple[signal.Signals, ...] = (),
     **env: str,
-) -> asyncio.subprocess.Process:
+) -> Forked:
     """Start streamlic in a process of its own, for signals, kills and closed pipes.
 
-    ``altered`` is the step that goes otherwise, of ``altered_cli``.
+    ``altered`` is the step that goes otherwise, of ``altered_cli``; ``ignored`` are the signals
+    that the process's parent ignores.
     """
-    program = ["-P", str(_ALTERED), altered] if altered else ["-m", "streamlic"]
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *program,
-        *args,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=asyncio.subprocess.PIPE,
+    run, given = (run_altered, (altered,)) if altered else (run_main, ())
+    return await start_forked(
+        run, *given, args=args, stdin=stdin, stdout=stdout, stderr=stderr, ignored=ignored,
         env={**os.environ, **_environment(env)},
-    )
+    )  # fmt: skip
 
 
-async def run_process(*args: str, stdin: Any = None, **env: str) -> Ended:
+async def run_process(*args: str, stdin: bytes = b"", **env: str) -> Ended:
     """Run streamlic to its end in a process of its own."""
-    pipe = asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL
-    process = await start_cli(*args, stdin=pipe, **env)
+    variables = {**os.environ, **_environment(env)}
+    process = await start_forked(run_main, args=args, stdin=PIPE, env=variables)
     out, err = await process.communicate(stdin)
     return _checked(Ended(process.returncode or 0, out.decode(), err.decode()))
+
+
+async def run_interpreter(*args: str, **env: str) -> Ended:
+    """Run streamlic to its end in an interpreter of its own."""
+    process = await start_interpreter(*args, **env)
+    out, err = await process.communicate()
+    return _checked(Ended(process.returncode or 0, out.decode(), err.decode()))
+
+
+async def start_interpreter(*args: str, **env: str) -> asyncio.subprocess.Process:
+    """Start streamlic in an interpreter of its own, for what happens before ``main``."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "streamlic",
+        *args,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        env={**os.environ, **_environment(env)},
+    )
 
 
 async def run_cli(*args: str, stdin: Any = None, **env: str) -> Ended:

@@ -8,11 +8,12 @@ import os
 import pty
 import re
 import struct
-import sys
 import termios
 from dataclasses import dataclass
 
+from streamlic.__main__ import main
 from tests.support.cli import TOKEN
+from tests.support.forked import start_forked
 
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _NOT_THEIRS = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
@@ -53,8 +54,8 @@ async def show_cli(
     ours, theirs = pty.openpty()
     _resize(ours, columns)
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_THEIRS}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "streamlic", *args, stdin=theirs, stdout=theirs, stderr=theirs,
+    process = await start_forked(
+        main, args=args, stdin=theirs, stdout=theirs, stderr=theirs,
         env={**kept, "TERM": "xterm-256color", "TRUTO_API_TOKEN": TOKEN, **(env or {})},
     )  # fmt: skip
     os.close(theirs)

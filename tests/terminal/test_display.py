@@ -203,9 +203,11 @@ async def test_an_earlier_run_tells_how_many_pages_to_expect(tmp_path: Path) -> 
 # Real processes on real terminals
 
 
-async def exported(dest: Path, *more: str, columns: int = 80, **env: str) -> Shown:
-    """Export 40 pages of two accounts, one request of which is limited, on a terminal."""
-    fault = parse_fault("429=1@7")
+async def exported(
+    dest: Path, *more: str, columns: int = 80, retry_after: int = 0, **env: str
+) -> Shown:
+    """Export 20 pages of an account, one request of which is limited, on a terminal."""
+    fault = parse_fault(f"429={retry_after}@7")
     config = EmulatorConfig(records=200, page_size=10)
     async with running_emulator(config, faults=(fault,)) as emulator:
         return await show_cli(
@@ -244,7 +246,7 @@ async def test_a_terminal_shows_an_export_and_keeps_its_last_state(
 
 
 async def test_a_wait_is_shown_and_the_retry_is_printed_above_it(tmp_path: Path) -> None:
-    shown = await exported(tmp_path / "dest")
+    shown = await exported(tmp_path / "dest", retry_after=1)
     waits = [
         line
         for frame in shown.frames
@@ -317,7 +319,7 @@ async def test_json_for_machines_is_drawn_over_by_nothing(tmp_path: Path) -> Non
 
 async def test_the_cursor_is_left_visible(tmp_path: Path) -> None:
     """Where a process is killed nobody shows it again: it must not be hidden while it runs."""
-    raw = (await exported(tmp_path / "dest")).raw
+    raw = (await exported(tmp_path / "dest", retry_after=1)).raw
     assert raw.index("\x1b[?25l") < raw.index("\x1b[?25h") < raw.index("waiting")
 
 

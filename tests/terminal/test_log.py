@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -264,12 +263,8 @@ async def test_an_error_output_that_takes_nothing_stops_nothing(
     """The command ends as it would with an error output that takes everything."""
     errors = _unwritable(how)
     async with running_emulator(EmulatorConfig(records=30, page_size=10)) as emulator:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "streamlic", "export", str(tmp_path / "out"),
-            "--base-url", emulator.url, "--verbose", "--json", *more,
-            stdout=asyncio.subprocess.PIPE, stderr=errors,
-            env={**os.environ, "TRUTO_API_TOKEN": TOKEN},
-        )  # fmt: skip
+        args = ["export", str(tmp_path / "out"), "--base-url", emulator.url]
+        process = await start_cli(*args, "--verbose", "--json", *more, stderr=errors)
         out, _ = await process.communicate()
     os.close(errors)
     assert process.returncode == (0 if ACCOUNT in more else 2)
