@@ -34,11 +34,12 @@ def reported(body: bytes, **options: Any) -> ReportedFailure:
 
 
 def long_report(body: bytes, **options: Any) -> ReportedFailure:
-    whole = outcome(body, **options)
-    assert outcome(body, [len(body) // 3, len(body) - 20], **options) == whole
     with pytest.raises(ReportedFailure) as raised:
         decode(body, **options)
-    return raised.value
+    error = raised.value
+    whole = (type(error).__name__, error.position, error.path, error.reason)
+    assert outcome(body, [len(body) // 3, len(body) - 20], **options) == whole
+    return error
 
 
 @pytest.mark.parametrize(
@@ -108,14 +109,17 @@ def test_a_long_member_of_an_envelope_is_a_sign_all_the_same(size: int) -> None:
         decode(b'{"result":[],"error":"%b"}' % (b"x" * size))
     assert len(str(raised.value)) < 500
     assert raised.value.members["error"].startswith("xxx")
-    many = b"1," * (size // 2)
+    table, envelope = decode(b'{"result":[{"id":"a"}],"next_cursor":"%b"}' % (b"c" * size))
+    assert (len(table), len(envelope.next_cursor or "")) == (1, size)
+
+
+def test_a_long_array_in_an_envelope_is_a_sign_all_the_same() -> None:
+    many = b"1," * (1 << 19)
     with pytest.raises(ReportedFailure) as raised:
         decode(b'{"result":[],"errors":[%b1]}' % many)
     assert raised.value.members == {"errors": "..."}
     with pytest.raises(DecodeError, match="expected a whole number or null, got a very long value"):
         decode(b'{"result":[],"result_count":[%b1]}' % many)
-    table, envelope = decode(b'{"result":[{"id":"a"}],"next_cursor":"%b"}' % (b"c" * size))
-    assert (len(table), len(envelope.next_cursor or "")) == (1, size)
 
 
 def test_the_first_error_in_a_body_counts() -> None:
@@ -214,29 +218,37 @@ def test_a_data_record_is_not_a_report(record: bytes) -> None:
         assert outcome(body, [len(body) // 2], ndjson=ndjson)[0] == rows
 
 
-LONG = (b"x" * (1 << 20), "x" * 1000 + "...")
+SHAPES: dict[str, tuple[bytes, dict[str, Any]]] = {
+    "array": (b'[{"id":"a"},{%b}]', {}),
+    "lines": (b'{"id":"a"}\n{%b}\n', {"ndjson": True}),
+    "keyed": (b'{"result":{"a":{},%b}}', {"key_by": "id"}),
+    "envelope": (b'{"result":null,%b}', {}),
+    "raw": (b'{"value":[{%b}]}', {"schema": RAW_SCHEMA, "rows_at": "value"}),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_of_a_long_message_the_start_is_kept(name: str) -> None:
+    shape, options = SHAPES[name]
+    said = b'"statusCode":"503","message":"%b"' % (b"x" * (1 << 20))
+    members = long_report(shape % said, **options).members
+    assert members == {"statusCode": 503, "message": "x" * 1000 + "..."}
 
 
 @pytest.mark.parametrize(
-    ("shape", "options", "message", "kept"),
+    ("piece", "kept"),
     [
-        (b'[{"id":"a"},{%b}]', {}, *LONG),
-        (b'{"id":"a"}\n{%b}\n', {"ndjson": True}, *LONG),
-        (b'{"result":{"a":{},%b}}', {"key_by": "id"}, *LONG),
-        (b'{"result":null,%b}', {}, *LONG),
-        (b'{"value":[{%b}]}', {"schema": RAW_SCHEMA, "rows_at": "value"}, *LONG),
-        (b"[{%b}]", {}, b"xy\\n" * (1 << 19), "xy\n" * 333 + "x..."),
-        (b"[{%b}]", {}, b"\\ud83d\\ude00x" * (1 << 17), "\U0001f600x" * 333 + "\ufffd..."),
-        (b"[{%b}]", {}, "\u00e9".encode() * (1 << 20), "\u00e9" * 1000 + "..."),
+        (b"xy\\n", "xy\n" * 333 + "x..."),
+        (b"\\ud83d\\ude00x", "\U0001f600x" * 333 + "\ufffd..."),
+        ("\u00e9".encode(), "\u00e9" * 1000 + "..."),
     ],
-    ids=["array", "lines", "keyed", "envelope", "raw", "escapes", "surrogates", "two bytes"],
+    ids=["escapes", "surrogates", "two bytes"],
 )
-def test_of_a_long_message_the_start_is_kept(
-    shape: bytes, options: dict[str, Any], message: bytes, kept: str
-) -> None:
-    said = b'"statusCode":"503","message":"%b"' % message
-    members = long_report(shape % said, **options).members
-    assert members == {"statusCode": 503, "message": kept}
+def test_the_start_of_a_message_ends_after_a_whole_character(piece: bytes, kept: str) -> None:
+    message = piece * ((1 << 20) // len(piece) + 1)
+    with pytest.raises(ReportedFailure) as raised:
+        decode(b'[{"statusCode":503,"message":"%b"}]' % message)
+    assert raised.value.members == {"statusCode": 503, "message": kept}
 
 
 @pytest.mark.parametrize(
@@ -335,7 +347,7 @@ TRAILERS = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(12))
 def test_generated_bodies_are_what_json_alone_says(seed: int) -> None:
     """The third judge decides which bodies report a failure, and what the others hold."""
     rng = random.Random(seed)
