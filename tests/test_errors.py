@@ -30,6 +30,7 @@ SUMMARY = streamlic.Summary(
     run_key=None,
     complete=False,
     resumed=False,
+    repeated=False,
     rows=12,
     rescued=0,
     pages=3,

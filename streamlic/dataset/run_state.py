@@ -69,6 +69,8 @@ class RunState:
     last_sha256: str = ""
     """Of the request, or of the last record."""
     is_resumed: bool = False
+    is_repeated: bool = False
+    """Whether this process asked again for a run that was complete, by its key."""
     discarded: list[RunState] = field(default_factory=list)
     """Unfinished runs that were removed when this one started, in this process."""
     completed_unreported: bool = False

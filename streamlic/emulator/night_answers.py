@@ -28,12 +28,12 @@ def chosen_night(config: EmulatorConfig, body: bytes) -> int:
     last = config.nights - 1
     if not body.strip():
         if config.night >= last:
-            raise refused(409, f"night {config.night} is the last one: see emulate --nights")
+            raise refused(409, f"night {config.night} is the last one")
         return config.night + 1
     try:
         night = json.loads(body)["night"]
     except (ValueError, KeyError, TypeError):
         raise refused(400, 'the body must be empty, or like {"night": 5}') from None
     if type(night) is not int or not 0 <= night <= last:
-        raise refused(400, f"night must be from 0 to {last}: see emulate --nights")
+        raise refused(400, f"night must be from 0 to {last}")
     return night

@@ -122,12 +122,14 @@ class Summary:
 
     ``rows`` includes rows that were carried over. ``rescued`` and ``pages`` are of ``accounts``.
     ``bytes_received``, ``bytes_written``, ``seconds`` and ``retries`` are of this process only.
+    ``repeated``: an earlier process completed the run, and this one asked for its key again.
     """
 
     run: str
     run_key: str | None
     complete: bool
     resumed: bool
+    repeated: bool
     rows: int
     rescued: int
     pages: int
@@ -173,6 +175,7 @@ class Summary:
             run_key=run.key,
             complete=run.is_complete,
             resumed=run.is_resumed,
+            repeated=run.is_repeated,
             rows=run.rows,
             rescued=sum(one.rescued for one in accounts),
             pages=sum(one.pages for one in accounts),

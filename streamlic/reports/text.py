@@ -29,10 +29,13 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
     ``resume_command`` resumes an unfinished run.
     """
     resumed = ", resumed after an interruption" if summary.resumed else ""
+    if summary.repeated:
+        resumed = " since an earlier command, so nothing was requested"
+    named = f"{summary.run} ({summary.run_key})" if summary.run_key else summary.run
     carried_rows = sum(one.rows for one in summary.carried_over)
     speed = summary.bytes_received / max(summary.seconds, 0.001) / 1e6
     lines = [
-        f"run {summary.run}: {'complete' if summary.complete else 'unfinished'}{resumed}",
+        f"run {named}: {'complete' if summary.complete else 'unfinished'}{resumed}",
         (
             f"{counted(summary.rows - carried_rows, 'row')} of "
             f"{counted(len(summary.accounts), 'account')} from "

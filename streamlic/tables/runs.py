@@ -76,7 +76,7 @@ def open_run(
     for run in finished:
         if key is not None and run.key == key and not restart:
             _check_same_key(run, differences_of(run))
-            run.is_resumed = True
+            run.is_repeated = True
             return run
     for run in finished:
         if run.completed_unreported and not restart and not differences_of(run):

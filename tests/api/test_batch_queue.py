@@ -73,9 +73,10 @@ async def test_there_is_room_until_8_mib_are_queued_and_again_when_batches_are_t
     taken = 0
     await asyncio.sleep(0)
     assert not waiting.done()
-    while not queue.has_room:
+    while not waiting.done():
         await queue.take()
         taken += 1
+        await asyncio.sleep(0)
     await waiting
     assert taken == 1
 

@@ -1,4 +1,4 @@
-"""Licenses of many accounts, read at once: in order, once, bounded, and whoever fails."""
+"""Licenses of many accounts, read at once: in order, once, bounded, and what failures do."""
 
 from __future__ import annotations
 

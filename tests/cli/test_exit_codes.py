@@ -34,9 +34,9 @@ def summary_of(*complete: bool) -> Summary:
                        complete=one)
         for number, one in enumerate(complete)
     ]  # fmt: skip
-    return Summary(run="r", run_key=None, complete=False, resumed=False, rows=0, rescued=0,
-                   pages=0, parts=0, bytes_received=0, bytes_written=0, seconds=0.0, engine="fast",
-                   partial_response=False, retries=0, accounts=accounts)  # fmt: skip
+    return Summary(run="r", run_key=None, complete=False, resumed=False, repeated=False, rows=0,
+                   rescued=0, pages=0, parts=0, bytes_received=0, bytes_written=0, seconds=0.0,
+                   engine="fast", partial_response=False, retries=0, accounts=accounts)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,13 @@ class Night:
         )  # fmt: skip
 
     def block(self, count: int) -> None:
-        for one in list(self.accounts)[:count]:
-            self.accounts[one] = replace(self.accounts[one], is_blocked=True)
+        """Block the first accounts, and no others."""
+        assert self.emulator
+        accounts = {
+            one: replace(account, is_blocked=number < count)
+            for number, (one, account) in enumerate(self.accounts.items())
+        }
+        self.emulator.config = replace(self.emulator.config, accounts=accounts)
 
     def fail(self, count: int, status: int) -> None:
         self.failing = dict.fromkeys(list(self.accounts)[-count:], status)
@@ -74,6 +79,7 @@ async def test_a_complete_run_of_a_key_is_reported_and_not_repeated(night: Night
     assert (first.code, second.code) == (0, 0)
     assert second.summary["run"] == first.summary["run"]
     assert second.summary["run_key"] == "2026-11-26"
+    assert [one.summary["repeated"] for one in (first, second)] == [False, True]
     assert second.summary["rows"] == 50
     assert len(landed(night.dest)) == 50
     assert night.requests == before, "nothing was requested, not even the accounts"
@@ -141,8 +147,7 @@ async def test_too_many_skipped_accounts_replace_nothing(night: Night, most: str
     assert "--max-absent" in ended.err
     assert [row["id"] for row in landed(night.dest)] == [row["id"] for row in before]
     assert all(run.is_complete for run in load_runs(LocalStore(night.dest))), "it left no run"
-    night.accounts.update({one: replace(night.accounts[one], is_blocked=False)
-                           for one in night.accounts})  # fmt: skip
+    night.block(0)
     assert (await night.export(*args)).code == 0
 
 

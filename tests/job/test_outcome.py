@@ -107,8 +107,8 @@ def summary_of(*accounts: str) -> Summary:
         for account in accounts
     ]
     return Summary(
-        run="r", run_key=None, complete=False, resumed=False, seconds=0.0, engine="fast",
-        partial_response=False, accounts=of_each, **zeros,
+        run="r", run_key=None, complete=False, resumed=False, repeated=False, seconds=0.0,
+        engine="fast", partial_response=False, accounts=of_each, **zeros,
     )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ SUMMARY = Summary(
     run_key=None,
     complete=True,
     resumed=True,
+    repeated=False,
     rows=123_456_789_012,
     rescued=99_999_999,
     pages=12_345_678,

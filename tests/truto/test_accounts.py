@@ -182,6 +182,7 @@ async def test_accounts_that_cannot_be_read_tonight_keep_last_nights_rows(tmp_pa
         accounts[blocked] = replace(accounts[blocked], is_blocked=True)
         accounts[disconnected] = replace(accounts[disconnected], status="needs_reauth")
         del accounts[deleted]
+        emulator.config = replace(emulator.config, accounts=accounts)
         second = await run_cli(*args)
         third = await run_cli(*args, "--log-format", "json")
         text = await run_cli(*[one for one in args if one != "--json"])
