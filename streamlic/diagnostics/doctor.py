@@ -134,7 +134,8 @@ def check_dest(dest: str) -> Check:
         return Check(name="dest", state="failed", found=found, facts=facts, exit_code=1,
                      advice="choose another DEST, or let this user write there")  # fmt: skip
     facts["free_bytes"] = free_bytes
-    found = f"{dest} can be written, with {memory_text(free_bytes)} free"
+    room = f"{memory_text(free_bytes)} free: a run stages all its rows there"
+    found = f"{dest} can be written, with {room}"
     if free_bytes < _LITTLE_SPACE_BYTES:
         return Check(name="dest", state="warning", found=found, facts=facts,
                      advice="a full disk ends a run: free some space first")  # fmt: skip

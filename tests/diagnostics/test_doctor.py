@@ -67,6 +67,7 @@ async def test_a_run_would_succeed(tmp_path: Path) -> None:
     assert found["engine"]["facts"]["instructions"] in ("scalar", "sse2", "avx2", "neon")
     assert found["token"]["facts"] == {"origin": "TRUTO_API_TOKEN"}
     assert found["memory"]["facts"]["memory_bytes"] == 256 << 20
+    assert found["dest"]["found"].endswith(" free: a run stages all its rows there")
     assert found["processors"]["facts"]["there"] == os.cpu_count()
     assert list(tmp_path.iterdir()) == []
     assert text.code == 0
