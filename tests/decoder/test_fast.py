@@ -39,7 +39,7 @@ def body_of(records: int) -> bytes:
     return b'{"result":[' + b"".join(blocks(7, ACCOUNT, 0, records, Shape())) + b"]}"
 
 
-@pytest.mark.parametrize("seed", range(400))
+@pytest.mark.parametrize("seed", range(120))
 def test_the_engines_are_equal_on_generated_bodies(seed: int) -> None:
     found = difference(case(random.Random(seed)))
     assert found is None, found
@@ -55,10 +55,10 @@ def test_the_engines_are_equal_on_many_generated_bodies() -> None:
 
 @pytest.mark.parametrize("chunk_bytes", [1024, 4096, 65_536, 1 << 20])
 def test_the_engines_are_equal_on_licenses_of_many_batches(chunk_bytes: int) -> None:
-    body = body_of(5_000)
+    body = body_of(2_000)
     cuts = list(range(chunk_bytes, len(body), chunk_bytes))
-    rows, lengths, envelope = outcome(body, cuts, batch_rows=1000, batch_bytes=400_000)
-    assert len(rows) == envelope.rows == 5_000
+    rows, lengths, envelope = outcome(body, cuts, batch_rows=400, batch_bytes=160_000)
+    assert len(rows) == envelope.rows == 2_000
     assert len(lengths) > 5
 
 
@@ -163,7 +163,7 @@ def test_every_day_of_the_calendar_is_read_alike() -> None:
 
 def test_a_large_record_in_small_chunks_takes_linear_time() -> None:
     """Read again for each chunk it would take minutes."""
-    text = "x\\n" * 1_500_000
+    text = "x\\n" * 500_000
     body = f'[{{"id":"{text}"}}]'.encode()
     for engine in ("fast", "reference"):
         decoder = open_decoder(engine=engine)
@@ -171,7 +171,7 @@ def test_a_large_record_in_small_chunks_takes_linear_time() -> None:
         for start in range(0, len(body), 64):
             batches += decoder.feed(body[start : start + 64])
         batches += decoder.close()
-        assert batches[0]["id"][0].as_py() == "x\n" * 1_500_000
+        assert batches[0]["id"][0].as_py() == "x\n" * 500_000
 
 
 def test_batches_outlive_their_decoder_and_the_batches_before_them() -> None:
@@ -248,7 +248,7 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
     small, large = (
         int(subprocess.check_output([sys.executable, "-c", script, times])) / 1024
-        for times in ("20", "200")
+        for times in ("10", "100")
     )
     assert large - small < 4
 
@@ -326,9 +326,8 @@ def test_there_is_no_decoder_that_was_not_made_whole() -> None:
 
 
 def test_nobody_else_uses_a_decoder_while_it_is_at_work() -> None:
-    body = b'{"next_cursor":"a",' + b",".join(
-        b'"next_cursor":"%b"' % (b"x" * (20 + i % 500)) for i in range(200_000)
-    )
+    members = b",".join(b'"next_cursor":"%b"' % (b"x" * (20 + i)) for i in range(500))
+    body = b'{"next_cursor":"a",' + b",".join([members] * 150)
     decoder = open_decoder(engine="fast")
     thread = threading.Thread(target=decoder.feed, args=(body,))
     thread.start()
@@ -340,7 +339,7 @@ def test_nobody_else_uses_a_decoder_while_it_is_at_work() -> None:
             refused.append(str(error))
     thread.join()
     assert refused == ["this decoder is at work in another thread"]
-    assert decoder.envelope.next_cursor == "x" * (20 + 199_999 % 500)
+    assert decoder.envelope.next_cursor == "x" * 519
 
 
 def compiled(target: Path, source: str | None, *options: str, cores: str = "*.cpp") -> Path:

@@ -97,7 +97,7 @@ def check_valid(records: list[Any], seed: int) -> None:
 
 
 @given(RECORDS, st.integers(0, 2**32))
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_valid_bodies_become_what_json_says(records: list[Any], seed: int) -> None:
     check_valid(records, seed)
 
