@@ -300,8 +300,9 @@ cdef class FastDecoder:
             self._said.end(position, rows=remark.own_rows, has_rows=remark.has_rows)
         else:
             are_rows = remark.kind == RemarkKind.Rows
-            columns = None if remark.is_data else self._columns
-            members = report_of(<bytes>remark.text, columns, are_rows=are_rows)
+            members = report_of(
+                <bytes>remark.text, self._columns, are_rows=are_rows, is_data=remark.is_data
+            )
             if members is not None:
                 is_below = self._is_enveloped and not are_rows
                 in_envelope = tuple(self._options.rows_at.split(".")) if is_below else ()

@@ -5,8 +5,9 @@ Rules:
    Truto's own envelope ``statusCode`` of 400 or more, ``error``, ``errors``,
    ``truto_is_remote_error: true``, ``success: false``.
 2. Elsewhere only a complete error report counts: ``statusCode`` of 400 or more with ``error`` or
-   ``message``, in a vendor's envelope without rows, in a record without ``id``, or in an object in
-   place of the rows; and ``truto_is_remote_error: true`` anywhere.
+   ``message``, or all that Spring's servers send (``status`` of 400 or more, ``error``, ``path``
+   and ``timestamp``), in a vendor's envelope without rows, in a record without ``id``, or in an
+   object in place of the rows; and ``truto_is_remote_error: true`` anywhere.
 3. In a record without ``id`` and without a value for any column, ``error`` with ``message`` is
    enough, or ``success: false``. This does not hold for a record that is kept whole.
 4. A ``statusCode`` may be a number or a string of digits.
@@ -32,15 +33,20 @@ ENVELOPE_KEYS: Final = FACTS | {"result"}
 """The keys that distinguish an envelope from a record."""
 _SHARED_MEMBERS = frozenset({"limit"})
 """Keys that both an envelope and a record may have."""
-REPORT_MEMBERS: Final = RECORD_SIGNS | {
+_TRUTOS_MEMBERS = RECORD_SIGNS | {
     *("error", "errors", "message", "details", "success"),
     *("raw_response", "truto_error_insight"),
 }
+_SPRINGS_MEMBERS = frozenset({"status", "error", "path", "timestamp"})
+"""Source: Spring Boot's ``DefaultErrorAttributes``, whose JSON its servers send by default."""
+REPORT_MEMBERS: Final = _TRUTOS_MEMBERS | _SPRINGS_MEMBERS
 """The members of a failure report."""
 
-_LINE_MEMBERS = ENVELOPE_KEYS | _SHARED_MEMBERS | REPORT_MEMBERS
+_LINE_MEMBERS = ENVELOPE_KEYS | _SHARED_MEMBERS | _TRUTOS_MEMBERS
 _SURE_MARKS = tuple(b'"%b"' % name.encode() for name in RECORD_SIGNS)
-_MARKS = (*_SURE_MARKS, b'"error"', b'"success"')
+_SPRINGS_MARKS = tuple(b'"%b"' % name.encode() for name in _SPRINGS_MEMBERS)
+_RAW_MARKS = (*_SURE_MARKS, b'"error"')
+_MARKS = (*_RAW_MARKS, b'"success"')
 _FIRST_MEMBER = re.compile(rb'\{[ \t\n\r]*+"([^"\\]*+)"[ \t\n\r]*+:[ \t\n\r]*+(?!null|[ \t\n\r])')
 _STATUS = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _TEXT_START = re.compile(rb'"(?:[^"\\\x80-\xbf][\x80-\xbf]*+|\\(?:u.{4}|.)){0,1000}+', re.DOTALL)
@@ -73,12 +79,14 @@ class Report:
     are rows under their keys, so a member that is an object is a record.
     """
 
-    def __init__(self, columns: frozenset[str] | None, *, are_rows: bool = False) -> None:
+    def __init__(
+        self, columns: frozenset[str] | None, *, are_rows: bool = False, is_data: bool = False
+    ) -> None:
         self._columns = columns
         self._are_rows = are_rows
         self._members: dict[str, Any] = {}
         self._has_id = False
-        self._is_data = columns is None
+        self._is_data = is_data or columns is None
 
     def concerns(self, key: PathStep) -> bool:
         """Return whether the value of this member matters."""
@@ -97,7 +105,8 @@ class Report:
     def failure(self) -> dict[str, Any] | None:
         """Return the members of the report, None if the object is not a failure report."""
         said = self._members
-        is_sure = _is_error(said) or said.get("truto_is_remote_error") is True
+        is_springs = "error" not in (self._columns or ()) and _is_springs_error(said)
+        is_sure = _is_error(said) or said.get("truto_is_remote_error") is True or is_springs
         is_report = is_sure or (not self._is_data and self._seems_failed())
         return said if is_report and not self._has_id else None
 
@@ -113,15 +122,22 @@ class Report:
 
 def may_be_report(text: bytes, columns: frozenset[str] | None) -> bool:
     """Return whether these bytes of one or more records may contain a failure report."""
-    marks = _SURE_MARKS if columns is None else _MARKS
+    marks = _RAW_MARKS if columns is None else _MARKS
     return any(mark in text for mark in marks)
 
 
 def report_of(
-    record: bytes, columns: frozenset[str] | None, *, are_rows: bool = False
+    record: bytes,
+    columns: frozenset[str] | None,
+    *,
+    are_rows: bool = False,
+    is_data: bool = False,
 ) -> dict[str, Any] | None:
-    """Return the members of a valid record's failure report, None for a data record."""
-    report = Report(columns, are_rows=are_rows)
+    """Return the members of a valid record's failure report, None for a data record.
+
+    ``is_data`` says that it has a value for a column, though ``record`` may lack that member.
+    """
+    report = Report(columns, are_rows=are_rows, is_data=is_data)
     if record[:1] == b"{":
         for key, start, end in children(record, 0):
             report.take(key, record, start, end)
@@ -132,6 +148,8 @@ def is_surely_data(record: bytes, columns: frozenset[str] | None) -> bool:
     """Return whether a record is certainly data, by a quick look at its first member."""
     if b"\\u" in record or any(mark in record for mark in _SURE_MARKS):
         return False
+    if all(mark in record for mark in _SPRINGS_MARKS):
+        return False
     first = _FIRST_MEMBER.match(record)
     return first is not None and (first[1] == b"id" or first[1].decode() in (columns or ()))
 
@@ -141,7 +159,7 @@ def reports_failure(members: Mapping[str, Any], *, is_trutos: bool, has_rows: bo
     if members.get("truto_is_remote_error") is True:  # Only Truto sends this.
         return True
     if not is_trutos:
-        return not has_rows and _is_error(members)
+        return not has_rows and (_is_error(members) or _is_springs_error(members))
     return (
         _is_failed(members.get("statusCode"))
         or bool(members.get("error"))
@@ -223,6 +241,13 @@ def _is_failed(status: Any) -> bool:
 def _is_error(members: Mapping[str, Any]) -> bool:
     says_why = members.get("error") or members.get("message")
     return _is_failed(members.get("statusCode")) and bool(says_why)
+
+
+def _is_springs_error(members: Mapping[str, Any]) -> bool:
+    """Return whether a server on Spring Boot sent this error. A vendor's own status is a text."""
+    status = members.get("status")
+    is_failed = not isinstance(status, str) and _is_failed(status)
+    return is_failed and all(map(members.get, _SPRINGS_MEMBERS))
 
 
 def _link_in(path: tuple[str, ...], value: Any, levels: int) -> str | None:

@@ -128,10 +128,8 @@ def reported_failure(
     ``headers`` are those of the response. A report without a valid status counts as a 502.
     """
     members = dict(error.members)
-    status: Any = members.get("statusCode")
-    is_number = isinstance(status, int | float)
-    if not (is_number and 400 <= status <= 599 and status == int(status)):
-        status = _FAILED_WITHOUT_STATUS
+    statuses: list[Any] = [members.get("statusCode"), members.get("status"), _FAILED_WITHOUT_STATUS]
+    status = next(one for one in statuses if _is_failed(one))
     if not (members.get("message") or members.get("error")):
         members["error"] = members.get("errors")
     failed = api_error(
@@ -149,6 +147,12 @@ def reported_failure(
                         insight=failed.insight, fault=failed.fault, retryable=True)  # fmt: skip
     failed.args = (text,)
     return failed
+
+
+def _is_failed(status: Any) -> bool:
+    """Return whether this is the number of an HTTP error."""
+    is_number = isinstance(status, int | float)
+    return bool(is_number and 400 <= status <= 599 and status == int(status))
 
 
 def one_line(value: Any, *, hide: str = "", most: int = _TEXT_CHARACTERS) -> str:

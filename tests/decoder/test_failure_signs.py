@@ -14,6 +14,10 @@ from streamlic.schema.columns import JSON_RESCUED, RAW_SCHEMA, json_field
 from tests.support.oracle import check_rows, decode, judged, outcome
 
 ERROR = b'"statusCode":502,"error":"Bad Gateway","message":"vendor failed"'
+SPRINGS = (
+    b'"timestamp":"2026-11-26T20:00:00.000+00:00","status":500,"error":"Internal Server Error",'
+    b'"path":"/unified/user-directory/licenses"'
+)
 
 
 def is_same_at_every_cut(body: bytes, **options: Any) -> Any:
@@ -149,6 +153,9 @@ def test_the_first_error_in_a_body_counts() -> None:
         b'{"error":"x","message":"m"}',
         b'{"message":null,"sku":1,"id":null,"name":null,"error":{"code":1}}',
         b'{"success":false}',
+        b"{%b}" % SPRINGS,
+        b'{"path":"/p","error":["x"],"name":"n","id":null,"timestamp":1,"status":4e2}',
+        b'{"status":"active","status":500,"error":"x","p\\u0061th":"/p","timestamp":"t"}',
         b'{"id":null,"statusCode":200,"success":false,"reason":"x"}',
         b'{"x":"%b",%b}' % (b"x" * (1 << 20), ERROR),
     ],
@@ -205,6 +212,13 @@ def test_an_error_report_comes_before_a_rescue_of_its_own_and_after_one_before_i
         b'{"id":"a","error":"x","message":"m","success":false}',
         b'{"name":"n","name":null,"error":"x","message":"m"}',
         b'{"error":"","message":"m"}',
+        b'{"id":"a",%b}' % SPRINGS,
+        b'{"status":500,"error":"x","path":"/p"}',
+        b'{"status":500,"error":"x","timestamp":"t"}',
+        b'{"status":500,"path":"/p","timestamp":"t"}',
+        b'{"status":500,"error":"","path":"/p","timestamp":"t"}',
+        b'{"status":"500","error":"x","path":"/p","timestamp":"t"}',
+        b'{"status":200,"error":"x","path":"/p","timestamp":"t"}',
         b'{"success":false,"is_paid":true}',
         b'{"success":null,"message":"m"}',
         b'{"remote_data":{"error":"x","message":"m","success":false}}',
@@ -261,6 +275,7 @@ def test_the_start_of_a_message_ends_after_a_whole_character(piece: bytes, kept:
         b'{"statusCode":429,"error":{"code":1},"id":{"name":"n"}}',
         b'{"error":"x","message":"m"}',
         b'{"E5":{"name":"n"},"success":false}',
+        b"{%b}" % SPRINGS,
     ],
 )
 def test_an_error_report_in_place_of_keyed_rows_is_a_failure(rows: bytes) -> None:
@@ -282,6 +297,7 @@ def test_an_error_report_in_place_of_keyed_rows_is_a_failure(rows: bytes) -> Non
         b'{"success":false,"name":"n"}',
         b'{"success":true,"error":null}',
         b'{"statusCode":429,"statusCode":{},"error":{}}',
+        b'{"timestamp":{},"status":{"id":500},"error":{},"path":{}}',
     ],
 )
 def test_keyed_rows_are_not_a_report(rows: bytes) -> None:
@@ -296,8 +312,18 @@ def test_keyed_rows_of_a_raw_body_are_a_report_by_a_status_alone() -> None:
         assert isinstance(is_same_at_every_cut(b'{"plans":{%b}}' % rows, **raw)[0], list)
 
 
+def test_an_error_of_spring_in_place_of_a_body_is_a_failure() -> None:
+    body = b"{%b}" % SPRINGS
+    for options in ({}, {"ndjson": True}, {"schema": RAW_SCHEMA, "rows_at": "value"}):
+        error = reported(body, **options)
+        assert (error.members["status"], error.members["error"]) == (500, "Internal Server Error")
+
+
 def test_of_raw_records_only_a_status_makes_a_report() -> None:
     raw = {"schema": RAW_SCHEMA, "rows_at": "value"}
+    assert len(is_same_at_every_cut(b'{"value":[{"id":1,%b}]}' % SPRINGS, **raw)[0]) == 1
+    for shape in (b'{"value":[{"a":1},{%b}]}', b'{"value":{%b}}'):
+        assert is_same_at_every_cut(shape % SPRINGS, **raw)[0] == "ReportedFailure"
     for record in (b'{"error":"x","message":"m"}', b'{"success":false}'):
         assert len(is_same_at_every_cut(b'{"value":[%b]}' % record, **raw)[0]) == 1
     whole = is_same_at_every_cut(b'{"value":[{"statusCode":"500","error":"x"}]}', **raw)
@@ -318,13 +344,18 @@ def test_fields_that_are_columns_are_data() -> None:
     schema = pa.schema([("statusCode", pa.int64()), json_field("rest", JSON_RESCUED)])
     rows = is_same_at_every_cut(b'[{"statusCode":500,"error":"x"}]', schema=schema)[0]
     assert rows == [{"statusCode": 500, "rest": '{"/error":"x"}'}]
+    schema = pa.schema([("error", pa.string()), json_field("rest", JSON_RESCUED)])
+    rows = is_same_at_every_cut(b"[{%b}]" % SPRINGS, schema=schema)[0]
+    assert [row["error"] for row in rows] == ["Internal Server Error"]
 
 
 def test_of_raw_bodies_only_a_whole_error_report_is_a_failure() -> None:
     raw = {"schema": RAW_SCHEMA, "rows_at": "value"}
     for sign in (b'"success":false', ERROR, b'"errors":[1]', b'"error":"x"'):
         assert len(is_same_at_every_cut(b'{"value":[{"id":1}],%b}' % sign, **raw)[0]) == 1
-    assert is_same_at_every_cut(b"{%b}" % ERROR, **raw)[0] == "ReportedFailure"
+    for error in (ERROR, SPRINGS):
+        assert is_same_at_every_cut(b"{%b}" % error, **raw)[0] == "ReportedFailure"
+    assert len(is_same_at_every_cut(b'{%b,"value":[{"id":1}]}' % SPRINGS, **raw)[0]) == 1
     assert is_same_at_every_cut(b'{"success":false}', **raw)[0] == "DecodeError"
     trutos = b'{"value":[{"id":1}],"truto_is_remote_error":true}'
     assert is_same_at_every_cut(trutos, **raw)[0] == "ReportedFailure"
@@ -338,7 +369,8 @@ def test_of_raw_bodies_only_a_whole_error_report_is_a_failure() -> None:
 PIECES = [
     *('"id":"a"', '"id":null', '"statusCode":500', '"statusCode":200', '"error":"x"', '"error":0'),
     *('"name":"n"', '"truto_is_remote_error":true', '"x":{"statusCode":500,"error":1}'),
-    *('"statusCode":"429"', '"message":"m"', '"success":false', '"name":null'),
+    *('"statusCode":"429"', '"message":"m"', '"success":false', '"currency":null'),
+    *('"status":503,"timestamp":7', '"status":"active"', '"path":"/p"'),
 ]
 TRAILERS = [
     *('"next_cursor":"x"', '"next_cursor":null', '"error":"x"', '"errors":[]', '"success":false'),

@@ -63,6 +63,15 @@ def test_a_report_becomes_the_error_that_its_status_means() -> None:
     assert (forbidden.status, forbidden.retryable, forbidden.insight) == (403, False, {"a": 1})
 
 
+def test_an_error_of_spring_has_its_status_and_may_pass() -> None:
+    """A gateway, the vendor or Truto may have sent it."""
+    said = {"error": "Internal Server Error", "path": "/p", "timestamp": "2026-01-01T00:00:00Z"}
+    error = translated({"status": 500, **said})
+    assert (error.status, error.message, error.retryable) == (500, said["error"], True)
+    assert error.fault is Fault.UNKNOWN
+    assert type(translated({"status": 429, **said})) is RateLimited
+
+
 @pytest.mark.parametrize("status", [None, "429", 200, 400.5, 600, 1e300, float("inf"), True, [429]])
 def test_a_report_without_a_status_that_is_one_is_a_502(status: Any) -> None:
     error = translated({"statusCode": status, "errors": [{"message": "part 2 failed"}]})

@@ -179,11 +179,16 @@ def is_report(record: Any, *, are_rows: bool = False) -> bool:
         return False
     status = record.get("statusCode")
     is_error = at_least_400(status) and bool(record.get("error") or record.get("message"))
-    if is_error or record.get("truto_is_remote_error") is True:
+    if is_error or record.get("truto_is_remote_error") is True or is_springs_error(record):
         return True
     if any(plain.get(name) is not None for name in LICENSE_SCHEMA.names):
         return False
     return bool(plain.get("error") and "message" in plain) or plain.get("success") is False
+
+
+def is_springs_error(record: dict[str, Any]) -> bool:
+    has_all = all(record.get(name) for name in ("status", "error", "path", "timestamp"))
+    return has_all and is_number(record["status"]) and bool(record["status"] >= 400)
 
 
 def expected_row(

@@ -29,6 +29,7 @@ constexpr std::string_view kEnvelopeKeys[] = {"result", "next_cursor", "prev_cur
 constexpr std::string_view kReportKeys[] = {
     "statusCode",   "truto_is_remote_error", "error", "errors", "message", "details", "success",
     "raw_response", "truto_error_insight"};
+constexpr std::string_view kSpringsKeys[] = {"status", "path", "timestamp"};  // and "error"
 
 const uint8_t* find(const uint8_t* begin, const uint8_t* end, std::string_view mark) {
   const void* const found =
@@ -130,7 +131,7 @@ void Report::take(const std::string& key, Text value) {
         return field.kind != Kind::Rescued && field.name == key;
       });
   is_data_ |= holds && is_column;
-  if (!has(kReportKeys, key)) return;
+  if (!has(kReportKeys, key) && !has(kSpringsKeys, key)) return;
   const auto member = std::find_if(members_.begin(), members_.end(),
                                    [&](const auto& one) { return one.first == key; });
   if (member == members_.end()) {

@@ -50,7 +50,7 @@ Report report_in(Text record, const std::vector<Field>& fields);
 class ReportMarks {
  public:
   // With whole records, fewer marks count.
-  explicit ReportMarks(bool is_whole_record) : marks_(is_whole_record ? 2 : 4) {}
+  explicit ReportMarks(bool is_whole_record) : marks_(is_whole_record ? 3 : 4) {}
 
   // Call it after the bytes of a text may have changed.
   void forget() { next_ = {}; }
