@@ -42,7 +42,7 @@ def run_ids(store: Store) -> list[str]:
 def load_runs(store: Store) -> list[RunState]:
     """Return the dataset's runs, oldest first, each with its commit records folded."""
     runs = (load_run(store, run_id) for run_id in run_ids(store))
-    return [run for run in runs if run]
+    return sorted((run for run in runs if run), key=lambda run: run.started_at)
 
 
 def load_run(store: Store, run_id: str) -> RunState | None:
@@ -74,7 +74,7 @@ def create_run(
     details: Mapping[str, AccountDetails] | None = None,
 ) -> RunState:
     """Start a run: its request is then durable."""
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = datetime.now(UTC)  # With microseconds: two runs of a second are different nights.
     run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     body = {
         "version": VERSION,

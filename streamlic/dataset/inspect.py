@@ -155,7 +155,7 @@ def _run_facts(run: RunState) -> dict[str, Any]:
         "replaced": run.is_replaced,
         "mode": run.mode,
         "publish": run.publish,
-        "started_at": run.started_at.isoformat(),
+        "started_at": run.started_at.isoformat(timespec="seconds"),
         "rows": run.rows,
         "parts": len(run.license_files),
         "bytes": sum(file.bytes for file in run.license_files),

@@ -130,7 +130,7 @@ class Committer:
 
     def _move_point(self, account: str | None, envelope: Envelope) -> None:
         before = self._moved.get(account) or self._run.point(account)
-        now = written(datetime.now(UTC).replace(microsecond=0))
+        now = written(datetime.now(UTC))
         is_partial = envelope.is_partial_response or envelope.next_link is not None
         self._moved[account] = ResumePoint(
             cursor=envelope.next_cursor or None,

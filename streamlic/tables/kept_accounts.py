@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from streamlic.dataset.commit_log import load_run
@@ -144,7 +145,7 @@ def _exported_at(replaced: Iterable[RunState], account: str | None) -> str:
             moments.append(written(old.started_at))
         if carried := old.carried_over.get(account):
             moments.append(carried.exported_at or written(old.started_at))
-    return max(moments)
+    return max(moments, key=datetime.fromisoformat)
 
 
 def _is_raw(request: Mapping[str, Any]) -> bool:

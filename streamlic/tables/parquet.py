@@ -61,10 +61,10 @@ class ParquetTable:
         files = run.live_files if run.is_complete else list(files)
         for table in TABLES:
             self._publish_files(run, [file for file in files if table_of(file.name) == table])
-            if run.is_complete and table == LICENSES:
-                for old in run.replaces:
-                    self._replace(old)
         if run.is_complete:
+            # Last: the licenses of the newest run in ``runs`` are whole at every moment.
+            for old in run.replaces:
+                self._replace(old)
             self.store.delete_tree(run.staging)
             commit_log.mark_finished(self.store, run.id)
 

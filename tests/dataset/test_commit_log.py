@@ -166,7 +166,8 @@ def _check_ended(dest: Path, scenario: str) -> None:
     runs = load_runs(LocalStore(dest))
     assert report.runs == len(runs) == (1 if scenario in ("error", "restart") else 2)
     ended = pq.read_table(dest / "runs").to_pylist()
-    assert sorted(row["_run"] for row in ended) == [run.id for run in runs]
+    assert {row["_run"] for row in ended} == {run.id for run in runs}
+    assert len(ended) == len(runs)
     outcomes = Counter(row["_run"] for row in pq.read_table(dest / "accounts").to_pylist())
     assert outcomes == {run.id: len(ACCOUNTS) for run in runs}
     wanted = {dest / "_streamlic" / name for name in ALWAYS_THERE}

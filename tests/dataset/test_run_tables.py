@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.lake import ACCOUNTS_SCHEMA, RUNS_SCHEMA
 from streamlic.dataset.records import AccountDetails, Failed, ResumePoint
 from streamlic.storage.local import LocalStore
@@ -90,6 +91,14 @@ def test_every_outcome_has_its_reason(tmp_path: Path) -> None:
     assert [row[f"accounts_{one}"] for one in names_of_counts] == [1, 1, 1, 2, 0]
     assert (row["complete"], row["accounts"], row["rows"]) == (False, 5, 2 * ROWS)
     assert row["rows_carried_over"] == 2 * ROWS
+
+
+def test_runs_of_the_same_second_have_an_order(tmp_path: Path) -> None:
+    """Else the newest snapshot of an account would be two snapshots."""
+    runs = [land(tmp_path, f"night-{night}", mode="append") for night in range(5)]
+    times = [run.started_at for run in runs]
+    assert times == sorted(set(times))
+    assert [run.id for run in load_runs(LocalStore(tmp_path))] == [run.id for run in runs]
 
 
 def test_history_stays_where_licenses_are_replaced(tmp_path: Path) -> None:

@@ -134,11 +134,14 @@ def expected_ids(tag: str, accounts: list[str | None] = ACCOUNTS, pages: int = P
     )
 
 
-def visible_ids(dest: Path) -> list[str]:
-    """Return the ids that a reader sees who knows nothing of the commit log, sorted."""
+def visible_ids(dest: Path, run: str = "") -> list[str]:
+    """Return the ids that a reader sees, in the part files of a run or in all, sorted.
+
+    The reader knows nothing of the commit log.
+    """
     return sorted(
         i
-        for path in dest.glob("licenses/*.parquet")
+        for path in dest.glob(f"licenses/part-{run}*.parquet")
         for i in pq.ParquetFile(path).read(columns=["id"])["id"].to_pylist()
     )
 

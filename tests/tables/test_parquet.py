@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from streamlic.dataset.lake import run_of
 from streamlic.storage.local import LocalStore
 from streamlic.tables.base import Table
 from streamlic.tables.parquet import ParquetTable
-from tests.support.batches import land, visible_ids
+from tests.support.batches import expected_ids, land, visible_ids
+from tests.support.killed_store import Killed, KilledStore
 from tests.tables.table_tests import TableTests
 
 
@@ -32,3 +37,24 @@ def test_staged_files_are_not_found_by_readers_that_search_a_tree(tmp_path: Path
     land(tmp_path, "new", pages=4)
     assert list(tmp_path.rglob("*.staged"))
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_the_newest_run_in_runs_is_whole_at_every_step_of_an_overwrite(tmp_path: Path) -> None:
+    """A reader that takes the newest run finds its rows: those that it replaces go last."""
+    start = tmp_path / "start"
+    tags = {land(start, tag, mode="overwrite", pages=pages).id: tag
+            for tag, pages in (("old", None), ("new", 5))}  # fmt: skip
+    found = []
+    for step in itertools.count(1):
+        dest = tmp_path / str(step)
+        shutil.copytree(start, dest)
+        try:
+            land(dest, "new", mode="overwrite", store=KilledStore(dest, step))
+        except Killed:
+            runs = pq.read_table(dest / "runs").sort_by("started_at")
+            newest: str = runs["_run"].to_pylist()[-1]
+            assert visible_ids(dest, newest) == expected_ids(tags[newest]), f"step {step}"
+            found.append(tags[newest])
+        else:
+            break
+    assert [tag for tag, _ in itertools.groupby(found)] == ["old", "new"]
