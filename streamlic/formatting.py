@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import category
+
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -35,9 +37,23 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def visible(text: str) -> str:
+    """Return a text without what a terminal obeys: control characters become escapes."""
+    if text.isprintable():
+        return text
+    return "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if category(character) == "Zs" else ascii(character)[1:-1]
+
+
 def clipped(text: str, most: int) -> str:
-    """Return a text of at most so many characters, on one line."""
+    """Return a text of at most so many characters, on one line, without control characters."""
     text = " ".join(text[: most * 4].split()) if len(text) > most else " ".join(text.split())
+    text = visible(text)
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -121,7 +121,7 @@ def test_the_engines_do_not_import_each_other() -> None:
         ("streamlic.truto.client", ["ijson", "streamlic.decoder"]),
         ("streamlic.storage.local", ["aiohttp", "pyarrow"]),
         ("streamlic.truto.request", ["aiohttp", "pyarrow"]),
-        ("streamlic.cli.commands", ["aiohttp", "ijson", "pyarrow"]),
+        ("streamlic.cli.commands", ["aiohttp", "ijson", "pyarrow", "rich"]),
     ],
 )
 def test_a_module_does_not_load_what_it_has_no_use_for(module: str, absent: list[str]) -> None:

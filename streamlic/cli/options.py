@@ -123,10 +123,14 @@ decode_limit_options = (
           help="Deepest nesting of brackets; more is an error."),
 )  # fmt: skip
 
+engine = resource(
+    "--engine", type=click.Choice(["auto", "reference", "fast"]),
+    **default_of(JobSettings, "engine"),
+    help="Decoder; auto takes the fastest that is installed.",
+)  # fmt: skip
+
 machine_options = (
-    resource("--engine", type=click.Choice(["auto", "reference", "fast"]),
-             **default_of(JobSettings, "engine"),
-             help="Decoder; auto takes the fastest that is installed."),
+    engine,
     resource("--memory", "memory_bytes", type=Size(), **default_of(JobSettings, "memory_bytes"),
              show_default="256MiB, or 3/4 of the container's limit where that is less",
              help="Memory that the whole process aims to stay within; at least 128MiB."),
@@ -136,6 +140,16 @@ rows_at = body(
     "--rows-at", metavar="PATH", **default_of(JobSettings, "rows_at"),
     help="Dotted path to the rows in a body.",
 )  # fmt: skip
+
+body_options = (
+    rows_at,
+    body("--lines/--no-lines", "ndjson", default=None,
+         help="Whether the body is newline-delimited JSON; by default decided by SOURCE's name."),
+    body("--raw", is_flag=True, help="Keep each record whole, as a raw export does."),
+    body("--key-by", metavar="FIELD", shell_complete=license_fields,
+         help="Field that keys the rows, if they are an object."),
+)  # fmt: skip
+"""How ``convert`` and ``head`` read a body."""
 
 strict = body(
     "--strict", is_flag=True, help="Fail at the first value that does not fit its "
@@ -191,7 +205,6 @@ output_options = (
 )  # fmt: skip
 
 job_options = options(
-    rows_at,
     strict,
     *dataset_options,
     *file_options,
@@ -199,4 +212,4 @@ job_options = options(
     *machine_options,
     *output_options,
 )
-"""The options of ``export`` and ``convert``."""
+"""The options of ``export`` and ``convert``, which has ``rows_at`` among ``body_options``."""

@@ -132,6 +132,24 @@ class DatasetSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadSettings:
+    """The settings of ``streamlic head``."""
+
+    source: str
+    table: str
+    run: str | None
+    where_account: str | None
+    rows_at: str
+    ndjson: bool | None
+    raw: bool
+    key_by: str | None
+    engine: str
+    rows: int
+    columns: str | None
+    as_json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class SchemaSettings:
     """The settings of ``streamlic schema``."""
 

@@ -103,6 +103,15 @@ def size_text(size: int) -> str:
     return f"{size // _UNITS[unit.upper()]}{unit}"
 
 
+def column_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the columns of the table that --table names; ``incomplete`` may end a list."""
+    from streamlic.dataset.lake import schema_of
+
+    names = schema_of(ctx.params.get("table") or "licenses", LICENSES.schema).names
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{one}" for one in (*names, "all") if one.startswith(last)]
+
+
 def license_fields(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Return the fields of a license that start with a text."""
     return [name for name in LICENSES.fields if name.startswith(incomplete)]

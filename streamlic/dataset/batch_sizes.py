@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -46,8 +46,7 @@ def batches_of(
     store: Store, name: str, file: pq.ParquetFile, number: int, batch_bytes: int
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a row group in batches of about ``batch_bytes``."""
-    size = _bytes_at_most(store, name, file.metadata.row_group(number), number, batch_bytes)
-    rows = _rows_at_once(file.metadata.row_group(number).num_rows, size, batch_bytes)
+    rows = rows_at_once(store, name, file, number, batch_bytes)
     gathered: list[pa.RecordBatch] = []
     gathered_bytes = 0
     for batch in file.iter_batches(rows, row_groups=[number], use_threads=False):
@@ -67,18 +66,41 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return joined
 
 
-def _rows_at_once(rows: int, size: int, batch_bytes: int) -> int:
-    """Return how many rows of a row group take about ``batch_bytes``."""
+def rows_at_once(
+    store: Store,
+    name: str,
+    file: pq.ParquetFile,
+    number: int,
+    batch_bytes: int,
+    *,
+    columns: Collection[str] | None = None,
+) -> int:
+    """Return how many rows of a row group take about ``batch_bytes``.
+
+    ``columns`` are those that are read, by default all.
+    """
+    group = file.metadata.row_group(number)
+    rows = int(group.num_rows)
+    size = _bytes_at_most(store, name, group, number, batch_bytes, wanted=columns)
     row_bytes = max(size // max(rows, 1), 1)
     is_large = size > batch_bytes * _FEW_FROM_BATCHES
     return min(max(batch_bytes // row_bytes, 1), _FEW_ROWS if is_large else _MOST_ROWS)
 
 
 def _bytes_at_most(
-    store: Store, name: str, group: pq.RowGroupMetaData, number: int, batch_bytes: int
+    store: Store,
+    name: str,
+    group: pq.RowGroupMetaData,
+    number: int,
+    batch_bytes: int,
+    *,
+    wanted: Collection[str] | None,
 ) -> int:
     """Estimate what a row group takes in memory, rather too high than too low."""
-    columns = [group.column(place) for place in range(group.num_columns)]
+    chunks = (group.column(place) for place in range(group.num_columns))
+    columns = [
+        one for one in chunks if wanted is None or one.path_in_schema.partition(".")[0] in wanted
+    ]
     overhead = sum(
         column.num_values * (_NESTED_VALUE_BYTES if "." in column.path_in_schema else _VALUE_BYTES)
         for column in columns
@@ -93,7 +115,8 @@ def _bytes_at_most(
     repeated = sum(_longest(store, name, number, small)) + (len(sizes) - len(small)) * (
         batch_bytes // _MOST_COPIES
     )
-    return int(group.total_byte_size + overhead + repeated * group.num_rows)
+    encoded = sum(column.total_uncompressed_size for column in columns)
+    return int(encoded + overhead + repeated * group.num_rows)
 
 
 def _longest(store: Store, name: str, number: int, columns: list[str]) -> list[int]:

@@ -92,6 +92,8 @@ class Resource:
     """Columns whose values are all different."""
     status_column: str | None = None
     """The column whose values ``inspect`` counts."""
+    telling_columns: tuple[str, ...] = ()
+    """The columns that ``head`` shows by default, the most telling first."""
 
     @property
     def schema(self) -> pa.Schema:

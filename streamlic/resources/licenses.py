@@ -118,4 +118,12 @@ LICENSES: Final = Resource(
     long_text_columns=frozenset({"description"}),
     unique_columns=frozenset({"id"}),
     status_column="status",
+    telling_columns=(
+        "name",
+        "available_quantity",
+        "assigned_quantity",
+        "unit_amount",
+        "currency",
+        "status",
+    ),
 )

@@ -63,6 +63,10 @@ def completed(commands: Path, *words: str) -> list[str]:
         (["--config", "x.toml", "export", "--compression", "z"], ["zstd"]),
         (["export", "--exclude-field", "up"], ["updated_at"]),
         (["emulate", "--sizes", "p"], ["power-law"]),
+        (["head", "--table", "r"], ["runs"]),
+        (["head", "--columns", "name,is_"], ["name,is_paid"]),
+        (["head", "--table", "runs", "--columns", "rows"], ["rows", "rows_carried_over"]),
+        (["schema", "--table", "a"], ["accounts"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
     ],
 )
@@ -80,6 +84,7 @@ async def test_commands_options_and_choices_are_offered(
         ["export", "--accounts-file", ""],
         ["convert", ""],
         ["doctor", ""],
+        ["head", ""],
         ["--config", ""],
     ],
 )

@@ -81,6 +81,7 @@ def test_the_settings_of_a_command_have_the_fields_of_its_parameters() -> None:
         "doctor": settings.DoctorSettings,
         "emulate": settings.EmulateSettings,
         "export": settings.ExportSettings,
+        "head": settings.HeadSettings,
         "inspect": settings.DatasetSettings,
         "schema": settings.SchemaSettings,
         "verify": settings.DatasetSettings,

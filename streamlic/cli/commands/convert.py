@@ -11,9 +11,8 @@ import click
 from streamlic.cli.job_options import job_options_of
 from streamlic.cli.main import finish, run
 from streamlic.cli.option_sources import SettingsCommand
-from streamlic.cli.options import body, job_options, options
+from streamlic.cli.options import body, body_options, job_options, options
 from streamlic.cli.settings import ConvertSettings, takes
-from streamlic.cli.types import license_fields
 from streamlic.cli.watch import log_of_command, watching
 from streamlic.errors import UsageError
 from streamlic.truto.request import LicensesRequest
@@ -23,13 +22,9 @@ from streamlic.truto.request import LicensesRequest
 @click.argument("source", type=click.Path(allow_dash=True), metavar="SOURCE|-")
 @click.argument("dest", type=click.Path())
 @options(
-    body("--lines/--no-lines", "ndjson", default=None,
-         help="Whether the body is newline-delimited JSON; by default decided by SOURCE's name."),
     body("--account", metavar="ID", help="Integrated account that the body came from."),
-    body("--raw", is_flag=True, help="Keep each record whole, as a raw export does."),
-    body("--key-by", metavar="FIELD", shell_complete=license_fields,
-         help="Field that keys the rows, if they are an object."),
-)  # fmt: skip
+    *body_options,
+)
 @job_options
 @takes(ConvertSettings)
 def convert(settings: ConvertSettings) -> None:
@@ -44,7 +39,7 @@ def convert(settings: ConvertSettings) -> None:
     if settings.key_by is not None and settings.raw:
         raise UsageError("--key-by excludes --raw: raw rows have no columns for keys")
     options = job_options_of(settings)
-    with _opened(source) as file:
+    with opened_body(source) as file:
         with watching(f"convert to {dest}", settings, settings.memory_bytes) as watch:
             job = convert_async(
                 file, dest, account=account, name=source, key_by=settings.key_by,
@@ -54,7 +49,7 @@ def convert(settings: ConvertSettings) -> None:
         finish(summary, dest, settings)
 
 
-def _opened(source: str) -> BinaryIO:
+def opened_body(source: str) -> BinaryIO:
     """Open a body; without a buffer, whose lock an abandoned read would hold forever."""
     try:
         if source == "-":

@@ -23,6 +23,7 @@ from streamlic.cli.options import (
     request_options,
     resource,
     retry_options,
+    rows_at,
 )
 from streamlic.cli.settings import ExportSettings, takes
 from streamlic.cli.watch import command_again, log_of_command, watching
@@ -62,6 +63,7 @@ Examples:
     dataset("--max-absent", metavar="N|P%", default=JobSettings.max_absent,
             help="Most accounts that may be skipped or fail; with more, nothing is published and "
             "nothing replaced."),
+    rows_at,
 )  # fmt: skip
 @job_options
 @takes(ExportSettings)

@@ -20,6 +20,7 @@ from streamlic.cli.commands.demo import demo
 from streamlic.cli.commands.doctor import doctor
 from streamlic.cli.commands.emulate import emulate
 from streamlic.cli.commands.export import export
+from streamlic.cli.commands.head import head
 from streamlic.cli.commands.inspect import inspect
 from streamlic.cli.commands.schema import schema
 from streamlic.cli.commands.verify import verify
@@ -44,7 +45,7 @@ def cli(config: str | None) -> None:  # noqa: ARG001  (commands read it from the
 
 
 for command in (
-    export, accounts, convert, verify, inspect, schema, emulate, demo, doctor, completion,
+    export, accounts, convert, head, inspect, verify, schema, emulate, demo, doctor, completion,
 ):  # fmt: skip
     cli.add_command(command)
 OptionNames(cli.commands).give_variables()
