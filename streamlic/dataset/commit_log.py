@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from streamlic.dataset.lake import LOG_DIRECTORY
-from streamlic.dataset.records import VERSION, AccountDetails, json_bytes, parsed, written
+from streamlic.dataset.records import VERSION, AccountDetails, PartFile, json_bytes, parsed, written
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.storage.base import Store
@@ -176,6 +176,23 @@ def _load_run(store: Store, run_id: str) -> RunState | None:
     return run
 
 
+def license_files_with(
+    store: Store, run: RunState, accounts: Collection[str | None]
+) -> Iterator[PartFile]:
+    """Yield the run's part files of licenses that may have rows of these accounts.
+
+    Those are the files of commits in which one of them moved, or was carried over. A commit that
+    supersedes files may have any of their rows.
+    """
+    wanted = {account or "" for account in accounts}
+    by_name = {file.name: file for file in run.license_files}
+    for _, _, record in _records(store, run.id):
+        moved = record["accounts"].keys() | record["carried_over"].keys()
+        if record["superseded"] or not wanted.isdisjoint(moved):
+            names = (file["name"] for file in record["files"])
+            yield from (by_name[name] for name in names if name in by_name)
+
+
 def _is_replaced(store: Store, run_id: str) -> bool:
     return store.exists(_name(run_id, "replaced.json"))
 
@@ -185,20 +202,24 @@ def _fold_records(store: Store, run: RunState) -> None:
 
     No later record can notice that the last one is missing; its part files do.
     """
-    commits = _name(run.id, "commits")
-    for name in store.names(commits):
-        if name.startswith("."):
-            continue
-        where = f"{commits}/{name}"
+    for where, data, record in _records(store, run.id):
         expected = run.commits + 1
-        data = store.read(where)
-        record = parsed(data, where)
-        if name != f"{expected:08d}.json":
+        if not where.endswith(f"/{expected:08d}.json"):
             raise IntegrityError(f"{where}: expected commit record {expected}, which is missing")
         try:
             run.fold(record, data)
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(f"{where}: not a valid commit record: {error}") from error
+
+
+def _records(store: Store, run_id: str) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
+    """Yield each commit record in order: its name, its bytes and its body."""
+    commits = _name(run_id, "commits")
+    for name in store.names(commits):
+        if not name.startswith("."):
+            where = f"{commits}/{name}"
+            data = store.read(where)
+            yield where, data, parsed(data, where)
 
 
 def _name(run_id: str, inner: str = "") -> str:

@@ -5,7 +5,8 @@ Rules:
    carried over unchanged: skipped accounts, failed ones, and those that were not requested.
 2. An account is replaced completely or not at all. Pages of an account that failed are dropped,
    even if it has no earlier rows: the part files that hold them are written again without them.
-3. The commit logs say which accounts there are, the statistics of row groups where they may be.
+3. The commit logs say which accounts there are, and in which commits they moved: no other part file
+   is opened. The statistics of row groups say where in a file they may be.
    A row group without any of them is not decoded; every other one is read in bounded batches.
 4. The logs say how many rows an account has: any other number is an error, and nothing is replaced.
 5. Rows may be many: the copying counts them as they come, and can be stopped between two batches,
@@ -26,6 +27,7 @@ import pyarrow.parquet as pq
 
 from streamlic.dataset.batch_sizes import batches_of, opened
 from streamlic.dataset.chosen import Chosen
+from streamlic.dataset.commit_log import license_files_with
 from streamlic.dataset.lake import ACCOUNT_COLUMN
 from streamlic.dataset.records import AccountDetails, Carried, PartFile
 from streamlic.dataset.run_state import RunState
@@ -84,8 +86,8 @@ class Carrying:
         partial = self.partial(run)
         return [
             file.name
-            for file in run.license_files
-            if partial and _has(self.store, run.staged(file.name), partial)
+            for file in license_files_with(self.store, run, partial)
+            if _has(self.store, run.staged(file.name), partial)
         ]
 
     def partial(self, run: RunState) -> set[str | None]:
@@ -110,7 +112,7 @@ class Carrying:
                 writer.write_rows(batch)
         found: Counter[str | None] = Counter()
         for old in self.replaced:
-            for file in old.license_files:
+            for file in license_files_with(self.store, old, self.accounts.keys()):
                 found += self._carry(file, writer)
         for account, expected in self.accounts.items():
             if found[account] != expected.rows:

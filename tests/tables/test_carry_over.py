@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections import Counter
 from pathlib import Path
@@ -305,6 +306,32 @@ def test_nothing_is_decoded_where_all_accounts_are_read(
     land(tmp_path, "old")
     land(tmp_path, "new", mode="overwrite")
     assert decoded == {}
+
+
+def test_part_files_of_other_accounts_are_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log says which they are, also of what was carried over before."""
+    names: list[str | None] = [f"account-{number:02}" for number in range(6)]
+    absent, *others = names
+    of_one = {file.name for file in land(tmp_path, "old", accounts=[absent]).license_files}
+    land(tmp_path, "more", mode="append", accounts=others)
+    opened: set[str] = set()
+    real = LocalStore.open
+
+    def spied(store: LocalStore, name: str) -> Any:
+        opened.add(name)
+        return real(store, name)
+
+    monkeypatch.setattr(LocalStore, "open", spied)
+    for night in range(3):
+        opened.clear()
+        new = land(tmp_path, f"night-{night}", mode="overwrite", accounts=others)
+        assert {name for name in opened if name.startswith("licenses/")} == of_one
+        last = json.loads(new.store.read(f"{new.directory}/commits/{new.commits:08d}.json"))
+        of_one = {one["name"] for one in last["files"] if one["name"].startswith("licenses/")}
+        assert len(of_one) < len(new.license_files) / 2
+        assert check_sound(tmp_path).carried_over.keys() == {absent}
 
 
 def test_row_groups_of_other_accounts_are_not_decoded(
