@@ -31,8 +31,9 @@ _INDEX = re.compile(r"\[\d*\]$")
 _LICENSES = frozenset({
     "integrated_account_id", "truto_response_format", "product", "organization_id", "limit",
     "next_cursor", "truto_key_by", "truto_ignore_limit", "truto_ignore_remote_data",
-    "truto_exclude_fields",
+    "truto_exclude_fields", "truto_super_query",
 })  # fmt: skip
+"""``truto_super_query`` reads Truto's synced store: here it has what the vendor has."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def time_filters(asked: Asked) -> tuple[TimeFilter, ...]:
     """Return the filters of a list of licenses. Refusal for a parameter that it does not know."""
     found = []
     for name, value in asked.query:
-        if value in ("", "None") or name.startswith("remote_query["):
+        if name in _LICENSES or value in ("", "None") or name.startswith("remote_query["):
             continue
         if match := _BY_TIME.fullmatch(name):
             moment = _moment(value)

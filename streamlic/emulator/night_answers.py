@@ -1,4 +1,4 @@
-"""Plans the answers of ``/emulator/night``, which Truto does not have: it moves the emulator on."""
+"""Plans the answers of ``/emulator/night``, which Truto does not have: it selects a night."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from streamlic.emulator.accounts import moment_text
 from streamlic.emulator.changes import night_time
 from streamlic.emulator.config import EmulatorConfig
-from streamlic.emulator.planned import Answer, json_answer, refused
+from streamlic.emulator.planned import Answer, refused
 
 NIGHT_PATH = "/emulator/night"
 
@@ -20,7 +20,8 @@ def night_answer(config: EmulatorConfig) -> Answer:
         "time": moment_text(night_time(config.night)),
         "accounts": len(config.world.accounts),
     }
-    return json_answer(200, body)
+    text = json.dumps(body).encode() + b"\n"  # So that a shell's prompt starts a new line.
+    return Answer(200, lambda: iter([text]), {"Content-Type": "application/json"})
 
 
 def chosen_night(config: EmulatorConfig, body: bytes) -> int:

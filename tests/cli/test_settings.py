@@ -75,6 +75,18 @@ def samples(option: click.Option) -> list[tuple[str, str, Any]]:
     return found
 
 
+@pytest.mark.parametrize(("text", "share"), [("3%", 0.03), ("12.5 %", 0.125), ("0.2", 0.2)])
+def test_a_share_can_be_a_percentage(text: str, share: float) -> None:
+    assert value("emulate", "changes", "--changes", text) == share
+    assert value("emulate", "changes") == 0.03
+
+
+@pytest.mark.parametrize("text", ["101%", "-1%", "1.01", "nan", "%", "three"])
+def test_a_share_is_from_0_to_1(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        parsed("emulate", "--changes", text)
+
+
 LEVELS = [(command, key, level) for command, key in OPTIONS for level in NAMES.levels(command, key)]
 
 
@@ -275,7 +287,7 @@ def _file(level: str, content: str, name: str = "given.toml") -> Path:
 
 async def test_a_run_takes_all_that_the_file_says(tmp_path: Path) -> None:
     """A real run with nothing on the command line but the file and DEST."""
-    async with running_emulator(EmulatorConfig(records=30, token=TOKEN)) as emulator:
+    async with running_emulator(EmulatorConfig(records=300, token=TOKEN)) as emulator:
         (tmp_path / "token").write_text(TOKEN)
         (tmp_path / "token").chmod(0o600)
         config = tmp_path / "elsewhere.toml"
@@ -288,8 +300,8 @@ async def test_a_run_takes_all_that_the_file_says(tmp_path: Path) -> None:
             account = ["{ACCOUNT}", "{OTHER_ACCOUNT}"]
             limit = 10
             json = true
-            query = {{ "updated_at[gt]" = 2026-01-01T00:00:00Z, is_paid = true }}
-            remote-query = {{ first = 20, filter = {{ status = ["active", "trial"] }} }}
+            query = {{ "updated_at[lt]" = 2026-01-01T00:00:00Z, truto_super_query = "apac" }}
+            remote-query = {{ first = 20, paid = true, filter = {{ status = ["active", "trial"] }} }}
             """
         )
         os.mkdir("apart")  # noqa: PTH102
@@ -301,8 +313,9 @@ async def test_a_run_takes_all_that_the_file_says(tmp_path: Path) -> None:
     assert ended.summary["rows"] == 40
     assert ended.summary["pages"] == 4
     expected = {
-        ("updated_at[gt]", "2026-01-01T00:00:00+00:00"),
-        ("is_paid", "true"),
+        ("updated_at[lt]", "2026-01-01T00:00:00+00:00"),
+        ("truto_super_query", "apac"),
+        ("remote_query[paid]", "true"),
         ("remote_query[first]", "20"),
         ("remote_query[filter][status][]", "active"),
         ("remote_query[filter][status][]", "trial"),

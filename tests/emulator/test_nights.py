@@ -23,6 +23,7 @@ from streamlic.emulator import (
     world,
 )
 from streamlic.emulator.records import Shape
+from tests.support.cli import run_cli
 
 PATH = "/unified/user-directory/licenses"
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
@@ -230,6 +231,13 @@ async def test_the_night_is_moved_over_http() -> None:
             assert (await post(bad))[0] == 400, bad
         assert emulator.night == 1
         assert not emulator.requests, "they are not requests to Truto"
+
+
+async def test_nights_of_accounts_without_end_are_refused() -> None:
+    ended = await run_cli("emulate", "--nights", "3", "--records", "1000001")
+    assert ended.code == 2
+    assert "at most 1,000,000 licenses" in ended.err
+    assert "(--records)" in ended.err
 
 
 @pytest.mark.parametrize("night", [0, 5])
