@@ -125,10 +125,17 @@ class AccountsSettings(AccountFilters, RetryOptions, ConnectionOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSettings:
-    """The settings of ``streamlic verify`` and ``streamlic inspect``."""
+    """The settings of ``streamlic verify``."""
 
     dest: str
     as_json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectSettings(DatasetSettings):
+    """The settings of ``streamlic inspect``."""
+
+    verbose: bool
 
 
 @dataclass(frozen=True, kw_only=True)

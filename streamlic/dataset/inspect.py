@@ -1,9 +1,10 @@
-"""What is in a dataset: its runs, its columns, what was rescued.
+"""What is in a lake: its nights, accounts and vendors, its columns, what was rescued.
 
 Rules:
 1. Memory does not depend on the size of the dataset: one column of one row group is read at a time,
    in batches, and at most a thousand different values are counted apart.
-2. What the footers say is not read: sizes, and nulls where there are statistics.
+2. What the commit log and the footers say is not read: nights, accounts and vendors; sizes, and
+   nulls where there are statistics.
 3. A part file that is missing or unreadable is reported, and the others are read. If a writer
    replaced it meanwhile, as the log then says, the inspection starts again.
 """
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 
 from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.destination import why_no_dataset
+from streamlic.dataset.nights import Night, Vendor, accounts_as_json, nights_of, vendors_of
 from streamlic.dataset.records import PartFile
 from streamlic.dataset.rescue_counts import OTHERS, RescueCount, Rescues
 from streamlic.dataset.run_state import RunState
@@ -52,9 +54,16 @@ class ColumnFacts:
 
 @dataclass
 class Inspection:
-    """What is in a dataset. Columns, values and rescues are those of the published part files."""
+    """What is in a lake. Columns, values and rescues are those of licenses that readers see.
+
+    ``nights`` are the complete runs, oldest first. ``vendors`` and ``accounts`` are those of the
+    newest night.
+    """
 
     runs: list[dict[str, Any]]
+    nights: list[Night] = field(default_factory=list)
+    vendors: list[Vendor] = field(default_factory=list)
+    accounts: list[dict[str, Any]] = field(default_factory=list)
     rows: int = 0
     files: int = 0
     bytes: int = 0
@@ -92,16 +101,21 @@ def published_bytes(store: Store) -> int:
 
 
 def inspect_dataset(
-    store: Store, on_bytes: OnBytes | None = None, *, status_column: str | None = None
+    store: Store,
+    on_bytes: OnBytes | None = None,
+    *,
+    status_column: str | None = None,
+    counts_nulls: bool = True,
 ) -> Inspection:
     """Inspect a dataset; ``on_bytes`` gets the bytes that were read. Nothing is written.
 
-    The values of ``status_column`` are counted. Raises UsageError if there is no dataset,
-    IntegrityError if its commit log is damaged.
+    The values of ``status_column`` are counted. Without ``counts_nulls`` the nulls of columns
+    without statistics are not counted, and those columns are not read. Raises UsageError if there
+    is no dataset, IntegrityError if its commit log is damaged.
     """
     runs = _runs(store)
     while True:
-        found = _inspection_of(store, runs, on_bytes, status_column)
+        found = _inspection_of(store, runs, on_bytes, status_column, counts_nulls=counts_nulls)
         before, runs = runs, _runs(store) if found.problems else runs
         if _files(runs) == _files(before):
             return found
@@ -112,9 +126,17 @@ def _files(runs: list[RunState]) -> list[PartFile]:
 
 
 def _inspection_of(
-    store: Store, runs: list[RunState], on_bytes: OnBytes | None, status_column: str | None
+    store: Store,
+    runs: list[RunState],
+    on_bytes: OnBytes | None,
+    status_column: str | None,
+    *,
+    counts_nulls: bool,
 ) -> Inspection:
-    found = Inspection([_run_facts(run) for run in runs])
+    found = Inspection([_run_facts(run) for run in runs], nights_of(runs))
+    newest = next((run for run in reversed(runs) if run.is_complete), None)
+    if newest:
+        found.vendors, found.accounts = vendors_of(newest), accounts_as_json(newest)
     columns: dict[str, ColumnFacts] = {}
     rescues = Rescues()
     for run, file in _published(runs):
@@ -124,7 +146,8 @@ def _inspection_of(
         try:
             with _opened(store, run, file) as opened:
                 counts = {status_column: found.statuses}
-                for size in _look_through(opened, columns, counts, rescues):
+                looked = _look_through(opened, columns, counts, rescues, counts_nulls=counts_nulls)
+                for size in looked:
                     if on_bytes:
                         on_bytes(size)
         except (OSError, ValueError, pa.ArrowException, StoreError) as error:
@@ -209,6 +232,8 @@ def _look_through(
     columns: dict[str, ColumnFacts],
     counts: Counts,
     rescues: Rescues,
+    *,
+    counts_nulls: bool,
 ) -> Iterator[int]:
     """Look at each column of each row group; yield the size of each.
 
@@ -227,7 +252,7 @@ def _look_through(
                 facts.nulls += nulls
                 if arrow.name in counts:
                     _count(counts[arrow.name], None, nulls)
-            else:
+            elif is_looked_at or counts_nulls:
                 for values in _batches(file, number, chunks[0].path_in_schema):
                     facts.nulls += values.null_count
                     _look_at(arrow.name, values, counts, rescues)

@@ -64,11 +64,20 @@ def write_run_tables(
 
 def account_rows(run: RunState) -> list[dict[str, Any]]:
     """Return the run's rows of ``accounts``, sorted by account."""
-    known = {*run.accounts, *run.skipped, *run.carried_over}
-    return [_account_row(run, account) for account in sorted(known, key=lambda one: one or "")]
+    return [_account_row(run, account) for account in sorted(accounts_of(run), key=_sort_key)]
 
 
-def _outcome(run: RunState, account: str | None) -> str:
+def accounts_of(run: RunState) -> set[str | None]:
+    """Return the accounts that a run has a row for."""
+    return {*run.accounts, *run.skipped, *run.carried_over}
+
+
+def _sort_key(account: str | None) -> str:
+    return account or ""
+
+
+def outcome_of(run: RunState, account: str | None) -> str:
+    """Return the outcome of an account in a run that has ended."""
     if account in run.carried_over:
         return CARRIED_OVER
     if account in run.skipped:
@@ -80,7 +89,7 @@ def _account_row(run: RunState, account: str | None) -> dict[str, Any]:
     point, failed = run.point(account), run.failed.get(account)
     carried = run.carried_over.get(account)
     details = run.details_of(account)
-    outcome = _outcome(run, account)
+    outcome = outcome_of(run, account)
     reason = carried.reason if carried else run.skipped.get(account or "")
     exported_at = carried.exported_at if carried else written(run.started_at)
     return {

@@ -57,15 +57,25 @@ class _Column:
 
 
 def laid_out(
-    rows: Iterable[Row], names: Sequence[str], width: int, *, keeps_all: bool = False
+    rows: Iterable[Row],
+    names: Sequence[str],
+    width: int,
+    *,
+    keeps_all: bool = False,
+    is_grouped: bool = False,
 ) -> Laid:
     """Lay rows out as a table of these columns.
 
-    With ``keeps_all`` every column is shown, in the worst case as records.
+    With ``keeps_all`` every column is shown, in the worst case as records. With ``is_grouped``
+    whole numbers have commas between the thousands.
     """
+
+    def cells_of(row: Row) -> list[Cell]:
+        return [cell_of(row[name], width, is_grouped=is_grouped) for name in names]
+
     rest = iter(rows)
-    measured = [[cell_of(row[name], width) for name in names] for row in islice(rest, _MEASURED)]
-    cells = chain(measured, ([cell_of(row[name], width) for name in names] for row in rest))
+    measured = [cells_of(row) for row in islice(rest, _MEASURED)]
+    cells = chain(measured, map(cells_of, rest))
     columns = [_column(name, place, measured) for place, name in enumerate(names)]
     shown = _fitted(columns, width)
     if len(shown) < len(columns) and keeps_all:
@@ -73,13 +83,15 @@ def laid_out(
     return Laid(_table(cells, shown), names[len(shown) :])
 
 
-def cell_of(value: Any, width: int) -> Cell:
+def cell_of(value: Any, width: int, *, is_grouped: bool = False) -> Cell:
     """Return a value as text of at most ``width`` terminal columns, and whether it may be cut."""
     match value:
         case None:
             return "null", True
         case bool():
             return str(value).lower(), False
+        case int() if is_grouped:
+            return f"{value:,}", False
         case int() | float():
             return str(value), False
         case datetime():

@@ -9,17 +9,13 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
-from typing import Any
 
-from streamlic.dataset.inspect import ColumnFacts, Inspection
 from streamlic.dataset.verify import VerifyReport
 from streamlic.errors import described
 from streamlic.formatting import bytes_text, clipped, counted, option_of
 from streamlic.job.summary import CarriedOverAccount, DroppedAccount, FailedAccount, Summary
 
-_WIDTH = 80
-_SHOWN_RUNS = 20
-_SHOWN_VALUES = 20
+WIDTH = 80
 _MESSAGE = 220
 
 
@@ -57,7 +53,7 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
         )
     lines += _skipped(summary)
     for one in summary.failed:
-        lines += _wrapped(_failure(one))
+        lines += wrapped(_failure(one))
     lines += _carried_over(summary.carried_over)
     lines += _dropped(summary.dropped)
     for old in summary.discarded:
@@ -72,7 +68,7 @@ def _skipped(summary: Summary) -> Iterator[str]:
     for one in summary.skipped:
         by_reason.setdefault(one.reason, []).append(one.account)
     for reason, accounts in sorted(by_reason.items()):
-        yield from _wrapped(f"skipped, {reason}: {', '.join(accounts)}")
+        yield from wrapped(f"skipped, {reason}: {', '.join(accounts)}")
 
 
 def _failure(one: FailedAccount) -> str:
@@ -92,14 +88,14 @@ def _carried_over(accounts: list[CarriedOverAccount]) -> Iterator[str]:
         yield f"{rows:,} rows of {of} that were not read are carried over"
     for reason, ones in sorted(by_reason.items()):
         named = (f"{one.account or 'no account'} ({counted(one.rows, 'row')})" for one in ones)
-        yield from _wrapped(f"carried over, {reason}: {', '.join(named)}")
+        yield from wrapped(f"carried over, {reason}: {', '.join(named)}")
 
 
 def _dropped(accounts: list[DroppedAccount]) -> Iterator[str]:
     """Name all accounts that no longer exist."""
     if accounts:
         named = (f"{one.account} ({counted(one.rows, 'row')})" for one in accounts)
-        yield from _wrapped(f"dropped, no longer listed: {', '.join(named)}")
+        yield from wrapped(f"dropped, no longer listed: {', '.join(named)}")
 
 
 def _next_steps(dest: str, resume_command: str | None) -> Iterator[str]:
@@ -159,93 +155,6 @@ def verify_text(report: VerifyReport, dest: str) -> str:
     return "\n".join([*lines, verdict])
 
 
-def inspection_text(found: Inspection, dest: str) -> str:
-    """Show what is in a dataset."""
-    files = f"{counted(found.files, 'part file')}, {bytes_text(found.bytes)}"
-    lines = [f"{dest}: {counted(found.rows, 'row')}, {files}"]
-    lines += [f"problem: {problem}" for problem in found.problems]
-    if found.problems:
-        lines.append(f"check it: streamlic verify {shlex.quote(dest)}")
-    left_out = len(found.runs) - _SHOWN_RUNS
-    if left_out > 0:
-        lines += ["", f"{counted(left_out, 'earlier run')} not shown: --json lists all"]
-    for run in found.runs[-_SHOWN_RUNS:]:
-        lines += ["", *_run_lines(run)]
-    if found.rows:
-        lines += ["", *_column_lines(found)]
-    if found.statuses:
-        lines += ["", "status", *_status_lines(found)]
-    if found.rescues:
-        lines += ["", "rescued, by JSON pointer (* is any index), each with an example"]
-        for one in found.rescues[:_SHOWN_VALUES]:
-            start = f"{one.count:>13,}  {clipped(one.pointer, 40):<24}  "
-            lines.append(start + clipped(one.example, max(_WIDTH - len(start), 12)))
-        lines += _more(found.rescues, "pointers")
-    return "\n".join(lines)
-
-
-def _run_lines(run: dict[str, Any]) -> Iterator[str]:
-    left = run["accounts"] - run["accounts_done"]
-    state = "complete" if run["complete"] else "unfinished"
-    if run["complete"] and left:
-        state += f", without {counted(left, 'account')}"
-    if not run["published"]:
-        state += ", not visible to readers yet"
-    yield f"run {run['run']}: {state}"
-    yield (
-        f"  started {run['started_at'].replace('T', ' ').replace('+00:00', ' UTC')}, "
-        f"{run['accounts_done']:,} of {counted(run['accounts'], 'account')} done"
-    )
-    yield (
-        f"  {counted(run['rows'], 'row')} from {counted(run['pages'], 'page')} in "
-        f"{counted(run['parts'], 'part file')}, {bytes_text(run['bytes'])}, "
-        f"{run['rescued']:,} rescued" + (", partial" if run["partial_response"] else "")
-    )
-    if carried := run["carried_over"]:
-        rows = counted(sum(one["rows"] for one in carried), "row")
-        yield f"  {rows} of {counted(len(carried), 'account')} were carried over"
-    if not run["complete"]:
-        yield "  to resume, with the connection options of that run (--base-url):"
-        yield f"  {run['resume_command']}"
-
-
-def _column_lines(found: Inspection) -> Iterator[str]:
-    ratio = _ratio(found.uncompressed_bytes, found.compressed_bytes)
-    yield (
-        f"columns: {bytes_text(found.uncompressed_bytes)} encoded, "
-        f"{bytes_text(found.compressed_bytes)} compressed, {ratio} to 1"
-    )
-    yield f"  {'':24}{'nulls':>13}{'compressed':>13}{'share':>9}{'ratio':>9}"
-    for column in sorted(found.columns, key=lambda one: -one.compressed_bytes):
-        yield _column_line(column, found.compressed_bytes)
-
-
-def _column_line(column: ColumnFacts, all_bytes: int) -> str:
-    share = column.compressed_bytes / max(all_bytes, 1)
-    ratio = _ratio(column.uncompressed_bytes, column.compressed_bytes)
-    return (
-        f"  {clipped(column.name, 24):24}{column.nulls:>13,}"
-        f"{bytes_text(column.compressed_bytes):>13}{share:>9.1%}{ratio:>9}"
-    )
-
-
-def _ratio(uncompressed: int, compressed: int) -> str:
-    return f"{uncompressed / max(compressed, 1):,.1f}"
-
-
-def _status_lines(found: Inspection) -> list[str]:
-    ordered = sorted(found.statuses.items(), key=lambda one: -one[1])
-    lines = [
-        f"{count:>13,}  {'null' if value is None else clipped(value, _WIDTH - 16)}"
-        for value, count in ordered[:_SHOWN_VALUES]
-    ]
-    return lines + _more(ordered, "values")
-
-
-def _more(values: list[Any], what: str) -> list[str]:
-    more = len(values) - _SHOWN_VALUES
-    return [f"{'':13}  and {more:,} more {what}: --json lists all"] if more > 0 else []
-
-
-def _wrapped(text: str) -> Iterable[str]:
-    return textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+def wrapped(text: str) -> Iterable[str]:
+    """Break a text into lines that fit a screen."""
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)

@@ -82,7 +82,7 @@ def test_the_settings_of_a_command_have_the_fields_of_its_parameters() -> None:
         "emulate": settings.EmulateSettings,
         "export": settings.ExportSettings,
         "head": settings.HeadSettings,
-        "inspect": settings.DatasetSettings,
+        "inspect": settings.InspectSettings,
         "schema": settings.SchemaSettings,
         "verify": settings.DatasetSettings,
     }

@@ -1,4 +1,4 @@
-"""``streamlic inspect``: what is in a dataset."""
+"""``streamlic inspect``: what is in a lake."""
 
 from __future__ import annotations
 
@@ -7,32 +7,42 @@ import json
 import click
 
 from streamlic.cli.option_sources import SettingsCommand
-from streamlic.cli.options import json_option
+from streamlic.cli.options import json_option, options, output
 from streamlic.cli.resume_command import add_resume_commands
-from streamlic.cli.settings import DatasetSettings, takes
+from streamlic.cli.settings import InspectSettings, takes
 from streamlic.cli.watch import reading
 from streamlic.resources.licenses import LICENSES
 
 
 @click.command(cls=SettingsCommand)
 @click.argument("dest", type=click.Path())
-@json_option
-@takes(DatasetSettings)
-def inspect(settings: DatasetSettings) -> None:
-    """Show what is in DEST: runs, columns, statuses, and rescued values.
+@options(
+    output("-v", "--verbose", is_flag=True, help="Show every run and every column."),
+    json_option,
+)
+@takes(InspectSettings)
+def inspect(settings: InspectSettings) -> None:
+    """Show what is in DEST: licenses, accounts, nights, vendors, and rescued values.
 
-    Reads the files' footers, and the columns that footers do not describe: status, _rescued, and
-    columns without statistics.
+    Reads the commit log, the files' footers, and what neither describes: status and _rescued; with
+    --verbose or --json also columns without statistics.
     """
     from streamlic.dataset.inspect import inspect_dataset, published_bytes
-    from streamlic.reports.text import inspection_text
     from streamlic.storage.local import LocalStore
 
-    dest = settings.dest
+    dest, is_verbose = settings.dest, settings.verbose
     store = LocalStore(dest)
     with reading("reading", lambda: published_bytes(store)) as on_bytes:
-        found = inspect_dataset(store, on_bytes, status_column=LICENSES.status_column)
+        found = inspect_dataset(
+            store,
+            on_bytes,
+            status_column=LICENSES.status_column,
+            counts_nulls=is_verbose or settings.as_json,
+        )
     add_resume_commands(dest, found.runs)
-    click.echo(
-        json.dumps(found.as_json(dest)) if settings.as_json else inspection_text(found, dest)
-    )
+    if settings.as_json:
+        click.echo(json.dumps(found.as_json(dest)))
+        return
+    from streamlic.reports.inspection import inspection_text
+
+    click.echo(inspection_text(found, dest, is_verbose=is_verbose))
