@@ -21,6 +21,7 @@ import streamlic
 from benchmarks import readme as figures
 from streamlic import errors
 from streamlic.cli.commands import cli
+from streamlic.cli.help import in_groups
 from streamlic.emulator import FAULTS
 from streamlic.job.options import JobOptions, default_record_bytes
 from streamlic.schema.values import SCALARS
@@ -180,12 +181,12 @@ def _all_commands(command: click.Command) -> Iterator[click.Command]:
 
 def _command(name: str, command: click.Command) -> str:
     ctx = click.Context(command, info_name=f"streamlic {name}")
-    rows = [_option(one, ctx) for one in command.params if isinstance(one, click.Option)]
+    options = [one for one in command.params if isinstance(one, click.Option)]
     parts = [
         f"## streamlic {name}",
         f"`{' '.join([ctx.command_path, *command.collect_usage_pieces(ctx)])}`",
         _prose(command.help),
-        _table(("option", "meaning", "default"), rows) if rows else "",
+        _options(options, ctx),
         _prose(command.epilog),
     ]
     if isinstance(command, click.Group):
@@ -199,6 +200,16 @@ def _prose(text: str | None) -> str:
     return "\n\n".join(
         shown.format(one.removeprefix(kept).strip()) if one.startswith(kept) else one
         for one in inspect.cleandoc(text or "").split("\n\n")
+    )
+
+
+def _options(options: list[click.Option], ctx: click.Context) -> str:
+    """Return a table of options for each group of ``--help``, under its title if there are more."""
+    groups = in_groups(options)
+    return "\n\n".join(
+        (f"**{title}**\n\n" if len(groups) > 1 else "")
+        + _table(("option", "meaning", "default"), [_option(one, ctx) for one in group])
+        for title, group in groups.items()
     )
 
 

@@ -90,3 +90,13 @@ def test_every_exit_code_is_in_the_table() -> None:
         errors.NO_RETRY_HELPS,
         *signals,
     }
+
+
+@pytest.mark.parametrize("name", ["export", "accounts", "convert", "doctor"])
+def test_a_command_lists_its_options_in_the_groups_of_its_help(name: str) -> None:
+    command = cli.commands[name]
+    with click.Context(command, info_name=name) as ctx:
+        titles = re.findall(r"^([A-Z][\w ]+):$", command.get_help(ctx), re.MULTILINE)
+    in_help = [one for one in titles if one not in ("Examples", "Options")]
+    assert re.findall(r"^\*\*(.+)\*\*$", section_of(name), re.MULTILINE) == in_help
+    assert len(in_help) > 1

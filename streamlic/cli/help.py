@@ -28,15 +28,19 @@ def group(title: str) -> Callable[..., Callable[[Command], Command]]:
 
 
 def write_options(command: click.Command, ctx: click.Context, to: click.HelpFormatter) -> None:
-    """Write the options of a command, a section for each group, in the order of the options."""
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for option in command.get_params(ctx):
-        row = option.get_help_record(ctx) if isinstance(option, click.Option) else None
-        if row:
-            groups.setdefault(getattr(option, "group", OPTIONS), []).append(row)
-    for title, rows in sorted(groups.items(), key=lambda one: one[0] == OPTIONS):
+    """Write the options of a command, a section for each group."""
+    options = [one for one in command.get_params(ctx) if isinstance(one, click.Option)]
+    for title, group in in_groups(options).items():
         with to.section(title):
-            to.write_dl(rows)
+            to.write_dl([row for one in group if (row := one.get_help_record(ctx))])
+
+
+def in_groups(options: list[click.Option]) -> dict[str, list[click.Option]]:
+    """Return options by the titles of their groups, in their order; those without a group last."""
+    groups: dict[str, list[click.Option]] = {}
+    for option in options:
+        groups.setdefault(getattr(option, "group", OPTIONS), []).append(option)
+    return dict(sorted(groups.items(), key=lambda one: one[0] == OPTIONS))
 
 
 def first_sentence(command: click.Command) -> str:
