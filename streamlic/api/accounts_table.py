@@ -14,12 +14,13 @@ from streamlic.dataset.lake import (
     INTEGRATION_COLUMN,
     TENANT_COLUMN,
 )
+from streamlic.dataset.records import Failed
 from streamlic.dataset.run_tables import FAILED, READ, SKIPPED
 from streamlic.decoder import Envelope
 from streamlic.errors import StreamlicError
 from streamlic.job.account_details import details_of
+from streamlic.job.summary import failure_of
 from streamlic.truto.accounts import IntegratedAccount
-from streamlic.truto.retry import is_transient
 
 ACCOUNT_FIELDS = [
     pa.field(name, pa.string()) for name in (ACCOUNT_COLUMN, INTEGRATION_COLUMN, TENANT_COLUMN)
@@ -42,7 +43,7 @@ class AccountRead:
     pages: int = 0
     rescued: int = 0
     is_partial: bool = False
-    error: StreamlicError | None = None
+    failed: Failed | None = None
 
     def add_page(self, envelope: Envelope, *, is_last: bool) -> None:
         """Count a whole page."""
@@ -54,21 +55,21 @@ class AccountRead:
 
     def fail(self, error: StreamlicError) -> None:
         """Record why the account was given up."""
-        self.error = error
+        self.failed = failure_of(error)
         self.ended_at = datetime.now(UTC)
 
     def columns(self) -> dict[str, object]:
         """Return the values of its row, without the account's details."""
-        error = self.error
+        failed = self.failed
         return {
-            "outcome": FAILED if error else READ,
+            "outcome": FAILED if failed else READ,
             "rows": self.rows,
             "pages": self.pages,
             "rescued": self.rescued,
             "partial_response": self.is_partial,
-            "error_kind": type(error).__name__ if error else None,
-            "error_message": str(error) if error else None,
-            "error_retryable": is_transient(error) if error else None,
+            "error_kind": failed.kind if failed else None,
+            "error_message": failed.message if failed else None,
+            "error_retryable": failed.retryable if failed else None,
             "started_at": self.started_at,
             "ended_at": self.ended_at,
         }

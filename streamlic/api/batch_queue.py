@@ -43,11 +43,6 @@ class BatchQueue:
         self._room = asyncio.Event()
         self._room.set()
 
-    @property
-    def has_room(self) -> bool:
-        """Whether more may be decoded."""
-        return self._room.is_set()
-
     async def room(self) -> None:
         """Wait until more may be decoded."""
         await self._room.wait()

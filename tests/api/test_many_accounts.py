@@ -45,7 +45,9 @@ def rows_of(batches: list[pa.RecordBatch]) -> dict[str, list[str]]:
     return found
 
 
-def until_error(reader: streamlic.LicensesReader) -> tuple[dict[str, list[str]], Exception]:
+def until_error(
+    reader: streamlic.LicensesReader,
+) -> tuple[dict[str, list[str]], streamlic.StreamlicError]:
     """Read until an error is raised; return the rows before it, and the error."""
     batches: list[pa.RecordBatch] = []
     try:
@@ -155,8 +157,7 @@ def test_an_account_that_fails_is_raised_after_the_rows_of_all_others() -> None:
     assert {(one["error_kind"], one["error_retryable"]) for one in failed} == {
         ("AccountNeedsReauth", False)
     }
-    assert all(one["reason"] == one["error_message"] for one in failed)
-    assert str(error) in {one["error_message"] for one in failed}
+    assert error.described() in {one["error_message"] for one in failed}
     assert len(reader.accounts) == 40
 
 

@@ -376,7 +376,7 @@ def test_a_process_may_end_in_the_middle_of_a_listing() -> None:
 def test_ctrl_c_ends_the_reading_and_the_thread() -> None:
     script = SCRIPT.format(account=ACCOUNT) + (
         "import threading\n"
-        "try: reader.read_all()\n"
+        "try: print('reading', flush=True); reader.read_all()\n"
         "except KeyboardInterrupt: print('interrupted')\n"
         "for thread in threading.enumerate():\n"
         "    if thread.name.startswith('streamlic'): thread.join()\n"
@@ -386,5 +386,7 @@ def test_ctrl_c_ends_the_reading_and_the_thread() -> None:
         with started(script, emulator.url) as process:
             assert process.stdout
             assert process.stdout.readline() == "50\n"
+            assert process.stdout.readline() == "reading\n"
+            until(lambda: len(emulator.requests) == 2)
             process.send_signal(signal.SIGINT)
             assert ended(process) == (0, "interrupted\nended\n", "")
