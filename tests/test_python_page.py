@@ -11,13 +11,17 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from streamlic.emulator import EmulatorConfig
-from tests.support.cli import TOKEN
+from streamlic.emulator import EmulatedAccount, EmulatorConfig
+from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN
 from tests.support.examples import ROOT, blocks_of
 from tests.support.server_thread import served
 
 PAGE = (ROOT / "docs" / "how-to" / "python.md").read_text()
 EXAMPLES = [block.text for block in blocks_of(PAGE) if block.language == "python"]
+ACCOUNTS = {
+    account: EmulatedAccount(id=account, records=1000, integration="slack")
+    for account in (ACCOUNT, OTHER_ACCOUNT)
+}
 RUN = """
 import ast, asyncio, inspect, sys
 code = compile(sys.stdin.read(), "python.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
@@ -47,7 +51,7 @@ def test_an_example_runs_against_a_real_server(
 ) -> None:
     """Unchanged: only the environment says where the API is."""
     example = EXAMPLES[number]
-    with served(EmulatorConfig(records=1000, token=TOKEN)) as emulator:
+    with served(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
         ended = subprocess.run(
             [sys.executable, "-c", RUN, *(["--in-a-loop"] if in_a_loop else [])],
             input=example,
@@ -67,5 +71,7 @@ def test_an_example_runs_against_a_real_server(
 
 
 def test_there_is_an_example_of_each_call() -> None:
-    for call in ("export(", "read_licenses(", "Client(", "open_decoder(", "cancel=cancel"):
+    calls = ("export(", "read_licenses(", "Client(", "open_decoder(", "cancel=cancel",
+             "all_accounts=True", "client.accounts(")  # fmt: skip
+    for call in calls:
         assert any(call in example for example in EXAMPLES), call

@@ -14,6 +14,7 @@ from streamlic.truto.retry import Retry
 from tests.support.raw_server import connection, server, whole
 
 ACCOUNTS = emulated_accounts(120, records=1, unhealthy_share=0.2)
+FIRST = next(iter(ACCOUNTS.values()))
 _ID = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
 
 
@@ -24,7 +25,9 @@ def is_readable(account: EmulatedAccount) -> bool:
 async def test_all_accounts_are_divided_in_the_order_of_the_list() -> None:
     async with running_emulator(EmulatorConfig(accounts=ACCOUNTS)) as emulator:
         discovered = await discover(connection(emulator.url))
-        of_tenant = await discover(connection(emulator.url), integration="slack", tenant="tenant-2")
+        of_tenant = await discover(
+            connection(emulator.url), integration=FIRST.integration, tenant=FIRST.tenant_id
+        )
     readable = [one.id for one in ACCOUNTS.values() if is_readable(one)]
     assert [one.id for one in discovered.readable] == readable
     assert {one.id for one in discovered.skipped} == set(ACCOUNTS) - set(readable)
@@ -34,7 +37,9 @@ async def test_all_accounts_are_divided_in_the_order_of_the_list() -> None:
         if not is_readable(one)
     }
     chosen = [*of_tenant.readable, *of_tenant.skipped]
-    assert {(one.integration, one.tenant_id) for one in chosen} == {("slack", "tenant-2")}
+    assert {(one.integration, one.tenant_id) for one in chosen} == {
+        (FIRST.integration, FIRST.tenant_id)
+    }
 
 
 async def test_a_choice_that_leaves_nothing_to_read_is_a_usage_error() -> None:
