@@ -677,7 +677,7 @@ async def test_the_client_does_not_follow_a_loop_of_cursors() -> None:
         with pytest.raises(streamlic.PageMismatch, match="loop"):
             async for batch in client.licenses(ACCOUNT, limit=100):
                 rows += batch.num_rows
-    assert rows == 300
+    assert rows == 200, "as in an export, nothing of the page that leads back"
 
 
 async def test_export_is_callable_where_a_loop_runs(tmp_path: Path) -> None:
