@@ -2,7 +2,7 @@
 
 Rules:
 1. No request is sent before the first batch is read. Then a thread with an event loop of its own
-   decodes up to ``_BATCHES_AHEAD`` batches ahead, in addition to those that the client holds.
+   takes up to ``_BATCHES_AHEAD`` batches ahead, in addition to those that the listing holds.
 2. The reader raises the original exception. So Arrow reads the batches as an IPC stream from a
    Python object: Arrow passes that object's exceptions through, but not those of a C stream, and
    closing the reader closes the object, which a reader made by ``from_batches`` does not do. This

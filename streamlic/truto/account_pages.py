@@ -7,7 +7,8 @@ Rules:
 4. A page that fails is requested again with the same cursor, as the retry policy allows.
 5. A cursor that was followed before is an error: the pages would form a loop.
 
-The drivers are ``Client.licenses``, ``integrated_accounts`` and the job's scheduler.
+The drivers are ``page_driver``, for a list by itself, and the job's scheduler, for those of many
+accounts.
 """
 
 from __future__ import annotations

@@ -187,6 +187,17 @@ def test_an_error_that_concerns_all_accounts_ends_the_listing_with_what_was_read
     assert (row["integrated_account_id"], row["outcome"]) == (NAMED[0], "read")
 
 
+def test_a_refused_cursor_does_not_advise_to_restart_a_run() -> None:
+    """There is none, unlike in an export."""
+    first = whole(b'{"result":[{"id":"a"}],"next_cursor":"2"}')
+    refused = b'{"statusCode":400,"error":"Bad Request","message":"the cursor has expired"}'
+    with answered(first, whole(refused, status=b"400 Bad Request")) as (url, _):
+        found, error = until_error(read(url, NAMED[0]))
+    assert found == {NAMED[0]: ["a"]}
+    assert "the cursor has expired" in str(error)
+    assert "restart" not in str(error)
+
+
 def test_a_large_page_that_fails_ends_its_account_alone_and_doubles_nothing() -> None:
     records = 40_000
     accounts = {**ACCOUNTS, NAMED[0]: replace(ACCOUNTS[NAMED[0]], records=records)}

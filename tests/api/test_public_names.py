@@ -33,14 +33,17 @@ def test_the_public_names_are_typed() -> None:
         streamlic.ConnectionSettings(token="token", timeouts=streamlic.Timeouts(silence_seconds=5))
     )
     batches: AsyncGenerator[object, None] = client.licenses(request.account)
+    accounts: AsyncGenerator[streamlic.IntegratedAccount, None] = client.accounts(tenant="t")
     export: Callable[..., streamlic.Summary] = streamlic.export
+    read: Callable[..., streamlic.LicensesReader] = streamlic.read_licenses
     assert not cancel.is_set()
     assert batches
+    assert accounts
     assert rows == 0
     assert options.mode == "append"
     assert request.after(None) is None
     assert callable(export)
-    assert callable(streamlic.read_licenses)
+    assert callable(read)
     assert Path(streamlic.__file__).with_name("py.typed").exists()
 
 
