@@ -45,7 +45,7 @@ class JoinedPart:
                 if self._footer is None:
                     self._footer, self._end = _footer_of(target)
                 with other.path.open("rb") as source:
-                    self._footer, self._end = _appended(target, source, self._footer, self._end)
+                    self._end = _append(target, source, self._footer, self._end)
             except UnknownFooter:
                 return False
         self.part.rows += other.rows
@@ -68,15 +68,15 @@ class JoinedPart:
         self.part.discard()
 
 
-def _appended(target: BinaryIO, source: BinaryIO, footer: Footer, end: int) -> tuple[Footer, int]:
-    """Copy a file to ``end`` of another one; return the joined footer, and the new end."""
+def _append(target: BinaryIO, source: BinaryIO, footer: Footer, end: int) -> int:
+    """Copy a file to ``end`` of another one, whose footer takes its row groups; return the end."""
     other, size = _footer_of(source)
 
     def read(at: int, count: int) -> bytes:
         source.seek(at)
         return source.read(count)
 
-    joined, indexes = footer.joined(other, end, read, end + size)
+    indexes = footer.join(other, end, read, end + size)
     target.seek(end)
     source.seek(0)
     left = size
@@ -87,7 +87,7 @@ def _appended(target: BinaryIO, source: BinaryIO, footer: Footer, end: int) -> t
         target.write(copied)
         left -= len(copied)
     target.write(indexes)
-    return joined, target.tell()
+    return target.tell()
 
 
 def _footer_of(file: BinaryIO) -> tuple[Footer, int]:

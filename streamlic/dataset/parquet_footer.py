@@ -12,7 +12,7 @@ Sources: ``parquet.thrift`` of parquet-format 2.12, and Thrift's ``thrift-compac
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 MAGIC = b"PAR1"
@@ -54,7 +54,7 @@ class _Found(NamedTuple):
     value: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Footer:
     """A footer in pieces. ``row_groups`` are the bytes of ``count`` structures."""
 
@@ -62,7 +62,7 @@ class Footer:
     rows: int
     before_list: bytes
     count: int
-    row_groups: bytes
+    row_groups: bytearray
     after: bytes
 
     @classmethod
@@ -80,7 +80,7 @@ class Footer:
             rows=rows.value,
             before_list=data[rows.end : groups.start],
             count=count,
-            row_groups=data[first : groups.end],
+            row_groups=bytearray(data[first : groups.end]),
             after=data[groups.end :],
         )
 
@@ -93,22 +93,23 @@ class Footer:
         """Return the whole footer."""
         return b"".join(self._pieces())
 
-    def _pieces(self) -> list[bytes]:
+    def _pieces(self) -> list[bytes | bytearray]:
         rows, header = _zigzag(self.rows), _list_of_structures(self.count)
         return [self.before_rows, rows, self.before_list, header, self.row_groups, self.after]
 
-    def joined(
+    def join(
         self, other: Footer, shift: int, read: Callable[[int, int], bytes], index_at: int
-    ) -> tuple[Footer, bytes]:
-        """Join the footer of another file of the same schema, whose bytes move by ``shift``.
+    ) -> bytes:
+        """Take the row groups of another file of the same schema, whose bytes move by ``shift``.
 
         ``read`` returns bytes of the other file, by offset and size. Its offset indexes have
         offsets too: they are returned as they must be written at ``index_at``. Raises
-        UnknownFooter.
+        UnknownFooter, and is then as before.
         """
         if self.count + other.count > _MOST_ROW_GROUPS:
             raise UnknownFooter("it would have too many row groups")
-        walk = _Walk(other.row_groups)
+        row_groups = bytes(other.row_groups)
+        walk = _Walk(row_groups)
         for _ in range(other.count):
             walk.struct(_ROW_GROUP)
         indexes = bytearray()
@@ -127,14 +128,10 @@ class Footer:
                 indexes += index
                 value = len(index)
             numbers.append((found, value))
-        row_groups = self.row_groups + _replaced(other.row_groups, numbers)
-        joined = replace(
-            self,
-            rows=self.rows + other.rows,
-            count=self.count + other.count,
-            row_groups=row_groups,
-        )
-        return joined, bytes(indexes)
+        self.row_groups += _replaced(row_groups, numbers)
+        self.rows += other.rows
+        self.count += other.count
+        return bytes(indexes)
 
 
 def _moved_index(index: bytes, shift: int) -> bytes:
