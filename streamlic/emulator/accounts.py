@@ -85,8 +85,8 @@ def numbered_account(i: int, seed: int, records: int) -> EmulatedAccount:
 
 
 def moment_text(moment: datetime) -> str:
-    """Return a moment as Truto writes it."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    """Return a moment in UTC as Truto writes it."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _account(

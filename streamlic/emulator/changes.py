@@ -16,11 +16,13 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from streamlic.emulator.accounts import EmulatedAccount, moment_text
 from streamlic.emulator.records import UNLIMITED, Shape, license_record
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _FIRST_NIGHT = datetime(2026, 1, 1, 2, tzinfo=UTC)
 _DAY_SECONDS = 86_400
 _SEATS, _GONE, _NEW = 0.7, 0.15, 0.15
@@ -133,8 +135,7 @@ def created_in(rng: random.Random, night: int) -> str:
 
 def changed_json(seed: int, account: str, i: int, shape: Shape, change: Change) -> bytes:
     """Return the bytes of record ``i`` after its change."""
-    whole = replace(shape, excluded=frozenset(), raw=False)
-    record = license_record(seed, account, i, whole)
+    record = license_record(seed, account, i, _whole(shape))
     _move(record, change.moves)
     if change.created:
         record["created_at"] = moment_text(change.created)
@@ -142,7 +143,13 @@ def changed_json(seed: int, account: str, i: int, shape: Shape, change: Change) 
     kept = record["remote_data"] if shape.raw else {
         key: value for key, value in record.items() if key not in shape.excluded
     }  # fmt: skip
-    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
+    return _JSON.encode(kept).encode()
+
+
+@lru_cache(maxsize=64)
+def _whole(shape: Shape) -> Shape:
+    """Return a shape of records with all fields, so that a change finds what it moves."""
+    return replace(shape, excluded=frozenset(), raw=False)
 
 
 def _move(record: dict[str, Any], moves: tuple[float, ...]) -> None:

@@ -308,7 +308,7 @@ async def test_a_run_takes_all_that_the_file_says(tmp_path: Path) -> None:
         ended = await run_cli(
             "--config", str(config), "export", "apart/out", "--quiet", TRUTO_API_TOKEN=""
         )
-        asked = emulator.requests[0].query
+        asked = emulator.requests[-1].query
     assert ended.code == 0, ended.err
     assert ended.summary["rows"] == 40
     assert ended.summary["pages"] == 4

@@ -264,7 +264,7 @@ def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
 async def test_the_printed_command_resumes_an_unfinished_run(tmp_path: Path) -> None:
     dest = tmp_path / "it's a directory"
     options = ["--limit", "10", "--exclude-field", "roles", "--remote-query", "a[b]=c d",
-               "--query", "updated_at[gt]=2020-01-01", "--ignore-remote-data"]  # fmt: skip
+               "--query", "truto_super_query=apac", "--ignore-remote-data"]  # fmt: skip
     async with running_emulator(EmulatorConfig(records=2_000, latency_ms=20)) as emulator:
         connection = ["--base-url", emulator.url, "--rate-limit", "none"]
         process = await start_cli(

@@ -110,7 +110,7 @@ async def test_compressed_bodies_land_the_same(tmp_path: Path) -> None:
         (["--exclude-field", "name"], ("truto_exclude_fields[]", "name"), "generic"),
         (["--ignore-remote-data"], ("truto_ignore_remote_data", "true"), "generic"),
         (["--remote-query", "first=30"], ("remote_query[first]", "30"), "generic"),
-        (["--query", "updated_at[gt]=2026-01-01"], ("updated_at[gt]", "2026-01-01"), "generic"),
+        (["--query", "updated_at[lt]=2026-01-01"], ("updated_at[lt]", "2026-01-01"), "generic"),
     ],
 )
 async def test_every_parameter_is_sent_and_changes_the_answer(
@@ -125,10 +125,11 @@ async def test_every_parameter_is_sent_and_changes_the_answer(
     assert all(("integrated_account_id", ACCOUNT) in one.query for one in requests)
     rows = landed(tmp_path)
     option = more[0] if more else ""
-    pages = {"--limit": 8, "--ignore-limit": 1, "--remote-query": 2}.get(option, 3)
+    pages = {"--limit": 8, "--ignore-limit": 1, "--remote-query": 2, "--query": 1}.get(option, 3)
     assert len(requests) == pages
     assert [one.value("next_cursor") is None for one in requests] == [True] + [False] * (pages - 1)
-    assert len(rows) == (30 if option == "--remote-query" else 50)
+    updated = sum("updated_at" in json.loads(license_json(7, ACCOUNT, i)) for i in range(50))
+    assert len(rows) == {"--remote-query": 30, "--query": updated}.get(option, 50)
     remote = [json.loads(row["remote_data"]) if row["remote_data"] else {} for row in rows]
     assert all(one.get("product") == "onedrive" for one in remote) == (option == "--product")
     assert all(one.get("organization") == "acme" for one in remote) == (
