@@ -5,6 +5,8 @@ Rules:
    carried over: skipped accounts, failed ones, and those that were not requested.
 2. A run of all accounts, listed without a filter, drops the accounts that the list does not have.
 3. Of an account that only the replaced runs know, integration and tenant are carried over, too.
+4. In every mode, a run that is published when it is complete drops the pages that it has of
+   accounts that failed: readers never see half of an account.
 """
 
 from __future__ import annotations
@@ -36,15 +38,17 @@ def carrying(
 ) -> Carrying | None:
     """Return what a run must keep before it is complete, None if there is nothing.
 
-    ``failed`` are the accounts that were not read completely, with the reasons. Without
-    ``keeps_absent`` the run only drops the pages that it has of them. A full listing drops the
-    accounts that it does not have. Raises DatasetConflict if rows of another schema would have to
-    be kept.
+    ``failed`` are the accounts that were not read completely, with the reasons. The run drops the
+    pages that it has of them, unless readers have seen them. Without ``keeps_absent``, or if it
+    replaces nothing, that is all. A full listing drops the accounts that it does not have. Raises
+    DatasetConflict if rows of another schema would have to be kept.
     """
-    if run.mode != "overwrite":
-        return None
-    replaced = replaced_by(store, run)
     read = [account for account in run.accounts if (account or "") not in failed]
+    not_read = frozenset(run.accounts) - frozenset(read)
+    if run.mode != "overwrite":
+        drops = bool(failed) and run.publish == "complete"
+        return Carrying(store, {}, {}, [], not_read, {}, batch_bytes) if drops else None
+    replaced = replaced_by(store, run)
     kept = _not_read(replaced, read)
     listed = _listed(run)
     dropped = {} if listed is None else {a: rows for a, rows in kept.items() if a not in listed}
@@ -65,7 +69,7 @@ def carrying(
         accounts,
         dropped,
         [old for old in replaced if kept.keys() & old.account_rows.keys()],
-        frozenset(run.accounts) - frozenset(read),
+        not_read,
         _details(run, replaced, kept),
         batch_bytes,
     )

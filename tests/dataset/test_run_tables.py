@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 
 from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.lake import ACCOUNTS_SCHEMA, RUNS_SCHEMA
@@ -99,6 +100,19 @@ def test_runs_of_the_same_second_have_an_order(tmp_path: Path) -> None:
     times = [run.started_at for run in runs]
     assert times == sorted(set(times))
     assert [run.id for run in load_runs(LocalStore(tmp_path))] == [run.id for run in runs]
+
+
+@pytest.mark.parametrize("mode", ["error", "append", "overwrite"])
+def test_no_mode_publishes_half_of_an_account(tmp_path: Path, mode: str) -> None:
+    """An account that failed after some pages has none; as it was published, it stays."""
+    run = land(tmp_path / "whole", "new", mode=mode, failing={A: 2})
+    assert visible_ids(tmp_path / "whole") == expected_ids("new", [B])
+    row = accounts_of(tmp_path / "whole", run.id)[A]
+    assert (row["outcome"], row["rows"], row["rows_exported_at"]) == ("failed", 0, None)
+    if mode != "overwrite":
+        commits = land(tmp_path / "seen", "new", mode=mode, failing={A: 2}, publish="commits")
+        assert set(visible_ids(tmp_path / "seen")) > set(expected_ids("new", [B]))
+        assert accounts_of(tmp_path / "seen", commits.id)[A]["rows"] > 0
 
 
 def test_history_stays_where_licenses_are_replaced(tmp_path: Path) -> None:
