@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.dataset as ds
@@ -13,7 +11,8 @@ import pytest
 
 from streamlic.emulator import EmulatedAccount, EmulatorConfig
 from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN
-from tests.support.examples import ROOT, blocks_of
+from tests.support.examples import ROOT, blocks_of, run_example
+from tests.support.forked import start_forked
 from tests.support.server_thread import served
 
 PAGE = (ROOT / "docs" / "how-to" / "python.md").read_text()
@@ -22,19 +21,6 @@ ACCOUNTS = {
     account: EmulatedAccount(id=account, records=1000, integration="slack")
     for account in (ACCOUNT, OTHER_ACCOUNT)
 }
-RUN = """
-import ast, asyncio, inspect, sys
-code = compile(sys.stdin.read(), "python.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-async def in_a_loop():
-    awaited = eval(code, {"__name__": "__main__"})
-    if inspect.isawaitable(awaited):
-        await awaited
-if "--in-a-loop" in sys.argv:
-    asyncio.run(in_a_loop())
-else:
-    exec(code, {"__name__": "__main__"})
-"""
-"""Runs a program from standard input, as a script or as a notebook's cell."""
 
 
 def _needs_a_loop(example: str) -> bool:
@@ -46,32 +32,25 @@ def _needs_a_loop(example: str) -> bool:
     [(i, loop) for i, example in enumerate(EXAMPLES) for loop in (False, True)
      if loop or not _needs_a_loop(example)],
 )  # fmt: skip
-def test_an_example_runs_against_a_real_server(
-    tmp_path: Path, number: int, in_a_loop: bool
+async def test_an_example_runs_against_a_real_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, in_a_loop: bool
 ) -> None:
     """Unchanged: only the environment says where the API is."""
     example = EXAMPLES[number]
     with served(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
-        ended = subprocess.run(
-            [sys.executable, "-c", RUN, *(["--in-a-loop"] if in_a_loop else [])],
-            input=example,
-            env={**os.environ, "TRUTO_API_TOKEN": TOKEN, "TRUTO_API_BASE_URL": emulator.url},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (ended.returncode, ended.stderr) == (0, "")
+        monkeypatch.chdir(tmp_path)
+        env = {**os.environ, "TRUTO_API_TOKEN": TOKEN, "TRUTO_API_BASE_URL": emulator.url}
+        process = await start_forked(run_example, example, in_a_loop, env=env)
+        out, err = await process.communicate()
+        assert (process.returncode, err) == (0, b"")
         assert bool(emulator.requests) == ("open_decoder" not in example)
     prints = re.findall(r"# prints (.*)", example)
-    assert not prints or ended.stdout.splitlines() == prints
+    assert not prints or out.decode().splitlines() == prints
     for dest in tmp_path.iterdir():
         licenses = dest if dest.name == "mine" else dest / "licenses"  # One example writes no lake.
         assert ds.dataset(licenses).count_rows() in (1000, 2000)
 
 
 def test_there_is_an_example_of_each_call() -> None:
-    calls = ("export(", "read_licenses(", "Client(", "open_decoder(", "cancel=cancel",
-             "all_accounts=True", "client.accounts(")  # fmt: skip
-    for call in calls:
+    for call in ("export(", "read_licenses(", "Client(", "open_decoder(", "cancel=cancel"):
         assert any(call in example for example in EXAMPLES), call

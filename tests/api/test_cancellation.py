@@ -21,11 +21,13 @@ from streamlic.storage.local import LocalStore
 from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, check_landed, unfinished_rows
 from tests.support.server_thread import ended, served, threads_of_ours
 
-SLOW = EmulatorConfig(records=3000, page_size=50, latency_ms=10)
+SLOW = EmulatorConfig(records=1200, page_size=50, latency_ms=5)
 
 
 def export(dest: Path, url: str, account: str | list[str] = ACCOUNT, **given: Any) -> Any:
+    """Export, with listings as the only requests: tests count them."""
     settings = streamlic.ConnectionSettings(token=TOKEN, base_url=url, rate_limit="none")
+    given = {"options": streamlic.JobOptions(account_details=False), **given}
     return streamlic.export(dest, account, connection=settings, **given)
 
 
@@ -35,7 +37,7 @@ def check_resumes(dest: Path, url: str, *accounts: str) -> None:
     summary = export(dest, url, list(accounts) or ACCOUNT)
     assert summary.resumed
     assert summary.complete
-    check_landed(dest, 3000, accounts=accounts or (ACCOUNT,))
+    check_landed(dest, 1200, accounts=accounts or (ACCOUNT,))
 
 
 def test_a_cancelled_export_keeps_its_pages_and_resumes(tmp_path: Path) -> None:
@@ -49,7 +51,7 @@ def test_a_cancelled_export_keeps_its_pages_and_resumes(tmp_path: Path) -> None:
         with pytest.raises(streamlic.Cancelled, match="the same call resumes the run") as caught:
             export(tmp_path, emulator.url, on_progress=on_progress, cancel=cancel)
         summary = caught.value.summary
-        assert 500 <= summary.rows < 3000
+        assert 500 <= summary.rows < 1200
         assert not summary.complete
         assert unfinished_rows(tmp_path) == summary.rows
         assert threads_of_ours() == []
@@ -64,8 +66,8 @@ def test_of_many_accounts_those_that_are_done_stay_so(tmp_path: Path) -> None:
         if progress.accounts_done == 1:
             cancel.set()
 
-    with served(SLOW, "stall=600:3000@60") as emulator:
-        options = streamlic.JobOptions(concurrency=2)
+    with served(SLOW, "stall=600:3000@24") as emulator:
+        options = streamlic.JobOptions(concurrency=2, account_details=False)
         with pytest.raises(streamlic.Cancelled, match="with 1 of 2 accounts done") as caught:
             export(tmp_path, emulator.url, accounts, options=options, on_progress=on_progress,
                    cancel=cancel)  # fmt: skip
@@ -98,7 +100,7 @@ def test_what_is_cancelled_already_asks_for_nothing(tmp_path: Path) -> None:
         with pytest.raises(streamlic.Cancelled, match="after 0 rows of 0 pages"):
             export(tmp_path, emulator.url, cancel=cancel)
         assert len(emulator.requests) == 0
-        assert export(tmp_path, emulator.url).rows == 3000
+        assert export(tmp_path, emulator.url).rows == 1200
 
 
 def test_what_is_done_when_it_is_cancelled_is_complete(tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ def test_an_error_in_on_progress_is_not_a_failure_of_the_page(
         assert unfinished_rows(tmp_path) == 150
         check_resumes(tmp_path, emulator.url)
         # The fourth may have been under way when it ended.
-        assert len(emulator.requests) <= 61
+        assert len(emulator.requests) <= 25
 
 
 def test_what_on_progress_raises_at_a_retry_ends_it_too(tmp_path: Path) -> None:
@@ -192,7 +194,8 @@ import signal, sys, streamlic
 {before}
 def run():
     settings = streamlic.ConnectionSettings(rate_limit="none")
-    return streamlic.export({dest!r}, {account!r}, connection=settings)
+    options = streamlic.JobOptions(account_details=False)
+    return streamlic.export({dest!r}, {account!r}, connection=settings, options=options)
 {call}
 """
 IN_A_LOOP = """

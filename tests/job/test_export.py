@@ -461,7 +461,7 @@ async def test_a_failed_run_is_resumed(tmp_path: Path) -> None:
 async def test_an_interrupted_run_keeps_its_pages_and_resumes(
     tmp_path: Path, number: int, code: int
 ) -> None:
-    config = EmulatorConfig(records=3000, page_size=50, latency_ms=20)
+    config = EmulatorConfig(records=1000, page_size=50, latency_ms=20)
     async with running_emulator(config) as emulator:
         args = export_args(tmp_path, emulator.url)
         process = await start_cli(*args)
@@ -470,10 +470,10 @@ async def test_an_interrupted_run_keeps_its_pages_and_resumes(
         _, err = await process.communicate()
         assert process.returncode == code
         assert b"run the same command again to resume" in err
-        assert 0 < unfinished_rows(tmp_path) < 3000
+        assert 0 < unfinished_rows(tmp_path) < 1000
         ended = await run_cli(*args)
     assert ended.summary["resumed"] is True
-    check_landed(tmp_path, 3000)
+    check_landed(tmp_path, 1000)
 
 
 async def test_a_disk_that_failed_promises_nothing_though_the_api_failed_first(

@@ -11,6 +11,9 @@ Rules:
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import inspect
 import os
 import re
 import shlex
@@ -116,6 +119,21 @@ def commands_in(text: str) -> Iterator[list[str]]:
         for place, (word, name) in enumerate(pairwise(words), 1):
             if Path(word).name == "streamlic" and name in cli.commands:
                 yield list(takewhile(lambda one: not set(one) <= _ENDS, words[place:]))
+
+
+def run_example(text: str, in_a_loop: bool) -> None:
+    """Run a program of Python as a script, or as a cell of a notebook."""
+    code = compile(text, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+    async def in_this_loop() -> None:
+        awaited = eval(code, {"__name__": "__main__"})  # noqa: S307  (our own documentation)
+        if inspect.isawaitable(awaited):
+            await awaited
+
+    if in_a_loop:
+        asyncio.run(in_this_loop())
+    else:
+        exec(code, {"__name__": "__main__"})  # noqa: S102
 
 
 def check_command(arguments: list[str]) -> None:
