@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import traceback
 from collections import Counter
@@ -34,6 +33,7 @@ from streamlic.errors import (
 from streamlic.storage.local import LocalStore
 from streamlic.tables.parquet import ParquetTable
 from tests.support.batches import ACCOUNTS, PAGES, expected_ids, land, open_local, visible_ids
+from tests.support.forked import start_forked
 
 STEPS = ("open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir")
 SCENARIOS = ("error", "append", "overwrite", "restart", "carry", "commits")
@@ -243,7 +243,12 @@ def _failed(dest: Path, scenario: str, step: int, *, stays: bool) -> None:
         os._exit(_DISK_FORGIVEN)
 
 
-def _kill_often(place: Path, scenario: str, seed: int) -> int:
+def _kill_often(place: Path, scenario: str, seeds: range) -> int:
+    """Kill an export for each seed ten times in a row, then let it end; return the kills."""
+    return sum(_kill_ten_times(place, scenario, seed) for seed in seeds)
+
+
+def _kill_ten_times(place: Path, scenario: str, seed: int) -> int:
     """Kill one export ten times in a row at random steps, then let it end; return the kills."""
     chosen = random.Random(seed)
     dest = place / f"often-{seed}"
@@ -262,49 +267,49 @@ def _kill_often(place: Path, scenario: str, seed: int) -> int:
 # What must hold
 
 
-def killing(tmp_path: Path, *args: str) -> int:
-    """Run this module's killing in a fresh process, which has no threads to fork."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.dataset.test_commit_log", str(tmp_path), *args],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    assert ended.stderr == ""
-    return int(ended.stdout)
+def _say(kills: Callable[..., int], *given: Any, **more: Any) -> None:
+    print(kills(*given, **more))
+
+
+async def killing(kills: Callable[..., int], *given: Any, **more: Any) -> int:
+    """Call ``kills`` in a process of its own, which has no threads to fork; return its count."""
+    process = await start_forked(partial(_say, kills, *given, **more), env=os.environ)
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()[-4000:]
+    assert err == b""
+    return int(out)
 
 
 @pytest.mark.parametrize(
-    ("stride", "kills"), [(17, 3), pytest.param(1, 60, marks=pytest.mark.slow)], ids=["some", "all"]
+    ("stride", "kills"), [(31, 2), pytest.param(1, 60, marks=pytest.mark.slow)], ids=["some", "all"]
 )
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_an_export_killed_at_any_step_is_resumed_exactly(
+async def test_an_export_killed_at_any_step_is_resumed_exactly(
     tmp_path: Path, scenario: str, stride: int, kills: int
 ) -> None:
     """SIGKILL before each change to the file system in turn; then once more, to the end."""
-    assert killing(tmp_path, "everywhere", scenario, str(stride)) >= kills
+    assert await killing(_kill_everywhere, tmp_path, scenario, stride) >= kills
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stays", ["0", "1"], ids=["once", "from then on"])
+@pytest.mark.parametrize("stays", [False, True], ids=["once", "from then on"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_disk_that_fails_at_any_step_promises_nothing_that_is_not_there(
-    tmp_path: Path, scenario: str, stays: str
+async def test_a_disk_that_fails_at_any_step_promises_nothing_that_is_not_there(
+    tmp_path: Path, scenario: str, *, stays: bool
 ) -> None:
     """EIO from each change to the file system and each sync in turn; then once more, to the end."""
-    assert killing(tmp_path, "disk", scenario, stays) >= 25
+    assert await killing(_fail_everywhere, tmp_path, scenario, stays=stays) >= 25
 
 
 @pytest.mark.parametrize(
     ("seeds", "kills"), [(1, 3), pytest.param(40, 150, marks=pytest.mark.slow)], ids=["some", "all"]
 )
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_an_export_killed_ten_times_in_a_row_lands_every_row_once(
+async def test_an_export_killed_ten_times_in_a_row_lands_every_row_once(
     tmp_path: Path, scenario: str, seeds: int, kills: int
 ) -> None:
     """Kills meet recovery too, and the recovery from a recovery."""
-    assert killing(tmp_path, "often", scenario, str(seeds)) >= kills
+    assert await killing(_kill_often, tmp_path, scenario, range(seeds)) >= kills
 
 
 def test_a_run_lands_and_says_so(tmp_path: Path) -> None:
@@ -571,13 +576,3 @@ def test_another_version_of_the_log_is_refused(
     monkeypatch.setattr("streamlic.dataset.commit_log.VERSION", 1)
     with pytest.raises(DatasetConflict, match="another version"):
         land(tmp_path, "new", pages=1)
-
-
-if __name__ == "__main__":
-    where, what, which, number = sys.argv[1:]
-    if what == "everywhere":
-        print(_kill_everywhere(Path(where), which, int(number)))
-    elif what == "disk":
-        print(_fail_everywhere(Path(where), which, stays=number == "1"))
-    else:
-        print(sum(_kill_often(Path(where), which, seed) for seed in range(int(number))))

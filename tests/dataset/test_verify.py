@@ -29,15 +29,7 @@ from streamlic.tables.completion import complete_run
 from streamlic.tables.kept_accounts import carrying
 from streamlic.tables.parquet import ParquetTable
 from tests.support.batches import LocalRun, expected_ids, land, open_local, open_writer
-
-ROOT = Path(__file__).parents[2]
-WRITING = """
-import sys
-from pathlib import Path
-from tests.support.batches import land, LocalRun, open_local
-for number in range(10_000):
-    land(Path(sys.argv[1]), str(number), mode="append" if number % 5 else "overwrite")
-"""
+from tests.support.forked import start_forked
 
 
 def problems(dest: Path) -> list[str]:
@@ -351,6 +343,9 @@ WRITERS = [
 
 
 @pytest.mark.parametrize(
+    "stride", [4, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+@pytest.mark.parametrize(
     ("begin", "act", "read", "ends"),
     [
         *((*one, verify_dataset, False) for one in WRITERS),
@@ -370,11 +365,12 @@ def test_no_step_of_a_writer_between_two_of_a_reader_is_a_problem(
     read: Callable[[Store], VerifyReport | Inspection],
     *,
     ends: bool,
+    stride: int,
 ) -> None:
     """Files move and go, records come: whenever that is, all that was promised is there."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
     begin(tmp_path / "start", monkeypatch)
-    for step in itertools.count(1):
+    for step in itertools.count(1, stride):
         dest = tmp_path / str(step)
         shutil.copytree(tmp_path / "start", dest)
         with ExitStack() as writer:
@@ -392,16 +388,24 @@ def test_no_step_of_a_writer_between_two_of_a_reader_is_a_problem(
     assert step > 20
 
 
-def test_a_dataset_that_is_written_meanwhile_is_sound(tmp_path: Path) -> None:
+def _write_on(dest: Path) -> None:
+    """Land one run after the other, until this process is killed."""
+    for number in itertools.count():
+        land(dest, str(number), mode="append" if number % 5 else "overwrite")
+
+
+async def test_a_dataset_that_is_written_meanwhile_is_sound(tmp_path: Path) -> None:
     land(tmp_path, "first")
-    writer = subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path)], cwd=ROOT)
+    writer = await start_forked(_write_on, tmp_path, env=os.environ)
+    found: list[VerifyReport] = []
     try:
-        reports = [verify_dataset(LocalStore(tmp_path)) for _ in range(150)]
+        while len({report.rows for report in found}) < 5 or len(found) < 40:
+            assert writer.returncode is None
+            found.append(verify_dataset(LocalStore(tmp_path)))
     finally:
         writer.kill()
-        writer.wait()
-    assert {problem for report in reports for problem in report.problems} == set()
-    assert len({report.rows for report in reports}) > 1
+        await writer.communicate()
+    assert {problem for report in found for problem in report.problems} == set()
 
 
 def test_a_broken_chain_is_a_problem_and_other_runs_are_read_on(run: LocalRun) -> None:
