@@ -59,7 +59,8 @@ def _parts(name: str, what: str) -> list[Groups]:
 
 def _be_part(name: str, given: dict[str, Any]) -> None:
     """Be one of the processes that a measurement consists of."""
-    from benchmarks import emulated, worker
+    from benchmarks import emulated
+    from benchmarks.cases import worker
 
     (worker.main if name == "worker" else emulated.serve)(given)
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from benchmarks.landing import WARM_ACCOUNT
+from benchmarks.cases.landing import WARM_ACCOUNT
 from benchmarks.measure import ROOT
 
 _WARM_RECORDS = 500

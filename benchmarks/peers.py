@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.bodies import emulated_bytes_per_record
+from benchmarks.cases.peers_whole import UNREADABLE
 from benchmarks.emulated import emulator
 from benchmarks.job import PAGE_RECORDS
 from benchmarks.measure import Case, Group
-from benchmarks.peers_whole import UNREADABLE
 from benchmarks.plan import Plan
 from streamlic.emulator.records import Shape
 

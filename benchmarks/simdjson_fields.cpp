@@ -5,7 +5,7 @@
 // unknown fields, reports no positions, bounds neither record nor depth, and appends every value of
 // a repeated key.
 //
-// Protocol (that of benchmarks/worker.py): a line of JSON when warm, then one for each line read.
+// Protocol (that of benchmarks/cases/worker.py): a line of JSON when warm, then one for each line read.
 
 #include "simdjson_columns.h"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json
 
-from benchmarks.worker import Done, Run
+from benchmarks.cases.worker import Done, Run
 
 _MIXED = ("available_quantity", "assigned_quantity", "unit_amount", "is_paid", "created_at",
           "updated_at")  # fmt: skip
@@ -91,7 +91,7 @@ class _CArray:
 @contextlib.contextmanager
 def textbook(given: dict[str, Any]) -> Iterator[Run]:
     """Decode ``envelope`` with the loop that one writes by hand."""
-    from benchmarks.textbook import decode
+    from benchmarks.cases.textbook import decode
 
     body = Path(given["envelope"]).read_bytes()
     yield lambda: Done(decode(BytesIO(body)), len(body))
@@ -100,7 +100,7 @@ def textbook(given: dict[str, Any]) -> Iterator[Run]:
 @contextlib.contextmanager
 def arrow_json(given: dict[str, Any]) -> Iterator[Run]:
     """Read ``lines`` with pyarrow.json: with the schema, and other columns inferred."""
-    from benchmarks.textbook import SCHEMA
+    from benchmarks.cases.textbook import SCHEMA
 
     body = pa.py_buffer(Path(given["lines"]).read_bytes())
     columns = [column for column in SCHEMA if column.name != "remote_data"]

@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from benchmarks.landing import WARM_ACCOUNT, Asked, landed
-from benchmarks.worker import Done, Run
+from benchmarks.cases.landing import WARM_ACCOUNT, Asked, landed
+from benchmarks.cases.worker import Done, Run
 
 _CURSOR = re.compile(rb'"next_cursor": ?"([^"]+)"')
 _TAIL_BYTES = 400

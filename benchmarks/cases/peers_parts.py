@@ -10,8 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.landing import Asked, landed
-from benchmarks.worker import Run
+from benchmarks.cases.landing import Asked, landed
+from benchmarks.cases.worker import Run
 
 _GROUP_ROWS = 65536
 _NESTED = ("products", "roles", "remote_data")
@@ -29,7 +29,7 @@ async def _textbook(asked: Asked, dest: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from benchmarks.textbook import SCHEMA, row
+    from benchmarks.cases.textbook import SCHEMA, row
 
     rows = 0
     held: list[dict[str, Any]] = []

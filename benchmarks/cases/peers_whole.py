@@ -11,8 +11,8 @@ from pathlib import Path
 from types import GenericAlias
 from typing import Any
 
-from benchmarks.landing import Asked, landed
-from benchmarks.worker import Run
+from benchmarks.cases.landing import Asked, landed
+from benchmarks.cases.worker import Run
 
 UNREADABLE = ("available_quantity", "unit_amount", "is_paid", "created_at")
 """The columns of mixed types in the emulator's records, in which pyarrow.json fails."""
@@ -42,7 +42,7 @@ async def _naive(asked: Asked, dest: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from benchmarks.textbook import SCHEMA, row
+    from benchmarks.cases.textbook import SCHEMA, row
 
     timeout = aiohttp.ClientTimeout(total=None)
     async with (
@@ -85,7 +85,7 @@ def _from_structs(records: list[Any], dest: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from benchmarks.textbook import SCHEMA, moment
+    from benchmarks.cases.textbook import SCHEMA, moment
 
     take: dict[str, Callable[[Any], Any]] = {
         **dict.fromkeys(("available_quantity", "assigned_quantity"), lambda v: int(float(v))),
@@ -135,7 +135,7 @@ def arrow_json(given: dict[str, Any]) -> Iterator[Run]:
 def duckdb(given: dict[str, Any]) -> Iterator[Run]:
     """Save the body, then ``COPY (SELECT … FROM read_json(…)) TO …``."""
     library = import_module("duckdb")
-    from benchmarks.decoders import duckdb_columns
+    from benchmarks.cases.decoders import duckdb_columns
 
     types, fields = duckdb_columns(is_mixed=True)
     record = ", ".join(f"{name} {kind}" for name, kind in types.items())

@@ -59,7 +59,7 @@ def _case(name: str) -> Prepare:
     module, _, function = name.partition(".")
     if module not in _MODULES:
         raise ValueError(f"no case is called {name}")
-    found: Prepare = getattr(import_module(f"benchmarks.{module}"), function)
+    found: Prepare = getattr(import_module(f"benchmarks.cases.{module}"), function)
     return found
 
 

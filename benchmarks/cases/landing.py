@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.worker import Done, Run
+from benchmarks.cases.worker import Done, Run
 
 WARM_ACCOUNT = "ffffffff-0000-4000-8000-000000000000"
 
