@@ -34,8 +34,10 @@ _RESULTS = Path("build/bench")
 
 def main() -> None:
     """Run what was asked for."""
-    if sys.argv[1:2] in (["worker"], ["serve"]):
-        _be_part(sys.argv[1], json.loads(sys.argv[2]))
+    if sys.argv[1:2] == ["serve"]:
+        from benchmarks import emulated
+
+        emulated.serve(json.loads(sys.argv[2]))
         return
     parser = _parser()
     given = parser.parse_intermixed_args()
@@ -55,14 +57,6 @@ def _parts(name: str, what: str) -> list[Groups]:
     if name == "compare":
         return [partial(compare.groups, base=what)]
     return list(PARTS.values()) if name == "all" else [PARTS[name]]
-
-
-def _be_part(name: str, given: dict[str, Any]) -> None:
-    """Be one of the processes that a measurement consists of."""
-    from benchmarks import emulated
-    from benchmarks.cases import worker
-
-    (worker.main if name == "worker" else emulated.serve)(given)
 
 
 def measure(name: str, parts: list[Groups], plan: Plan, out: Path) -> None:

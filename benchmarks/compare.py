@@ -1,4 +1,8 @@
-"""This tree compared with another revision: each parsing case of both, interleaved in one run."""
+"""This tree compared with another revision: each parsing case of both, interleaved in one run.
+
+This tree's cases measure both, by streamlic's public names, so that every revision that has them
+can be compared. One that fails ends the comparison.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ def groups(plan: Plan, directory: Path, stack: ExitStack, *, base: str) -> list[
             about = f"{KINDS[kind].about}: {body.bytes / 1e6:.1f} MB, {body.rows:,} rows"
             found.append(
                 Group(part="compare", name=f"{kind}, {engine}", about=about, cases=cases,
-                      base=base, rounds=2 * plan.rounds)
+                      base=base, rounds=2 * plan.rounds, needs_all=True)
             )  # fmt: skip
     return found
 

@@ -9,7 +9,8 @@ Rules:
    maximum.
 4. Every process warms up first: on the same work, or, if it runs only once, on a small part of it.
    Figures do not include the start of Python and its imports.
-5. A case that cannot do the work reports why, and is shown with the others.
+5. A case that cannot do the work reports why, and is shown with the others, unless its group needs
+   all of them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One thing to measure. ``do`` names it in ``workers``; ``given`` are its settings.
+    """One thing to measure. ``do`` names it in ``benchmarks.cases``; ``given`` are its settings.
 
     ``is_fresh``: each repetition has a process of its own, as a job has. ``program`` is another
     executable that speaks the worker's protocol. ``paths`` come first on the worker's PYTHONPATH.
@@ -62,6 +63,8 @@ class Group:
     base: str
     """The case that ratios are to."""
     rounds: int = 5
+    needs_all: bool = False
+    """Without any of its cases it would compare nothing."""
 
 
 class CaseFailed(Exception):
@@ -73,7 +76,7 @@ class Worker:
 
     def __init__(self, case: Case) -> None:
         given = {"do": case.do, "is_warm": not case.is_fresh, **case.given}
-        module = ("-P", "-m", "benchmarks", "worker", json.dumps(given))
+        module = ("-P", "-m", "benchmarks.cases", json.dumps(given))
         paths = os.pathsep.join([*case.paths, str(ROOT)])
         self._process = subprocess.Popen(
             case.program or (sys.executable, *module),
@@ -121,7 +124,10 @@ class Worker:
 
 
 def run_group(group: Group, say: Say) -> dict[str, Any]:
-    """Measure a group; return its entry of the results file."""
+    """Measure a group; return its entry of the results file.
+
+    SystemExit if a case fails and the group needs all of them.
+    """
     say(f"{group.part}: {group.name}: {'; '.join(case.name for case in group.cases)}")
     answers: dict[str, list[Answer]] = {case.name: [] for case in group.cases}
     left_out = {case.name: case.left_out for case in group.cases if case.left_out}
@@ -131,6 +137,7 @@ def run_group(group: Group, say: Say) -> dict[str, Any]:
             if not (case.left_out or case.is_fresh):
                 lasting[case.name] = worker = stack.enter_context(Worker(case))
                 _try(worker.ready, case, left_out)  # One at a time.
+        _check_needed(group, left_out)
         for number in range(group.rounds):
             first = number % len(group.cases)
             for case in group.cases[first:] + group.cases[:first]:
@@ -140,6 +147,7 @@ def run_group(group: Group, say: Say) -> dict[str, Any]:
                 answer = _try(given.ask if given else partial(_alone, case), case, left_out)
                 if answer:
                     answers[case.name].append(answer)
+    _check_needed(group, left_out)
     for why in dict.fromkeys(left_out.values()):
         say(f"  left out: {'; '.join(one for one in left_out if left_out[one] == why)}: {why}")
     return {
@@ -158,6 +166,12 @@ def run_group(group: Group, say: Say) -> dict[str, Any]:
             for case in group.cases
         ],
     }
+
+
+def _check_needed(group: Group, left_out: dict[str, str]) -> None:
+    if group.needs_all and left_out:
+        whys = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        raise SystemExit(f"{group.part}: {group.name}: {whys}")
 
 
 def _alone(case: Case) -> Answer:

@@ -89,6 +89,36 @@ def test_a_case_that_cannot_do_the_work_is_shown_with_its_reason(tmp_path: Path)
     assert str(tmp_path) not in json.dumps(found)
 
 
+def test_a_group_that_needs_all_its_cases_ends_with_the_first_that_fails(tmp_path: Path) -> None:
+    """A comparison with a revision that does not run would compare nothing."""
+    body = make_body("licenses", _BYTES, tmp_path)
+    given = {"envelope": str(body.envelope), "engine": "reference"}
+    (tmp_path / "old" / "streamlic").mkdir(parents=True)
+    (tmp_path / "old/streamlic/__init__.py").write_text("class UsageError(Exception): pass")
+    cases = [
+        Case(name="this", do="decoders.engine", given=given),
+        Case(name="old", do="decoders.engine", given=given, paths=(str(tmp_path / "old"),)),
+    ]
+    group = Group(part="compare", name="two", about="", cases=cases, base="old", needs_all=True)
+    with pytest.raises(SystemExit, match="compare: two: old: ImportError: cannot import name"):
+        run_group(group, lambda _: None)
+
+
+def test_an_engine_is_measured_by_public_names_alone(tmp_path: Path) -> None:
+    """Older revisions have the public names, and few of this one's modules."""
+    body = make_body("licenses", _BYTES, tmp_path)
+    (tmp_path / "old" / "streamlic").mkdir(parents=True)
+    (tmp_path / "old/streamlic/__init__.py").write_text(_OLD)
+    case = Case(
+        name="old",
+        do="decoders.engine",
+        given={"envelope": str(body.envelope), "engine": "reference"},
+        paths=(str(tmp_path / "old"),),
+    )
+    with Worker(case) as worker:
+        assert worker.ask()["rows"] == 7
+
+
 def test_ratios_are_formed_within_a_round() -> None:
     """A machine that slows down slows both: the ratio stays."""
     slow = {"rounds": [{"bytes": 10, "seconds": seconds} for seconds in (2.0, 4.0, 8.0)]}
@@ -122,6 +152,13 @@ def test_everything_runs_and_writes_its_files(tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.png").stat().st_size > 0
 
 
+_OLD = """
+from types import SimpleNamespace
+class UsageError(Exception): pass
+def open_decoder(*, engine):
+    envelope = SimpleNamespace(rows=7)
+    return SimpleNamespace(feed=len, close=list, envelope=envelope, engine=engine)
+"""
 _FACTS: dict[str, Any] = {
     "at": "",
     "machine": {"cpu": "", "cores": 1, "memory_kib": 0},

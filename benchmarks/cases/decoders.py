@@ -38,21 +38,25 @@ DUCKDB_TYPES = {
 def engine(given: dict[str, Any]) -> Iterator[Run]:
     """Feed ``envelope`` to one of streamlic's engines, ``chunk_bytes`` at a time.
 
-    ``raw``: records are found and checked, and kept as text.
+    ``raw``: records are found and checked, and kept as text. Without it, public names alone serve,
+    which older revisions have too: ``compare`` measures them.
     """
-    from streamlic.decoder import open_decoder
-    from streamlic.resources.license_schema import LICENSE_SCHEMA
-    from streamlic.schema.columns import RAW_SCHEMA
+    from streamlic import open_decoder
 
     size = given.get("chunk_bytes", 65536)
     with Path(given["envelope"]).open("rb") as body:  # In chunks, as a socket gives it.
         chunks = list(iter(lambda: body.read(size), b""))
         total = body.tell()
-    options = {name: given[name] for name in ("batch_rows", "batch_bytes") if name in given}
-    schema = RAW_SCHEMA if given.get("raw") else LICENSE_SCHEMA
+    options: dict[str, Any] = {
+        name: given[name] for name in ("batch_rows", "batch_bytes") if name in given
+    }
+    if given.get("raw"):
+        from streamlic.schema.columns import RAW_SCHEMA
+
+        options["schema"] = RAW_SCHEMA
 
     def run() -> Done:
-        decoder = open_decoder(schema, engine=given["engine"], **options)
+        decoder = open_decoder(engine=given["engine"], **options)
         for chunk in chunks:
             decoder.feed(chunk)
         decoder.close()

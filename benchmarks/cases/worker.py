@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from streamlic.errors import UsageError
+from streamlic import UsageError
 
 _MODULES = ("decoders", "jobs", "peers_parts", "peers_whole")
 _MESSAGE_CHARACTERS = 200
