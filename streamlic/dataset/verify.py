@@ -12,7 +12,7 @@ A writer may be active meanwhile:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,9 +23,19 @@ import pyarrow.parquet as pq
 
 from streamlic.dataset.commit_log import is_removed, is_unfinished, load_run, run_ids
 from streamlic.dataset.destination import active_writer, why_no_dataset
-from streamlic.dataset.lake import LICENSES, foreign_names, names_in_tables, run_of, table_of
+from streamlic.dataset.lake import (
+    ACCOUNTS,
+    LICENSES,
+    RUNS,
+    TABLES,
+    foreign_names,
+    names_in_tables,
+    run_of,
+    table_of,
+)
 from streamlic.dataset.records import PartFile
 from streamlic.dataset.run_state import RunState
+from streamlic.dataset.run_tables import accounts_of
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.formatting import counted
 from streamlic.storage.base import NotFound, Store
@@ -34,13 +44,28 @@ _TIDY = "the next export into this dataset, of whatever mode, completes it first
 
 
 @dataclass
+class TableReport:
+    """What was read of a table."""
+
+    files: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
+@dataclass
 class VerifyReport:
-    """What was read, and every problem found; ``notes`` are not problems. ``rows`` are licenses."""
+    """What was read, and every problem found; ``notes`` are not problems.
+
+    ``rows`` are licenses, ``files`` and ``bytes`` those of all ``tables``.
+    """
 
     runs: int = 0
     files: int = 0
     rows: int = 0
     bytes: int = 0
+    tables: dict[str, TableReport] = field(
+        default_factory=lambda: {table: TableReport() for table in TABLES}
+    )
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -148,15 +173,37 @@ def _verify_run(
         report.problems.append(
             f"run {run.id}: its accounts have {of_accounts} rows, its part files {run.rows}"
         )
+    report.problems += _problems_of_tables(run)
     for file in run.live_files:
         problem = _problem_of(store, run, file)
         if problem and _is_promised(store, run.id, file):
             report.problems.append(f"{file.name}: {problem}")
-        report.files += 1
-        report.rows += file.rows if table_of(file.name) == LICENSES else 0
-        report.bytes += file.bytes
+        _count(report, file)
         if on_bytes:
             on_bytes(file.bytes)
+
+
+def _count(report: VerifyReport, file: PartFile) -> None:
+    of_table = report.tables[table_of(file.name)]
+    of_table.files += 1
+    of_table.rows += file.rows
+    of_table.bytes += file.bytes
+    report.files += 1
+    report.rows = report.tables[LICENSES].rows
+    report.bytes += file.bytes
+
+
+def _problems_of_tables(run: RunState) -> Iterator[str]:
+    """Yield what is wrong with the rows that a run promises of ``accounts`` and ``runs``."""
+    expected = {ACCOUNTS: len(accounts_of(run)), RUNS: 1} if run.is_complete else {}
+    for table in (ACCOUNTS, RUNS):
+        rows = sum(file.rows for file in run.files_of(table))
+        if rows != expected.get(table, 0):
+            state = "complete" if run.is_complete else "not complete"
+            yield (
+                f"run {run.id} is {state}: expected "
+                f"{counted(expected.get(table, 0), 'row')} of {table}, got {rows:,}"
+            )
 
 
 def _is_hidden(store: Store, run: RunState) -> bool:

@@ -145,9 +145,11 @@ def verify_text(report: VerifyReport, dest: str) -> str:
     """Return what was verified, with the verdict in the last line."""
     lines = [f"note: {note}" for note in report.notes]
     lines += [f"problem: {problem}" for problem in report.problems]
+    tables = sum(table.files > 0 for table in report.tables.values())
     lines.append(
-        f"{counted(report.runs, 'run')}, {counted(report.files, 'part file')}, "
-        f"{counted(report.rows, 'row')}, {bytes_text(report.bytes)}"
+        f"{counted(report.runs, 'run')}, {counted(report.rows, 'license')}, "
+        f"{counted(report.files, 'part file')} in {counted(tables, 'table')}, "
+        f"{bytes_text(report.bytes)}"
     )
     verdict = "sound: every file, byte and row is as committed"
     if not report.is_sound:

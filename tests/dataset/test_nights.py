@@ -112,7 +112,17 @@ def test_the_headline_says_what_the_newest_night_brought(tmp_path: Path) -> None
     assert "(not known)" in text
 
 
-async def test_an_unfinished_run_is_no_night_and_is_named_with_its_command(tmp_path: Path) -> None:
+def test_a_table_of_nights_that_is_too_wide_names_what_it_leaves_out(tmp_path: Path) -> None:
+    found = overwritten(tmp_path)
+    found.nights = [replace(one, accounts_failed=1_000_000) for one in found.nights]
+    text = inspection_text(found, "lake")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "not shown: rescued (--json has all)" in text
+
+
+async def test_an_unfinished_run_is_not_a_night_and_is_named_with_its_command(
+    tmp_path: Path,
+) -> None:
     run = land(tmp_path, "new", pages=2, request={"source": "b.json", "ndjson": None, "raw": False})
     ended = await run_cli("inspect", str(tmp_path))
     assert ended.out.startswith("no night is complete yet\n")

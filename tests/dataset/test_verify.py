@@ -20,7 +20,9 @@ import pytest
 from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.destination import writer_lock
 from streamlic.dataset.inspect import Inspection, inspect_dataset
+from streamlic.dataset.lake import ACCOUNTS, RUNS, TABLES, table_of
 from streamlic.dataset.records import PartFile, ResumePoint
+from streamlic.dataset.run_tables import write_run_tables
 from streamlic.dataset.verify import VerifyReport, promised_bytes, verify_dataset
 from streamlic.storage import locks
 from streamlic.storage.base import Store
@@ -36,14 +38,19 @@ def problems(dest: Path) -> list[str]:
     return verify_dataset(LocalStore(dest)).problems
 
 
+def name_of(part: Path) -> str:
+    return f"{part.parent.name}/{part.name}"
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> LocalRun:
     return land(tmp_path / "dest", "new")
 
 
-@pytest.fixture
-def part(run: LocalRun) -> Path:
-    return run.store.path(run.files[1].name)
+@pytest.fixture(params=TABLES)
+def part(run: LocalRun, request: pytest.FixtureRequest) -> Path:
+    """Return a part file of each table."""
+    return run.store.path(run.files_of(request.param)[-1].name)
 
 
 def test_a_sound_dataset_is_counted(run: LocalRun) -> None:
@@ -55,6 +62,12 @@ def test_a_sound_dataset_is_counted(run: LocalRun) -> None:
     assert report.runs == 2
     assert report.files == len(paths)
     assert report.rows == len(expected_ids("new")) * 2
+    for table in TABLES:
+        found = report.tables[table]
+        paths_of_table = list((run.store.root / table).iterdir())
+        assert found.rows == pq.read_table(run.store.root / table).num_rows
+        assert found.files == len(paths_of_table)
+        assert found.bytes == sum(path.stat().st_size for path in paths_of_table)
     assert report.bytes == sum(path.stat().st_size for path in paths)
 
 
@@ -66,15 +79,13 @@ def test_nothing_is_written(run: LocalRun) -> None:
 
 def test_a_missing_file_is_a_problem(run: LocalRun, part: Path) -> None:
     part.unlink()
-    assert problems(run.store.root) == [f"licenses/{part.name}: missing"]
+    assert problems(run.store.root) == [f"{name_of(part)}: missing"]
 
 
 def test_a_truncated_file_is_a_problem(run: LocalRun, part: Path) -> None:
     size = part.stat().st_size
     part.write_bytes(part.read_bytes()[:-1])
-    assert problems(run.store.root) == [
-        f"licenses/{part.name}: expected {size} bytes, got {size - 1}"
-    ]
+    assert problems(run.store.root) == [f"{name_of(part)}: expected {size} bytes, got {size - 1}"]
 
 
 @pytest.mark.parametrize("place", [0, 4, 1000, -1])
@@ -83,7 +94,7 @@ def test_any_flipped_bit_is_a_problem(run: LocalRun, part: Path, place: int) -> 
     data[place] ^= 1
     part.write_bytes(data)
     assert problems(run.store.root) == [
-        f"licenses/{part.name}: its content was altered: the SHA-256 differs"
+        f"{name_of(part)}: its content was altered: the SHA-256 differs"
     ]
 
 
@@ -96,9 +107,39 @@ def test_two_files_that_changed_places_are_problems(run: LocalRun, part: Path) -
 
 
 @pytest.mark.parametrize("name", ["part-x.parquet", "notes.txt", ".hidden"])
-def test_a_file_of_nobody_is_a_problem(run: LocalRun, name: str) -> None:
+@pytest.mark.parametrize("table", ["", *(f"{one}/" for one in TABLES)])
+def test_a_file_of_nobody_is_a_problem(run: LocalRun, table: str, name: str) -> None:
+    name = f"{table}{name}"
     run.store.path(name).write_bytes(b"")
     assert problems(run.store.root) == [f"{name}: not in the commit log"]
+
+
+@pytest.mark.parametrize("table", [ACCOUNTS, RUNS])
+def test_a_run_that_is_not_complete_has_no_rows_in_accounts_and_runs(
+    tmp_path: Path, table: str
+) -> None:
+    run = land(tmp_path, "new", pages=2)
+    [file] = [
+        file
+        for file in write_run_tables(run.store, run, engine="fast", compression="zstd")
+        if table_of(file.name) == table
+    ]
+    run.commit([file], {}, is_complete=False)
+    assert problems(tmp_path) == [
+        f"run {run.id} is not complete: expected 0 rows of {table}, got {file.rows}"
+    ]
+
+
+def test_a_complete_run_has_one_row_in_runs_and_one_in_accounts_for_each_account(
+    tmp_path: Path,
+) -> None:
+    run = open_local(tmp_path, request={}, accounts=["a"], skipped={"b": "blocked"})
+    files = open_writer(run).finish(with_empty=True)
+    run.commit(files, {"a": ResumePoint(is_done=True)}, is_complete=True)
+    assert problems(tmp_path) == [
+        f"run {run.id} is complete: expected 2 rows of accounts, got 0",
+        f"run {run.id} is complete: expected 1 row of runs, got 0",
+    ]
 
 
 def test_a_file_of_another_content_with_a_record_to_match_is_counted(tmp_path: Path) -> None:
@@ -106,7 +147,7 @@ def test_a_file_of_another_content_with_a_record_to_match_is_counted(tmp_path: P
     run = open_local(tmp_path, request={}, accounts=["a"])
     [file] = open_writer(run).finish(with_empty=True)
     wrong = PartFile(file.name, 7, file.bytes, file.sha256)
-    run.commit([wrong], {"a": ResumePoint(is_done=True, rows=7)}, is_complete=True)
+    run.commit([wrong], {"a": ResumePoint(is_done=True, rows=7)}, is_complete=False)
     assert problems(tmp_path) == [f"{file.name}: expected 7 rows, got 0"]
 
 
@@ -115,7 +156,7 @@ def test_a_file_that_is_not_parquet_is_a_problem(tmp_path: Path) -> None:
     name = run.part_name(1)
     run.store.create(run.staged(name), b"PAR1")
     digest = hashlib.sha256(b"PAR1").hexdigest()
-    run.commit([PartFile(name, 0, 4, digest)], {}, is_complete=True)
+    run.commit([PartFile(name, 0, 4, digest)], {}, is_complete=False)
     [problem] = problems(tmp_path)
     assert problem.startswith(f"{name}: not readable as Parquet")
 
@@ -141,7 +182,7 @@ def test_an_unfinished_overwrite_is_a_note_and_its_staged_files_are_checked(
 def test_accounts_that_have_other_rows_than_the_part_files_are_a_problem(tmp_path: Path) -> None:
     run = open_local(tmp_path, request={}, accounts=["a"])
     files = open_writer(run).finish(with_empty=True)
-    run.commit(files, {"a": ResumePoint(is_done=True, rows=3)}, is_complete=True)
+    run.commit(files, {"a": ResumePoint(is_done=True, rows=3)}, is_complete=False)
     assert problems(tmp_path) == [f"run {run.id}: its accounts have 3 rows, its part files 0"]
 
 

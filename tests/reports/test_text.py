@@ -16,7 +16,7 @@ import pytest
 from streamlic.cli.resume_command import add_resume_commands, command_of
 from streamlic.cli.watch import command_again
 from streamlic.dataset.inspect import inspect_dataset
-from streamlic.dataset.verify import VerifyReport
+from streamlic.dataset.verify import TableReport, VerifyReport
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.formatting import bytes_text, clipped, counted, duration_text
 from streamlic.job.export import export_async
@@ -283,9 +283,10 @@ def test_the_resume_command_ends_the_run_as_it_would(
 
 
 def test_the_last_line_of_verify_is_the_verdict() -> None:
-    sound = VerifyReport(runs=1, files=2, rows=3, bytes=4_000, notes=["n"])
+    tables = {"licenses": TableReport(1, 3, 3_000), "runs": TableReport(1, 1, 1_000)}
+    sound = VerifyReport(runs=1, files=2, rows=3, bytes=4_000, tables=tables, notes=["n"])
     assert verify_text(sound, "d").splitlines() == [
-        "note: n", "1 run, 2 part files, 3 rows, 4.0 kB",
+        "note: n", "1 run, 3 licenses, 2 part files in 2 tables, 4.0 kB",
         "sound: every file, byte and row is as committed",
     ]  # fmt: skip
     damaged = replace(sound, problems=["p", "q"])

@@ -20,10 +20,10 @@ from streamlic.formatting import counted
 @json_option
 @takes(DatasetSettings)
 def verify(settings: DatasetSettings) -> None:
-    """Check the dataset in DEST against its commit log.
+    """Check the tables in DEST against their commit log.
 
-    Reads every file and writes nothing. Exits with 5 if a file is missing, altered, or not in the
-    commit log.
+    Reads every file of licenses, accounts and runs, and writes nothing. Exits with 5 if a file is
+    missing, altered, or not in the commit log.
     """
     from streamlic.dataset.verify import promised_bytes, verify_dataset
     from streamlic.reports.text import verify_text
