@@ -118,10 +118,10 @@ def export(
     job waits for them. An exception that it raises ends the export, and is raised here.
 
     Setting ``cancel``, such as a threading.Event, ends the export with Cancelled, whose ``summary``
-    says what is committed. The job checks it after each page, and each second. KeyboardInterrupt,
-    any other exception of a signal handler, and the cancellation of the calling task end the export
-    as well; they are raised here when the work has ended. Complete pages are committed first, and
-    the same call resumes from there.
+    says what is committed. The job checks it after each page, and each second, but not while the
+    list of all accounts is read. KeyboardInterrupt, any other exception of a signal handler, and
+    the cancellation of the calling task end the export as well; they are raised here when the work
+    has ended. Complete pages are committed first, and the same call resumes from there.
 
     Any other StreamlicError that ends the export is raised. If some of several accounts failed,
     that is AccountsFailed, whose ``summary`` says which. UsageError if no account matches, or none

@@ -285,7 +285,9 @@ READERS: dict[str, Callable[[pa.RecordBatchReader, Path], Any]] = {
 @pytest.mark.parametrize("name", READERS)
 def test_what_reads_arrow_reads_it(name: str, tmp_path: Path) -> None:
     with served(EmulatorConfig(records=30_000)) as emulator:
-        assert READERS[name](read(emulator.url, limit=10_000), tmp_path / "out") == 30_000
+        reader = read(emulator.url, limit=10_000)
+        assert READERS[name](reader, tmp_path / "out") == 30_000
+        assert reader.accounts["rows"].to_pylist() == [30_000]
     until(lambda: threads_of_ours() == [])
 
 
@@ -373,20 +375,33 @@ def test_a_process_may_end_in_the_middle_of_a_listing() -> None:
             assert ended(process) == (0, "50\n", "")
 
 
+INTERRUPTED = """
+import threading, time, traceback
+
+def watch():
+    main = threading.main_thread().ident
+    calls = []
+    while "take" not in calls:
+        time.sleep(0.01)
+        calls = [one.name for one in traceback.extract_stack(sys._current_frames()[main])]
+    print("reading", flush=True)
+
+threading.Thread(target=watch).start()
+try: reader.read_all()
+except KeyboardInterrupt: print("interrupted")
+for thread in threading.enumerate():
+    if thread.name.startswith("streamlic"): thread.join()
+print("ended")
+"""
+"""Says when the main thread waits for a batch: a signal before it would interrupt no reading."""
+
+
 def test_ctrl_c_ends_the_reading_and_the_thread() -> None:
-    script = SCRIPT.format(account=ACCOUNT) + (
-        "import threading\n"
-        "try: print('reading', flush=True); reader.read_all()\n"
-        "except KeyboardInterrupt: print('interrupted')\n"
-        "for thread in threading.enumerate():\n"
-        "    if thread.name.startswith('streamlic'): thread.join()\n"
-        "print('ended')\n"
-    )
+    script = SCRIPT.format(account=ACCOUNT) + INTERRUPTED
     with served(EmulatorConfig(records=1000), "stall=600:3000@2") as emulator:
         with started(script, emulator.url) as process:
             assert process.stdout
             assert process.stdout.readline() == "50\n"
             assert process.stdout.readline() == "reading\n"
-            until(lambda: len(emulator.requests) == 2)
             process.send_signal(signal.SIGINT)
             assert ended(process) == (0, "interrupted\nended\n", "")
