@@ -4,6 +4,9 @@ Their files are in memory where the system has room for that: no test waits for 
 
 The words of every error that streamlic makes are checked: ``tests/support/error_words.py``.
 
+Compiled modules are kept, though not next to the sources where that is not wanted: else each of the
+processes that tests start compiles streamlic and pyarrow again.
+
 They speak to servers on this machine, and to no proxy before them. No signal is ignored: what a
 ``nohup`` or a shell's ``&`` had ignored, the processes that tests start would ignore too.
 """
@@ -25,6 +28,12 @@ _ROOM_BYTES = 2 << 30
 
 if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).parents[1] / "build" / "pycache")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 for _name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
     os.environ.pop(_name, None)
