@@ -6,13 +6,14 @@ Rules:
    ``commit_seconds``, or the end of the run. Pages in progress wait for the next commit. A source
    of one page has one commit, at the end. Rows that are carried over from replaced runs are in the
    last commit; pages are committed before it.
-3. One thread at a time calls it. After an error the writer is in doubt: only ``close`` may follow,
-   without keeping pages.
+3. One thread at a time calls it, except ``learn``, which any thread may call. After an error the
+   writer is in doubt: only ``close`` may follow, without keeping pages.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -53,6 +54,7 @@ class Committer:
         self._moved: dict[str | None, ResumePoint] = {}
         self._details = dict(run.details)
         self._learned: dict[str | None, AccountDetails] = {}
+        self._arrived: deque[tuple[str | None, AccountDetails]] = deque()
         self._committed_at = time.monotonic()
         self._writer = DatasetWriter(
             table.store,
@@ -71,8 +73,9 @@ class Committer:
         return self._writer.bytes_written
 
     def learn(self, account: str | None, details: AccountDetails) -> None:
-        """Take what is known of an account, before its first page."""
-        self._details[account] = self._learned[account] = details
+        """Take what is known of an account, before its first page. Any thread may call it."""
+        self._details[account] = details
+        self._arrived.append((account, details))
 
     def take_small(
         self, batch: pa.RecordBatch | None, pages: Sequence[tuple[str | None, Envelope]]
@@ -113,7 +116,7 @@ class Committer:
                 points=self._moved,
                 keeps=keeps,
                 failed=failed,
-                details=self._learned,
+                details=self._learned_by_now(),
             )
         except CopyStopped:
             self._writer.discard()
@@ -157,10 +160,17 @@ class Committer:
         files = self._writer.finish()
         if files or self._moved:
             self._table.commit(
-                self._run, files, self._moved, is_complete=False, details=self._learned
+                self._run, files, self._moved, is_complete=False, details=self._learned_by_now()
             )
             self._committed()
         self._committed_at = time.monotonic()
+
+    def _learned_by_now(self) -> dict[str | None, AccountDetails]:
+        """Return what was learned since the last commit; more may arrive during this one."""
+        while self._arrived:
+            account, details = self._arrived.popleft()
+            self._learned[account] = details
+        return self._learned
 
     def _committed(self) -> None:
         self._moved, self._learned = {}, {}

@@ -9,9 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
+from streamlic.dataset.commit_log import load_runs
+from streamlic.dataset.records import AccountDetails
+from streamlic.decoder import Envelope
 from streamlic.emulator import Emulator, EmulatorConfig, emulated_accounts, running_emulator
 from streamlic.emulator.accounts import ACCOUNT_SECRET
+from streamlic.job.committer import Committer
+from streamlic.job.options import JobOptions
+from streamlic.storage.local import LocalStore
+from streamlic.tables.parquet import ParquetTable
 from tests.job.test_many_accounts import faulty, refused
+from tests.support.batches import open_local
 from tests.support.cli import run_cli
 
 ACCOUNTS = emulated_accounts(4, records=30, unhealthy_share=0.5, seed=5)
@@ -127,3 +135,27 @@ async def test_no_secret_of_an_account_is_kept_or_shown(tmp_path: Path) -> None:
     kept = [path.read_bytes().decode("latin-1") for path in dest.rglob("*") if path.is_file()]
     assert kept
     assert not [text for text in (*shown, *kept) if ACCOUNT_SECRET in text]
+
+
+def test_details_that_arrive_during_a_commit_are_in_the_next_one(tmp_path: Path) -> None:
+    """They come from the event loop, and commits are made in the encode thread."""
+    first, second = AccountDetails(integration="slack"), AccountDetails(integration="jira")
+
+    class Table(ParquetTable):
+        def commit(self, *given: Any, **more: Any) -> None:
+            for _ in more["details"]:
+                committer.learn("b", second)
+            super().commit(*given, **more)
+
+    run = open_local(tmp_path, request={}, accounts=["a", "b"])
+    committer = Committer(
+        Table(LocalStore(tmp_path)), run, JobOptions(commit_seconds=0), engine="fast"
+    )
+    committer.learn("a", first)
+    committer.end_page("a", Envelope())
+    [logged] = load_runs(LocalStore(tmp_path))
+    assert logged.details == {"a": first}
+    committer.end_page("b", Envelope())
+    [logged] = load_runs(LocalStore(tmp_path))
+    assert logged.details == {"a": first, "b": second}
+    committer.close(keeps_pages=False)
