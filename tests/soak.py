@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import re
 import shutil
 import signal
 import sys
@@ -87,6 +88,7 @@ async def one_round(
     asked += ["--engine", rng.choice(["fast", "reference"]), "--limit", str(rng.choice([20, 100]))]
     asked += ["--commit-seconds", rng.choice(["0", "0.05", "300"])]
     asked += ["--part-bytes", rng.choice(["16KiB", "128MiB"])]
+    asked += ["--publish", rng.choice(["complete", "commits"])]
     config = EmulatorConfig(records=records, seed=seed)
     async with running_emulator(config, faults=faults) as emulator:
         seen = [0]
@@ -131,11 +133,11 @@ async def _attempt(args: list[str], rng: random.Random) -> int:
 
 def _is_finished(code: int | None, err: str) -> bool:
     """Return whether an attempt found all done by one that was killed before it could say so."""
-    return code == 2 and "holds a finished dataset" in err
+    return code == 2 and "holds a finished lake" in err
 
 
 async def _watch(dest: Path, seen: list[int]) -> None:
-    """Look at the dataset as a reader would, all the while: rows come, and never go."""
+    """Look at the licenses as a reader would, all the while: rows come, and never go."""
     while True:
         await asyncio.sleep(0.1)
         names = [str(path) for path in dest.glob("licenses/*.parquet")]
@@ -152,7 +154,7 @@ def _check_files(dest: Path) -> None:
     stray = {
         name
         for name in files_of(dest)
-        if not (name.startswith("part-") and name.endswith(".parquet"))
+        if not re.fullmatch(r"(licenses|accounts|runs)/part-[^/]*\.parquet", name)
         and not (name.startswith("_streamlic/") and name.endswith(".json"))
         and name != "_streamlic/lock"
     }
