@@ -13,6 +13,7 @@ from streamlic.reports.table import laid_out
 from streamlic.reports.text import WIDTH, wrapped
 
 _SHOWN_NIGHTS = 10
+_ALWAYS = ("licenses", "read")
 _SHOWN_RUNS = 20
 _SHOWN_VALUES = 20
 
@@ -79,11 +80,10 @@ def _totals(found: Inspection, dest: str) -> str:
 def _night_lines(nights: Sequence[Night]) -> Iterator[str]:
     """Show the latest nights as a table, the newest first."""
     latest = nights[: -_SHOWN_NIGHTS - 1 : -1]
-    has_keys = any(one.run_key for one in latest)
     rows = [
         {
             "night (UTC)": _minute(one.started_at),
-            **({"key": one.run_key} if has_keys else {}),
+            "key": one.run_key,
             "mode": one.mode,
             "licenses": one.licenses,
             "read": one.accounts_read,
@@ -94,7 +94,12 @@ def _night_lines(nights: Sequence[Night]) -> Iterator[str]:
         }
         for one in latest
     ]
-    yield from laid_out(rows, list(rows[0]), WIDTH, is_grouped=True).lines
+    # What no night has takes no room.
+    names = [name for name in rows[0] if name in _ALWAYS or any(row[name] for row in rows)]
+    laid = laid_out(rows, names, WIDTH, is_grouped=True)
+    yield from laid.lines
+    if laid.left_out:
+        yield f"not shown: {', '.join(laid.left_out)} (--json has all)"
     if len(nights) > len(latest):
         yield f"and {counted(len(nights) - len(latest), 'earlier night')}: --json lists all"
 
