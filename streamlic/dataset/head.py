@@ -21,7 +21,7 @@ from streamlic.dataset.batch_sizes import opened, rows_at_once
 from streamlic.dataset.chosen import Chosen
 from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.destination import why_no_dataset
-from streamlic.dataset.lake import ACCOUNT_COLUMN, RUN_COLUMN, run_of
+from streamlic.dataset.lake import ACCOUNT_COLUMN, EXPORTED_AT_COLUMN, RUN_COLUMN, run_of
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import IntegrityError, UsageError
 from streamlic.formatting import visible
@@ -91,10 +91,13 @@ class Rows:
 
 @dataclass(frozen=True)
 class TableRows(Rows):
-    """Rows of a lake's table. ``rows`` is how many the table has, ``hidden`` an unfinished run."""
+    """Rows of a lake's table.
+
+    ``rows`` is how many the table has, and ``why_none`` why none of them may be found.
+    """
 
     rows: int = 0
-    hidden: str | None = None
+    why_none: str = ""
 
 
 def rows_of_table(
@@ -111,7 +114,6 @@ def rows_of_table(
     if not runs:
         raise UsageError(f"{store.where()} is not a streamlic dataset: it has no run")
     shown = [one for one in reversed(runs) if one.is_published]
-    hidden = next((one.id for one in reversed(runs) if not one.is_published), None)
     only = _run_named(run, shown) if run is not None else None
     files = [
         file
@@ -123,7 +125,7 @@ def rows_of_table(
     ]
     return TableRows(
         store, [file.name for file in files], _chosen(account, only.id if only else None),
-        rows=sum(file.rows for file in files), hidden=hidden,
+        rows=sum(file.rows for file in files), why_none=_why_none(runs, only),
     )  # fmt: skip
 
 
@@ -133,6 +135,15 @@ def rows_of_file(store: Store, name: str, *, account: str | None = None) -> Rows
     if account is not None and ACCOUNT_COLUMN not in rows.schema().names:
         raise UsageError(f"{store.where(name)} has no column {ACCOUNT_COLUMN}")
     return rows
+
+
+def _why_none(runs: Sequence[RunState], only: RunState | None) -> str:
+    hidden = next((one.id for one in reversed(runs) if not one.is_published), None)
+    if only and only.is_replaced:
+        return f"run {only.id} was replaced by a later one, which has none of its licenses"
+    if hidden and not only:
+        return f"run {hidden} is not complete, so readers do not see its rows yet"
+    return ""
 
 
 def columns_named(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
@@ -154,18 +165,10 @@ def columns_named(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
 def telling_columns(schema: pa.Schema, of_licenses: Iterable[str]) -> pa.Schema:
     """Return the columns that tell most; all columns of a table that is not known."""
     account = ["integration", ACCOUNT_COLUMN]
+    run = ["run_key", "started_at", "mode", "complete", "accounts", "accounts_failed", "rows"]
     for telling in (
-        [
-            "run_key",
-            "mode",
-            "started_at",
-            "complete",
-            "accounts",
-            "accounts_failed",
-            "rows",
-            RUN_COLUMN,
-        ],
-        [*account, "outcome", "reason", "rows", "pages", "error_kind", RUN_COLUMN],
+        [*run, RUN_COLUMN],
+        [*account, "outcome", "reason", "rows", "pages", "error_kind", EXPORTED_AT_COLUMN],
         [*account, *of_licenses],
         [*of_licenses],
     ):

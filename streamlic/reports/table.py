@@ -3,8 +3,8 @@
 Rules:
 1. No line is wider than ``width``, in the columns of a terminal: a wide character takes two.
 2. Control characters never reach the terminal, and there are no colours.
-3. Numbers, times and truth values are never cut. Texts are, with an ellipsis, the widest column
-   first, down to ``_LEAST_TEXT`` or the longest word of the column's name.
+3. Numbers and truth values are never cut, and times are to the second. Texts are cut, with an
+   ellipsis: the widest column first, down to ``_LEAST_TEXT`` or the longest word of its name.
 4. Columns that do not fit even so are left out, or shown as records: one field a line.
 5. The first ``_MEASURED`` rows decide the widths. No more rows are held.
 """
@@ -95,7 +95,7 @@ def cell_of(value: Any, width: int, *, is_grouped: bool = False) -> Cell:
         case int() | float():
             return str(value), False
         case datetime():
-            return value.isoformat(" ").replace("+00:00", "Z"), False
+            return value.isoformat(" ", "seconds").replace("+00:00", "Z"), False
         case str():
             text = value
         case _:

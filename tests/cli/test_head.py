@@ -161,6 +161,16 @@ async def test_an_unfinished_run_is_named_where_readers_see_no_row(tmp_path: Pat
     )
 
 
+async def test_a_replaced_run_says_why_it_has_no_licenses(tmp_path: Path) -> None:
+    old = land(tmp_path, "old")
+    land(tmp_path, "new", mode="overwrite")
+    out = (await run_cli("head", str(tmp_path), "--run", old.id)).out
+    assert f"run {old.id} was replaced by a later one, which has none of its licenses" in " ".join(
+        out.split()
+    )
+    assert len(await rows_of(tmp_path, "--run", old.id, "--table", "runs")) == 1
+
+
 async def test_a_lake_of_other_columns_in_older_runs_has_nulls_there(tmp_path: Path) -> None:
     body = tmp_path / "body.json"
     body.write_bytes(BODY)
@@ -341,6 +351,8 @@ def says(ended: Ended, text: str) -> bool:
         (["body", "--raw", "--key-by", "id"], "--key-by excludes --raw"),
         (["body", "--rows-at", "a..b"], "expected a dotted path"),
         (["lake", "--raw"], "--raw needs a saved body, and lake is a directory"),
+        (["lake/runs"], "lake/runs is a table of a lake: streamlic head /"),
+        (["lake/runs"], "lake --table runs"),
         (["lake", "--run", "no"], "no run no that readers see: the newest are 2"),
         (["part", "--run", "x"], "--run needs a lake, and part is a Parquet file"),
         (["part", "--no-lines"], "--lines needs a saved body, and part is a Parquet file"),
@@ -356,7 +368,7 @@ async def test_a_mistake_is_one_line(
     Path("body").write_bytes(BODY)
     Path("truncated").write_bytes(b"PAR1....PAR1")
     pq.write_table(pa.table({"x": [1]}), "part")
-    if args[0] == "lake":
+    if args[0].startswith("lake"):
         land(Path("lake"), "new")
     ended = await run_cli("head", *args)
     if args == ["truncated"]:

@@ -21,7 +21,7 @@ ROW: dict[str, Any] = {
     "available_quantity": 1_234_567,
     "unit_amount": 12.5,
     "is_paid": True,
-    "created_at": datetime(2026, 11, 26, 1, tzinfo=UTC),
+    "created_at": datetime(2026, 11, 26, 1, 0, 0, 999_999, tzinfo=UTC),
     "products": [{"id": "p", "name": "x" * 500}],
     "description": None,
 }

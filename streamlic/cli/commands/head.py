@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
@@ -93,6 +94,7 @@ def _found(settings: HeadSettings, stack: ExitStack) -> _Found:
     """Find the rows, and choose the columns that are read."""
     source = settings.source
     if source != "-" and Path(source).is_dir():
+        _refuse_table(Path(source))
         _refuse(_OF_A_BODY, "a saved body", f"{source} is a directory")
         return _of_lake(settings)
     file = stack.enter_context(opened_body(source))
@@ -116,8 +118,7 @@ def _of_lake(settings: HeadSettings) -> _Found:
     found = _of_rows(rows, settings)
     found.what = f" of {settings.table}, newest run first"
     found.total = None if account or run else rows.rows
-    if rows.hidden:
-        found.note = f"run {rows.hidden} is not complete, so readers do not see its rows yet"
+    found.note = rows.why_none
     return found
 
 
@@ -193,6 +194,16 @@ def _refuse(names: Iterable[str], of: str, because: str) -> None:
     for one in ctx.command.params:
         if one.name in names and ctx.get_parameter_source(one.name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"{one.opts[0]} needs {of}, and {because}")
+
+
+def _refuse_table(path: Path) -> None:
+    """Raise UsageError, with the command that is meant, for the directory of one table."""
+    from streamlic.dataset.lake import LOG_DIRECTORY, TABLES
+
+    path = path.resolve()
+    if path.name in TABLES and (path.parent / LOG_DIRECTORY).is_dir():
+        lake = shlex.quote(str(path.parent))
+        raise UsageError(f"{path} is a table of a lake: streamlic head {lake} --table {path.name}")
 
 
 def _chosen(schema: pa.Schema, settings: HeadSettings) -> pa.Schema:
