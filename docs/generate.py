@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.testing import CliRunner
 
 import streamlic
 from benchmarks import readme as figures
 from streamlic import errors
 from streamlic.cli.commands import cli
 from streamlic.cli.help import in_groups
+from streamlic.dataset.column_meanings import MEANINGS
+from streamlic.dataset.lake import schema_of
 from streamlic.emulator import FAULTS
 from streamlic.job.options import JobOptions, default_record_bytes
+from streamlic.resources.license_schema import LICENSE_SCHEMA
+from streamlic.schema.columns import json_role
 from streamlic.schema.values import SCALARS
 from tests.support import fault_matrix
 
@@ -59,8 +62,8 @@ def generated(name: str) -> str:
     kind, _, argument = name.partition(" ")
     if kind == "file":
         return included(argument)
-    if kind == "schema":
-        return schema(argument)
+    if kind == "columns":
+        return columns(argument)
     return {
         "commands": commands,
         "environment": environment,
@@ -160,9 +163,17 @@ def memory() -> str:
     return _table(("`--memory`", *(f"{size} MiB" for size in sizes)), rows)
 
 
-def schema(table: str) -> str:
-    """Return what ``streamlic schema --table`` prints."""
-    return f"```text\n{CliRunner().invoke(cli, ['schema', '--table', table]).output}```"
+def columns(table: str) -> str:
+    """Return the columns of one of the lake's tables, each with its type and its meaning."""
+    rows = [
+        (
+            f"`{field.name}`",
+            f"`{field.type}`{' (JSON)' if json_role(field) else ''}",
+            MEANINGS[table][field.name],
+        )
+        for field in schema_of(table, LICENSE_SCHEMA)
+    ]
+    return _table(("column", "type", "meaning"), rows)
 
 
 def values() -> str:

@@ -11,6 +11,9 @@ import pytest
 
 from streamlic import errors
 from streamlic.cli.commands import cli
+from streamlic.dataset.column_meanings import MEANINGS
+from streamlic.dataset.lake import TABLES, schema_of
+from streamlic.resources.license_schema import LICENSE_SCHEMA
 from tests.support.examples import ROOT, module_of_docs
 
 DOCS = ROOT / "docs"
@@ -50,6 +53,11 @@ def test_a_block_is_replaced_whatever_it_holds(page: str) -> None:
     assert re.match(r"above\n<!-- generated: values -->\n\n\| column \|", rewritten)
     assert rewritten.endswith("|\n\n<!-- end -->\nbelow\n")
     assert "old" not in rewritten
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_column_has_a_meaning(table: str) -> None:
+    assert [*MEANINGS[table]] == schema_of(table, LICENSE_SCHEMA).names
 
 
 def test_every_block_has_an_end() -> None:
