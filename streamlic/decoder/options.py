@@ -59,4 +59,4 @@ class DecoderOptions:
         ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise UsageError(f"{name} must be from {low} to {high}, got {value}")
+                raise UsageError(f"expected {low} to {high}, got {value}", parameter=name)

@@ -434,7 +434,7 @@ def test_doubles_are_rounded_to_nearest() -> None:
 
 def test_depth_is_bounded_and_the_error_names_its_option() -> None:
     for body in (b"[" * 100_000, b'{"result":[' + b'{"a":' * 100_000, b'{"x":' + b"[" * 100_000):
-        with pytest.raises(LimitExceeded, match=r"128 open brackets \(max_depth\)"):
+        with pytest.raises(LimitExceeded, match=r"128 open brackets .*\(max_depth\)"):
             decode(body)
     nested = b'{"result":[{"remote_data":' + b"[" * 6 + b"]" * 6 + b"}]}"
     assert outcome(nested, max_depth=9)[2].rows == 1
@@ -465,7 +465,7 @@ def test_depth_is_bounded_and_the_error_names_its_option() -> None:
 def test_a_record_is_bounded_at_the_same_byte_however_it_is_cut(body: bytes) -> None:
     whole = outcome(body, max_record_bytes=200, key_by="id")
     assert whole[0] == "LimitExceeded"
-    assert "max_record_bytes" in whole[3]
+    assert whole[4] == "max_record_bytes"
     for step in (1, 7, 64):
         cuts = list(range(step, len(body), step))
         assert outcome(body, cuts, max_record_bytes=200, key_by="id") == whole
