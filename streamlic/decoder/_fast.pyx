@@ -28,6 +28,7 @@ from streamlic.errors import (
     DecodeError,
     LimitExceeded,
     NotAListing,
+    ReportedFailure,
     RescueError,
     TruncatedBody,
     UsageError,
@@ -127,6 +128,7 @@ cdef extern from "core/body/decoder.h" namespace "streamlic" nogil:
         cbool feed(const uint8_t*, size_t) except +
         cbool close() except +
         Verdict verdict() except +
+        const Verdict* held_misfit()
         const CEnvelope& envelope() except +
         size_t held_bytes()
         vector[Remark] take_remarks() except +
@@ -267,9 +269,18 @@ cdef class FastDecoder:
         self._is_spent = self._is_at_work = True  # Spent, unless it succeeds.
 
     cdef _batches(self, cbool is_good, cbool is_last):
-        self._take_remarks()
+        cdef const Verdict* misfit
+        try:
+            self._take_remarks()
+        except ReportedFailure:
+            raise
+        except DecodeError as error:
+            misfit = self._decoder.get().held_misfit()
+            if misfit != NULL and misfit.position < error.position:
+                raise self._error(misfit[0]) from None
+            raise
         if not is_good:
-            raise self._error()
+            raise self._error(self._decoder.get().verdict())
         cdef vector[unique_ptr[Batch]] full = self._decoder.get().take_batches()
         batches = [self._handed_over(move(full[i])) for i in range(full.size())]
         self._is_spent = is_last
@@ -317,8 +328,7 @@ cdef class FastDecoder:
         finally:
             release_array(&array)  # Does nothing if it was imported.
 
-    cdef _error(self):
-        cdef Verdict verdict = self._decoder.get().verdict()
+    cdef _error(self, Verdict verdict):
         argument = <bytes>verdict.argument
         steps = tuple([_step(step) for step in verdict.path])
         place = {"position": verdict.position, "path": path_text(steps)}

@@ -15,7 +15,7 @@ from __future__ import annotations
 import gc
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import DecimalException
 from io import BytesIO
@@ -28,22 +28,20 @@ from ijson.common import JSONError
 from streamlic.decoder.body_rules import BodyRules
 from streamlic.decoder.decode_errors import decode_error
 from streamlic.decoder.envelope import Envelope
-from streamlic.decoder.error_text import ErrorCode
 from streamlic.decoder.failure_signs import Reported, is_surely_data, may_be_report, report_of
-from streamlic.decoder.misfit_message import why
 from streamlic.decoder.options import DecoderOptions
-from streamlic.decoder.paths import path_text
 from streamlic.decoder.reference.columns import RecordColumns, Row
 from streamlic.decoder.reference.exact_numbers import has_many_digits, read_exactly
 from streamlic.decoder.reference.framer import Framer
 from streamlic.decoder.reference.keyed_rows import KeyedRows, KeyFill
 from streamlic.decoder.reference.member_text import member_texts
 from streamlic.decoder.reference.record_buffer import UNREAD, Records
-from streamlic.decoder.reference.rescue import kept_whole, locate, rescued_texts
+from streamlic.decoder.reference.rescue import kept_whole, rescued_texts
 from streamlic.decoder.reference.scalar_columns import Place, Source
 from streamlic.decoder.reference.speculative_rows import parsed
+from streamlic.decoder.reference.strict import StrictMode
 from streamlic.decoder.scanner import Malformed, PathStep, is_value, value_end, without_strings
-from streamlic.errors import DecodeError, RescueError, UsageError
+from streamlic.errors import DecodeError, UsageError
 from streamlic.schema.columns import JSON_RECORD, JSON_RESCUED, JSON_VALUE, json_role
 
 _BLOCK_ROWS: Final = 768
@@ -72,6 +70,11 @@ class ReferenceDecoder:
         read = list if self._is_whole_record else self._columns.read
         self._framer = Framer(options, self._rules, read)
         self._keyed = KeyedRows(schema, options.key_by) if options.key_by else None
+        self._strict = (
+            StrictMode(schema, options, self._framer, may_hold=self._rules.has_reports)
+            if options.strict
+            else None
+        )
         self._block = Records()
         self._filled: list[pa.RecordBatch] = []
         self._blocks: list[list[pa.Array]] = []
@@ -103,8 +106,13 @@ class ReferenceDecoder:
         if self._is_spent:
             raise UsageError("this decoder is spent: it was closed, or its body was bad")
         self._is_spent = True  # Until it succeeds.
-        with _without_collector():
-            batches = self._decoded(chunk)
+        try:
+            with _without_collector():
+                batches = self._decoded(chunk)
+        except DecodeError as error:
+            raise self._strict.first_of(error) if self._strict else error from None
+        if self._strict and chunk is None:
+            self._strict.check_end()
         self._is_spent = False
         return batches
 
@@ -240,7 +248,7 @@ class ReferenceDecoder:
             try:
                 self._check(records, number)
             except DecodeError:
-                if self._options.strict:  # A rescue in an earlier record comes first.
+                if self._strict:  # A rescue in an earlier record comes first.
                     earlier = records.between(0, number)
                     fill = self._filled_in(rows, earlier)
                     _, places = self._columns.build(
@@ -286,36 +294,13 @@ class ReferenceDecoder:
             by_row.setdefault(number, []).append(path)
         most = self._options.max_rescued
         kept = {number: kept_whole(paths, most) for number, paths in by_row.items()}
-        if self._options.strict and (kept or fill.unplaced_keys):
-            first = min([*kept, *fill.unplaced_keys])
-            if first in fill.unplaced_keys:
-                self._refuse_key(records, first)
-            self._refuse(records, first, kept[first])
+        if self._strict:
+            self._strict.check(records, kept, fill)
         self.envelope.rescued += sum(map(len, kept.values())) + len(fill.unplaced_keys)
         texts = rescued_texts(records.texts, kept)
         if self._keyed:
             self._keyed.rescued(texts, fill, records)
         return pa.array(texts, pa.string())
-
-    def _refuse_key(self, records: Records, number: int) -> None:
-        position, step = records.place(number)
-        raise RescueError(
-            ErrorCode.ROW_KEY.text(self._options.key_by),
-            position=position,
-            path=path_text(self._framer.row_path(step)),
-            parameter="strict",
-        )
-
-    def _refuse(self, records: Records, number: int, paths: Sequence[tuple[PathStep, ...]]) -> None:
-        text = records.texts[number]
-        first = locate(text, paths)[0]
-        position, step = records.place(number)
-        raise RescueError(
-            why(self._schema, text, first, self._options.max_rescued),
-            position=position + first.start,
-            path=path_text((*self._framer.row_path(step), *first.path)),
-            parameter="strict",
-        )
 
 
 def _lines(texts: list[bytes]) -> bytes:

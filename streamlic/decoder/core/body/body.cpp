@@ -165,6 +165,7 @@ bool Body::row() {
     if (name.is_partial()) return wait(std::move(name.path));
     auto partial = rows_.read(name.value, &name.text, depth(), false);
     if (partial) return wait(std::move(*partial));
+    hold_misfit();
     if (report_) report_->take(name.text, {text.data + name.value, index - name.value});
   } else {
     while (true) {  // while a row directly follows the one before
@@ -179,6 +180,14 @@ bool Body::row() {
   }
   step_ = &Body::after_row;
   return true;
+}
+
+void Body::hold_misfit() {
+  if (auto misfit = rows_.take_misfit()) {
+    held_misfit_ = Verdict{misfit->code, std::move(misfit->argument),
+                           window_.position + static_cast<int64_t>(misfit->index),
+                           joined(path_, misfit->path)};
+  }
 }
 
 bool Body::after_row() { return separator(rows_closer_, &Body::end_rows, &Body::row); }

@@ -19,6 +19,15 @@
 
 namespace streamlic {
 
+// The first error of the body, and where it is.
+struct Verdict {
+  ErrorCode code = ErrorCode::None;
+  std::string argument;
+  int64_t position = 0;
+  Path path;
+  std::string quoted = {};  // the text up to and including the wrong byte
+};
+
 class Body {
  public:
   // Reads from the window. All arguments must outlive the body.
@@ -33,6 +42,9 @@ class Body {
   const Envelope& envelope() const { return envelope_; }
   std::vector<std::unique_ptr<Batch>> take_batches() { return rows_.take_batches(); }
   std::vector<Remark> take_remarks() { return std::exchange(envelope_.remarks, {}); }
+
+  // In strict mode, a misfit that comes before any later error but a report, nullptr if there is none.
+  const Verdict* held_misfit() const { return held_misfit_ ? &*held_misfit_ : nullptr; }
 
   // The paths to the innermost open bracket, and to where reading stopped.
   const Path& path() const { return path_; }
@@ -72,6 +84,7 @@ class Body {
   MemberKey key() const;
   bool leads_to_rows(const MemberKey& key);
   void check_rows(const MemberKey& key) const;
+  void hold_misfit();
   void note_member(const MemberKey& key, size_t end);
   void remark(Remark::Kind kind, size_t index, Path path = {}, std::string text = {});
   bool may_begin_with_rows(size_t start) const;
@@ -93,6 +106,7 @@ class Body {
   int64_t rows_before_ = 0;  // rows before this envelope: only lines have any
   uint8_t rows_closer_ = 0;
   const std::vector<Field>& fields_;
+  std::optional<Verdict> held_misfit_;
   std::optional<Report> report_;  // the error report that rows given as an object may be
 };
 

@@ -144,10 +144,20 @@ bool Decoder::guarded(Work work) {
       verdict_ = {ErrorCode::BatchText, "", window_.position + static_cast<int64_t>(window_.index),
                   body_.path()};
     }
+    prefer_misfit();
   } catch (const std::bad_alloc&) {  // Also while building the verdict.
     verdict_.code = ErrorCode::Memory;
   }
   return verdict_.code == ErrorCode::None;
+}
+
+// A misfit that was held comes before other errors. Reports are not among them: they are remarks. A truncated
+// body stays one, because the rest of the report may be missing.
+void Decoder::prefer_misfit() {
+  const Verdict* const misfit = body_.held_misfit();
+  const bool is_over = verdict_.code == ErrorCode::None && window_.at_end;
+  const bool is_later = verdict_.code != ErrorCode::None && verdict_.code != ErrorCode::Truncated;
+  if (misfit && (is_over || is_later)) verdict_ = *misfit;
 }
 
 void Decoder::set_verdict(const Malformed& malformed) {

@@ -55,15 +55,6 @@ class HeldBytes {
   size_t size_ = 0;
 };
 
-// The first error of the body, and where it is.
-struct Verdict {
-  ErrorCode code = ErrorCode::None;
-  std::string argument;
-  int64_t position = 0;
-  Path path;
-  std::string quoted = {};  // the text up to and including the wrong byte
-};
-
 class Decoder {
  public:
   Decoder(std::shared_ptr<const Schema> schema, Options options, InstructionSet instructions);
@@ -75,6 +66,7 @@ class Decoder {
   bool close();
 
   const Verdict& verdict() const { return verdict_; }
+  const Verdict* held_misfit() const { return body_.held_misfit(); }
   size_t held_bytes() const { return held_.size(); }
   const Envelope& envelope() const { return body_.envelope(); }
   std::vector<std::unique_ptr<Batch>> take_batches() { return body_.take_batches(); }
@@ -91,6 +83,7 @@ class Decoder {
   template <class Work>
   bool guarded(Work work);
   void set_verdict(const Malformed& malformed);
+  void prefer_misfit();
 
   const std::shared_ptr<const Schema> schema_;
   const Options options_;

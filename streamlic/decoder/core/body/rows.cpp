@@ -184,11 +184,12 @@ bool Rows::is_keyless(size_t start, size_t end) const {
 void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool rescues_key) {
   ColumnBuilder& column = batch_->columns[rescued_column_];
   const bool is_member = key && options_.key_by && window_.text[start] != '{';
-  if (rescues_key && options_.is_strict) {
+  const bool is_strict = options_.is_strict && !has_held_misfit_;
+  if (rescues_key && is_strict) {
     throw Malformed{ErrorCode::RowKey, start, {step(key)}, *options_.key_by};
   }
   const bool is_few = static_cast<int64_t>(reader_->misfits().list.size()) <= options_.max_rescued;
-  const bool may_be_put = is_few && !options_.is_strict && !rescues_key && !is_member;
+  const bool may_be_put = is_few && !is_strict && !rescues_key && !is_member;
   if (may_be_put && put_misfits(reader_->misfits(), column, Row(batch_->rows))) {
     envelope_.rescued += static_cast<int64_t>(reader_->misfits().list.size());
     return;
@@ -200,15 +201,19 @@ void Rows::rescue_row(size_t start, size_t end, const std::string* key, bool res
     mend_surrogates(mended.data(), mended.size());
     record.data = mended.data();
   }
-  if (is_member && !options_.is_strict) return rescue_member(record, *key);
+  if (is_member && !is_strict) return rescue_member(record, *key);
   Rescues found = rescue(record, rescues_key ? keyed_fields_ : fields_, options_.max_rescued);
   if (rescues_key) add_key(found, record, *options_.key_by, *key);
   if (!found.count) return;  // A later value of a repeated key fits.
-  if (options_.is_strict) {
-    throw Malformed{ErrorCode::Misfit, start + found.first_start,
-                    joined({step(key)}, found.first_path),
-                    std::string(reinterpret_cast<const char*>(record.data + found.first_start),
-                                std::min(found.first_end - found.first_start, kShownBytes))};
+  if (is_strict) {
+    Malformed misfit{ErrorCode::Misfit, start + found.first_start,
+                     joined({step(key)}, found.first_path),
+                     std::string(reinterpret_cast<const char*>(record.data + found.first_start),
+                                 std::min(found.first_end - found.first_start, kShownBytes))};
+    if (!is_member || !options_.has_reports) throw misfit;
+    misfit_ = std::move(misfit);
+    has_held_misfit_ = true;
+    return rescue_member(record, *key);
   }
   envelope_.rescued += found.count;
   if (found.is_whole) {

@@ -32,6 +32,10 @@ class Rows {
   // key. If a line is an envelope, it does not move the index.
   std::optional<Path> read(size_t start, const std::string* key, int depth, bool is_in_array);
 
+  // In strict mode, the first misfit if it may belong to an error report in place of keyed rows. It is not
+  // thrown, because the rest of the report may follow; nor are later misfits. Returns it once.
+  std::optional<Malformed> take_misfit() { return std::exchange(misfit_, std::nullopt); }
+
   // Completes the last batch, if it has rows.
   void end();
 
@@ -63,6 +67,8 @@ class Rows {
   ReportMarks marks_;
   std::vector<Field> keyed_fields_;  // the schema for rows whose key is rescued
   std::unique_ptr<Batch> batch_;
+  std::optional<Malformed> misfit_;
+  bool has_held_misfit_ = false;
   bool is_reserved_ = false;  // whether the expected size of a batch is reserved
   std::vector<std::unique_ptr<Batch>> full_;
 };
