@@ -127,7 +127,7 @@ class Fault(StrEnum):
     VENDOR = "vendor"
     """The remote provider of the integrated account."""
     UNKNOWN = "unknown"
-    """Unknown: the answer is not in Truto's form, so a proxy or gateway may have sent it."""
+    """Unknown: the response is not in Truto's format. A proxy or gateway may have sent it."""
 
 
 class ApiError(StreamlicError):
@@ -172,7 +172,7 @@ class AuthenticationError(ApiError):
 
 
 class AccountNeedsReauth(ApiError):
-    """The account has to be connected again by its owner; no retry can help."""
+    """The account's owner must connect it again; no retry can help."""
 
     exit_code = 4
 

@@ -22,17 +22,17 @@ from streamlic.errors import (
     RateLimited,
     ReportedFailure,
 )
-from streamlic.truto.wait_headers import is_used_up, names_a_sane_wait, retry_after_seconds
+from streamlic.truto.wait_headers import has_plausible_wait, is_used_up, retry_after_seconds
 
 _FAILED_WITHOUT_STATUS = 502
 
 
-_MAY_PASS = frozenset({408, 425, 429})
+_MAY_BE_TRANSIENT = frozenset({408, 425, 429})
 """Statuses from 400 to 499 that may be transient: from the vendor, Truto and proxies alike."""
 
 
 _NEVER_A_LIMIT = frozenset({400, 401, 404})
-"""Statuses that are never a rate limit, even with Retry-After: they say what is wrong."""
+"""Statuses that are never a rate limit, even with Retry-After: they have a meaning of their own."""
 
 
 _LIMIT_USED_UP = frozenset({403, 420, 429})
@@ -100,7 +100,7 @@ def api_error(
         message=message,
         insight=insight,
         fault=fault,
-        retryable=not _is_for_lack_of_scopes(status, insight)
+        retryable=not _lacks_scopes(status, insight)
         and (is_limit or _is_retryable(kind, status, is_trutos=is_trutos)),
         retry_after_seconds=retry_after_seconds(headers, now, is_rate_limit=is_limit),
         parameter="token" if kind is AuthenticationError else _missing_parameter(insight),
@@ -140,7 +140,7 @@ def reported_failure(
         token=token,
         now=now,
     )
-    text = f"{failed.described()}; reported in the body of a complete answer"
+    text = f"{failed.described()}; reported in a complete body"
     if isinstance(failed, AuthenticationError):
         # The token was accepted for this response. If it is refused now, the next response says so.
         return ApiError(text, status=failed.status, message=failed.message,
@@ -198,7 +198,7 @@ def _is_rate_limit(
     status: int, headers: Mapping[str, str], insight: dict[str, Any], now: datetime
 ) -> bool:
     """Return whether an error is a rate limit. Vendors use many statuses for it."""
-    if _is_for_lack_of_scopes(status, insight):
+    if _lacks_scopes(status, insight):
         return False
     entry = insight.get("rate_limit_error", False)
     if (entry.get("value", True) if isinstance(entry, dict) else entry) is not False:
@@ -207,25 +207,25 @@ def _is_rate_limit(
         return True
     if not 400 <= status <= 599 or status in _NEVER_A_LIMIT:
         return False
-    if names_a_sane_wait(headers, now):
+    if has_plausible_wait(headers, now):
         return True
     return status in _LIMIT_USED_UP and is_used_up(headers)
 
 
-def _is_for_lack_of_scopes(status: int, insight: dict[str, Any]) -> bool:
-    """Return whether the account lacks a scope: then a retry cannot help."""
+def _lacks_scopes(status: int, insight: dict[str, Any]) -> bool:
+    """Return whether the account lacks a scope. Then a retry cannot help."""
     return status != HTTPStatus.TOO_MANY_REQUESTS and bool(_missing_scopes(insight))
 
 
 def _is_retryable(kind: type[ApiError], status: int, *, is_trutos: bool) -> bool:
     """Return whether the same request may succeed later, given its kind and status.
 
-    Only Truto itself can say that an account needs a change. Any other response is not from the
-    API, but from a proxy, a firewall, a gateway or a login page, and may be gone at a retry.
+    Only Truto itself can say that an account needs a change. Any other response comes from a proxy,
+    a firewall, a gateway or a login page, and a retry may reach the API.
     """
     if kind in (AuthenticationError, AccountNeedsReauth, AccountBlocked):
         return False
-    if not is_trutos or status in _MAY_PASS:
+    if not is_trutos or status in _MAY_BE_TRANSIENT:
         return True
     return status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED
 
@@ -288,15 +288,15 @@ def _advice(kind: type[ApiError], status: int, fault: Fault, account: str) -> st
     if kind is AuthenticationError:
         return "the token is wrong or expired: set TRUTO_API_TOKEN or give a token file"
     if kind is AccountNeedsReauth:
-        return "the account has to be connected again by its owner"
+        return "the owner must connect the account again"
     if kind is AccountBlocked:
         return "the account is blocked in Truto"
     if fault is Fault.UNKNOWN:
         if kind is RateLimited:
             return ""
-        return "the answer is not in Truto's form: is something between us and the API?"
+        return "the response is not in Truto's format: did a proxy or gateway send it?"
     if status == 404 and account:
         return "the account is unknown, or not visible to this token"
     if fault is Fault.VENDOR:
-        return "the remote provider answered so"
+        return "the remote provider returned this error"
     return "Truto itself failed" if fault is Fault.TRUTO else ""

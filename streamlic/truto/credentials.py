@@ -50,7 +50,10 @@ class TokenSource:
                 parameter="token",
             )
         if not (token.isascii() and token.isprintable()) or " " in token:
-            raise UsageError(f"the API token in {self.origin} has characters that no token has")
+            raise UsageError(
+                f"the API token in {self.origin} must be printable ASCII without spaces",
+                parameter="token",
+            )
         return token
 
     @classmethod
@@ -86,8 +89,8 @@ class CurrentToken:
     """The token that requests carry. After a refusal one page reads it again for all others.
 
     A source that may change is read for up to ``wait_seconds``: a secret may be rotated late, or be
-    half written when it is read. That time starts at the first refusal and ends when a token is
-    accepted, whatever tokens appear meanwhile.
+    half written when it is read. That time starts at the first refusal. Only an accepted token ends
+    it: other tokens that appear meanwhile do not extend it.
     """
 
     def __init__(self, source: TokenSource, wait_seconds: float) -> None:
@@ -148,8 +151,8 @@ class CurrentToken:
 def base_url_from_environment(variables: Iterable[str] = (BASE_URL_VARIABLE,)) -> str:
     """Return the first of the variables that is set, or else Truto's own URL.
 
-    Raises UsageError for an empty variable: it was probably forgotten, and must not mean
-    production.
+    Raises UsageError for an empty variable: somebody probably forgot to fill it, and the token must
+    not be sent to production then.
     """
     for name in variables:
         if name in os.environ:

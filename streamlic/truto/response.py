@@ -27,7 +27,7 @@ class Page:
     """One response of the API, before its body arrives.
 
     Names of ``headers`` are case-insensitive. ``read`` waits for the next bytes of the body, still
-    compressed, and returns none at the end. ``hide`` is a secret that no error may show.
+    compressed, and returns b"" at the end. ``hide`` is a secret that no error may show.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Page:
         hide_in(error, self._hide)
 
     def check(self, *, ndjson: bool | None = None) -> None:
-        """Raise TransportError for newline-delimited records if a cut could not be detected.
+        """Raise TransportError for newline-delimited records if truncation could not be detected.
 
         Such a body does not mark its own end, so HTTP must (RFC 9112, section 6.3). ``ndjson``
         overrides what the Content-Type says.
@@ -70,8 +70,8 @@ class Page:
         is_framed = is_chunked or "Content-Length" in self.headers
         if (self.is_ndjson if ndjson is None else ndjson) and not is_framed:
             raise TransportError(
-                "newline-delimited records came without Content-Length or chunked framing: "
-                "it could not be seen if they were cut"
+                "newline-delimited records came without Content-Length or chunked framing, so a "
+                "truncated response could not be detected"
             )
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 
 MAX_WAIT_SECONDS = 300.0
 """The longest wait that is accepted from a header."""
-_SANE_SECONDS = 86_400.0
+_PLAUSIBLE_SECONDS = 86_400.0
 _EPOCH_SECONDS = 1e9  # September 2001: every wait is below it, every epoch of today above.
 _EPOCH_MILLISECONDS = 1e12
 
@@ -22,10 +22,10 @@ _EPOCH_MILLISECONDS = 1e12
 def retry_after_seconds(
     headers: Mapping[str, str], now: datetime, *, is_rate_limit: bool = False
 ) -> float | None:
-    """Return how long the server asks to wait, at most 300 seconds; None if it names no time.
+    """Return how long the server asks to wait, at most 300 seconds; None if it does not ask.
 
     Uses ``Retry-After`` if it is valid. Otherwise ``ratelimit-reset``, but only for a rate limit:
-    for other responses it has no meaning.
+    other responses have that header too, and do not ask to wait.
     """
     wait = _retry_after(headers, now)
     if wait is None and is_rate_limit:
@@ -33,10 +33,10 @@ def retry_after_seconds(
     return None if wait is None else min(wait, MAX_WAIT_SECONDS)
 
 
-def names_a_sane_wait(headers: Mapping[str, str], now: datetime) -> bool:
-    """Return whether ``Retry-After`` names a time of at most a day, as a rate limit does."""
+def has_plausible_wait(headers: Mapping[str, str], now: datetime) -> bool:
+    """Return whether ``Retry-After`` asks for at most a day, as for a rate limit."""
     wait = _retry_after(headers, now)
-    return wait is not None and wait <= _SANE_SECONDS
+    return wait is not None and wait <= _PLAUSIBLE_SECONDS
 
 
 def is_used_up(headers: Mapping[str, str]) -> bool:

@@ -305,7 +305,7 @@ def test_they_raise_the_error_itself(name: str, tmp_path: Path) -> None:
 def test_others_raise_one_that_quotes_it(name: str, kind: type[Exception], tmp_path: Path) -> None:
     """What has gone through a C stream is a text, by the Arrow C stream interface."""
     with served(EmulatorConfig(records=1000), "vendor=401@3") as emulator:
-        with pytest.raises((kind, OSError), match="the account has to be connected again"):
+        with pytest.raises((kind, OSError), match="the owner must connect the account again"):
             READERS[name](read(emulator.url, limit=250), tmp_path / "out")
 
 

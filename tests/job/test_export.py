@@ -279,7 +279,7 @@ ERRORS: list[tuple[int, dict[str, Any], int, list[str]]] = [
         ["400 Bad Request", "missing organization_id (--organization-id)"],
     ),
     (401, {"message": "bad"}, 4, ["token is wrong or expired", "--token-file"]),
-    (401, {"truto_is_remote_error": True, "message": ""}, 4, ["connected again by its owner"]),
+    (401, {"truto_is_remote_error": True, "message": ""}, 4, ["must connect the account again"]),
     (
         403,
         {
@@ -290,7 +290,12 @@ ERRORS: list[tuple[int, dict[str, Any], int, list[str]]] = [
         ["403 Forbidden", 'missing scopes: ["a.read"]'],
     ),
     (404, {"message": "gone"}, 6, ["unknown, or not visible to this token"]),
-    (409, {"truto_is_remote_error": True, "message": "x"}, 6, ["remote provider answered so"]),
+    (
+        409,
+        {"truto_is_remote_error": True, "message": "x"},
+        6,
+        ["remote provider returned this error"],
+    ),
     (422, {"truto_is_remote_error": True, "raw_response": {}}, 6, ["422"]),
     (503, {"message": "Account is blocked"}, 4, ["the account is blocked in Truto"]),
     (400, {"message": f"line\none {TOKEN}\x1b[31m" + "x" * 900}, 6, ["line one ***"]),

@@ -50,7 +50,7 @@ def test_a_report_becomes_the_error_that_its_status_means() -> None:
     assert type(limited) is RateLimited
     assert (limited.retryable, limited.retry_after_seconds) == (True, 7.0)
     assert str(limited).startswith(f"HTTP 429 Too Many Requests for account {ACCOUNT}: slow")
-    assert str(limited).endswith("reported in the body of a complete answer")
+    assert str(limited).endswith("reported in a complete body")
     refused = translated({"statusCode": 401, "error": "x"})
     assert (type(refused), refused.status, refused.retryable) == (ApiError, 401, True)
     remote = {"statusCode": 401.0, "truto_is_remote_error": True, "message": TOKEN}

@@ -98,7 +98,7 @@ TROUBLES = [
     _again("vendor=502", "502 from the vendor", ApiError, "vendor's message.*remote provider"),
     _again("vendor=429", "429 from the vendor", RateLimited, "429"),
     _fatal("vendor=401", "401 from the vendor: the account needs to be reconnected",
-           AccountNeedsReauth, "connected again by its owner"),
+           AccountNeedsReauth, "must connect the account again"),
     Trouble(fault="redirect", what="a redirect within the API's origin", once=Once.TAKEN,
             error=ApiError, says="5 redirects at most"),
     _again("redirect=http://127.0.0.2:9", "a redirect to another origin", ApiError,

@@ -90,7 +90,7 @@ def error_of(status: int, body: dict[str, Any] | bytes, **headers: str) -> ApiEr
         (403, {"statusCode": "403", "message": "x"}, ApiError, Fault.UNKNOWN, True),
     ],
 )  # fmt: skip
-def test_each_status_has_its_kind_its_fault_and_its_worth(
+def test_each_status_has_its_kind_and_fault_and_says_whether_to_retry(
     status: int,
     body: dict[str, Any] | bytes,
     kind: type[ApiError],
@@ -104,7 +104,7 @@ def test_each_status_has_its_kind_its_fault_and_its_worth(
 
 
 @pytest.mark.parametrize("token", ["t", "statusCode", "rror"])
-def test_whatever_the_token_is_truto_s_own_names_are_read(token: str) -> None:
+def test_trutos_own_names_are_read_though_they_contain_the_token(token: str) -> None:
     body = {**LIMIT, "statusCode": 403, "message": f"no {token}", f"x{token}": token}
     error = api_error(403, {}, json.dumps(body).encode(), account="", token=token, now=NOW)
     assert (type(error), error.message) == (RateLimited, "no ***")
@@ -127,7 +127,7 @@ def test_a_body_that_is_not_an_envelope_is_quoted_in_short() -> None:
     assert error_of(500, b"[" * 60_000).message.startswith("[[[")
 
 
-def test_waits_are_the_servers() -> None:
+def test_the_server_says_how_long_to_wait() -> None:
     assert error_of(503, {}, retry_after="7").retry_after_seconds == 7
     assert error_of(429, {}, retry_after="7", ratelimit_reset="9").retry_after_seconds == 7
     assert error_of(429, {}, ratelimit_reset="9").retry_after_seconds == 9
@@ -148,7 +148,7 @@ def test_waits_are_the_servers() -> None:
         (403, REMOTE, {"ratelimit-remaining": "0"}, None),
     ],
 )
-def test_vendors_tell_of_a_rate_limit_by_many_statuses(
+def test_vendors_report_a_rate_limit_with_many_statuses(
     status: int, body: dict[str, Any] | bytes, headers: dict[str, str], seconds: float | None
 ) -> None:
     error = error_of(status, body, **{name.replace("-", "_"): headers[name] for name in headers})
@@ -196,7 +196,7 @@ def test_other_refusals_are_not_a_rate_limit(
         "x" * 295 + TOKEN,
     ],
 )
-def test_no_text_of_a_server_breaks_the_line_or_shows_the_token(text: str) -> None:
+def test_any_text_of_a_server_fits_one_line_without_the_token(text: str) -> None:
     """Anywhere in the body; as JSON escapes it, as PHP does, and as numbers."""
     missing = {"missing_required_query_parameters": {"value": [text, text]}}
     scopes = {"forbidden_error": {"value": {"missing_scopes": [text]}}, text: {"value": {text: 1}}}
@@ -279,7 +279,7 @@ async def test_the_token_goes_nowhere_else_by_redirect(location: str) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + TOKEN.encode() + b"\r\n",
     ],
 )
-async def test_a_server_that_repeats_the_token_does_not_get_it_shown(answer: bytes) -> None:
+async def test_a_token_that_the_server_repeats_is_not_shown(answer: bytes) -> None:
     """Nor in a traceback, which tells what led to the error too."""
     async with server(answer) as (url, _), connection(url) as asking:
         with pytest.raises(StreamlicError) as caught:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlic.truto.rate_limit import RateLimiter
-from streamlic.truto.wait_headers import is_used_up, names_a_sane_wait, retry_after_seconds
+from streamlic.truto.wait_headers import has_plausible_wait, is_used_up, retry_after_seconds
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())
@@ -54,15 +54,15 @@ def test_waits_are_read(
 
 
 @pytest.mark.parametrize(
-    ("text", "is_sane"),
+    ("text", "is_plausible"),
     [("0", True), ("86400", True), ("86401", False), ("", False), ("later", False),
      ("Thu, 01 Jan 2026 12:00:00 GMT", True), ("Thu, 01 Jan 2099 12:00:00 GMT", False)],
 )  # fmt: skip
-def test_a_wait_of_days_is_none(text: str, is_sane: bool) -> None:
-    assert names_a_sane_wait({"retry-after": text}, NOW) is is_sane
+def test_a_wait_of_more_than_a_day_is_not_plausible(text: str, is_plausible: bool) -> None:
+    assert has_plausible_wait({"retry-after": text}, NOW) is is_plausible
 
 
-def test_a_limit_is_used_up_at_nought() -> None:
+def test_a_limit_is_used_up_if_no_request_remains() -> None:
     assert is_used_up({"ratelimit-remaining": " 0"})
     assert is_used_up({"x-ratelimit-remaining": "0"})
     assert not is_used_up({"ratelimit-remaining": "1", "x-ratelimit-remaining": "0"})
@@ -70,7 +70,7 @@ def test_a_limit_is_used_up_at_nought() -> None:
 
 
 @given(st.text(max_size=40) | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ [\d:]+ .{0,6}"))
-def test_no_header_breaks_the_reading_of_waits(text: str) -> None:
+def test_any_text_can_be_in_a_header(text: str) -> None:
     headers = {"retry-after": text, "ratelimit-reset": text, "date": text}
     wait = retry_after_seconds(headers, NOW, is_rate_limit=True)
     assert wait is None or 0 <= wait <= 300
