@@ -93,7 +93,8 @@ def connection(url: str) -> Connection:
 async def exported(dest: Path, url: str, **options: Any) -> streamlic.Summary:
     form = "raw" if options.get("raw") else "stream"
     request = streamlic.LicensesRequest(account=ACCOUNT, response_format=form)
-    return await export_async(str(dest), [request], connection(url), JobOptions(**options))
+    job = JobOptions(account_details=False, **options)
+    return await export_async(str(dest), [request], connection(url), job)
 
 
 BODIES: dict[str, tuple[bytes, tuple[bytes, ...]]] = {
