@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,7 +110,7 @@ def exported_lake(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-def lake(exported_lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+def lake(exported_lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Lake:
     monkeypatch.chdir(exported_lake.directory)
     return exported_lake
 
