@@ -86,7 +86,9 @@ async def exported(directory: Path, mode: str) -> Truth:
                             for record in records_of(emulator.world, one)
                         },
                     )
-            known = {account: last_read.get(account, (None, {})) for account in listed}
+            known: dict[str, Any] = {
+                account: last_read.get(account, (None, {})) for account in listed
+            }
             truth.licenses.append({k: v for _, rows in known.values() for k, v in rows.items()})
             truth.unread.append({a: read for a, (read, _) in known.items() if read != night})
             truth.listed.append({*listed})
