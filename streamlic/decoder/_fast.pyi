@@ -5,7 +5,7 @@ from typing import Final
 import pyarrow as pa
 
 from streamlic.decoder.envelope import Envelope
-from streamlic.decoder.error_text import ErrorCode
+from streamlic.decoder.messages.error_codes import ErrorCode
 from streamlic.decoder.options import DecoderOptions
 
 ERROR_CODES: Final[tuple[ErrorCode | None, ...]]

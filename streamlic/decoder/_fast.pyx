@@ -16,14 +16,14 @@ from libcpp.vector cimport vector
 import pyarrow as pa
 
 from streamlic.decoder.envelope import EnvelopeReader
-from streamlic.decoder.error_text import ErrorCode
-from streamlic.decoder.findings import with_finding
-from streamlic.decoder.misfit_message import Rescued, why
+from streamlic.decoder.messages.error_codes import ErrorCode
+from streamlic.decoder.messages.findings import with_finding
+from streamlic.decoder.messages.misfits import Rescued, why
 from streamlic.decoder.body_rules import BodyRules
 from streamlic.decoder.failure_signs import Reported, report_of
 from streamlic.decoder.scanner import Malformed
-from streamlic.decoder.paths import path_text
-from streamlic.decoder.decode_errors import decode_error
+from streamlic.decoder.messages.paths import path_text
+from streamlic.decoder.messages.decode_errors import decode_error
 from streamlic.errors import (
     DecodeError,
     LimitExceeded,

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from streamlic.decoder.error_text import ErrorCode
+from streamlic.decoder.messages.error_codes import ErrorCode
 
 PathStep = str | int
 """An object's key or an array's index."""

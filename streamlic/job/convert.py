@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from streamlic.decoder import Envelope
-from streamlic.decoder.error_text import ErrorCode
+from streamlic.decoder.messages.error_codes import ErrorCode
 from streamlic.errors import ApiError, DecodeError, ReportedFailure, StoreError
 from streamlic.job.job import Job, RunRequest, Source, run_job
 from streamlic.job.options import JobOptions

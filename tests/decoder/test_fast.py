@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 from streamlic.decoder import DecoderOptions, open_decoder, why_not_fast
-from streamlic.decoder.error_text import ErrorCode
+from streamlic.decoder.messages.error_codes import ErrorCode
 from streamlic.emulator.records import Shape, blocks
 from streamlic.errors import DecodeError, UsageError
 from streamlic.resources.license_schema import LICENSE_SCHEMA

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamlic.decoder.findings import with_finding
+from streamlic.decoder.messages.findings import with_finding
 from tests.support.oracle import outcome
 
 R = b'{"result":['

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import click
 
-from streamlic.cli.job_options import job_options_of
+from streamlic.cli.jobs import job_options_of
 from streamlic.cli.main import finish, run
 from streamlic.cli.option_sources import SettingsCommand
 from streamlic.cli.options import body, body_options, job_options, options

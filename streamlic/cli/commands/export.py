@@ -9,7 +9,7 @@ import click
 from streamlic.cli.accounts import requests_named, requests_of, requests_of_all
 from streamlic.cli.connection import connection_of
 from streamlic.cli.expected_pages import expected_pages
-from streamlic.cli.job_options import job_options_of
+from streamlic.cli.jobs import job_options_of
 from streamlic.cli.main import finish, run, show, warn_of_open_files
 from streamlic.cli.option_sources import SettingsCommand
 from streamlic.cli.options import (

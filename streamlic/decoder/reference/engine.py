@@ -26,9 +26,9 @@ from ijson.backends import yajl2_c
 from ijson.common import JSONError
 
 from streamlic.decoder.body_rules import BodyRules
-from streamlic.decoder.decode_errors import decode_error
 from streamlic.decoder.envelope import Envelope
 from streamlic.decoder.failure_signs import Reported, is_surely_data, may_be_report, report_of
+from streamlic.decoder.messages.decode_errors import decode_error
 from streamlic.decoder.options import DecoderOptions
 from streamlic.decoder.reference.columns import RecordColumns, Row
 from streamlic.decoder.reference.exact_numbers import has_many_digits, read_exactly

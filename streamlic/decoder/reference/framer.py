@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from streamlic.decoder.body_rules import BodyRules
-from streamlic.decoder.error_text import ErrorCode
 from streamlic.decoder.failure_signs import (
     NoListing,
     Report,
@@ -21,6 +20,7 @@ from streamlic.decoder.failure_signs import (
     may_be_envelope,
     shortened,
 )
+from streamlic.decoder.messages.error_codes import ErrorCode
 from streamlic.decoder.options import DecoderOptions
 from streamlic.decoder.reference.row_splitter import RowSplitter
 from streamlic.decoder.reference.speculative_rows import ReadRows

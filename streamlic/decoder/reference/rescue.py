@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from json.encoder import encode_basestring
 from operator import attrgetter
 
-from streamlic.decoder.misfit_message import Rescued
+from streamlic.decoder.messages.misfits import Rescued
 from streamlic.decoder.reference.member_text import lone_texts, member_span
 from streamlic.decoder.scanner import PathStep, children
 

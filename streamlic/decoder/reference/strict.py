@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from streamlic.decoder.error_text import ErrorCode
-from streamlic.decoder.misfit_message import why
+from streamlic.decoder.messages.error_codes import ErrorCode
+from streamlic.decoder.messages.misfits import why
+from streamlic.decoder.messages.paths import path_text
 from streamlic.decoder.options import DecoderOptions
-from streamlic.decoder.paths import path_text
 from streamlic.decoder.reference.framer import Framer
 from streamlic.decoder.reference.keyed_rows import KeyFill
 from streamlic.decoder.reference.record_buffer import Records

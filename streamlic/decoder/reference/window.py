@@ -15,11 +15,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from streamlic.decoder.decode_errors import decode_error
-from streamlic.decoder.error_text import ErrorCode
 from streamlic.decoder.failure_signs import Reported
-from streamlic.decoder.findings import QUOTED_BYTES, with_finding
-from streamlic.decoder.paths import path_text
+from streamlic.decoder.messages.decode_errors import decode_error
+from streamlic.decoder.messages.error_codes import ErrorCode
+from streamlic.decoder.messages.findings import QUOTED_BYTES, with_finding
+from streamlic.decoder.messages.paths import path_text
 from streamlic.decoder.scanner import (
     Malformed,
     PathStep,

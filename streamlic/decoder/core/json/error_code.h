@@ -1,5 +1,5 @@
-// The errors of a body. The core returns a code and an argument; error_text.py has the message for each
-// code, under the same name (`ValueOrEnd` is `VALUE_OR_END` there).
+// The errors of a body. The core returns a code and an argument; messages/error_codes.py has the message for
+// each code, under the same name (`ValueOrEnd` is `VALUE_OR_END` there).
 #pragma once
 
 #include <cstddef>

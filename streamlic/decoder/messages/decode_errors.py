@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamlic.decoder.failure_signs import NoListing, Reported
-from streamlic.decoder.paths import path_text
+from streamlic.decoder.messages.paths import path_text
 from streamlic.decoder.scanner import Malformed, PathStep, TooDeep, TooLong
 from streamlic.errors import DecodeError, LimitExceeded, NotAListing, ReportedFailure
 

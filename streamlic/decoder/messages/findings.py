@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from streamlic.decoder.error_text import ErrorCode
+from streamlic.decoder.messages.error_codes import ErrorCode
 
 QUOTED_BYTES: Final = 4096
 """The bytes before the wrong one that are read, enough to find where a secret begins."""
