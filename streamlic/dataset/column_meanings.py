@@ -61,7 +61,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         **_RUN,
     },
     RUNS: {
-        "run_key": "the key of `--run-key`, null without one",
+        "run_key": "the key that the run was given, null without one",
         "mode": "the mode: `error`, `append` or `overwrite`",
         "started_at": "when the run started",
         "ended_at": "when it was complete",
