@@ -68,13 +68,17 @@ async def export_async(
     return await run_job(LocalStore(dest), request, source, options, on_progress)
 
 
-def accounts_of_key(dest: str, key: str | None) -> list[str] | None:
-    """Return the accounts of the run with this key, None if DEST has none.
+def accounts_of_key(dest: str, key: str | None, *, restart: bool) -> list[str] | None:
+    """Return the accounts of the run with this key, None if DEST has none that is continued.
 
-    Such a run is resumed, or reported, with its own accounts: they need not be listed again.
+    Such a run is resumed, or reported, with its own accounts: they need not be listed again. A run
+    that starts has to list them, for those that are skipped, too: ``restart`` starts one, and a run
+    that has committed nothing may make way for one.
     """
-    run = run_of_key(LocalStore(dest), key) if key is not None else None
-    return [account for account in run.accounts if account] if run else None
+    run = run_of_key(LocalStore(dest), key) if key is not None and not restart else None
+    if run is None or not run.commits:
+        return None
+    return [account for account in run.accounts if account]
 
 
 class ApiSource(Source):

@@ -73,8 +73,9 @@ def open_run(
         asked = {"the mode": mode, "publish": publish, "the run key": key}
         return _differences(run, request, run.accounts if keeps_accounts else accounts, asked)
 
-    for run in finished:
-        if key is not None and run.key == key and not restart:
+    named = [run for run in runs if key is not None and run.key == key]
+    for run in named[-1:]:  # After a restart there may be several.
+        if run.is_complete and not restart:
             _check_same_key(run, differences_of(run))
             run.is_repeated = True
             return run
@@ -131,7 +132,7 @@ def open_run(
 
 
 def run_of_key(store: Store, key: str) -> RunState | None:
-    """Return the run with this key, complete or not; None if there is none. Nothing is written."""
+    """Return the newest run with this key, complete or not; None if there is none."""
     runs = [run for run in load_runs(store) if run.key == key]
     return runs[-1] if runs else None
 

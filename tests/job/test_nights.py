@@ -119,6 +119,46 @@ async def test_a_night_that_was_given_up_makes_way_for_the_next(night: Night) ->
     assert "unfinished run of another request" in refused_night.err
 
 
+@pytest.mark.parametrize("is_complete", [True, False])
+async def test_a_restart_of_a_key_lists_the_accounts_again(night: Night, is_complete: bool) -> None:
+    """A list without those that are skipped would drop their rows."""
+    assert (await night.export("--run-key", "1")).code == 0
+    night.block(2)
+    args = ("--mode", "overwrite", "--run-key", "2", "--commit-seconds", "0")
+    await night.export(*args, *(() if is_complete else ("--max-pages", "1")))
+    ended = await night.export(*args, "--restart")
+    assert ended.code == 0, ended.err
+    assert len(ended.summary["skipped"]) == len(ended.summary["carried_over"]) == 2
+    assert ended.summary["dropped"] == []
+    assert len(landed(night.dest)) == 50
+
+
+async def test_another_request_of_an_empty_runs_key_lists_the_accounts_again(night: Night) -> None:
+    assert (await night.export("--run-key", "1")).code == 0
+    night.block(2)
+    args = ("--mode", "overwrite", "--run-key", "2")
+    night.fail(ACCOUNTS, 500)
+    assert (await night.export(*args)).code == 1
+    night.failing = {}
+    ended = await night.export(*args, "--limit", "3")
+    assert ended.code == 0, ended.err
+    assert ended.summary["dropped"] == []
+    assert len(landed(night.dest)) == 50
+
+
+async def test_the_newest_run_of_a_key_is_the_one_that_is_meant(night: Night) -> None:
+    args = ("--mode", "append", "--run-key", "1")
+    first = await night.export(*args)
+    stopped = await night.export(*args, "--restart", "--max-pages", "1", "--commit-seconds", "0")
+    assert stopped.code == 5
+    resumed = await night.export(*args)
+    repeated = await night.export(*args)
+    assert first.summary["run"] != resumed.summary["run"] == stopped.summary["run"]
+    assert resumed.summary["complete"]
+    assert repeated.summary["run"] == resumed.summary["run"]
+    assert repeated.summary["repeated"]
+
+
 async def test_a_key_belongs_to_one_request(night: Night) -> None:
     await night.export("--run-key", "1")
     other = await night.export("--run-key", "1", "--limit", "3")

@@ -86,7 +86,7 @@ def export(settings: ExportSettings) -> None:
     skipped: dict[str, str] = {}
     if settings.all_accounts:
         all_of = {"integration": settings.integration, "tenant": settings.tenant}
-        if known := accounts_of_key(dest, settings.run_key):
+        if known := accounts_of_key(dest, settings.run_key, restart=settings.restart):
             requests = requests_of(settings, known)
         else:
             # On the same connection, whose rate limits count these requests too.
