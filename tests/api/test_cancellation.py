@@ -80,7 +80,7 @@ def test_a_silent_server_keeps_nobody_waiting_who_cancels(tmp_path: Path) -> Non
     with served(SLOW, "stall=600:3000@4") as emulator:
 
         def cancel_at_the_fourth() -> None:
-            while len(emulator.requests) < 1 + 4:  # The first is for the account's details.
+            while len(emulator.requests) < 4:
                 time.sleep(0.01)
             cancel.set()
 
