@@ -213,11 +213,8 @@ def killed_at(
 @pytest.mark.parametrize(
     ("module", "says", "number"),
     [
-        *(
-            ("streamlic.cli.main", "streamlic: interrupted during startup\n", one)
-            for one in SIGNALS
-        ),
-        ("streamlic.dataset.lake", "streamlic: interrupted\n", signal.SIGTERM),
+        *(("streamlic.cli.main", "interrupted during startup", one) for one in SIGNALS),
+        ("streamlic.dataset.lake", "interrupted", signal.SIGTERM),
     ],
 )
 def test_a_signal_ends_every_command_with_its_code_and_a_line(

@@ -143,7 +143,7 @@ async def test_a_reported_rate_limit_makes_the_account_wait(
         monkeypatch.setattr(one.rate_limiter, "penalize", penalize)
         monkeypatch.setattr(RetryPolicy, "wait_seconds", lambda *_: None)  # No waiting in a test.
         with pytest.raises(RateLimited):
-            await export_async(str(tmp_path), [request], one, JobOptions())
+            await export_async(str(tmp_path), [request], one, JobOptions(account_details=False))
     assert waits == [77.0]
 
 
