@@ -86,11 +86,10 @@ async def exported(directory: Path, mode: str) -> Truth:
                             for record in records_of(emulator.world, one)
                         },
                     )
-            known: dict[str, Any] = {
-                account: last_read.get(account, (None, {})) for account in listed
-            }
+            known = {account: last_read[account] for account in listed if account in last_read}
             truth.licenses.append({k: v for _, rows in known.values() for k, v in rows.items()})
-            truth.unread.append({a: read for a, (read, _) in known.items() if read != night})
+            read = {account: known[account][0] if account in known else None for account in listed}
+            truth.unread.append({account: one for account, one in read.items() if one != night})
             truth.listed.append({*listed})
     return truth
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streamlic.dataset.lake import run_of
@@ -209,10 +210,8 @@ class Reader:
         except FileNotFoundError:
             return
         self.looks += 1
-        for table in licenses.values():
-            self.nights.update(table["_run"].to_pylist())
-        for table in accounts.values():
-            self.nights.update(table["_run"].to_pylist())
+        for table in (*licenses.values(), *accounts.values()):
+            self.nights.update(pc.unique(table["_run"]).to_pylist())
         self.nights.update(row["_run"] for row in after)
         whole = before
         if self.mode == "overwrite":
@@ -223,8 +222,11 @@ class Reader:
     def _check_whole(
         self, run: Row, licenses: Mapping[str, pa.Table], accounts: Mapping[str, pa.Table]
     ) -> None:
-        files = [table for name, table in licenses.items() if run_of(name) == run["_run"]]
-        rows = Counter(one for table in files for one in table["integrated_account_id"].to_pylist())
+        rows: Counter[str] = Counter()
+        for name, table in licenses.items():
+            if run_of(name) == run["_run"]:
+                for entry in pc.value_counts(table["integrated_account_id"]).to_pylist():
+                    rows[entry["values"]] += entry["counts"]
         assert rows.total() == run["rows"], (rows.total(), run)
         wanted: Counter[str] = Counter()
         for name, table in accounts.items():
