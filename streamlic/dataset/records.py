@@ -113,5 +113,6 @@ def written(moment: datetime) -> str:
 
 
 def _dumped(body: Mapping[str, Any]) -> bytes:
-    # ASCII, because a text may hold a lone surrogate, which UTF-8 cannot.
-    return json.dumps(body, indent=1).encode() + b"\n"
+    # ASCII, because a text may hold a lone surrogate, which UTF-8 cannot. Not indented: Python's
+    # encoder for that takes a second for the accounts of a large environment.
+    return json.dumps(body).encode() + b"\n"
