@@ -91,13 +91,33 @@ def check_schemas(
     others = [old for old in replaced if _is_raw(old.request) is not _is_raw(request)]
     kept = _not_read(others, accounts)
     if kept:
-        was, now = ("raw", "licenses") if _is_raw(others[0].request) else ("licenses", "raw")
+        was, now = _kinds(others[0].request)
         some = min(kept, key=str)
         raise DatasetConflict(
             f"{store.where()} holds {was} rows of {counted(len(kept), 'account')} that this run "
             f"does not read, such as {some}, and they cannot be kept with {now} rows",
             advice="leave them out with {absent_accounts=drop}, or choose another {dest}",
         )
+
+
+def check_same_table(store: Store, request: Mapping[str, Any], runs: Iterable[RunState]) -> None:
+    """Raise DatasetConflict if a run would add rows of another schema to those of these runs.
+
+    Most readers take the columns of one part file for all, and the other rows would be nulls.
+    """
+    live = (run for run in runs if not run.is_replaced and run.rows)
+    other = next((run for run in live if _is_raw(run.request) is not _is_raw(request)), None)
+    if other:
+        was, now = _kinds(other.request)
+        raise DatasetConflict(
+            f"{store.where()} holds {was} rows, to which {now} rows cannot be added",
+            advice="choose another {dest}",
+        )
+
+
+def _kinds(request: Mapping[str, Any]) -> tuple[str, str]:
+    """Return which rows a request is for, and which other ones there are."""
+    return ("raw", "licenses") if _is_raw(request) else ("licenses", "raw")
 
 
 def _not_read(replaced: Iterable[RunState], read: Iterable[str | None]) -> dict[str | None, int]:

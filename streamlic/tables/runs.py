@@ -14,7 +14,7 @@ from streamlic.errors import DatasetConflict, UsageError
 from streamlic.formatting import counted
 from streamlic.storage.base import Store
 from streamlic.tables.base import Table
-from streamlic.tables.kept_accounts import check_schemas, replaced_by
+from streamlic.tables.kept_accounts import check_same_table, check_schemas, replaced_by
 
 MODES = ("error", "append", "overwrite")
 
@@ -50,7 +50,7 @@ def open_run(
     ``details`` are what is known of accounts; a new run remembers them.
     Raises DatasetConflict, with the options that help, if the destination holds something else: an
     unfinished run of another request, a finished dataset under ``mode`` "error", rows of another
-    schema that would have to be kept, or foreign files. Raises IntegrityError if the commit log is
+    schema that would have to be kept or that would be added, or foreign files. Raises IntegrityError if the commit log is
     damaged.
     """
     store = table.store
@@ -112,6 +112,8 @@ def open_run(
     replaced = [run for run in finished if mode == "overwrite" and not run.is_replaced]
     if carries_over:
         check_schemas(store, request, accounts, replaced)
+    if mode == "append":
+        check_same_table(store, request, finished)
     for run in unfinished:
         table.remove(run.id)
     _check_nothing_foreign(store, finished)

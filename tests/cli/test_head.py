@@ -171,7 +171,11 @@ async def test_a_replaced_run_says_why_it_has_no_licenses(tmp_path: Path) -> Non
     assert len(await rows_of(tmp_path, "--run", old.id, "--table", "runs")) == 1
 
 
-async def test_a_lake_of_other_columns_in_older_runs_has_nulls_there(tmp_path: Path) -> None:
+async def test_a_lake_of_other_columns_in_older_runs_has_nulls_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Licenses may get columns in a later version."""
+    monkeypatch.setattr("streamlic.tables.runs.check_same_table", lambda *_: None)
     body = tmp_path / "body.json"
     body.write_bytes(BODY)
     for raw in (["--raw"], []):

@@ -354,15 +354,14 @@ def test_a_row_group_whose_bounds_lie_around_an_account_is_looked_into_by_one_co
     """The account's rows are in another row group."""
     first, kept, last = "account-a", "account-b", "account-c"
     old = open_local(tmp_path, request={}, accounts=[first, kept, last])
-    writer = open_writer(old, WriteOptions())
+    writer = open_writer(old, WriteOptions(row_group_bytes=1))
     batch = license_batch(0, 4)
     writer.write_whole(batch, [(first, 2), (last, 2)])
+    writer.write_whole(batch, [(kept, 4)])
     points: dict[str | None, ResumePoint] = {
         name: ResumePoint(is_done=True, rows=2) for name in (first, last)
     }
-    old.commit(writer.finish(), points, is_complete=False)
-    writer.write_whole(batch, [(kept, 4)])
-    points = {kept: ResumePoint(is_done=True, rows=4)}
+    points[kept] = ResumePoint(is_done=True, rows=4)
     complete_run(old.table, old, writer, engine="fast", points=points)
     land(tmp_path, "new", mode="overwrite", accounts=[first, last])
     assert decoded == {"looked into": 2, "decoded": 1}
@@ -414,6 +413,18 @@ def test_rows_of_another_schema_are_refused_before_a_run_begins(tmp_path: Path) 
     assert len(load_runs(LocalStore(tmp_path))) == 1
     land(tmp_path, "new", mode="overwrite", request={"raw": False})
     assert visible_ids(tmp_path) == expected_ids("new")
+
+
+@pytest.mark.parametrize("is_raw", [True, False])
+def test_rows_of_another_schema_are_not_added_to_a_table(tmp_path: Path, is_raw: bool) -> None:
+    """A reader takes one part file's columns for those of all."""
+    land(tmp_path, "old", request={"raw": is_raw})
+    with pytest.raises(DatasetConflict, match="rows cannot be added"):
+        land(tmp_path, "new", mode="append", request={"raw": not is_raw})
+    assert len(load_runs(LocalStore(tmp_path))) == 1
+    land(tmp_path, "new", mode="overwrite", request={"raw": not is_raw})
+    land(tmp_path, "more", mode="append", request={"raw": not is_raw})
+    assert visible_ids(tmp_path) == sorted(expected_ids("new") + expected_ids("more"))
 
 
 def test_a_refused_restart_discards_nothing(tmp_path: Path) -> None:
