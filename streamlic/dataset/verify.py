@@ -12,7 +12,7 @@ A writer may be active meanwhile:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -105,6 +105,8 @@ def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyRepor
         if run:
             report.runs += 1
             seen.update(file.name for file in run.live_files if run.is_published)
+            if _is_left_staged(store, run):  # It may be deleting what it replaces.
+                seen.update(name for name in names if _is_of(name, run.replaces))
             _verify_run(store, run, report, on_bytes)
         elif is_removed(store, run_id):
             _note_unfinished(
@@ -127,6 +129,11 @@ def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyRepor
         if name not in seen and store.exists(name)
     )
     return report
+
+
+def _is_of(name: str, replaced: Collection[str]) -> bool:
+    """Return whether a file has licenses of one of these runs."""
+    return table_of(name) == LICENSES and run_of(name) in replaced
 
 
 def _loaded(store: Store, run_id: str, report: VerifyReport) -> RunState | None:
