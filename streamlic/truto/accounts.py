@@ -110,7 +110,7 @@ async def integrated_account(connection: Connection, account: str) -> Integrated
     body = await connection.get_json(f"{PATH}/{quote(account, safe='')}", account=account)
     inner = body.get("result")
     found = _account(inner if isinstance(inner, dict) else body)
-    if found is None or found.id.lower() != account.lower():
+    if found is None or found.id != account.lower():
         got = connection.excerpt(body)
         raise PageMismatch(f"{PATH}/{account}: expected this account, got {got}")
     return found
@@ -159,7 +159,7 @@ def _account(given: Any) -> IntegratedAccount | None:
     own = given.get("integration")
     name = own.get("name") if isinstance(own, dict) else own
     return IntegratedAccount(
-        id=id_,
+        id=id_.lower(),  # As requests and the lake have it: it is a UUID.
         tenant_id=_text(given.get("tenant_id")),
         integration=_text(name) or _text(given.get("environment_integration_id")),
         status=_text(given.get("status")),

@@ -68,3 +68,14 @@ async def test_an_account_that_two_pages_name_is_listed_once_and_retries_are_rep
     assert discovered == Discovered(discovered.readable, [])
     assert [account.id for account in discovered.readable] == [_ID]
     assert len(retries) == 1
+
+
+async def test_an_account_has_one_id_however_it_is_spelt() -> None:
+    """Else the lake would have it twice, or drop it: requests and rows have the lower case."""
+    listed = [{"id": _ID.upper(), "is_blocked": True}, {"id": _ID, "is_blocked": True}]
+    listed.append({"id": _ID[:-1] + "E", "status": "active"})
+    answer = whole(json.dumps({"result": listed, "next_cursor": None}).encode())
+    async with server(answer) as (url, _):
+        discovered = await discover(connection(url))
+    assert [one.id for one in discovered.readable] == [_ID[:-1] + "e"]
+    assert discovered.reasons == {_ID: "blocked"}
