@@ -3,7 +3,8 @@
 Rules:
 1. A listing and an accounts file are believed. Only what neither said is requested, once an account
    a process: ``GET /integrated-account/{id}``.
-2. An account is never lost for its details: where they cannot be had they are unknown.
+2. An account is never lost for its details: where they cannot be had they are unknown. A token of
+   one account may be refused here and not for its licenses; if it is wrong, their page says so.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from streamlic.dataset.records import UNKNOWN, AccountDetails
-from streamlic.errors import AuthenticationError, StreamlicError
+from streamlic.errors import StreamlicError
 from streamlic.truto.accounts import IntegratedAccount, integrated_account
 from streamlic.truto.client import Connection
 from streamlic.truto.retry import is_transient
@@ -54,8 +55,6 @@ class DetailsReader:
             await asyncio.sleep(seconds)
             try:
                 return details_of(await integrated_account(self._connection, account))
-            except AuthenticationError:
-                raise
             except StreamlicError as error:
                 if not is_transient(error):
                     break

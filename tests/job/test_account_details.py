@@ -108,7 +108,7 @@ async def test_a_resumed_run_knows_what_it_knew(tmp_path: Path) -> None:
     assert details_in(tmp_path, "licenses") == truth(one)
 
 
-@pytest.mark.parametrize("status", [404, 500])
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
 async def test_an_account_is_not_lost_for_its_details(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
