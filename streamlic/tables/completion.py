@@ -11,6 +11,7 @@ from streamlic.dataset.run_tables import write_run_tables
 from streamlic.dataset.writer import DatasetWriter
 from streamlic.tables.base import Table
 from streamlic.tables.carry_over import Carrying
+from streamlic.tables.kept_accounts import completed
 
 
 def complete_run(
@@ -34,13 +35,15 @@ def complete_run(
         superseded = keeps.superseded(run)
         keeps.write(run, superseded, writer)
         points = {account: ResumePoint() for account in keeps.partial(run)}
+    learned, kept = details or {}, keeps.details if keeps else {}
+    known = {**{one: run.details_of(one) for one in kept}, **learned}
     files = writer.finish(with_empty=len(superseded) == len(run.license_files))
     end: dict[str, Any] = {
         "is_complete": True,
         "superseded": superseded,
         "carried_over": keeps.accounts if keeps else {},
         "dropped": keeps.dropped if keeps else {},
-        "details": {**(details or {}), **(keeps.details if keeps else {})},
+        "details": {**known, **{one: completed(known[one], kept[one]) for one in kept}},
         "failed": failed or {},
     }
     ended = run.after(run.next_record(files, points, **end))

@@ -4,7 +4,8 @@ Rules:
 1. The rows of accounts that the run read completely are replaced. All other accounts' rows are
    carried over: skipped accounts, failed ones, and those that were not requested.
 2. A run of all accounts, listed without a filter, drops the accounts that the list does not have.
-3. Of an account that only the replaced runs know, integration and tenant are carried over, too.
+3. Integration and tenant of such an account are carried over, too, where the run does not know
+   them.
 4. In every mode, a run that is published when it is complete drops the pages that it has of
    accounts that failed: readers never see half of an account.
 """
@@ -13,11 +14,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from streamlic.dataset.commit_log import load_run
-from streamlic.dataset.records import AccountDetails, Carried, written
+from streamlic.dataset.records import UNKNOWN, AccountDetails, Carried, written
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import DatasetConflict
 from streamlic.formatting import counted
@@ -70,7 +72,7 @@ def carrying(
         dropped,
         [old for old in replaced if kept.keys() & old.account_rows.keys()],
         not_read,
-        _details(run, replaced, kept),
+        _details(replaced, kept),
         batch_bytes,
     )
 
@@ -147,18 +149,25 @@ def _listed(run: RunState) -> set[str | None] | None:
 
 
 def _details(
-    run: RunState, replaced: Iterable[RunState], accounts: Iterable[str | None]
+    replaced: Iterable[RunState], accounts: Iterable[str | None]
 ) -> dict[str | None, AccountDetails]:
-    """Return what the replaced runs know of accounts that this run knows nothing of."""
+    """Return the integration and the tenant of accounts as the newest replaced runs know them."""
     known: dict[str | None, AccountDetails] = {}
     for old in replaced:
         for account in accounts:
-            if account not in run.details and account in old.details:
-                before = old.details[account]
-                known[account] = AccountDetails(
-                    integration=before.integration, tenant_id=before.tenant_id
-                )
+            if account in old.details:
+                named = replace(old.details[account], status=None, is_blocked=None)
+                known[account] = completed(named, known.get(account, UNKNOWN))
     return known
+
+
+def completed(newer: AccountDetails, older: AccountDetails) -> AccountDetails:
+    """Return ``newer`` with the integration and the tenant of ``older`` where it has none."""
+    return replace(
+        newer,
+        integration=newer.integration or older.integration,
+        tenant_id=newer.tenant_id or older.tenant_id,
+    )
 
 
 def _exported_at(replaced: Iterable[RunState], account: str | None) -> str:

@@ -50,8 +50,8 @@ def open_run(
     ``details`` are what is known of accounts; a new run remembers them.
     Raises DatasetConflict, with the options that help, if the destination holds something else: an
     unfinished run of another request, a finished dataset under ``mode`` "error", rows of another
-    schema that would have to be kept or that would be added, or foreign files. Raises IntegrityError if the commit log is
-    damaged.
+    schema that would have to be kept or that would be added, or foreign files. Raises
+    IntegrityError if the commit log is damaged.
     """
     store = table.store
     if mode not in MODES:

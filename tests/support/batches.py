@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamlic.dataset.destination import writer_lock
-from streamlic.dataset.records import PartFile, Points, ResumePoint
+from streamlic.dataset.records import AccountDetails, PartFile, Points, ResumePoint
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.schema.columns import JSON_RESCUED, JSON_VALUE, json_field
@@ -157,6 +157,7 @@ def land(
     failing: Mapping[str | None, int] = MappingProxyType({}),
     publish: str = "complete",
     request: Mapping[str, object] = MappingProxyType({}),
+    details: Mapping[str | None, AccountDetails] = MappingProxyType({}),
     store: LocalStore | None = None,
 ) -> LocalRun:
     """Land a job, or resume it; ``pages`` ends it after so many pages of this process.
@@ -174,6 +175,7 @@ def land(
             mode=mode,
             restart=restart,
             publish=publish,
+            details=details,
         )
         writer = open_writer(run)
         for account in accounts:

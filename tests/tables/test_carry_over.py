@@ -20,7 +20,7 @@ import streamlic
 from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.inspect import inspect_dataset
 from streamlic.dataset.lake import ACCOUNT_COLUMN
-from streamlic.dataset.records import Carried, ResumePoint, written
+from streamlic.dataset.records import AccountDetails, Carried, ResumePoint, written
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.verify import verify_dataset
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
@@ -249,6 +249,25 @@ async def test_carrying_tells_how_far_it_has_come_and_can_be_stopped(
     assert summary.complete
     check_landed(tmp_path, 2_000, accounts=(kept, read))
     check_sound(tmp_path)
+
+
+@pytest.mark.parametrize("is_learned_before", [True, False])
+def test_of_an_account_that_fails_the_newest_details_count_and_older_ones_complete_them(
+    tmp_path: Path, is_learned_before: bool
+) -> None:
+    land(tmp_path, "old", details={A: AccountDetails(integration="slack", tenant_id="t")})
+    learned = {A: AccountDetails(tenant_id="u", status="needs_reauth", is_blocked=False)}
+    before = learned if is_learned_before else {}
+    run = open_local(tmp_path, request={}, accounts=[A], mode="overwrite", details=before)
+    keeps = carrying(run.store, run, {str(A): "gone"}, batch_bytes=2_000)
+    writer = open_writer(run)
+    complete_run(run.table, run, writer, engine="fast", keeps=keeps, details=learned)
+    [row] = [
+        row for row in ds.dataset(tmp_path / "accounts").to_table().to_pylist()
+        if (row["integrated_account_id"], row["_run"]) == (A, run.id)
+    ]  # fmt: skip
+    shown = [row[name] for name in ("integration", "tenant_id", "status", "is_blocked")]
+    assert shown == ["slack", "u", "needs_reauth", False]
 
 
 def test_all_snapshots_of_a_history_are_kept(tmp_path: Path) -> None:
