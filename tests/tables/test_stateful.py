@@ -38,7 +38,7 @@ Rows = dict[str | None, Counter[str]]
 
 @dataclass(frozen=True)
 class Job:
-    """One command: ``failing`` accounts fail after so many pages, and are left out."""
+    """One command: ``failing`` accounts fail after so many pages, none of which readers see."""
 
     tag: str
     mode: str
@@ -50,11 +50,11 @@ class Job:
         rows = {account: Counter(ids) for account, ids in before.items()}
         failing = dict(self.failing)
         for account in self.accounts:
-            read = Counter(expected_ids(self.tag, [account], failing.get(account, PAGES)))
-            if self.mode == "append":
-                rows[account] = rows.get(account, Counter()) + read
-            elif account not in failing:
-                rows[account] = read
+            if account in failing:
+                continue
+            read = Counter(expected_ids(self.tag, [account], PAGES))
+            before_read = rows.get(account, Counter()) if self.mode == "append" else Counter()
+            rows[account] = before_read + read
         return rows
 
 
