@@ -598,7 +598,8 @@ async def _exported(dest: Path, url: str, **given: Any) -> streamlic.Summary:
         )
     )
     request = streamlic.LicensesRequest(account=ACCOUNT)
-    return await export_async(str(dest), [request], connection, streamlic.JobOptions(**given))
+    options = streamlic.JobOptions(account_details=False, **given)
+    return await export_async(str(dest), [request], connection, options)
 
 
 async def test_a_second_writer_is_refused(tmp_path: Path) -> None:
