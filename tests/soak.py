@@ -133,7 +133,7 @@ async def _attempt(args: list[str], rng: random.Random) -> int:
 
 def _is_finished(code: int | None, err: str) -> bool:
     """Return whether an attempt found all done by one that was killed before it could say so."""
-    return code == 2 and "holds a finished lake" in err
+    return code == 2 and "already holds" in err
 
 
 async def _watch(dest: Path, seen: list[int]) -> None:

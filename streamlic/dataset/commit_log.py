@@ -41,8 +41,13 @@ def run_ids(store: Store) -> list[str]:
 
 def load_runs(store: Store) -> list[RunState]:
     """Return the dataset's runs, oldest first, each with its commit records folded."""
+    return sorted(each_run(store), key=lambda run: run.started_at)
+
+
+def each_run(store: Store) -> Iterator[RunState]:
+    """Yield the runs as they are loaded, in the order of their ids."""
     runs = (load_run(store, run_id) for run_id in run_ids(store))
-    return sorted((run for run in runs if run), key=lambda run: run.started_at)
+    return (run for run in runs if run)
 
 
 def load_run(store: Store, run_id: str) -> RunState | None:

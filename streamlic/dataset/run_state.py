@@ -163,6 +163,13 @@ class RunState:
         self.is_complete = record["is_complete"]
         self.last_sha256 = hashlib.sha256(data).hexdigest()
 
+    def shed(self) -> None:
+        """Forget what is known of single accounts: in many nights of many accounts it is much."""
+        self.accounts = []
+        for known in (self.skipped, self.points, self.details, self.carried_over, self.failed):
+            known.clear()
+        self.dropped.clear()
+
     @property
     def directory(self) -> str:
         """The run's own directory."""

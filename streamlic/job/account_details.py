@@ -10,10 +10,11 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from streamlic.dataset.records import UNKNOWN, AccountDetails
-from streamlic.errors import StreamlicError
+from streamlic.errors import ApiError, StreamlicError
 from streamlic.truto.accounts import IntegratedAccount, integrated_account
 from streamlic.truto.client import Connection
 from streamlic.truto.retry import is_transient
@@ -59,6 +60,15 @@ class DetailsReader:
                 if not is_transient(error):
                     break
         return UNKNOWN
+
+
+async def is_gone(connection: Connection, account: str) -> bool:
+    """Return whether the API says that an account does not exist: HTTP 404."""
+    try:
+        await integrated_account(connection, account)
+    except StreamlicError as error:
+        return isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND
+    return False
 
 
 def details_of(account: IntegratedAccount) -> AccountDetails:

@@ -12,7 +12,7 @@ from typing import Any
 from streamlic.dataset.records import AccountDetails
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import DecodeError, ReportedFailure, StreamlicError
-from streamlic.job.account_details import DetailsReader
+from streamlic.job.account_details import DetailsReader, is_gone
 from streamlic.job.job import TICK_SECONDS, Job, RunRequest, Source, run_job
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import ChecksummingDecoder, check_count
@@ -117,6 +117,16 @@ class ApiSource(Source):
             bytes_received=self._connection.bytes_received,
             retries=self._connection.retries,
         )
+
+    async def still_existing(self, accounts: list[str]) -> set[str]:
+        """Return which of these accounts exist, though a full listing lacks them.
+
+        One that the API does not deny exists: the rows of a customer are at stake.
+        """
+        if not self._job.options.account_details:
+            return set()
+        async with self._connection:
+            return {one for one in accounts if not await is_gone(self._connection, one)}
 
     def waits(self) -> list[WaitStatus]:
         """Return what requests wait for, one for each reason."""

@@ -35,7 +35,7 @@ from streamlic.job.progress import ActiveAccount, OnProgress, ProgressRecorder, 
 from streamlic.job.summary import Summary, failure_of
 from streamlic.storage.base import Store
 from streamlic.tables.base import Table
-from streamlic.tables.carry_over import Copying
+from streamlic.tables.carry_over import Carrying, Copying
 from streamlic.tables.kept_accounts import carrying
 from streamlic.tables.parquet import ParquetTable
 from streamlic.tables.runs import open_run
@@ -95,6 +95,10 @@ class Source(ABC):
     def is_cancelled(self) -> bool:
         """Return whether the caller wants the job to stop."""
         return False
+
+    async def still_existing(self, accounts: list[str]) -> set[str]:  # noqa: ARG002
+        """Return which of these accounts exist, though a full listing lacks them."""
+        return set()
 
 
 async def run_job(
@@ -263,15 +267,7 @@ class Job:
         another schema would have to be kept for accounts that failed.
         """
         failed = self._source.failed
-        keeps = None
-        if not self.run.is_complete:
-            keeps = carrying(
-                self._table.store,
-                self.run,
-                {account: error.described() for account, error in failed.items()},
-                batch_bytes=self.options.carried_batch_bytes,
-                keeps_absent=self.options.carries_over,
-            )
+        keeps = None if self.run.is_complete else await self._carrying()
         copying = keeps.copying if keeps else Copying()
         step = partial(self._committer.complete, keeps, recorded(failed))
         completing = asyncio.ensure_future(self._pipeline.encode(step))
@@ -289,6 +285,26 @@ class Job:
         if interruption and (self.progress.observer_failed or not self.run.is_complete):
             raise interruption
         self._notify_of_copying(copying)
+
+    async def _carrying(self) -> Carrying | None:
+        """Return what the run must keep; TooManyAbsent if it would drop too many accounts."""
+        failed = {account: error.described() for account, error in self._source.failed.items()}
+        find = partial(
+            carrying,
+            self._table.store,
+            self.run,
+            failed,
+            batch_bytes=self.options.carried_batch_bytes,
+            keeps_absent=self.options.carries_over,
+        )
+        keeps = find()
+        if keeps is None or not keeps.dropped:
+            return keeps
+        if existing := await self._source.still_existing([*filter(None, keeps.dropped)]):
+            keeps = find(existing=existing)
+        if keeps and keeps.dropped and (most := self.options.most_absent):
+            most.check_dropped(self.run, len(failed), len(keeps.dropped))
+        return keeps
 
     def close(self, error: BaseException | None) -> Outcome:
         """End the job, which ``error`` ended if it is given; commit the pages that are kept."""

@@ -6,9 +6,13 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from streamlic.errors import ListingTooLarge, UsageError
+from streamlic.errors import ListingTooLarge, TooManyAbsent, UsageError
 from streamlic.formatting import counted
+
+if TYPE_CHECKING:
+    from streamlic.dataset.run_state import RunState
 
 _MOST_ABSENT = re.compile(r"(?P<count>[0-9]{1,9})|(?P<percent>[0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 
@@ -36,6 +40,19 @@ class MostAbsent:
         if self.text.endswith("%"):
             return absent * 100 > float(self.text[:-1]) * accounts
         return absent > int(self.text)
+
+    def check_dropped(self, run: RunState, failed: int, dropped: int) -> None:
+        """Raise TooManyAbsent if a run would drop so many accounts that too many are absent."""
+        absent = len(run.skipped) + failed + dropped
+        accounts = len(run.accounts) + len(run.skipped) + dropped
+        if self.is_exceeded(absent, accounts):
+            raise TooManyAbsent(
+                f"the lake has {counted(dropped, 'account')} that the API no longer has, and "
+                f"{absent:,} of {accounts:,} are absent in all, more than {self.text}, so nothing "
+                "is published",
+                parameter="max_absent",
+                advice="check that the token is right, and start over with {restart=True}",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

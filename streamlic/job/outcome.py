@@ -13,6 +13,7 @@ from streamlic.errors import (
     DecodeError,
     PageMismatch,
     StreamlicError,
+    TooManyAbsent,
     TransportError,
     UsageError,
 )
@@ -24,6 +25,7 @@ _LEAVES_PAGES_SOUND = (
     TransportError,
     DecodeError,
     PageMismatch,
+    TooManyAbsent,
     UsageError,
     asyncio.CancelledError,
 )

@@ -278,6 +278,8 @@ def _is_transient(error: StreamlicError | Failed) -> bool:
 
 
 def _exit_code(summary: Summary, errors: Collection[StreamlicError | Failed]) -> int:
+    if summary.complete and summary.run_key:  # The same command would report this run again.
+        return NO_RETRY_HELPS
     if any(map(_is_transient, errors)):
         return RETRY_CAN_HELP
     codes = {NO_RETRY_HELPS if isinstance(error, Failed) else error.exit_code for error in errors}

@@ -56,6 +56,7 @@ class Table(Protocol):
     def recover(self, *, leaves_unfinished: bool = False) -> list[RunState]:
         """Complete what was promised, delete what was not; return the runs, oldest first.
 
+        Runs of which no work was left have shed what the log says of single accounts.
         ``leaves_unfinished`` skips a run that the caller will remove: it may be past recovery.
         Raises IntegrityError if the log is damaged, or a promised file is missing.
         """

@@ -3,7 +3,8 @@
 Rules:
 1. The rows of accounts that the run read completely are replaced. All other accounts' rows are
    carried over: skipped accounts, failed ones, and those that were not requested.
-2. A run of all accounts, listed without a filter, drops the accounts that the list does not have.
+2. A run of all accounts, listed without a filter, drops the accounts that the list does not have,
+   but for those that the API still knows: a list may miss one while others come and go.
 3. Integration and tenant of such an account are carried over, too, where the run does not know
    them.
 4. In every mode, a run that is published when it is complete drops the pages that it has of
@@ -13,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,7 @@ from streamlic.tables.carry_over import Carrying
 
 ABSENT_ACCOUNTS = ("keep", "drop")
 NOT_ASKED_FOR = "not asked for"
+NOT_LISTED = "not listed"
 
 
 def carrying(
@@ -37,13 +39,15 @@ def carrying(
     *,
     batch_bytes: int,
     keeps_absent: bool = True,
+    existing: Collection[str] = (),
 ) -> Carrying | None:
     """Return what a run must keep before it is complete, None if there is nothing.
 
     ``failed`` are the accounts that were not read completely, with the reasons. The run drops the
     pages that it has of them, unless readers have seen them. Without ``keeps_absent``, or if it
-    replaces nothing, that is all. A full listing drops the accounts that it does not have. Raises
-    DatasetConflict if rows of another schema would have to be kept.
+    replaces nothing, that is all. A full listing drops the accounts that it does not have, but for
+    those that are ``existing``. Raises DatasetConflict if rows of another schema would have to be
+    kept.
     """
     read = [account for account in run.accounts if (account or "") not in failed]
     not_read = frozenset(run.accounts) - frozenset(read)
@@ -53,7 +57,8 @@ def carrying(
     replaced = replaced_by(store, run)
     kept = _not_read(replaced, read)
     listed = _listed(run)
-    dropped = {} if listed is None else {a: rows for a, rows in kept.items() if a not in listed}
+    gone = set() if listed is None else kept.keys() - listed - {*existing}
+    dropped = {account: rows for account, rows in kept.items() if account in gone}
     kept = {a: rows for a, rows in kept.items() if keeps_absent and a not in dropped}
     if not (kept or dropped or failed):
         return None
@@ -90,7 +95,8 @@ def check_schemas(
     replaced: Sequence[RunState],
 ) -> None:
     """Raise DatasetConflict if rows that a run must keep have another schema than its own."""
-    others = [old for old in replaced if _is_raw(old.request) is not _is_raw(request)]
+    different = [old for old in replaced if _is_raw(old.request) is not _is_raw(request)]
+    others = [load_run(store, old.id) or old for old in different]
     kept = _not_read(others, accounts)
     if kept:
         was, now = _kinds(others[0].request)
@@ -137,7 +143,7 @@ def _reason(run: RunState, failed: Mapping[str, str], account: str | None) -> st
         return run.skipped[account]
     if (account or "") in failed:
         return f"failed: {failed[account or '']}"
-    return NOT_ASKED_FOR
+    return NOT_ASKED_FOR if _listed(run) is None else NOT_LISTED
 
 
 def _listed(run: RunState) -> set[str | None] | None:

@@ -72,20 +72,20 @@ class ParquetTable:
         """Complete what was promised, delete what was not; return the runs, oldest first."""
         for run_id in commit_log.run_ids(self.store):
             self._tidy(run_id)
-        runs = self.load()
-        unreported: set[str] = set()
-        for run in runs:
+        runs, replaced = [], set[str]()
+        for run in commit_log.each_run(self.store):
+            runs.append(run)
             if run.is_complete and not commit_log.is_unfinished(self.store, run.id):
+                run.shed()
                 continue
-            if run.is_complete:
-                unreported.add(run.id)
+            run.completed_unreported = run.is_complete
             if run.is_complete or not leaves_unfinished:
                 self._delete_unpromised(run)
                 self.publish(run, run.files)
-        runs = self.load()
+                replaced.update(run.replaces if run.is_complete else ())
         for run in runs:
-            run.completed_unreported = run.id in unreported
-        return runs
+            run.is_replaced = run.is_replaced or run.id in replaced
+        return sorted(runs, key=lambda run: run.started_at)
 
     def remove(self, run_id: str) -> None:
         """Remove a run and its part files."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from streamlic.dataset.commit_log import create_run, load_runs
+from streamlic.dataset.commit_log import create_run, each_run, load_run
 from streamlic.dataset.lake import PART_PREFIX, foreign_names, names_in_tables, run_of
 from streamlic.dataset.records import AccountDetails
 from streamlic.dataset.run_state import PUBLISH, RunState
@@ -74,11 +74,11 @@ def open_run(
         return _differences(run, request, run.accounts if keeps_accounts else accounts, asked)
 
     named = [run for run in runs if key is not None and run.key == key]
-    for run in named[-1:]:  # After a restart there may be several.
-        if run.is_complete and not restart:
-            _check_same_key(run, differences_of(run))
-            run.is_repeated = True
-            return run
+    if named and named[-1].is_complete and not restart:  # After a restart there may be several.
+        run = load_run(store, named[-1].id) or named[-1]  # Recovery has shed its accounts.
+        _check_same_key(run, differences_of(run))
+        run.is_repeated = True
+        return run
     for run in finished:
         if run.completed_unreported and not restart and not differences_of(run):
             run.is_resumed = True
@@ -106,7 +106,7 @@ def open_run(
     if finished and mode == "error":
         rows = sum(run.rows for run in finished if not run.is_replaced)
         raise DatasetConflict(
-            f"{store.where()} holds a finished lake of {counted(rows, 'license')}",
+            f"{store.where()} already holds {counted(rows, 'license')}",
             advice="add to it with {mode=append}, or replace it with {mode=overwrite}",
         )
     replaced = [run for run in finished if mode == "overwrite" and not run.is_replaced]
@@ -135,8 +135,11 @@ def open_run(
 
 def run_of_key(store: Store, key: str) -> RunState | None:
     """Return the newest run with this key, complete or not; None if there is none."""
-    runs = [run for run in load_runs(store) if run.key == key]
-    return runs[-1] if runs else None
+    found: RunState | None = None
+    for run in each_run(store):
+        if run.key == key and (found is None or run.started_at > found.started_at):
+            found = run
+    return found
 
 
 def _check_same_key(run: RunState, differences: list[str]) -> None:

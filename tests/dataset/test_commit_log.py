@@ -406,7 +406,7 @@ def test_restart_touches_no_unfinished_run_where_the_finished_one_forbids_a_new_
 
 def test_a_finished_dataset_is_refused_by_default(tmp_path: Path) -> None:
     land(tmp_path, "old")
-    with pytest.raises(DatasetConflict, match="finished lake of 320 licenses"):
+    with pytest.raises(DatasetConflict, match="already holds 320 licenses"):
         land(tmp_path, "old")
     with pytest.raises(UsageError, match=r"got .replace. \(mode\)"):
         land(tmp_path, "old", mode="replace")

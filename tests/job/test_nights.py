@@ -29,6 +29,7 @@ class Night:
         self.dest = dest
         self.accounts: dict[str, EmulatedAccount] = {**emulated_accounts(ACCOUNTS, records=5)}
         self.failing: dict[str, int] = {}
+        self.unlisted: set[str] = set()
         self.emulator: Emulator | None = None
 
     async def export(self, *more: str) -> Ended:
@@ -50,7 +51,11 @@ class Night:
     def fail(self, count: int, status: int) -> None:
         self.failing = dict.fromkeys(list(self.accounts)[-count:], status)
 
-    def fault(self, _: web.Request, account: str) -> web.Response | None:
+    def fault(self, request: web.Request, account: str) -> web.Response | None:
+        if request.path == "/integrated-account":
+            listed = [one.listed() for one in self.accounts.values() if one.id not in self.unlisted]
+            return web.json_response({"result": listed}) if self.unlisted else None
+        account = account or request.path.rpartition("/")[2]
         status = self.failing.get(account)
         return refused(status, message="no", truto_is_remote_error=True) if status else None
 
@@ -210,6 +215,47 @@ async def test_too_many_failed_accounts_publish_nothing(
     assert ended.code == 0, ended.err
     assert ended.summary["resumed"]
     assert len(landed(night.dest)) == (100 if mode == "append" else 50)
+
+
+async def test_an_account_that_the_list_misses_is_not_dropped(night: Night) -> None:
+    """Lists change while they are read: the API is asked for an account before it is dropped."""
+    args = ("--mode", "overwrite")
+    assert (await night.export(*args)).code == 0
+    missed, gone, *_ = night.accounts
+    night.unlisted = {missed, gone}
+    night.failing = {gone: 404}
+    ended = await night.export(*args)
+    assert ended.code == 0, ended.err
+    assert ended.summary["dropped"] == [{"account": gone, "rows": 5}]
+    [kept] = ended.summary["carried_over"]
+    assert (kept["account"], kept["reason"], kept["rows"]) == (missed, "not listed", 5)
+    assert len(landed(night.dest)) == 45
+
+
+async def test_a_token_of_another_environment_drops_no_more_than_may_be_absent(
+    night: Night,
+) -> None:
+    args = ("--mode", "overwrite", "--max-absent", "3")
+    assert (await night.export(*args)).code == 0
+    before = landed(night.dest)
+    night.unlisted = {*list(night.accounts)[:4]}
+    night.failing = dict.fromkeys(night.unlisted, 404)
+    ended = await night.export(*args)
+    assert ended.code == 6
+    assert "the lake has 4 accounts that the API no longer has, and 4 of 10 are absent" in ended.err
+    assert landed(night.dest) == before
+    night.unlisted, night.failing = set(), {}
+    assert (await night.export(*args, "--restart")).code == 0
+    assert len(landed(night.dest)) == 50
+
+
+async def test_a_night_that_is_complete_without_accounts_needs_a_hand_and_no_retry(
+    night: Night,
+) -> None:
+    """Its key would only report it again."""
+    args = ("--mode", "append", "--skip-failed", "--run-key", "1")
+    night.fail(1, 500)
+    assert [(await night.export(*args)).code for _ in range(2)] == [6, 6]
 
 
 @pytest.mark.parametrize("text", ["", "-1", "101%", "x", "5 %", "1e3", "٣"])

@@ -61,8 +61,8 @@ Examples:
             help="Complete the run without the accounts that failed. With --mode overwrite, only "
             "if no retry can help them."),
     dataset("--max-absent", metavar="N|P%", default=JobSettings.max_absent,
-            help="Most accounts that may be skipped or fail; with more, nothing is published and "
-            "nothing replaced."),
+            help="Most accounts that may be skipped, fail or be dropped; with more, nothing is "
+            "published and nothing replaced."),
     rows_at,
 )  # fmt: skip
 @job_options
