@@ -216,7 +216,7 @@ async def test_accounts_that_cannot_be_read_tonight_keep_last_nights_rows(tmp_pa
     reported = shown.summary["runs"][-1]["carried_over"]
     assert [{name: one[name] for name in carried[0]} for one in reported] == carried
     assert shown.summary["rows"] == 55
-    assert "10 rows of 2 accounts were carried over" in shown_text.out
+    assert "2 carried over since" in " ".join(shown_text.out.split())
     assert verified.code == 0
     assert dropping.summary["carried_over"] == []
     assert ds.dataset(tmp_path / "licenses").count_rows() == 45
