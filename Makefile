@@ -38,7 +38,7 @@ test: $(VENV)/.dev  ## the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.dev  ## large bodies and long fuzzing
-	$(BIN)/python -m pytest -m slow -s
+	$(BIN)/python -m pytest -m slow -n auto --dist worksteal
 
 SECONDS_EACH ?= 600
 BODIES ?= 100000

@@ -17,6 +17,7 @@ from streamlic.dataset.records import UNKNOWN, AccountDetails
 from streamlic.errors import ApiError, StreamlicError
 from streamlic.truto.accounts import IntegratedAccount, integrated_account
 from streamlic.truto.client import Connection
+from streamlic.truto.rate_limit import Permit
 from streamlic.truto.retry import is_transient
 
 if TYPE_CHECKING:
@@ -34,13 +35,16 @@ class DetailsReader:
         self._connection = connection
         self._requested: set[str] = set()
 
-    async def learn(self, account: str) -> None:
-        """Request an account's details if the job lacks them; called before each page of it."""
+    def are_missing(self, account: str) -> bool:
+        """Return whether an account's details have to be requested before its first page."""
+        is_wanted = self._job.options.account_details and account not in self._requested
+        return is_wanted and not _is_full(self._job.run.details_of(account))
+
+    async def learn(self, account: str, permit: Permit) -> None:
+        """Request an account's details. The page that follows needs a permit of its own."""
         known = self._job.run.details_of(account)
-        if not self._job.options.account_details or account in self._requested or _is_full(known):
-            return
         self._requested.add(account)
-        found = await self._requested_details(account)
+        found = await self._requested_details(account, permit)
         self._job.learn(
             account,
             AccountDetails(
@@ -51,12 +55,14 @@ class DetailsReader:
             ),
         )
 
-    async def _requested_details(self, account: str) -> AccountDetails:
+    async def _requested_details(self, account: str, permit: Permit) -> AccountDetails:
+        first: Permit | None = permit
         for seconds in _WAITS_SECONDS:
             await asyncio.sleep(seconds)
             try:
-                return details_of(await integrated_account(self._connection, account))
+                return details_of(await integrated_account(self._connection, account, first))
             except StreamlicError as error:
+                first = None
                 if not is_transient(error):
                     break
         return UNKNOWN

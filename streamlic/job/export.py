@@ -173,7 +173,7 @@ class ApiSource(Source):
         return scheduled(left, self._connection.policy)
 
     async def _read_page(self, account: ScheduledAccount, permit: Permit) -> None:
-        """Read an account's next page."""
+        """Read an account's next page, or first what is known of the account."""
         params, limits = account.pages.request, self._job.options.limits
         limits.check_pages(account.pages.count)
 
@@ -187,7 +187,9 @@ class ApiSource(Source):
 
         job, connection = self._job, self._connection
         account.is_large = False
-        await self._details.learn(params.account)
+        if self._details.are_missing(params.account):
+            await self._details.learn(params.account, permit)
+            return  # The scheduler asks for the page, with a permit of its own.
         async with connection.page(params, permit) as page:
             if job.options.ndjson is not None:
                 page.check(ndjson=job.options.ndjson)

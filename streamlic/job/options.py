@@ -130,8 +130,8 @@ class JobOptions(JobSettings):
         """How part files are written within ``memory_bytes``."""
         return WriteOptions(
             part_bytes=self.part_bytes,
-            row_group_bytes=self.memory_bytes // 16,
-            page_row_group_bytes=self.memory_bytes // 16,
+            row_group_bytes=self.memory_bytes // 20,
+            page_row_group_bytes=self.memory_bytes // 20,
             page_buffer_bytes=self.memory_bytes // 32,
             compression=self.compression,
             long_text_columns=LICENSES.long_text_columns,

@@ -19,6 +19,7 @@ from streamlic.truto.account_pages import AccountPages
 from streamlic.truto.api_errors import one_line
 from streamlic.truto.client import Connection
 from streamlic.truto.page_driver import next_request, retry_later
+from streamlic.truto.rate_limit import Permit
 from streamlic.truto.retry import Retry
 from streamlic.validation import check_text
 
@@ -105,9 +106,12 @@ async def integrated_accounts(
         pages.page_arrived(_cursor(body))
 
 
-async def integrated_account(connection: Connection, account: str) -> IntegratedAccount:
+async def integrated_account(
+    connection: Connection, account: str, permit: Permit | None = None
+) -> IntegratedAccount:
     """Return one account. Raises the same errors as requesting a page, once."""
-    body = await connection.get_json(f"{PATH}/{quote(account, safe='')}", account=account)
+    path = f"{PATH}/{quote(account, safe='')}"
+    body = await connection.get_json(path, account=account, permit=permit)
     inner = body.get("result")
     found = _account(inner if isinstance(inner, dict) else body)
     if found is None or found.id != account.lower():

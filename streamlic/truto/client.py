@@ -130,7 +130,9 @@ class Connection:
         async with self._opened(url, request.account, permit) as page:
             yield page
 
-    async def get_json(self, path: str, query: str = "", *, account: str = "") -> dict[str, Any]:
+    async def get_json(
+        self, path: str, query: str = "", *, account: str = "", permit: Permit | None = None
+    ) -> dict[str, Any]:
         """Request a small body, such as that of one of Truto's own lists, and return it.
 
         ``query`` is encoded. The request counts as one of ``account``, if it is given. Raises what
@@ -139,7 +141,7 @@ class Connection:
         """
         body = bytearray()
         async with (
-            self._opened(self._url(path, query), account, None) as page,
+            self._opened(self._url(path, query), account, permit) as page,
             aclosing(page.chunks()) as chunks,
         ):
             async for chunk in chunks:
