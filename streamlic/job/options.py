@@ -132,11 +132,19 @@ class JobOptions(JobSettings):
             part_bytes=self.part_bytes,
             row_group_bytes=self.memory_bytes // 20,
             page_row_group_bytes=self.memory_bytes // 20,
-            page_buffer_bytes=self.memory_bytes // 32,
+            page_buffer_bytes=self.memory_bytes // 32 // self._engine_share,
             compression=self.compression,
             long_text_columns=LICENSES.long_text_columns,
             unique_columns=LICENSES.unique_columns,
         )
+
+    @property
+    def _engine_share(self) -> int:
+        """By how much smaller batches and held pages are with the engine: 2 for the reference one.
+
+        It holds a batch as Python objects, too.
+        """
+        return 2 if engine_named(self.engine) == "reference" else 1
 
     @property
     def record_bytes(self) -> int:
@@ -192,7 +200,7 @@ class JobOptions(JobSettings):
             ndjson=ndjson if self.ndjson is None else self.ndjson,
             key_by=key_by,
             strict=self.strict,
-            batch_bytes=min(self.memory_bytes // 128, _MOST_BATCH_BYTES),
+            batch_bytes=min(self.memory_bytes // 128 // self._engine_share, _MOST_BATCH_BYTES),
             max_record_bytes=self.record_bytes,
             max_depth=self.max_depth,
         )
