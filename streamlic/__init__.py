@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         StoreError,
         StreamlicError,
         TransportError,
+        TooManyAbsent,
         TruncatedBody,
         UsageError,
     )
