@@ -34,8 +34,8 @@ if TYPE_CHECKING:
         RescueError,
         StoreError,
         StreamlicError,
-        TransportError,
         TooManyAbsent,
+        TransportError,
         TruncatedBody,
         UsageError,
     )
