@@ -57,6 +57,7 @@ def test_python_has_both(tmp_path: Path) -> None:
             streamlic.export(
                 tmp_path,
                 ACCOUNT,
+                options=streamlic.JobOptions(account_details=False),
                 connection=streamlic.ConnectionSettings(
                     token=TOKEN,
                     base_url=url,

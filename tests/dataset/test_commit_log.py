@@ -419,7 +419,8 @@ def test_overwrite_shows_the_old_rows_until_the_new_run_has_ended(tmp_path: Path
     land(tmp_path, "new", mode="overwrite")
     assert visible_ids(tmp_path) == expected_ids("new")
     assert load_runs(LocalStore(tmp_path))[0].is_replaced
-    assert [row["mode"] for row in pq.read_table(tmp_path / "runs").to_pylist()] == [
+    runs = pq.read_table(tmp_path / "runs").sort_by("started_at").to_pylist()
+    assert [row["mode"] for row in runs] == [
         old.mode,
         "overwrite",
     ]
