@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 CORE := $(shell find streamlic/decoder/core -name "*.cpp" -o -name "*.h")
 ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx) $(CORE)
 
+# One more than the processors: some tests wait.
+WORKERS = $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)")
+
 .PHONY: demo test test-slow lint tidy warnings bench bench-compare fuzz parity neon sanitize soak reference docs clean
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
@@ -35,7 +38,7 @@ demo: $(VENV)/.run  ## export 200,000 licenses from an emulated Truto and answer
 	$(BIN)/streamlic demo demo-lake
 
 test: $(VENV)/.dev  ## the tests
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(VENV)/.dev  ## large bodies and long fuzzing
 	$(BIN)/python -m pytest -m slow -n auto --dist worksteal
