@@ -15,7 +15,7 @@ from streamlic.dataset.lake import (
     TENANT_COLUMN,
 )
 from streamlic.dataset.records import Failed
-from streamlic.dataset.run_tables import FAILED, READ, SKIPPED
+from streamlic.dataset.run_tables import FAILED, READ, SKIPPED, error_columns
 from streamlic.decoder import Envelope
 from streamlic.errors import StreamlicError
 from streamlic.job.account_details import details_of
@@ -67,9 +67,7 @@ class AccountRead:
             "pages": self.pages,
             "rescued": self.rescued,
             "partial_response": self.is_partial,
-            "error_kind": failed.kind if failed else None,
-            "error_message": failed.message if failed else None,
-            "error_retryable": failed.retryable if failed else None,
+            **error_columns(failed),
             "started_at": self.started_at,
             "ended_at": self.ended_at,
         }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -131,12 +131,15 @@ class RunState:
             "dropped": {account or "": rows for account, rows in (dropped or {}).items()},
         }
 
-    def after(self, record: Mapping[str, Any]) -> Self:
-        """Return the state that ``record`` would lead to. This one stays as it is."""
+    def after(self, files: Iterable[PartFile], points: Points, **promised: Any) -> Self:
+        """Return the state after a record of this, as ``next_record`` takes it.
+
+        This one stays as it is.
+        """
         later = copy(self)
         for name in ("points", "carried_over", "failed", "details", "dropped"):
             setattr(later, name, dict(getattr(self, name)))
-        later.fold(record, b"")
+        later.add(files, points, **promised)
         return later
 
     def fold(self, record: Mapping[str, Any], data: bytes) -> None:
@@ -149,19 +152,41 @@ class RunState:
         superseded = set(record["superseded"])
         if unknown := superseded - {file.name for file in self.files}:
             raise ValueError(f"it supersedes {min(unknown)!r}, which no earlier record promised")
+        self.add(
+            files,
+            {account or None: ResumePoint(**one) for account, one in record["accounts"].items()},
+            is_complete=record["is_complete"],
+            superseded=superseded,
+            carried_over={
+                account or None: Carried(**one) for account, one in record["carried_over"].items()
+            },
+            failed={account or None: Failed(**one) for account, one in record["failed"].items()},
+            details=_details_of(record["details"]),
+            dropped={account or None: rows for account, rows in record["dropped"].items()},
+        )
         self.commits = record["number"]
-        self.files = [*(file for file in self.files if file.name not in superseded), *files]
-        for account, carried in record["carried_over"].items():
-            self.carried_over[account or None] = Carried(**carried)
-        for account, failed in record["failed"].items():
-            self.failed[account or None] = Failed(**failed)
-        for account, point in record["accounts"].items():
-            self.points[account or None] = ResumePoint(**point)
-        self.details.update(_details_of(record["details"]))
-        for account, rows in record["dropped"].items():
-            self.dropped[account or None] = rows
-        self.is_complete = record["is_complete"]
         self.last_sha256 = hashlib.sha256(data).hexdigest()
+
+    def add(
+        self,
+        files: Iterable[PartFile],
+        points: Points,
+        *,
+        is_complete: bool,
+        superseded: Collection[str],
+        carried_over: Mapping[str | None, Carried],
+        failed: Mapping[str | None, Failed],
+        details: Mapping[str | None, AccountDetails],
+        dropped: Mapping[str | None, int],
+    ) -> None:
+        """Add what a record promises."""
+        self.files = [*(file for file in self.files if file.name not in superseded), *files]
+        self.points.update(points)
+        self.carried_over.update(carried_over)
+        self.failed.update(failed)
+        self.details.update(details)
+        self.dropped.update(dropped)
+        self.is_complete = is_complete
 
     def shed(self) -> None:
         """Forget what is known of single accounts: in many nights of many accounts it is much."""

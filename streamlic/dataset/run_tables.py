@@ -20,7 +20,7 @@ import pyarrow as pa
 from streamlic._version import __version__
 from streamlic.dataset.lake import ACCOUNTS, ACCOUNTS_SCHEMA, RUNS, RUNS_SCHEMA
 from streamlic.dataset.part_file import Part
-from streamlic.dataset.records import PartFile, written
+from streamlic.dataset.records import Failed, PartFile, written
 from streamlic.dataset.run_state import RunState
 from streamlic.storage.base import Store
 
@@ -104,14 +104,21 @@ def _account_row(run: RunState, account: str | None) -> dict[str, Any]:
         "pages": point.pages,
         "rescued": point.rescued,
         "partial_response": point.is_partial,
-        "error_kind": failed.kind if failed else None,
-        "error_message": failed.message if failed else None,
-        "error_retryable": failed.retryable if failed else None,
+        **error_columns(failed),
         "started_at": _moment(point.started_at),
         "ended_at": _moment(point.ended_at),
         "rows_exported_at": _moment(exported_at) if carried or point.pages else None,
         "_exported_at": run.started_at,
         "_run": run.id,
+    }
+
+
+def error_columns(failed: Failed | None) -> dict[str, Any]:
+    """Return the values that say why an account failed: nulls if it did not."""
+    return {
+        "error_kind": failed.kind if failed else None,
+        "error_message": failed.message if failed else None,
+        "error_retryable": failed.retryable if failed else None,
     }
 
 

@@ -46,7 +46,7 @@ def complete_run(
         "details": {**known, **{one: completed(known[one], kept[one]) for one in kept}},
         "failed": failed or {},
     }
-    ended = run.after(run.next_record(files, points, **end))
+    ended = run.after(files, points, **end)
     compression = writer.options.compression
     files += write_run_tables(table.store, ended, engine=engine, compression=compression)
     table.commit(run, files, points, **end)

@@ -143,15 +143,18 @@ def _reason(run: RunState, failed: Mapping[str, str], account: str | None) -> st
         return run.skipped[account]
     if (account or "") in failed:
         return f"failed: {failed[account or '']}"
-    return NOT_ASKED_FOR if _listed(run) is None else NOT_LISTED
+    return NOT_LISTED if _has_full_listing(run) else NOT_ASKED_FOR
 
 
 def _listed(run: RunState) -> set[str | None] | None:
     """Return the accounts of the full listing that the run was started with, None without one."""
+    return {*run.accounts, *run.skipped} if _has_full_listing(run) else None
+
+
+def _has_full_listing(run: RunState) -> bool:
+    """Return whether the run was started with a listing of all accounts, without a filter."""
     all_of = run.request.get("all_of")
-    if all_of is None or any(all_of.values()):
-        return None
-    return {*run.accounts, *run.skipped}
+    return all_of is not None and not any(all_of.values())
 
 
 def _details(
