@@ -5,7 +5,7 @@ Rules:
    one footer at the end lists the row groups of all.
 2. Copied offset indexes are written again, because they hold offsets in the file. The old ones stay
    as bytes that nothing refers to: a few hundred for each row group.
-3. The file is durable, and counts, only after ``close``. Until then it lacks its footer.
+3. The file lacks its footer until ``close``, which hands it over to the store.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class JoinedPart:
         return True
 
     def close(self) -> Part:
-        """Write the footer, and make the file durable."""
+        """Write the footer, and hand the file over to the store."""
         if self._footer is not None:
             footer = self._footer.to_bytes()
             with translated(self.part.path), self.part.path.open("r+b") as target:

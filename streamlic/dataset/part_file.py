@@ -3,8 +3,8 @@
 Rules:
 1. Batches gather up to ``row_group_bytes`` and are then written as one row group. Small batches are
    combined first: each takes kilobytes in addition to its rows, which ``nbytes`` does not count.
-2. A file counts only after ``close``, or after ``end`` and ``keep``: other files may join it in
-   between. One that an exception left is a valid Parquet file all the same, and must not be used.
+2. A file counts only after ``close`` and ``wait``. ``close`` is ``end`` and ``keep``: other files
+   may join it in between. One that an exception left is a valid Parquet file, and must not be used.
 3. The footer says that timestamps use the proleptic Gregorian calendar, as Arrow's do. Without it
    Spark 3 refuses a column with a time before 1900.
 """
@@ -110,14 +110,18 @@ class Part:
         pa.default_memory_pool().release_unused()
 
     def keep(self) -> None:
-        """Make the file, which has ended, durable in the store."""
+        """Hand the file, which has ended, over to the store. It is durable after ``wait``."""
         with translated(self.path), self.path.open("rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             self.bytes = file.tell()
         self._staged.keep()
 
+    def wait(self) -> None:
+        """Wait until the file, which was kept, is durable."""
+        self._staged.wait()
+
     def close(self) -> None:
-        """End the file and make it durable, unless it is already."""
+        """End the file and hand it over to the store, unless it is already."""
         if self._writer is not None:
             self.end()
             self.keep()

@@ -55,6 +55,7 @@ def write_run_tables(
                 some = rows[first : first + _BATCH_ROWS]
                 part.write(pa.RecordBatch.from_pylist(some, schema=schema))
             part.close()
+            part.wait()
         except BaseException:
             part.discard()
             raise

@@ -8,7 +8,8 @@ Rules:
    page is complete, its last file, which is not full, is joined with those of other pages.
 3. Row groups are gathered up to ``row_group_bytes``; in a page's own part files to
    ``page_row_group_bytes``, since each page in progress may have one open.
-4. A part file counts only when it was closed, fsynced and returned by ``finish``.
+4. A part file counts only when ``finish`` returned it: it was closed then, and is durable. The next
+   one is written while a store that is far away takes it.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class DatasetWriter:
         self._in_progress: list[PageWriter] = []
         self._shared: Part | None = None
         self._unfilled: list[JoinedPart] = []  # One at most, but while two are joined.
-        self._closed: list[PartFile] = []
+        self._closed: list[Part] = []
         self._closed_bytes = 0
         self.bytes_written = 0
 
@@ -124,8 +125,10 @@ class DatasetWriter:
         self._end_shared()
         for joined in [*self._unfilled]:
             self._close(joined)
+        for part in self._closed:
+            part.wait()
         closed, self._closed, self._closed_bytes = self._closed, [], 0
-        return closed
+        return [PartFile(part.name, part.rows, part.bytes, part.sha256) for part in closed]
 
     def discard(self) -> None:
         """Drop everything that ``finish`` did not return, and delete its files."""
@@ -135,11 +138,11 @@ class DatasetWriter:
         if shared:
             shared.discard()
         unfilled, self._unfilled = self._unfilled, []
-        for part in unfilled:
-            part.discard()
+        for joined in unfilled:
+            joined.discard()
         closed, self._closed = self._closed, []
-        for file in closed:
-            self._store.delete(self._run.staged(file.name))
+        for part in closed:
+            part.discard()
 
     # For pages
 
@@ -231,7 +234,7 @@ class DatasetWriter:
         self._unfilled.remove(joined)
 
     def _take(self, part: Part) -> None:
-        self._closed.append(PartFile(part.name, part.rows, part.bytes, part.sha256))
+        self._closed.append(part)
         self._closed_bytes += part.bytes
         self.bytes_written += part.bytes
 

@@ -9,12 +9,14 @@ Rules:
    the first one, and does nothing if none is left.
 5. A directory exists while it holds a file. Only local disks have empty ones, and no caller may
    depend on them.
-6. Every error is a StoreError, or a UsageError for a store that cannot keep these rules.
+6. A call that creates a file may be sent again, because its answer was lost. So where answers are
+   lost, a file that holds the same bytes is the caller's own: callers create unique bytes.
+7. Every error is a StoreError, or a UsageError for a store that cannot keep these rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from io import BufferedReader
 from pathlib import Path
@@ -39,7 +41,10 @@ class StagedFile(Protocol):
         """Where to write it, on this machine."""
 
     def keep(self) -> None:
-        """Hand it over: it is then durable in the store, under its name."""
+        """Hand it over, complete. It may take a while to be durable: see ``wait``."""
+
+    def wait(self) -> None:
+        """Wait until it is durable in the store, under its name. Raises what prevented that."""
 
     def discard(self) -> None:
         """Delete it, on this machine and in the store."""
@@ -51,8 +56,11 @@ class Store(Protocol):
     def where(self, name: str = "") -> str:
         """Return the full name of a file, or of the store itself, for messages."""
 
-    def names(self, directory: str = "") -> list[str]:
-        """Return the names in a directory, sorted, of directories too; none if it is absent."""
+    def names(self, directory: str = "", *, after: str = "") -> list[str]:
+        """Return the names in a directory, sorted, of directories too; none if it is absent.
+
+        ``after`` leaves out the names that are not greater than it.
+        """
 
     def exists(self, name: str) -> bool:
         """Return whether a file has this name."""
@@ -60,14 +68,21 @@ class Store(Protocol):
     def read(self, name: str) -> bytes:
         """Return a file's content; NotFound if it is absent."""
 
+    def read_each(self, names: Iterable[str]) -> Iterator[bytes]:
+        """Yield the content of each file, in order; a store that is far away reads ahead."""
+
     def open(self, name: str) -> BufferedReader:
         """Open a file for reading and seeking; NotFound if it is absent.
 
-        What is open stays readable while the file is published or deleted.
+        On a local disk, what is open stays readable while the file is published or deleted. From
+        an object store it is read piece by piece, and then raises NotFound.
         """
 
     def create(self, name: str, data: bytes) -> None:
-        """Create a file; AlreadyExists if one has this name, also where two writers race."""
+        """Create a file; AlreadyExists if one has this name, also where two writers race.
+
+        For files with the same bytes see rule 6.
+        """
 
     def make_directory(self, name: str) -> None:
         """Prepare a directory for staged files. A store without directories does nothing."""
@@ -95,7 +110,9 @@ class Store(Protocol):
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Be the only writer while the context lasts; DatasetConflict names another one.
 
-        A process that dies, in whatever way, must not keep the lock.
+        A process that dies, in whatever way, must not keep the lock for long. On an object store it
+        is a lease, which a writer that was stopped may lose unseen: the commit log keeps that one
+        out.
         """
 
     def writer(self, name: str) -> str:

@@ -1,10 +1,11 @@
-"""Paths at which nobody can create a directory: they are the caller's mistake."""
+"""A DEST that cannot be a local directory: it is the caller's mistake."""
 
 from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
 from streamlic.errors import UsageError
 from streamlic.formatting import clipped
@@ -12,9 +13,40 @@ from streamlic.formatting import clipped
 _BELOW = "x" * 150
 """As long as the longest name in a dataset: that of a part file in staging."""
 _SHOWN = 120
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/")
+_FILE_SUFFIXES = (
+    *(".parquet", ".parq", ".pq", ".avro", ".orc", ".arrow", ".feather", ".ipc"),
+    *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xml", ".html", ".xls", ".xlsx"),
+    *(".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".br", ".zip", ".tar", ".tgz"),
+    *(".db", ".sqlite", ".duckdb"),
+)
+"""Endings of a DEST that was probably meant to be a file."""
 
 
-def check_path(dest: str) -> None:
+def check_dest(dest: str) -> None:
+    """Raise UsageError for a DEST that cannot be a local directory: a URL, or a file."""
+    url = _URL.match(dest)  # pathlib writes a URL with one slash.
+    if url:
+        advice = "object stores and other URLs cannot be written"
+        if url["scheme"].lower() == "file":
+            advice = "give the path alone"
+        raise UsageError(
+            f"expected a directory on this machine, got {url['scheme']}://...: {advice}",
+            parameter="dest",
+        )
+    _check_path(dest)
+    if os.path.isdir(dest):  # noqa: PTH112  # it never raises
+        return
+    suffix = PurePosixPath(dest).suffix.lower()
+    if suffix in _FILE_SUFFIXES:
+        raise UsageError(
+            f"expected a directory for part files, got {dest}, which looks like a file: give a "
+            f"name without {suffix}",
+            parameter="dest",
+        )
+
+
+def _check_path(dest: str) -> None:
     """Raise UsageError if DEST is not a directory and none can be created there."""
     nearest = next(path for path in (Path(dest), *Path(dest).parents) if os.path.lexists(path))
     if not os.path.isdir(nearest):  # noqa: PTH112  # it never raises

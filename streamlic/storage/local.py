@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.storage import locks
 from streamlic.storage.base import AlreadyExists, NotFound
-from streamlic.storage.dest_paths import check_path
+from streamlic.storage.dest_paths import check_dest
 from streamlic.validation import check_text
 
 PROBE_PREFIX = ".streamlic-doctor-"
@@ -41,14 +41,6 @@ _NOT_THE_DISKS = {
     errno.ENFILE: "the system has too many files open",
 }
 _WRITER = re.compile(r"process (?P<process>[0-9]+) on (?P<host>.*)", re.DOTALL)
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/")
-_FILE_SUFFIXES = (
-    *(".parquet", ".parq", ".pq", ".avro", ".orc", ".arrow", ".feather", ".ipc"),
-    *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xml", ".html", ".xls", ".xlsx"),
-    *(".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".br", ".zip", ".tar", ".tgz"),
-    *(".db", ".sqlite", ".duckdb"),
-)
-"""Endings of a DEST that was probably meant to be a file."""
 
 
 class LocalStore:
@@ -82,8 +74,8 @@ class LocalStore:
         with _translated(self.path(name), reads=True):
             return self.path(name).is_file()
 
-    def names(self, directory: str = "") -> list[str]:
-        """Return the names in a directory, sorted; none if it is absent.
+    def names(self, directory: str = "", *, after: str = "") -> list[str]:
+        """Return the names in a directory that follow ``after``, sorted; none if it is absent.
 
         The directories of ``doctor``, which a killed process may have left, are skipped.
         """
@@ -93,12 +85,16 @@ class LocalStore:
                 names = sorted(entry.name for entry in path.iterdir())
             except FileNotFoundError:
                 return []
-        return [name for name in names if not name.startswith(PROBE_PREFIX)]
+        return [name for name in names if name > after and not name.startswith(PROBE_PREFIX)]
 
     def read(self, name: str) -> bytes:
         """Return a file's content; NotFound if it is absent."""
         with _translated(self.path(name), reads=True):
             return self.path(name).read_bytes()
+
+    def read_each(self, names: Iterable[str]) -> Iterator[bytes]:
+        """Yield the content of each file, in order."""
+        return map(self.read, names)
 
     def open(self, name: str) -> BufferedReader:
         """Open a file for reading and seeking; NotFound if it is absent."""
@@ -115,7 +111,10 @@ class LocalStore:
                 _sync_directory(one.parent)
 
     def create(self, name: str, data: bytes) -> None:
-        """Create a file durably, complete or not at all; AlreadyExists if one has this name."""
+        """Create a file durably, complete or not at all; AlreadyExists if one has this name.
+
+        The disk answers once: a file that is there is never ours, whatever it holds.
+        """
         path = self.path(name)
         partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}")
         directory = str(PurePosixPath(name).parent)
@@ -283,32 +282,12 @@ class LocalFile:
                 os.fsync(file.fileno())
             _sync_directory(self.path.parent)
 
+    def wait(self) -> None:
+        """It is durable since ``keep``."""
+
     def discard(self) -> None:
         """Delete it."""
         self.store.delete(self.name)
-
-
-def check_dest(dest: str) -> None:
-    """Raise UsageError for a DEST that cannot be a local directory: a URL, or a file."""
-    url = _URL.match(dest)  # pathlib writes a URL with one slash.
-    if url:
-        advice = "object stores and other URLs cannot be written"
-        if url["scheme"].lower() == "file":
-            advice = "give the path alone"
-        raise UsageError(
-            f"expected a directory on this machine, got {url['scheme']}://...: {advice}",
-            parameter="dest",
-        )
-    check_path(dest)
-    if os.path.isdir(dest):  # noqa: PTH112  # it never raises
-        return
-    suffix = PurePosixPath(dest).suffix.lower()
-    if suffix in _FILE_SUFFIXES:
-        raise UsageError(
-            f"expected a directory for part files, got {dest}, which looks like a file: give a "
-            f"name without {suffix}",
-            parameter="dest",
-        )
 
 
 def _owner_of(name: str) -> str:

@@ -329,9 +329,9 @@ class Meanwhile(LocalStore):
         self._take_step()
         return super().path(name)
 
-    def names(self, directory: str = "") -> list[str]:
+    def names(self, directory: str = "", *, after: str = "") -> list[str]:
         self._take_step()
-        return super().names(directory)
+        return super().names(directory, after=after)
 
     def writer(self, name: str) -> str:
         self._take_step()

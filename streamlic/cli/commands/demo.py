@@ -22,7 +22,7 @@ def demo(settings: DemoSettings) -> None:
     from streamlic.cli.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
     from streamlic.job.export import export_async
     from streamlic.job.options import JobOptions
-    from streamlic.storage.local import check_dest
+    from streamlic.storage.dest_paths import check_dest
     from streamlic.truto.client import Connection
     from streamlic.truto.settings import ConnectionSettings
 

@@ -75,7 +75,7 @@ def export(settings: ExportSettings) -> None:
     from streamlic.job.account_details import details_of
     from streamlic.job.export import accounts_of_key, export_async
     from streamlic.job.summary import AccountsFailed
-    from streamlic.storage.local import check_dest
+    from streamlic.storage.dest_paths import check_dest
 
     dest = settings.dest
     check_dest(dest)  # Before any request.

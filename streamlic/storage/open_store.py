@@ -1,0 +1,28 @@
+"""The store of a DEST: a directory on this machine, or part of a bucket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamlic.storage.base import Store
+from streamlic.storage.local import LocalStore
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """How a store far away is used. A local directory needs none of it."""
+
+    scratch: str | None = None
+    """Where part files are written before they are uploaded; None is the system's own place."""
+    upload_bytes: int = 32 * MIB
+    """How much memory an upload may take."""
+    takes_over: bool = False
+    """Whether to take the lease of another writer without waiting for it to end."""
+
+
+def open_store(dest: str, settings: StoreSettings | None = None) -> Store:
+    """Return the store of ``dest``; UsageError if there can be none, or an extra is missing."""
+    del settings
+    return LocalStore(dest)

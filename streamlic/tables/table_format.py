@@ -1,0 +1,63 @@
+"""How a change of the log becomes visible to readers: plain Parquet, Delta or Iceberg.
+
+Rules:
+1. A record of the commit log is durable before its change is shown. So after a crash a change is
+   shown again, and that must not show anything twice.
+2. The changes of a lake are shown in the order of their numbers, one at a time.
+3. Each table changes in one step as far as the format allows: licenses first, runs last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from streamlic.dataset.records import PartFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What one record of the log shows to readers, and what it hides from them."""
+
+    lake: str
+    """The lake's identity, which its first record gave it."""
+    number: int
+    """The record's number. Every later change has a greater one."""
+    run: str
+    shown: Sequence[PartFile]
+    """Part files that readers must see, of all tables; they are complete, and durable."""
+    hidden: Sequence[str]
+    """Names of part files that readers must not see any longer, of all tables."""
+    schemas: Mapping[str, pa.Schema]
+    """The Arrow schema of each table."""
+    is_rewrite: bool = False
+    """Whether the rows stay the same, and only lie in other files."""
+
+
+class TableFormat(Protocol):
+    """How readers see the part files of a lake."""
+
+    name: str
+    """As ``--format`` names it."""
+
+    def staged(self, name: str) -> str:
+        """Return where the part file ``name`` is until readers may see it.
+
+        A format whose own log decides what readers see returns ``name`` itself.
+        """
+
+    def show(self, change: Change) -> None:
+        """Make a change visible, once: a change that is visible already is left as it is.
+
+        Raises StoreError or IntegrityError if it cannot be done, UsageError if the table there is
+        not one that this format can continue.
+        """
+
+    def visible(self, table: str) -> set[str] | None:
+        """Return the names of the part files that readers of a table see.
+
+        None means that a listing says it. The names are those in the lake, with their table.
+        """
