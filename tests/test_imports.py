@@ -23,9 +23,9 @@ ALLOWED: dict[str, set[str]] = {
     "resources": {"errors", "schema", "validation"},
     "truto": {"_version", "errors", "formatting", "resources", "validation"},
     "decoder": {"errors", "resources", "schema"},
-    "storage": {"errors", "formatting", "validation"},
+    "storage": {"errors", "formatting", "system", "validation"},
     "dataset": {"_version", "errors", "formatting", "schema", "storage"},
-    "tables": {"dataset", "errors", "formatting", "storage"},
+    "tables": {"dataset", "errors", "formatting", "storage", "system"},
     "job": {
         "dataset", "decoder", "errors", "formatting", "resources", "schema", "storage", "system",
         "tables", "truto", "validation",

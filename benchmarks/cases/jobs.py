@@ -112,13 +112,14 @@ def drain_raw(given: dict[str, Any]) -> Iterator[Run]:
 @contextlib.contextmanager
 def encode(given: dict[str, Any]) -> Iterator[Run]:
     """Write the same batches, decoded before, with the dataset writer's own options."""
-    from streamlic.dataset.commit_log import create_run
     from streamlic.dataset.writer import DatasetWriter
     from streamlic.decoder import open_decoder
     from streamlic.emulator.records import Shape, blocks
     from streamlic.job.options import JobOptions
     from streamlic.resources.license_schema import LICENSE_SCHEMA
     from streamlic.storage.local import LocalStore
+    from streamlic.tables.base import LakeWriter
+    from streamlic.tables.runs import open_run
 
     decoder = open_decoder()
     batches = decoder.feed(b'{"result":[')
@@ -127,7 +128,7 @@ def encode(given: dict[str, Any]) -> Iterator[Run]:
     batches += decoder.feed(b"]}") + decoder.close()
     with TemporaryDirectory(dir=given["work"]) as work:
         store = LocalStore(work)
-        asked = create_run(store, request={}, accounts=[WARM_ACCOUNT], mode="append", replaces=[])
+        asked = open_run(LakeWriter(store), request={}, accounts=[WARM_ACCOUNT])
 
         def run() -> Done:
             writer = DatasetWriter(

@@ -14,20 +14,20 @@ def expected_pages(dest: str, requests: Sequence[LicensesRequest]) -> int | None
     A run with another page size says nothing, nor does a dataset that cannot be read: the export
     itself reports that.
     """
-    from streamlic.dataset.commit_log import load_run, run_ids
+    from streamlic.dataset.commit_log import in_full, load_lake
     from streamlic.storage.local import LocalStore
 
     store = LocalStore(dest)
     try:
-        for run_id in reversed(run_ids(store)):
-            run = load_run(store, run_id)
-            if run is None or not run.is_complete:
+        for run in load_lake(store).newest_first:
+            if not run.is_complete:
                 continue
             asked = (requests[0].limit, requests[0].ignore_limit)
             if (run.request.get("limit"), run.request.get("ignore_limit")) != asked:
                 return None
-            known = {*run.accounts}
-            pages = [run.point(one.account).pages for one in requests if one.account in known]
+            full = in_full(store, run)
+            known = {*full.accounts}
+            pages = [full.point(one.account).pages for one in requests if one.account in known]
             return sum(pages) or None
     except StreamlicError:
         return None

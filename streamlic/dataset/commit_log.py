@@ -1,184 +1,160 @@
-"""The commit log: what each run promised, in which order, and where each account continues.
+"""The commit log: what was promised, in which order, and where each account continues.
 
 Layout, in the lake::
 
-    _streamlic/<run>/request.json              what was requested
-    _streamlic/<run>/commits/00000001.json     one promise: part files and resume points
-    _streamlic/<run>/staging/<part file>       part files that readers do not see yet
-    _streamlic/<run>/replaced.json             a later run has replaced the run's licenses
-    _streamlic/<run>/unfinished                exists until all the run's work is done
-    _streamlic/<run>/removed.json              the run no longer counts, and is being deleted
+    _streamlic/log/00000001.json        one record, of any run: see ``lake_state`` for the kinds
+    _streamlic/snapshots/00000100.json  what the records up to this one add up to
+    _streamlic/staging/<part file>      part files that readers do not see yet
 
 Rules:
-1. Each record holds its own SHA-256 and that of the file before it (the first one that of
-   ``request.json``), so that a missing or altered record is noticed.
-2. ``unfinished`` comes first and goes last: a complete run that still has it is not yet reported.
-3. Only the holder of the dataset's lock writes.
+1. A record is created only if no other has its number. So of two writers one is refused, however
+   late its request arrives: it meets the claim, or a later record, of the other one.
+2. A snapshot is written after its record, and says nothing that the records do not. It makes
+   opening a lake quick. Runs that have ended are in it without their single accounts.
+3. Old records are deleted only below a snapshot, and only those of runs that are gone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from streamlic.dataset.lake import LOG_DIRECTORY
-from streamlic.dataset.records import VERSION, AccountDetails, PartFile, json_bytes, parsed, written
+from streamlic.dataset.lake_state import BEGIN, COMMIT, COMPLETE, LakeState, check_version
+from streamlic.dataset.records import PartFile, Promise, json_bytes, parsed, written
 from streamlic.dataset.run_state import RunState
-from streamlic.errors import IntegrityError, StoreError
-from streamlic.storage.base import Store
+from streamlic.errors import DatasetConflict, IntegrityError, StoreError
+from streamlic.storage.base import AlreadyExists, NotFound, Store
 
-_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
-
-
-def run_ids(store: Store) -> list[str]:
-    """Return the ids of the runs that have a directory, removed ones included, oldest first."""
-    return [name for name in store.names(LOG_DIRECTORY) if _RUN_ID.fullmatch(name)]
-
-
-def load_runs(store: Store) -> list[RunState]:
-    """Return the dataset's runs, oldest first, each with its commit records folded."""
-    return sorted(each_run(store), key=lambda run: run.started_at)
+RECORDS = f"{LOG_DIRECTORY}/log"
+SNAPSHOTS = f"{LOG_DIRECTORY}/snapshots"
+_NUMBERED = re.compile(r"([0-9]{8,})\.json")
+_SNAPSHOT_RECORDS = 100
+_SNAPSHOT_BYTES = 1 << 20
+_KEPT_SNAPSHOTS = 2
+_OLD_RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
-def each_run(store: Store) -> Iterator[RunState]:
-    """Yield the runs as they are loaded, in the order of their ids."""
-    runs = (load_run(store, run_id) for run_id in run_ids(store))
-    return (run for run in runs if run)
+class Fenced(DatasetConflict):
+    """Another process is the writer now."""
 
 
-def load_run(store: Store, run_id: str) -> RunState | None:
-    """Return a run as its records describe it; None for one that has no request or is removed.
+class CommitLog:
+    """A lake's log, for its one writer."""
 
-    A writer may remove it meanwhile: an error counts if the log gives it twice in a row.
+    def __init__(self, store: Store, lake: LakeState) -> None:
+        self.lake = lake
+        self._store = store
+        self._snapshot_number = _snapshot_number(store)
+        self._records = lake.number - self._snapshot_number
+        self._bytes = 0
+        """Of the records since the last snapshot, as far as this process wrote them."""
+
+    def append(
+        self, kind: str, body: Mapping[str, Any], promise: Promise | None = None
+    ) -> dict[str, Any]:
+        """Make the next record durable, take it, and return it.
+
+        ``promise`` is what a commit's body says. Raises Fenced if another process has become the
+        writer.
+        """
+        record = {
+            **self.lake.next_record(kind, secrets.token_hex(8)),
+            "created_at": written(datetime.now(UTC)),
+            **body,
+        }
+        data = json_bytes(record)
+        try:
+            self._store.create(_record_name(record["number"]), data)
+        except AlreadyExists as error:
+            raise self._fenced() from error
+        if kind == BEGIN:
+            self.lake.fold(record, data)
+        else:
+            if promise:
+                self.lake.runs[body["run"]].take(promise, record["number"])
+            self.lake.advance(record, data)
+        self._records += 1
+        self._bytes += len(data)
+        return record
+
+    def write_snapshot_if_due(self) -> None:
+        """Write a snapshot if there are many records, or many bytes of them, since the last one."""
+        if self._records < _SNAPSHOT_RECORDS and self._bytes < _SNAPSHOT_BYTES:
+            return
+        data = json_bytes(self.lake.as_json())
+        if self._records < _SNAPSHOT_RECORDS and self._bytes < len(data):
+            return
+        self.write_snapshot(data)
+
+    def write_snapshot(self, data: bytes | None = None) -> None:
+        """Write a snapshot, and delete those before the last ones."""
+        name = f"{SNAPSHOTS}/{self.lake.number:08d}.json"
+        if not self._store.exists(name):
+            self._store.create(name, data or json_bytes(self.lake.as_json()))
+        names = _numbered(self._store, SNAPSHOTS)
+        self._store.delete(*(f"{SNAPSHOTS}/{one}" for one in names[:-_KEPT_SNAPSHOTS]))
+        self._snapshot_number, self._records, self._bytes = self.lake.number, 0, 0
+
+    def _fenced(self) -> Fenced:
+        with_writer = ""
+        with suppress(StoreError, IntegrityError):
+            with_writer = f" ({load_lake(self._store).writer})"
+        return Fenced(
+            f"another writer has taken over {self._store.where()}{with_writer}, and this one has "
+            "ended: what it committed is kept",
+            advice="wait for it, or choose another {dest}",
+        )
+
+
+def load_lake(store: Store) -> LakeState:
+    """Return a lake as its log describes it, an empty one if it has none.
+
+    A writer may write meanwhile: an error counts if the log gives it twice in a row.
     """
     before = ""
     while True:
         try:
-            return _load_run(store, run_id)
+            return _load_lake(store)
         except (IntegrityError, StoreError) as error:
             if str(error) == before:
                 raise
             before = str(error)
 
 
-def create_run(
-    store: Store,
-    *,
-    request: dict[str, Any],
-    accounts: list[str | None],
-    mode: str,
-    replaces: list[str],
-    skipped: Mapping[str, str] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    key: str | None = None,
-    publish: str = "complete",
-    details: Mapping[str, AccountDetails] | None = None,
-) -> RunState:
-    """Start a run: its request is then durable."""
-    now = datetime.now(UTC)  # With microseconds: two runs of a second are different nights.
-    run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-    body = {
-        "version": VERSION,
-        "run": run_id,
-        "started_at": written(now),
-        "key": key,
-        "mode": mode,
-        "publish": publish,
-        "accounts": accounts,
-        "details": {account: asdict(one) for account, one in (details or {}).items()},
-        "replaces": replaces,
-        "skipped": dict(skipped or {}),
-        "settings": dict(settings or {}),
-        "request": request,
-    }
-    data = json_bytes(body)
-    store.create(_name(run_id, "unfinished"), b"")
-    store.create(_name(run_id, "request.json"), data)
-    run = RunState.of(body, data)
-    store.make_directory(run.staging)
-    return run
+def load_runs(store: Store) -> list[RunState]:
+    """Return the lake's runs in full, oldest first."""
+    lake = load_lake(store)
+    return [in_full(store, run) for run in lake.oldest_first]
 
 
-def append(store: Store, run: RunState, record: Mapping[str, Any]) -> None:
-    """Make a run's next record durable, and fold it."""
-    data = json_bytes(record)
-    store.create(_name(run.id, f"commits/{record['number']:08d}.json"), data)
-    run.fold(record, data)
+def load_run(store: Store, run_id: str) -> RunState | None:
+    """Return a run in full; None if there is none with this id."""
+    run = load_lake(store).runs.get(run_id)
+    return in_full(store, run) if run else None
 
 
-def is_unfinished(store: Store, run_id: str) -> bool:
-    """Return whether some of the run's work is left, after its last commit too."""
-    return store.exists(_name(run_id, "unfinished"))
-
-
-def mark_finished(store: Store, run_id: str) -> None:
-    """Record that no work of a complete run is left."""
-    store.delete(_name(run_id, "unfinished"))
-
-
-def is_removed(store: Store, run_id: str) -> bool:
-    """Return whether the run's removal has started."""
-    return store.exists(_name(run_id, "removed.json"))
-
-
-def mark_removed(store: Store, run_id: str) -> bool:
-    """Record that the run no longer counts; return False if it has no log."""
-    if not store.names(_name(run_id)):
-        return False
-    if not is_removed(store, run_id):
-        store.create(_name(run_id, "removed.json"), b"{}\n")
-    return True
-
-
-def mark_replaced(store: Store, run_id: str) -> None:
-    """Record that a later run has replaced the run's rows."""
-    if not _is_replaced(store, run_id):
-        store.create(_name(run_id, "replaced.json"), b"{}\n")
-
-
-def delete_log(store: Store, run_id: str) -> None:
-    """Delete the log of a removed run, the record of its removal last."""
-    for inner in ("staging", "commits"):
-        store.delete_tree(_name(run_id, inner))
-    store.delete(_name(run_id, "request.json"))
-    store.delete_tree(_name(run_id))
-
-
-def is_started(store: Store, run_id: str) -> bool:
-    """Return whether the run has a request, or records that depend on one."""
-    return store.exists(_name(run_id, "request.json")) or bool(
-        store.names(_name(run_id, "commits"))
-    )
-
-
-def delete_partial_files(store: Store, run_id: str) -> None:
-    """Delete what a process left that died while it created a file of the log."""
-    for place in (_name(run_id), _name(run_id, "commits")):
-        for name in store.names(place):
-            if name.startswith("."):
-                store.delete(f"{place}/{name}")
-
-
-def _load_run(store: Store, run_id: str) -> RunState | None:
-    if is_removed(store, run_id) or not is_started(store, run_id):
-        return None
-    where = _name(run_id, "request.json")
-    if not store.exists(where):
-        raise IntegrityError(f"{store.where(where)} is missing, and commit records depend on it")
-    data = store.read(where)
+def in_full(store: Store, run: RunState) -> RunState:
+    """Return a run with what is known of its single accounts, which it may have shed."""
+    if not run.is_finished:
+        return run
+    records = _records_of(store, run)
+    where = f"run {run.id}"
     try:
-        run = RunState.of(parsed(data, where), data)
+        found = RunState.of(next(records))
+        for record in records:
+            if record["kind"] in (COMMIT, COMPLETE):
+                found.fold(record)
     except (KeyError, TypeError, ValueError) as error:
-        raise IntegrityError(f"{where}: not a run's request: {error!r}") from error
-    run.is_replaced = _is_replaced(store, run_id)
-    if run.id != run_id:
-        raise IntegrityError(f"{where}: it names another run, {run.id}")
-    _fold_records(store, run)
-    return run
+        raise IntegrityError(f"{where}: its records are not valid: {error!r}") from error
+    found.is_finished, found.is_replaced = run.is_finished, run.is_replaced
+    found.completed_unreported = run.completed_unreported
+    return found
 
 
 def license_files_with(
@@ -191,41 +167,106 @@ def license_files_with(
     """
     wanted = {account or "" for account in accounts}
     by_name = {file.name: file for file in run.license_files}
-    for _, _, record in _records(store, run.id):
-        moved = record["accounts"].keys() | record["carried_over"].keys()
+    for record in _records_of(store, run):
+        if record["kind"] not in (COMMIT, COMPLETE):
+            continue
+        moved = record["points"].keys() | record["carried_over"].keys()
         if record["superseded"] or not wanted.isdisjoint(moved):
             names = (file["name"] for file in record["files"])
             yield from (by_name[name] for name in names if name in by_name)
 
 
-def _is_replaced(store: Store, run_id: str) -> bool:
-    return store.exists(_name(run_id, "replaced.json"))
+def record_problems(store: Store, lake: LakeState) -> list[str]:
+    """Return what is wrong with the records, all that there are up to the state's.
 
-
-def _fold_records(store: Store, run: RunState) -> None:
-    """Fold the commit records, in order; IntegrityError if one is missing or altered.
-
-    No later record can notice that the last one is missing; its part files do.
+    Old ones may have been deleted: then the next one cannot be compared with the one before it.
     """
-    for where, data, record in _records(store, run.id):
-        expected = run.commits + 1
-        if not where.endswith(f"/{expected:08d}.json"):
-            raise IntegrityError(f"{where}: expected commit record {expected}, which is missing")
+    problems = []
+    numbers = [int(name.partition(".")[0]) for name in _numbered(store, RECORDS)]
+    numbers = [number for number in numbers if number <= lake.number]
+    before, digest = 0, ""
+    for number, data in zip(numbers, store.read_each(map(_record_name, numbers)), strict=True):
+        where = _record_name(number)
         try:
-            run.fold(record, data)
+            record = parsed(data, where)
+        except IntegrityError as error:
+            problems.append(error.described())
+            continue
+        if number == before + 1 and record["previous_sha256"] != digest:
+            problems.append(f"{where}: the record before it was altered")
+        before, digest = number, hashlib.sha256(data).hexdigest()
+    return problems
+
+
+def delete_partial_files(store: Store) -> None:
+    """Delete what a process left that died while it created a file of the log."""
+    for place in (RECORDS, SNAPSHOTS):
+        partial = [name for name in store.names(place) if name.startswith(".")]
+        store.delete(*(f"{place}/{name}" for name in partial))
+
+
+def each_record(store: Store, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Yield the records of these numbers, in order; IntegrityError if one is missing or altered."""
+    places = [*numbers]
+    names = [_record_name(number) for number in places]
+    contents = store.read_each(names)
+    for name in names:
+        try:
+            data = next(contents)
+        except NotFound as error:
+            raise IntegrityError(f"{name} is missing, and later records depend on it") from error
+        yield parsed(data, name)
+
+
+def _load_lake(store: Store) -> LakeState:
+    if old := _old_runs(store):
+        check_version({"version": f"of run {old[0]}"})
+    lake = _newest_snapshot(store)
+    names = _numbered(store, RECORDS, after=f"{lake.number:08d}.json")
+    contents = store.read_each(f"{RECORDS}/{name}" for name in names)
+    for name, data in zip(names, contents, strict=True):
+        where = f"{RECORDS}/{name}"
+        record = parsed(data, where)
+        expected = lake.number + 1
+        if name != f"{expected:08d}.json":
+            raise IntegrityError(f"{where}: expected record {expected}, which is missing")
+        try:
+            lake.fold(record, data)
         except (KeyError, TypeError, ValueError) as error:
-            raise IntegrityError(f"{where}: not a valid commit record: {error}") from error
+            raise IntegrityError(f"{where}: not a valid record: {error}") from error
+    return lake
 
 
-def _records(store: Store, run_id: str) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
-    """Yield each commit record in order: its name, its bytes and its body."""
-    commits = _name(run_id, "commits")
-    for name in store.names(commits):
-        if not name.startswith("."):
-            where = f"{commits}/{name}"
-            data = store.read(where)
-            yield where, data, parsed(data, where)
+def _newest_snapshot(store: Store) -> LakeState:
+    names = _numbered(store, SNAPSHOTS)
+    if not names:
+        return LakeState()
+    where = f"{SNAPSHOTS}/{names[-1]}"
+    body = parsed(store.read(where), where)
+    try:
+        return LakeState.from_json(body)
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{where}: not a snapshot: {error!r}") from error
 
 
-def _name(run_id: str, inner: str = "") -> str:
-    return f"{LOG_DIRECTORY}/{run_id}" + (f"/{inner}" if inner else "")
+def _records_of(store: Store, run: RunState) -> Iterator[dict[str, Any]]:
+    numbers = range(run.first_record, run.last_record + 1)
+    return (one for one in each_record(store, numbers) if one.get("run") == run.id)
+
+
+def _snapshot_number(store: Store) -> int:
+    names = _numbered(store, SNAPSHOTS)
+    return int(names[-1].partition(".")[0]) if names else 0
+
+
+def _numbered(store: Store, directory: str, *, after: str = "") -> list[str]:
+    return [name for name in store.names(directory, after=after) if _NUMBERED.fullmatch(name)]
+
+
+def _old_runs(store: Store) -> list[str]:
+    """Return the directories that versions before this log had, one a run."""
+    return [name for name in store.names(LOG_DIRECTORY) if _OLD_RUN.fullmatch(name)]
+
+
+def _record_name(number: int) -> str:
+    return f"{RECORDS}/{number:08d}.json"

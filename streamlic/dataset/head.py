@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from streamlic.dataset.batch_sizes import opened, rows_at_once
 from streamlic.dataset.chosen import Chosen
-from streamlic.dataset.commit_log import load_runs
+from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.destination import why_no_dataset
 from streamlic.dataset.lake import ACCOUNT_COLUMN, EXPORTED_AT_COLUMN, RUN_COLUMN, run_of
 from streamlic.dataset.run_state import RunState
@@ -110,7 +110,7 @@ def rows_of_table(
     """
     if why := why_no_dataset(store):
         raise UsageError(why)
-    runs = load_runs(store)
+    runs = load_lake(store).oldest_first
     if not runs:
         raise UsageError(f"{store.where()} is not a streamlic dataset: it has no run")
     shown = [one for one in reversed(runs) if one.is_published]

@@ -2,10 +2,12 @@
 
 ::
 
-    DEST/licenses/part-<run>-<number>.parquet   one row a license
-    DEST/accounts/part-<run>-<number>.parquet   one row an account a run
-    DEST/runs/part-<run>-<number>.parquet       one row a run
-    DEST/_streamlic/<run>/                      the commit log: see ``commit_log``
+    DEST/licenses/part-<run>-<epoch>-<number>.parquet   one row a license
+    DEST/accounts/part-<run>-<epoch>-<number>.parquet   one row an account a run
+    DEST/runs/part-<run>-<epoch>-<number>.parquet       one row a run
+    DEST/_streamlic/                                    the commit log: see ``commit_log``
+
+The epoch is that of the writer: see ``lake_state``.
 
 Each table is a directory that holds nothing but its part files: any reader takes it by a glob.
 ``licenses`` is a history or the current state, as the mode of its runs says. ``accounts`` and
@@ -24,6 +26,8 @@ from streamlic.schema.values import TIMESTAMP
 from streamlic.storage.base import Store
 
 LOG_DIRECTORY: Final = "_streamlic"
+STAGING: Final = f"{LOG_DIRECTORY}/staging"
+"""Part files that readers do not see yet."""
 LICENSES: Final = "licenses"
 ACCOUNTS: Final = "accounts"
 RUNS: Final = "runs"
@@ -31,7 +35,9 @@ TABLES: Final = (LICENSES, ACCOUNTS, RUNS)
 """In the order in which a run publishes them: a run that is in ``runs`` is whole in the others."""
 
 PART_PREFIX: Final = "part-"
-_PART_FILE = re.compile(r"[a-z]+/part-(?P<run>[0-9TZ]+-[0-9a-f]+)-[0-9]+\.parquet")
+_OF_FORMATS: Final = frozenset({"_delta_log", "metadata"})
+"""What Delta and Iceberg keep in a table's directory."""
+_PART_FILE = re.compile(r"[a-z]+/part-(?P<run>[0-9TZ]+-[0-9a-f]+)-[0-9]+-[0-9]+\.parquet")
 ACCOUNT_COLUMN: Final = "integrated_account_id"
 INTEGRATION_COLUMN: Final = "integration"
 TENANT_COLUMN: Final = "tenant_id"
@@ -117,8 +123,13 @@ def run_of(name: str) -> str | None:
 
 
 def names_in_tables(store: Store) -> list[str]:
-    """Return the names of all files in the tables' directories."""
-    return [f"{table}/{name}" for table in TABLES for name in store.names(table)]
+    """Return the names of all that is in the tables' directories, but for table formats' own."""
+    return [
+        f"{table}/{name}"
+        for table in TABLES
+        for name in store.names(table)
+        if name not in _OF_FORMATS
+    ]
 
 
 def foreign_names(store: Store) -> list[str]:

@@ -1,17 +1,35 @@
-"""What the commit log's files hold, and how they are written: ASCII JSON with its own SHA-256."""
+"""What the commit log's records hold, and how they are written: ASCII JSON with its own SHA-256.
+
+A record is ``{"version": …, "number": …, "kind": …, …, "sha256": "…"}`` and a line feed. The
+SHA-256 is that of the bytes before it, closed by a brace.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from streamlic.errors import IntegrityError
 
-VERSION = 5
+VERSION = 6
+Kept = TypeVar("Kept")
+_DIGEST = re.compile(rb', "sha256": "([0-9a-f]{64})"}\n')
+_DIGEST_BYTES = len(', "sha256": ""}') + 64 + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How the tables of a lake are shown to readers; it stays as the first run chose it."""
+
+    name: str = "parquet"
+    """parquet, delta or iceberg."""
+    partition_by: str | None = None
+    catalog: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,31 +106,88 @@ class AccountDetails:
 UNKNOWN = AccountDetails()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Promise:
+    """What a commit promises: rows, and where each account continues, together or not at all.
+
+    ``superseded`` names promised part files that no longer count. ``failed`` are the accounts that
+    a complete run does not have, ``dropped`` those that no longer exist, with their rows.
+    """
+
+    files: Sequence[PartFile] = ()
+    points: Points = field(default_factory=dict)
+    is_complete: bool = False
+    superseded: Sequence[str] = ()
+    carried_over: Mapping[str | None, Carried] = field(default_factory=dict)
+    failed: Mapping[str | None, Failed] = field(default_factory=dict)
+    details: Mapping[str | None, AccountDetails] = field(default_factory=dict)
+    dropped: Mapping[str | None, int] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "files": [plain(file) for file in self.files],
+            "superseded": sorted(self.superseded),
+            "points": plain_each(self.points),
+            "carried_over": plain_each(self.carried_over),
+            "failed": plain_each(self.failed),
+            "details": plain_each(self.details),
+            "dropped": {account or "": rows for account, rows in self.dropped.items()},
+        }
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any], *, is_complete: bool) -> Self:
+        """Return it from JSON values; KeyError or TypeError if they are not such."""
+        return cls(
+            files=[PartFile(**file) for file in record["files"]],
+            points=each_of(ResumePoint, record["points"]),
+            is_complete=is_complete,
+            superseded=record["superseded"],
+            carried_over=each_of(Carried, record["carried_over"]),
+            failed=each_of(Failed, record["failed"]),
+            details=each_of(AccountDetails, record["details"]),
+            dropped={account or None: rows for account, rows in record["dropped"].items()},
+        )
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """Return a flat dataclass as a dict; ``dataclasses.asdict`` takes ten times as long."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def plain_each(values: Mapping[str | None, Any]) -> dict[str, dict[str, Any]]:
+    """Return what is kept of each account as JSON values; the account None is ``""``."""
+    return {account or "": plain(value) for account, value in values.items()}
+
+
+def each_of(kind: type[Kept], values: Mapping[str, Any]) -> dict[str | None, Kept]:
+    """Return what is kept of each account from JSON values."""
+    return {account or None: kind(**value) for account, value in values.items()}
+
+
 def json_bytes(body: Mapping[str, Any]) -> bytes:
     """Return the bytes of a file of the log: ``body`` and its own SHA-256, as ASCII JSON."""
-    return _dumped({**body, "sha256": hashlib.sha256(_dumped(body)).hexdigest()})
+    # ASCII, because a text may hold a lone surrogate, which UTF-8 cannot. Not indented: Python's
+    # encoder for that takes a second for the accounts of a large environment.
+    data = json.dumps(body).encode()
+    return data[:-1] + f', "sha256": "{hashlib.sha256(data).hexdigest()}"}}\n'.encode()
 
 
 def parsed(data: bytes, where: str) -> dict[str, Any]:
     """Return the body of a file of the log; IntegrityError, naming ``where``, if it was altered."""
+    digest = _DIGEST.fullmatch(data[-_DIGEST_BYTES:])
+    content = data[:-_DIGEST_BYTES] + b"}"
+    if digest is None or digest[1].decode() != hashlib.sha256(content).hexdigest():
+        raise IntegrityError(f"{where}: it was altered: its SHA-256 differs")
     try:
-        body = json.loads(data)
+        body = json.loads(content)
     except ValueError as error:
         raise IntegrityError(f"{where}: invalid JSON: {error}") from error
     if not isinstance(body, dict):
         raise IntegrityError(f"{where}: expected an object")
-    digest = body.pop("sha256", None)
-    if digest != hashlib.sha256(_dumped(body)).hexdigest():
-        raise IntegrityError(f"{where}: it was altered: its SHA-256 differs")
     return body
 
 
 def written(moment: datetime) -> str:
     """Return a moment in UTC as the log writes it (RFC 3339, with ``Z``)."""
     return moment.isoformat().replace("+00:00", "Z")
-
-
-def _dumped(body: Mapping[str, Any]) -> bytes:
-    # ASCII, because a text may hold a lone surrogate, which UTF-8 cannot. Not indented: Python's
-    # encoder for that takes a second for the accounts of a large environment.
-    return json.dumps(body).encode() + b"\n"

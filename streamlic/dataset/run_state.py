@@ -1,42 +1,44 @@
-"""What a run's request and commit records add up to: a fold, without any I/O.
+"""What a run's records add up to: a fold, without any I/O.
 
 Rules:
-1. The request comes first, then the commit records in order, each once.
+1. The request comes first, then the promises in order, each once.
 2. A record that breaks a rule raises KeyError, TypeError or ValueError, and the state is spent.
-3. A record may supersede part files of earlier records: they no longer count.
+3. A promise may supersede part files of earlier ones: they no longer count.
+4. Of a run that has ended, what is known of single accounts may be shed: ``load_run`` has it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from copy import copy
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Self
 
-from streamlic.dataset.lake import LICENSES, LOG_DIRECTORY, PART_PREFIX, TABLES, table_of
+from streamlic.dataset.lake import LICENSES, PART_PREFIX, STAGING, TABLES, table_of
 from streamlic.dataset.records import (
     UNKNOWN,
-    VERSION,
     AccountDetails,
     Carried,
     Failed,
+    Format,
     PartFile,
-    Points,
+    Promise,
     ResumePoint,
+    each_of,
+    plain,
+    plain_each,
     written,
 )
-from streamlic.errors import DatasetConflict
 
 PUBLISH = ("complete", "commits")
-_PART_NUMBER = re.compile(r"([0-9]{6,})\.parquet")
+_PART_NUMBER = re.compile(r"([0-9]{6,})-([0-9]{6,})\.parquet")
 
 
 @dataclass(kw_only=True)
 class RunState:
-    """One run of a lake: its request, and the sum of its commit records."""
+    """One run of a lake: its request, and the sum of its promises."""
 
     id: str
     started_at: datetime
@@ -52,9 +54,13 @@ class RunState:
     """The name that the caller gave the run."""
     publish: str = "complete"
     """When readers see its rows: when it is "complete", or as it "commits"."""
+    format: Format = field(default_factory=Format)
+    """How readers see its rows."""
     details: dict[str | None, AccountDetails] = field(default_factory=dict)
     """What is known of accounts, skipped ones too."""
     is_complete: bool = False
+    is_finished: bool = False
+    """Whether it is complete, and no work of it is left."""
     commits: int = 0
     files: list[PartFile] = field(default_factory=list)
     points: dict[str | None, ResumePoint] = field(default_factory=dict)
@@ -66,144 +72,136 @@ class RunState:
     """Accounts that no longer exist, each with the rows that were not carried over."""
     is_replaced: bool = False
     """Whether a later run has replaced its rows of ``licenses``."""
-    last_sha256: str = ""
-    """Of the request, or of the last record."""
-    is_resumed: bool = False
-    is_repeated: bool = False
+    first_record: int = 0
+    """The number of the log's record that started it."""
+    last_record: int = 0
+    """The number of its last one."""
+    epoch: int = field(default=0, compare=False)
+    """The number of the record by which this process claimed the lake; 0 if it only reads."""
+    is_resumed: bool = field(default=False, compare=False)
+    is_repeated: bool = field(default=False, compare=False)
     """Whether this process asked again for a run that was complete, by its key."""
-    discarded: list[RunState] = field(default_factory=list)
+    discarded: list[RunState] = field(default_factory=list, compare=False)
     """Unfinished runs that were removed when this one started, in this process."""
-    completed_unreported: bool = False
+    completed_unreported: bool = field(default=False, compare=False)
     """True if the run completed but its process died before reporting it."""
 
     @classmethod
-    def of(cls, body: Mapping[str, Any], data: bytes) -> Self:
-        """Return the run of a ``request.json`` with this body and these bytes, without commits."""
-        if body["version"] != VERSION:
-            raise DatasetConflict(
-                f"run {body['run']} was written by another version of streamlic, whose lake has "
-                "another layout",
-                advice="choose a new {dest} and export again",
-            )
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Return the run that this record starts, without commits."""
         return cls(
-            id=body["run"],
-            started_at=datetime.fromisoformat(body["started_at"]),
-            mode=body["mode"],
-            request=body["request"],
-            accounts=body["accounts"],
-            replaces=body["replaces"],
-            skipped=body["skipped"],
-            settings=body["settings"],
-            key=body["key"],
-            publish=body["publish"],
-            details=_details_of(body["details"]),
-            last_sha256=hashlib.sha256(data).hexdigest(),
+            id=record["run"],
+            started_at=datetime.fromisoformat(record["started_at"]),
+            mode=record["mode"],
+            request=record["request"],
+            accounts=record["accounts"],
+            replaces=record["replaces"],
+            skipped=record["skipped"],
+            settings=record["settings"],
+            key=record["key"],
+            publish=record["publish"],
+            format=Format(**record["format"]),
+            details=each_of(AccountDetails, record["details"]),
+            first_record=record["number"],
+            last_record=record["number"],
         )
 
-    def next_record(
-        self,
-        files: Iterable[PartFile],
-        points: Points,
-        *,
-        is_complete: bool,
-        superseded: Iterable[str] = (),
-        carried_over: Mapping[str | None, Carried] | None = None,
-        failed: Mapping[str | None, Failed] | None = None,
-        details: Mapping[str | None, AccountDetails] | None = None,
-        dropped: Mapping[str | None, int] | None = None,
-    ) -> dict[str, Any]:
-        """Return the commit record that would promise this next."""
+    def request_as_json(self) -> dict[str, Any]:
+        """Return what the record that starts the run says of it."""
         return {
-            "version": VERSION,
             "run": self.id,
-            "number": self.commits + 1,
-            "created_at": written(datetime.now(UTC)),
-            "previous_sha256": self.last_sha256,
-            "is_complete": is_complete,
-            "files": [asdict(file) for file in files],
-            "superseded": sorted(superseded),
-            "accounts": {account or "": asdict(point) for account, point in points.items()},
-            "carried_over": {
-                account or "": asdict(carried) for account, carried in (carried_over or {}).items()
-            },
-            "failed": {account or "": asdict(one) for account, one in (failed or {}).items()},
-            "details": {account or "": asdict(one) for account, one in (details or {}).items()},
-            "dropped": {account or "": rows for account, rows in (dropped or {}).items()},
+            "started_at": written(self.started_at),
+            "key": self.key,
+            "mode": self.mode,
+            "publish": self.publish,
+            "format": plain(self.format),
+            "accounts": self.accounts,
+            "details": plain_each(self.details),
+            "replaces": self.replaces,
+            "skipped": self.skipped,
+            "settings": self.settings,
+            "request": self.request,
         }
 
-    def after(self, files: Iterable[PartFile], points: Points, **promised: Any) -> Self:
-        """Return the state after a record of this, as ``next_record`` takes it.
+    def as_json(self) -> dict[str, Any]:
+        """Return the state as JSON values, for ``from_json``."""
+        promised = Promise(
+            files=self.files,
+            points=self.points,
+            carried_over=self.carried_over,
+            failed=self.failed,
+            dropped=self.dropped,
+        )
+        return {
+            **promised.as_json(),
+            **self.request_as_json(),
+            "number": self.first_record,
+            "last_record": self.last_record,
+            "commits": self.commits,
+            "is_complete": self.is_complete,
+            "is_finished": self.is_finished,
+            "is_replaced": self.is_replaced,
+        }
 
-        This one stays as it is.
-        """
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """Return the state that ``as_json`` wrote."""
+        run = cls.of(state)
+        run.add(Promise.of(state, is_complete=state["is_complete"]))
+        run.commits = state["commits"]
+        run.last_record = state["last_record"]
+        run.is_finished = state["is_finished"]
+        run.is_replaced = state["is_replaced"]
+        return run
+
+    def after(self, promise: Promise) -> Self:
+        """Return the state after a promise. This one stays as it is."""
         later = copy(self)
         for name in ("points", "carried_over", "failed", "details", "dropped"):
             setattr(later, name, dict(getattr(self, name)))
-        later.add(files, points, **promised)
+        later.add(promise)
         return later
 
-    def fold(self, record: Mapping[str, Any], data: bytes) -> None:
-        """Take the next commit record, with this body and these bytes."""
-        if record["number"] != self.commits + 1:
-            raise ValueError(f"expected record {self.commits + 1}, got {record['number']}")
-        if record["previous_sha256"] != self.last_sha256:
-            raise ValueError("the record before it was altered")
-        files = [self._checked(PartFile(**file)) for file in record["files"]]
-        superseded = set(record["superseded"])
-        if unknown := superseded - {file.name for file in self.files}:
+    def fold(self, record: Mapping[str, Any]) -> None:
+        """Take the next promise of the log."""
+        promise = Promise.of(record, is_complete=record["kind"] == "complete")
+        for file in promise.files:
+            self._check(file)
+        if unknown := {*promise.superseded} - {file.name for file in self.files}:
             raise ValueError(f"it supersedes {min(unknown)!r}, which no earlier record promised")
-        self.add(
-            files,
-            {account or None: ResumePoint(**one) for account, one in record["accounts"].items()},
-            is_complete=record["is_complete"],
-            superseded=superseded,
-            carried_over={
-                account or None: Carried(**one) for account, one in record["carried_over"].items()
-            },
-            failed={account or None: Failed(**one) for account, one in record["failed"].items()},
-            details=_details_of(record["details"]),
-            dropped={account or None: rows for account, rows in record["dropped"].items()},
+        self.take(promise, record["number"])
+
+    def take(self, promise: Promise, number: int) -> None:
+        """Add the promise of the log's record of this number."""
+        self.add(promise)
+        self.commits += 1
+        self.last_record = number
+
+    def add(self, promise: Promise) -> None:
+        """Add what is promised."""
+        if promise.superseded:
+            superseded = {*promise.superseded}
+            self.files = [file for file in self.files if file.name not in superseded]
+        self.files = [*self.files, *promise.files]
+        self.points.update(promise.points)
+        self.carried_over.update(promise.carried_over)
+        self.failed.update(promise.failed)
+        self.details.update(promise.details)
+        self.dropped.update(promise.dropped)
+        self.is_complete = promise.is_complete
+
+    def shed(self) -> Self:
+        """Return it without what is known of single accounts: in many nights that is much."""
+        return replace(
+            self,
+            accounts=[],
+            skipped={},
+            points={},
+            details={},
+            carried_over={},
+            failed={},
+            dropped={},
         )
-        self.commits = record["number"]
-        self.last_sha256 = hashlib.sha256(data).hexdigest()
-
-    def add(
-        self,
-        files: Iterable[PartFile],
-        points: Points,
-        *,
-        is_complete: bool,
-        superseded: Collection[str],
-        carried_over: Mapping[str | None, Carried],
-        failed: Mapping[str | None, Failed],
-        details: Mapping[str | None, AccountDetails],
-        dropped: Mapping[str | None, int],
-    ) -> None:
-        """Add what a record promises."""
-        self.files = [*(file for file in self.files if file.name not in superseded), *files]
-        self.points.update(points)
-        self.carried_over.update(carried_over)
-        self.failed.update(failed)
-        self.details.update(details)
-        self.dropped.update(dropped)
-        self.is_complete = is_complete
-
-    def shed(self) -> None:
-        """Forget what is known of single accounts: in many nights of many accounts it is much."""
-        self.accounts = []
-        for known in (self.skipped, self.points, self.details, self.carried_over, self.failed):
-            known.clear()
-        self.dropped.clear()
-
-    @property
-    def directory(self) -> str:
-        """The run's own directory."""
-        return f"{LOG_DIRECTORY}/{self.id}"
-
-    @property
-    def staging(self) -> str:
-        """The directory of part files that readers do not see yet."""
-        return f"{self.directory}/staging"
 
     @property
     def license_files(self) -> list[PartFile]:
@@ -223,6 +221,11 @@ class RunState:
         return sum(file.rows for file in self.license_files)
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether part files have their names from the start: the format's own log hides them."""
+        return self.format.name != "parquet"
+
+    @property
     def is_published(self) -> bool:
         """Whether readers see, or must see, what is committed."""
         return self.is_complete or self.publish == "commits"
@@ -240,15 +243,19 @@ class RunState:
         return rows
 
     def staged(self, name: str) -> str:
-        """Return the name in staging of one of the run's part files.
+        """Return where one of the run's part files is until readers may see it.
 
-        It does not end in ``.parquet``, which readers take that search a directory tree.
+        In staging its name does not end in ``.parquet``, which readers take that search a directory
+        tree. A format whose own log says what readers see has its files in place from the start.
         """
-        return f"{self.staging}/{name.replace('/', '.')}.staged"
+        return name if self.is_in_place else f"{STAGING}/{name.replace('/', '.')}.staged"
 
     def part_name(self, number: int, table: str = LICENSES) -> str:
-        """Return the name of the run's part file of this number."""
-        return f"{table}/{PART_PREFIX}{self.id}-{number:06d}.parquet"
+        """Return the name of this process's part file of this number.
+
+        It has the writer's epoch: so two writers never give a file the same name.
+        """
+        return f"{table}/{PART_PREFIX}{self.id}-{self.epoch:06d}-{number:06d}.parquet"
 
     def details_of(self, account: str | None) -> AccountDetails:
         """Return what is known of an account."""
@@ -259,23 +266,20 @@ class RunState:
         return self.points.get(account, ResumePoint())
 
     def next_part_number(self) -> int:
-        """Return the first number that no promised part file of licenses has."""
-        return max((self._part_number(file.name) for file in self.license_files), default=0) + 1
+        """Return the first number that no promised part file of licenses of this process has."""
+        places = (self._place(file.name) for file in self.license_files)
+        return max((number for epoch, number in places if epoch == self.epoch), default=0) + 1
 
-    def _part_number(self, name: str) -> int:
+    def _place(self, name: str) -> tuple[int, int]:
+        """Return a part file's epoch and number; ValueError if it is not one of the run's."""
         prefix = f"{table_of(name)}/{PART_PREFIX}{self.id}-"
         match = _PART_NUMBER.fullmatch(name.removeprefix(prefix))
         if match is None or not name.startswith(prefix) or table_of(name) not in TABLES:
             raise ValueError(f"{name!r} is not a part file of run {self.id}")
-        return int(match[1])
+        return int(match[1]), int(match[2])
 
-    def _checked(self, file: PartFile) -> PartFile:
-        """Return the part file if a record may promise it: later code trusts it."""
-        self._part_number(file.name)
+    def _check(self, file: PartFile) -> None:
+        """Raise ValueError if a record may not promise a part file: later code trusts it."""
+        self._place(file.name)
         if any(type(count) is not int or count < 0 for count in (file.rows, file.bytes)):
             raise ValueError(f"{file.name}: rows and bytes must be counts")
-        return file
-
-
-def _details_of(written: Mapping[str, Any]) -> dict[str | None, AccountDetails]:
-    return {account or None: AccountDetails(**one) for account, one in written.items()}

@@ -12,16 +12,15 @@ A writer may be active meanwhile:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from io import SEEK_END, BufferedReader
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamlic.dataset.commit_log import is_removed, is_unfinished, load_run, run_ids
+from streamlic.dataset.commit_log import in_full, load_lake, record_problems
 from streamlic.dataset.destination import active_writer, why_no_dataset
 from streamlic.dataset.lake import (
     ACCOUNTS,
@@ -33,10 +32,11 @@ from streamlic.dataset.lake import (
     run_of,
     table_of,
 )
+from streamlic.dataset.lake_state import COMPLETE, REMOVE, LakeState
 from streamlic.dataset.records import PartFile
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.run_tables import accounts_of
-from streamlic.errors import IntegrityError, StoreError
+from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.formatting import counted
 from streamlic.storage.base import NotFound, Store
 
@@ -80,12 +80,10 @@ OnBytes = Callable[[int], None]
 
 def promised_bytes(store: Store) -> int:
     """Return the size of all promised part files, as far as the commit log can be read."""
-    total = 0
-    for run_id in () if why_no_dataset(store) else run_ids(store):
-        with suppress(IntegrityError, StoreError):
-            run = load_run(store, run_id)
-            total += sum(file.bytes for file in run.live_files) if run else 0
-    return total
+    with suppress(IntegrityError, StoreError, DatasetConflict):
+        runs = [] if why_no_dataset(store) else load_lake(store).oldest_first
+        return sum(file.bytes for run in runs for file in run.live_files)
+    return 0
 
 
 def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyReport:
@@ -99,61 +97,77 @@ def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyRepor
         report.problems.append(why)
         return report
     names = names_in_tables(store)  # Before the log is read: the log promises each of them by then.
-    seen: set[str] = set()
-    for run_id in run_ids(store):
-        run = _loaded(store, run_id, report)
-        if run:
-            report.runs += 1
-            seen.update(file.name for file in run.live_files if run.is_published)
-            if _is_left_staged(store, run):  # It may be deleting what it replaces.
-                seen.update(name for name in names if _is_of(name, run.replaces))
-            _verify_run(store, run, report, on_bytes)
-        elif is_removed(store, run_id):
-            _note_unfinished(
-                store,
-                report,
-                f"run {run_id} is half removed",
-                partial(is_removed, store, run_id),
-            )
-            seen.update(name for name in names if run_of(name) == run_id)
-    if not (report.runs or report.problems or report.notes):
-        if writer := active_writer(store):
-            report.notes.append(f"it has no run yet: {writer}")
-        elif any(load_run(store, run_id) for run_id in run_ids(store)):
-            return verify_dataset(store, on_bytes)  # The writer ended meanwhile.
-        else:
-            report.problems.append(f"{store.where()} is not a streamlic dataset: it has no run")
+    try:
+        lake = load_lake(store)
+    except (IntegrityError, StoreError) as error:
+        report.problems.append(error.described())
+        return report
+    report.problems += record_problems(store, lake)
+    seen = {name for name in names if _is_of_pending(lake, name)}
+    for run in lake.oldest_first:
+        report.runs += 1
+        seen.update(file.name for file in _in_tables(run))
+        _verify_run(store, run, report, on_bytes)
+    _note_pending(store, lake, report)
+    if not lake.runs and lake.pending is None:
+        _note_no_run(store, report)
     report.problems.extend(
         f"{name}: not in the commit log"
         for name in (*foreign_names(store), *names)
-        if name not in seen and store.exists(name)
+        if name not in seen and store.exists(name) and not _is_in_progress(store, lake, name)
     )
     return report
 
 
-def _is_of(name: str, replaced: Collection[str]) -> bool:
-    """Return whether a file has licenses of one of these runs."""
+def _in_tables(run: RunState) -> list[PartFile]:
+    """Return the part files of a run that may be in the tables' directories."""
+    if run.is_in_place:
+        return run.files
+    return run.live_files if run.is_published else []
+
+
+def _is_of_pending(lake: LakeState, name: str) -> bool:
+    """Return whether a file may go, because a record that hides it is not finished."""
+    record = lake.pending
+    if record is None:
+        return False
+    if record["kind"] == REMOVE:
+        return name in record["files"] or run_of(name) in record["runs"]
+    replaced = lake.runs[record["run"]].replaces if record["kind"] == COMPLETE else []
     return table_of(name) == LICENSES and run_of(name) in replaced
 
 
-def _loaded(store: Store, run_id: str, report: VerifyReport) -> RunState | None:
-    """Return a run, or report why it cannot be loaded."""
-    try:
-        return load_run(store, run_id)
-    except (IntegrityError, StoreError) as error:
-        report.problems.append(error.described())
-        return None
+def _is_in_progress(store: Store, lake: LakeState, name: str) -> bool:
+    """Return whether an active writer may be writing this file where it will stay."""
+    run = lake.runs.get(run_of(name) or "")
+    return run is not None and run.is_in_place and bool(active_writer(store))
 
 
-def _note_unfinished(
-    store: Store, report: VerifyReport, what: str, is_still_so: Callable[[], bool]
-) -> None:
+def _note_no_run(store: Store, report: VerifyReport) -> None:
+    if writer := active_writer(store):
+        report.notes.append(f"it has no run yet: {writer}")
+    elif not load_lake(store).runs:  # A writer may have ended meanwhile.
+        report.problems.append(f"{store.where()} is not a streamlic dataset: it has no run")
+
+
+def _note_pending(store: Store, lake: LakeState, report: VerifyReport) -> None:
     """Note the step that a writer is in; without a writer it is a problem.
 
     A writer that ended since then may have finished the step: so this looks once more.
     """
+    if lake.pending is None:
+        return
+    if lake.pending["kind"] == REMOVE:
+        what = f"run {lake.pending['runs'][0]} is half removed"
+    elif lake.pending["kind"] == COMPLETE or _is_hidden(store, lake.runs[lake.pending["run"]]):
+        run = lake.runs[lake.pending["run"]]
+        what = f"run {run.id} was interrupted while it was published"
+        if _is_hidden(store, run):
+            what += ", and readers do not see all of its rows"
+    else:
+        return
     writer = active_writer(store)
-    if not is_still_so():
+    if load_lake(store).pending != lake.pending:
         return
     if writer:
         report.notes.append(f"{what}: {writer}")
@@ -162,19 +176,19 @@ def _note_unfinished(
 
 
 def _verify_run(
-    store: Store, run: RunState, report: VerifyReport, on_bytes: OnBytes | None
+    store: Store, shed: RunState, report: VerifyReport, on_bytes: OnBytes | None
 ) -> None:
+    try:
+        run = in_full(store, shed)
+    except (IntegrityError, StoreError) as error:
+        if error.described() not in report.problems and _now(store, shed.id):
+            report.problems.append(error.described())
+        return
     if not run.is_complete:
         report.notes.append(
             f"run {run.id} is unfinished, with {counted(run.rows, 'row')}: "
             "run the same export again"
         )
-    what = f"run {run.id} was interrupted while it was published"
-    if _is_hidden(store, run):
-        what += ", and readers do not see all of its rows"
-        _note_unfinished(store, report, what, lambda: _is_hidden(store, run))
-    elif _is_left_staged(store, run):
-        _note_unfinished(store, report, what, lambda: _is_left_staged(store, run))
     of_accounts = sum(run.account_rows.values())
     if of_accounts != run.rows:
         report.problems.append(
@@ -215,22 +229,23 @@ def _problems_of_tables(run: RunState) -> Iterator[str]:
 
 def _is_hidden(store: Store, run: RunState) -> bool:
     """Return whether a part file that readers must see is still in staging."""
+    if run.is_in_place or not run.is_published:
+        return False
     hidden = [file for file in run.live_files if not store.exists(file.name)]
-    return run.is_published and any(store.exists(run.staged(file.name)) for file in hidden)
-
-
-def _is_left_staged(store: Store, run: RunState) -> bool:
-    """Return whether some of a complete run's work is left."""
-    return run.is_complete and is_unfinished(store, run.id) and not is_removed(store, run.id)
+    return any(store.exists(run.staged(file.name)) for file in hidden)
 
 
 def _is_promised(store: Store, run_id: str, file: PartFile) -> bool:
     """Return whether the log promises a part file now: its run may be replaced, it superseded."""
     try:
-        run = load_run(store, run_id)
+        run = _now(store, run_id)
     except (IntegrityError, StoreError):
         return True
     return run is not None and file in run.live_files
+
+
+def _now(store: Store, run_id: str) -> RunState | None:
+    return load_lake(store).runs.get(run_id)
 
 
 def _problem_of(store: Store, run: RunState, file: PartFile) -> str | None:

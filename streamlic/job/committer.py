@@ -20,13 +20,13 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from streamlic.dataset.records import AccountDetails, Failed, ResumePoint, written
+from streamlic.dataset.records import AccountDetails, Failed, Promise, ResumePoint, written
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
 from streamlic.job.options import JobOptions
 from streamlic.job.progress import Committed
-from streamlic.tables.base import Table
+from streamlic.tables.base import LakeWriter
 from streamlic.tables.carry_over import Carrying, CopyStopped
 from streamlic.tables.completion import complete_run
 
@@ -36,7 +36,7 @@ class Committer:
 
     def __init__(
         self,
-        table: Table,
+        lake: LakeWriter,
         run: RunState,
         options: JobOptions,
         *,
@@ -45,7 +45,7 @@ class Committer:
         commits_early: bool = True,
         on_commit: Callable[[Committed], None] = lambda _: None,
     ) -> None:
-        self._table = table
+        self._lake = lake
         self._run = run
         self._on_commit = on_commit
         self._commit_seconds = options.commit_seconds
@@ -57,7 +57,7 @@ class Committer:
         self._arrived: deque[tuple[str | None, AccountDetails]] = deque()
         self._committed_at = time.monotonic()
         self._writer = DatasetWriter(
-            table.store,
+            lake.store,
             run,
             schema=options.schema,
             details=self._details,
@@ -109,7 +109,7 @@ class Committer:
             self._commit()  # Copying may take long.
         try:
             complete_run(
-                self._table,
+                self._lake,
                 self._run,
                 self._writer,
                 engine=self._engine,
@@ -159,9 +159,8 @@ class Committer:
     def _commit(self) -> None:
         files = self._writer.finish()
         if files or self._moved:
-            self._table.commit(
-                self._run, files, self._moved, is_complete=False, details=self._learned_by_now()
-            )
+            promise = Promise(files=files, points=self._moved, details=self._learned_by_now())
+            self._lake.commit(self._run, promise)
             self._committed()
         self._committed_at = time.monotonic()
 

@@ -34,10 +34,9 @@ from streamlic.job.pipeline import Pipeline
 from streamlic.job.progress import ActiveAccount, OnProgress, ProgressRecorder, SourceStatus
 from streamlic.job.summary import Summary, failure_of
 from streamlic.storage.base import Store
-from streamlic.tables.base import Table
+from streamlic.tables.base import LakeWriter
 from streamlic.tables.carry_over import Carrying, Copying
 from streamlic.tables.kept_accounts import carrying
-from streamlic.tables.parquet import ParquetTable
 from streamlic.tables.runs import open_run
 from streamlic.truto.wait_reasons import WaitStatus
 
@@ -115,10 +114,10 @@ async def run_job(
     several accounts failed, and Cancelled where the source was cancelled.
     """
     started = time.monotonic()
-    table = ParquetTable(store)
+    lake = LakeWriter(store)
     with writer_lock(store):
         run = open_run(
-            table,
+            lake,
             request=dict(request.identity),
             accounts=request.accounts,
             mode=options.mode,
@@ -131,8 +130,8 @@ async def run_job(
             publish=options.publish,
             details=request.details,
         )
-        check_skipped(table, run, options)
-        job = Job(table, run, source, options, observer)
+        check_skipped(lake, run, options)
+        job = Job(lake, run, source, options, observer)
         error: BaseException | None = None
         try:
             await source.read_pages(job)
@@ -152,7 +151,7 @@ async def run_job(
     return summary
 
 
-def check_skipped(table: Table, run: RunState, options: JobOptions) -> None:
+def check_skipped(lake: LakeWriter, run: RunState, options: JobOptions) -> None:
     """Raise TooManyAbsent if more accounts are skipped than may be absent.
 
     A run that has nothing yet is removed: the next one lists the accounts again.
@@ -162,7 +161,7 @@ def check_skipped(table: Table, run: RunState, options: JobOptions) -> None:
     if run.is_complete or most is None or not most.is_exceeded(len(run.skipped), accounts):
         return
     if not run.commits:
-        table.remove(run.id)
+        lake.remove(run.id)
     raise TooManyAbsent(
         f"{len(run.skipped):,} of {counted(accounts, 'account')} are skipped, more than "
         f"{most.text}, so nothing was read",
@@ -175,13 +174,13 @@ class Job:
 
     def __init__(
         self,
-        table: Table,
+        lake: LakeWriter,
         run: RunState,
         source: Source,
         options: JobOptions,
         observer: OnProgress | None = None,
     ) -> None:
-        self._table = table
+        self._lake = lake
         self.run = run
         self.options = options
         self.progress = ProgressRecorder(
@@ -197,7 +196,7 @@ class Job:
         accounts = len(run.accounts)
         large_pages = options.large_pages_at_once(accounts)
         self._committer = Committer(
-            table,
+            lake,
             run,
             options,
             engine=self._engine,
@@ -291,7 +290,7 @@ class Job:
         failed = {account: error.described() for account, error in self._source.failed.items()}
         find = partial(
             carrying,
-            self._table.store,
+            self._lake.store,
             self.run,
             failed,
             batch_bytes=self.options.carried_batch_bytes,

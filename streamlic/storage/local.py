@@ -26,6 +26,7 @@ from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.storage import locks
 from streamlic.storage.base import AlreadyExists, NotFound
 from streamlic.storage.dest_paths import check_dest
+from streamlic.system.process import this_process
 from streamlic.validation import check_text
 
 PROBE_PREFIX = ".streamlic-doctor-"
@@ -201,7 +202,7 @@ class LocalStore:
         try:
             self._take_lock(descriptor, name)
             with suppress(OSError):
-                owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+                owner.write_text(this_process())
             try:
                 yield
             finally:

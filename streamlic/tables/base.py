@@ -1,65 +1,192 @@
 """What a lake promises: part files and resume points become visible together, or not at all.
 
 Rules:
-1. Part files are durable in staging before a commit record names them; the record is durable
-   before readers see them. A crash between any two steps leaves what ``recover`` completes or
-   deletes, and a crash in ``recover`` leaves what the next one does.
+1. Part files are durable before a record of the log names them; the record is durable before
+   readers see them. A crash between any two steps leaves what ``open`` completes or deletes, and a
+   crash in ``open`` leaves what the next one does.
 2. Readers never see rows of a file that no record promises.
 3. A run shows nothing until it is complete, unless it was started to show what it "commits". Then
-   its files become visible: licenses first, the row of ``runs`` last. Only then do the licenses of
-   the runs go that it replaces; their rows of ``accounts`` and ``runs`` stay.
-4. The record that completes such a run may supersede part files of its earlier records. They are
-   still in staging, and the record's own part files have the rows of theirs that count.
-5. Only the holder of the dataset's lock calls what writes.
+   its files become visible: licenses first, the row of ``runs`` last. The licenses of the runs that
+   it replaces go; their rows of ``accounts`` and ``runs`` stay.
+4. The record that completes such a run may supersede part files of its earlier records. Readers
+   have not seen them, and the record's own part files have the rows of theirs that count.
+5. Taking over is a record of its own, before anything is deleted. A writer whose record is refused
+   deletes its own staged files, and ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
-from streamlic.dataset.records import AccountDetails, Carried, Failed, PartFile, Points
+from streamlic.dataset.commit_log import CommitLog, Fenced, delete_partial_files, load_lake
+from streamlic.dataset.lake import STAGING, names_in_tables, run_of
+from streamlic.dataset.lake_state import BEGIN, CLAIM, COMMIT, COMPLETE, FINISH, REMOVE, LakeState
+from streamlic.dataset.records import Format, PartFile, Promise
 from streamlic.dataset.run_state import RunState
+from streamlic.errors import DatasetConflict, StoreError
 from streamlic.storage.base import Store
+from streamlic.system.process import this_process
+from streamlic.tables.formats import format_of
+from streamlic.tables.table_format import Change, missing_file
 
 
-class Table(Protocol):
-    """The runs of one lake, and how readers see their rows."""
+class LakeWriter:
+    """The one writer of a lake, while it holds the lake's lock.
+
+    ``open`` comes first. ``wanted`` is the format of a new lake; one that exists keeps its own.
+    """
+
+    lake: LakeState
+
+    def __init__(self, store: Store, wanted: Format | None = None) -> None:
+        self.store = store
+        self._wanted = wanted
 
     @property
-    def store(self) -> Store:
-        """Where the commit log and the staged part files are."""
+    def runs(self) -> list[RunState]:
+        """The runs, oldest first. Those that have ended may have shed their accounts."""
+        return self.lake.oldest_first
 
-    def load(self) -> list[RunState]:
-        """Return the runs, oldest first. Nothing is written."""
+    def open(self, *, leaves_unfinished: bool = False) -> list[RunState]:
+        """Claim the lake; complete what was promised, delete what was not; return the runs.
 
-    def commit(
-        self,
-        run: RunState,
-        files: Iterable[PartFile],
-        points: Points,
-        *,
-        is_complete: bool,
-        superseded: Iterable[str] = (),
-        carried_over: Mapping[str | None, Carried] | None = None,
-        failed: Mapping[str | None, Failed] | None = None,
-        details: Mapping[str | None, AccountDetails] | None = None,
-        dropped: Mapping[str | None, int] | None = None,
-    ) -> None:
+        ``leaves_unfinished`` leaves a run alone that the caller will remove: it may be past
+        recovery. Raises IntegrityError if the log is damaged, or a promised file is missing.
+        """
+        self.lake = load_lake(self.store)
+        self._check_format()
+        self._log = CommitLog(self.store, self.lake)
+        self._log.append(CLAIM, {"writer": this_process()})
+        delete_partial_files(self.store)
+        unfinished = [run for run in self.runs if not run.is_complete]
+        for run in self.runs:
+            run.epoch = self.lake.epoch
+        if not (leaves_unfinished and unfinished):
+            self._sweep()
+            for run in unfinished:
+                self._check_staged(run)
+        self._show_pending(leaves_unfinished=leaves_unfinished)
+        return self.runs
+
+    def begin(self, run: RunState) -> RunState:
+        """Start a run: its request is then durable."""
+        record = self._log.append(BEGIN, run.request_as_json())
+        started = self.lake.runs[record["run"]]
+        started.epoch = self.lake.epoch
+        self.store.make_directory(STAGING)
+        return started
+
+    def commit(self, run: RunState, promise: Promise) -> None:
         """Promise staged files and resume points, then show readers what they may see.
 
-        ``failed`` are the accounts that a complete run does not have. ``superseded`` names promised
-        part files that no longer count; they must still be in staging. ``run`` is brought up to
-        date. The other arguments are as in ``RunState``.
+        ``run`` is brought up to date. Readers have not seen what ``promise`` supersedes.
         """
+        self.lake.runs[run.id] = run
+        body = {"run": run.id, **promise.as_json()}
+        try:
+            record = self._log.append(COMPLETE if promise.is_complete else COMMIT, body, promise)
+        except Fenced:
+            with suppress(StoreError):
+                self.store.delete(*(run.staged(file.name) for file in promise.files))
+            raise
+        self._show(record)
+        self._log.write_snapshot_if_due()
 
-    def recover(self, *, leaves_unfinished: bool = False) -> list[RunState]:
-        """Complete what was promised, delete what was not; return the runs, oldest first.
+    def remove(self, *run_ids: str) -> None:
+        """Remove runs with their rows. ``open`` completes an interrupted removal."""
+        runs = [self.lake.runs[run_id] for run_id in run_ids if run_id in self.lake.runs]
+        if not runs:
+            return
+        gone = {run.id for run in runs}
+        of_runs = [name for name in names_in_tables(self.store) if run_of(name) in gone]
+        staged = [f"{STAGING}/{name}" for name in self.store.names(STAGING)]
+        promised = {run.staged(file.name) for run in runs for file in run.files}
+        if self.format.name == "parquet":
+            seen, unseen = of_runs, [name for name in staged if name in promised]
+        else:
+            shown = (file for run in runs if run.is_published for file in run.live_files)
+            seen = [file.name for file in shown]
+            unseen = [name for name in of_runs if name not in {*seen}]
+        names = {"runs": [*gone], "files": seen, "unseen": unseen}
+        self._show(self._log.append(REMOVE, names))
+        self._log.write_snapshot_if_due()
 
-        Runs of which no work was left have shed what the log says of single accounts.
-        ``leaves_unfinished`` skips a run that the caller will remove: it may be past recovery.
-        Raises IntegrityError if the log is damaged, or a promised file is missing.
-        """
+    def _check_format(self) -> None:
+        wanted, found = self._wanted, self.lake.format
+        if wanted and found and wanted != found:
+            raise DatasetConflict(
+                f"{self.store.where()} is a lake of {_described(found)}, and was asked to be one "
+                f"of {_described(wanted)}",
+                advice="leave {format} out, or choose another {dest}",
+            )
+        self.format = found or wanted or Format()
+        self._tables = format_of(self.store, self.format)
 
-    def remove(self, run_id: str) -> None:
-        """Remove a run and its rows. The next ``recover`` completes an interrupted removal."""
+    def _show(self, record: Mapping[str, Any]) -> None:
+        """Show and hide what a record says; then no work of it is left."""
+        run, shown, hidden = None, list[PartFile](), list[str]()
+        if record["kind"] == REMOVE:
+            hidden = record["files"]
+            self.store.delete(*record["unseen"])
+        else:
+            run = self.lake.runs[record["run"]]
+            if not run.is_published:
+                return
+            is_all = run.is_complete and run.publish == "complete"
+            shown = run.files if is_all else [PartFile(**file) for file in record["files"]]
+            if run.is_complete:
+                replaced = (self.lake.runs.get(run_id) for run_id in run.replaces)
+                hidden = [file.name for old in replaced if old for file in old.license_files]
+        self._tables.show(
+            Change(
+                lake=self.lake.id,
+                number=record["number"],
+                run=run,
+                shown=shown,
+                hidden=hidden,
+            )
+        )
+        if record["kind"] != COMMIT:
+            self._sweep()
+            self._log.append(FINISH, {"runs": [run.id] if run else []})
+
+    def _show_pending(self, *, leaves_unfinished: bool) -> None:
+        record = self.lake.pending
+        if record is None or (record["kind"] == COMMIT and leaves_unfinished):
+            return
+        if record["kind"] == COMPLETE:
+            self.lake.runs[record["run"]].completed_unreported = True
+        self._show(record)
+
+    def _sweep(self) -> None:
+        """Delete part files that no record promises, and readers have never seen."""
+        promised = {
+            run.staged(file.name) for run in self.runs if not run.is_finished for file in run.files
+        }
+        staged = [f"{STAGING}/{name}" for name in self.store.names(STAGING)]
+        in_place = [
+            name
+            for run in self.runs
+            if not run.is_complete and run.is_in_place
+            for name in names_in_tables(self.store)
+            if run_of(name) == run.id
+        ]
+        self.store.delete(*(name for name in (*staged, *in_place) if name not in promised))
+
+    def _check_staged(self, run: RunState) -> None:
+        """Raise IntegrityError if a part file that readers do not see yet is missing."""
+        if run.is_published:
+            return
+        there = {f"{STAGING}/{name}" for name in self.store.names(STAGING)}
+        there.update(names_in_tables(self.store))
+        missing = [file.name for file in run.files if run.staged(file.name) not in there]
+        if missing:
+            raise missing_file(self.store, f"{missing[0]} is not in staging")
+
+
+def _described(found: Format) -> str:
+    partitioned = f" partitioned by {found.partition_by}" if found.partition_by else ""
+    catalog = f" in the catalog {found.catalog}" if found.catalog else ""
+    return f"{found.name} tables{partitioned}{catalog}"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
-from streamlic.dataset.records import AccountDetails, Failed, Points, ResumePoint
+from streamlic.dataset.records import AccountDetails, Failed, Points, Promise, ResumePoint
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.run_tables import write_run_tables
 from streamlic.dataset.writer import DatasetWriter
-from streamlic.tables.base import Table
+from streamlic.tables.base import LakeWriter
 from streamlic.tables.carry_over import Carrying
 from streamlic.tables.kept_accounts import completed
 
 
 def complete_run(
-    table: Table,
+    lake: LakeWriter,
     run: RunState,
     writer: DatasetWriter,
     *,
@@ -38,15 +38,17 @@ def complete_run(
     learned, kept = details or {}, keeps.details if keeps else {}
     known = {**{one: run.details_of(one) for one in kept}, **learned}
     files = writer.finish(with_empty=len(superseded) == len(run.license_files))
-    end: dict[str, Any] = {
-        "is_complete": True,
-        "superseded": superseded,
-        "carried_over": keeps.accounts if keeps else {},
-        "dropped": keeps.dropped if keeps else {},
-        "details": {**known, **{one: completed(known[one], kept[one]) for one in kept}},
-        "failed": failed or {},
-    }
-    ended = run.after(files, points, **end)
-    compression = writer.options.compression
-    files += write_run_tables(table.store, ended, engine=engine, compression=compression)
-    table.commit(run, files, points, **end)
+    promise = Promise(
+        files=files,
+        points=points,
+        is_complete=True,
+        superseded=superseded,
+        carried_over=keeps.accounts if keeps else {},
+        dropped=keeps.dropped if keeps else {},
+        details={**known, **{one: completed(known[one], kept[one]) for one in kept}},
+        failed=failed or {},
+    )
+    rows = write_run_tables(
+        lake.store, run.after(promise), engine=engine, compression=writer.options.compression
+    )
+    lake.commit(run, replace(promise, files=[*files, *rows]))

@@ -19,7 +19,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from streamlic.dataset.commit_log import load_run
+from streamlic.dataset.commit_log import in_full, load_lake
 from streamlic.dataset.records import UNKNOWN, AccountDetails, Carried, written
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import DatasetConflict
@@ -84,8 +84,8 @@ def carrying(
 
 def replaced_by(store: Store, run: RunState) -> list[RunState]:
     """Return the runs that this one replaces when it is complete."""
-    runs = (load_run(store, run_id) for run_id in run.replaces)
-    return [old for old in runs if old]
+    runs = load_lake(store).runs
+    return [in_full(store, runs[run_id]) for run_id in run.replaces if run_id in runs]
 
 
 def check_schemas(
@@ -96,7 +96,7 @@ def check_schemas(
 ) -> None:
     """Raise DatasetConflict if rows that a run must keep have another schema than its own."""
     different = [old for old in replaced if _is_raw(old.request) is not _is_raw(request)]
-    others = [load_run(store, old.id) or old for old in different]
+    others = [in_full(store, old) for old in different]
     kept = _not_read(others, accounts)
     if kept:
         was, now = _kinds(others[0].request)

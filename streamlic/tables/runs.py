@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from streamlic.dataset.commit_log import create_run, each_run, load_run
-from streamlic.dataset.lake import PART_PREFIX, foreign_names, names_in_tables, run_of
+from streamlic.dataset.commit_log import in_full, load_lake
+from streamlic.dataset.lake import PART_PREFIX, STAGING, foreign_names, names_in_tables, run_of
 from streamlic.dataset.records import AccountDetails
 from streamlic.dataset.run_state import PUBLISH, RunState
 from streamlic.errors import DatasetConflict, UsageError
 from streamlic.formatting import counted
 from streamlic.storage.base import Store
-from streamlic.tables.base import Table
+from streamlic.tables.base import LakeWriter
 from streamlic.tables.kept_accounts import check_same_table, check_schemas, replaced_by
 
 MODES = ("error", "append", "overwrite")
 
 
 def open_run(
-    table: Table,
+    lake: LakeWriter,
     *,
     request: dict[str, Any],
     accounts: list[str | None],
@@ -53,7 +55,7 @@ def open_run(
     schema that would have to be kept or that would be added, or foreign files. Raises
     IntegrityError if the commit log is damaged.
     """
-    store = table.store
+    store = lake.store
     if mode not in MODES:
         raise UsageError(f"expected one of {', '.join(MODES)}, got {mode!r}", parameter="mode")
     if publish not in PUBLISH:
@@ -65,7 +67,7 @@ def open_run(
             "a run that overwrites can only be published when it is complete", parameter="publish"
         )
     request = json.loads(json.dumps(request))  # As the log returns it: tuples are lists.
-    runs = table.recover(leaves_unfinished=restart)
+    runs = lake.open(leaves_unfinished=restart)
     unfinished = [run for run in runs if not run.is_complete]
     finished = [run for run in runs if run.is_complete]
 
@@ -75,12 +77,13 @@ def open_run(
 
     named = [run for run in runs if key is not None and run.key == key]
     if named and named[-1].is_complete and not restart:  # After a restart there may be several.
-        run = load_run(store, named[-1].id) or named[-1]  # Recovery has shed its accounts.
+        run = in_full(store, named[-1])
         _check_same_key(run, differences_of(run))
         run.is_repeated = True
         return run
-    for run in finished:
-        if run.completed_unreported and not restart and not differences_of(run):
+    unreported = [run for run in finished if run.completed_unreported and not restart]
+    for run in (in_full(store, run) for run in unreported):
+        if not differences_of(run):
             run.is_resumed = True
             return run
     if unfinished and not restart:
@@ -101,7 +104,7 @@ def open_run(
         if carries_over:
             check_schemas(store, run.request, run.accounts, replaced_by(store, run))
         run.is_resumed = True
-        store.make_directory(run.staging)
+        store.make_directory(STAGING)
         return run
     if finished and mode == "error":
         rows = sum(run.rows for run in finished if not run.is_replaced)
@@ -114,20 +117,24 @@ def open_run(
         check_schemas(store, request, accounts, replaced)
     if mode == "append":
         check_same_table(store, request, finished)
-    for run in unfinished:
-        table.remove(run.id)
+    lake.remove(*(run.id for run in unfinished))
     _check_nothing_foreign(store, finished)
-    started = create_run(
-        store,
-        request=request,
-        accounts=accounts,
-        mode=mode,
-        replaces=[run.id for run in replaced],
-        skipped=skipped,
-        settings=settings,
-        key=key,
-        publish=publish,
-        details=details,
+    now = datetime.now(UTC)  # With microseconds: two runs of a second are different nights.
+    started = lake.begin(
+        RunState(
+            id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
+            started_at=now,
+            request=request,
+            accounts=accounts,
+            mode=mode,
+            replaces=[run.id for run in replaced],
+            skipped=dict(skipped or {}),
+            settings=dict(settings or {}),
+            key=key,
+            publish=publish,
+            format=lake.format,
+            details={account: one for account, one in (details or {}).items()},  # noqa: C416
+        )
     )
     started.discarded = [run for run in unfinished if run.commits]
     return started
@@ -135,11 +142,9 @@ def open_run(
 
 def run_of_key(store: Store, key: str) -> RunState | None:
     """Return the newest run with this key, complete or not; None if there is none."""
-    found: RunState | None = None
-    for run in each_run(store):
-        if run.key == key and (found is None or run.started_at > found.started_at):
-            found = run
-    return found
+    runs = load_lake(store).newest_first
+    found = next((run for run in runs if run.key == key), None)
+    return in_full(store, found) if found else None
 
 
 def _check_same_key(run: RunState, differences: list[str]) -> None:
@@ -183,7 +188,12 @@ def _is_empty(store: Store, run: RunState) -> bool:
 
 
 def _check_nothing_foreign(store: Store, runs: list[RunState]) -> None:
-    promised = {file.name for run in runs if run.is_published for file in run.live_files}
+    promised = {
+        file.name
+        for run in runs
+        if run.is_published or run.is_in_place
+        for file in (run.files if run.is_in_place else run.live_files)
+    }
     foreign = [
         *foreign_names(store),
         *(name for name in names_in_tables(store) if name not in promised),

@@ -9,13 +9,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import pyarrow as pa
-
 from streamlic.dataset.records import PartFile
+from streamlic.dataset.run_state import RunState
+from streamlic.errors import IntegrityError
+from streamlic.storage.base import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +27,12 @@ class Change:
     """The lake's identity, which its first record gave it."""
     number: int
     """The record's number. Every later change has a greater one."""
-    run: str
+    run: RunState | None
+    """The run whose part files are shown; None if none are."""
     shown: Sequence[PartFile]
     """Part files that readers must see, of all tables; they are complete, and durable."""
     hidden: Sequence[str]
     """Names of part files that readers must not see any longer, of all tables."""
-    schemas: Mapping[str, pa.Schema]
-    """The Arrow schema of each table."""
     is_rewrite: bool = False
     """Whether the rows stay the same, and only lie in other files."""
 
@@ -42,12 +42,6 @@ class TableFormat(Protocol):
 
     name: str
     """As ``--format`` names it."""
-
-    def staged(self, name: str) -> str:
-        """Return where the part file ``name`` is until readers may see it.
-
-        A format whose own log decides what readers see returns ``name`` itself.
-        """
 
     def show(self, change: Change) -> None:
         """Make a change visible, once: a change that is visible already is left as it is.
@@ -61,3 +55,11 @@ class TableFormat(Protocol):
 
         None means that a listing says it. The names are those in the lake, with their table.
         """
+
+
+def missing_file(store: Store, why: str) -> IntegrityError:
+    """Return the error for a part file that a record promises, and that is nowhere."""
+    return IntegrityError(
+        f"a part file in {store.where()} was promised and is missing: {why}",
+        advice="fetch again with {restart=True}, or into another {dest}",
+    )

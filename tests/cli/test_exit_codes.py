@@ -15,7 +15,7 @@ from streamlic.emulator import EmulatorConfig
 from streamlic.errors import StreamlicError
 from streamlic.job.summary import AccountsFailed, AccountSummary, Summary
 from streamlic.storage.local import LocalStore
-from streamlic.tables.parquet import ParquetTable
+from streamlic.tables.base import LakeWriter
 from tests.job.test_many_accounts import exported, faulty, ids, refused
 
 DELETED = {"statusCode": 404, "error": "Not Found", "message": "not found"}
@@ -109,7 +109,7 @@ async def test_a_run_that_was_killed_after_its_last_record_ends_as_it_would_have
     given: dict[str, Any] = {"mode": mode, "skip_failed": True}
     async with faulty(EmulatorConfig(records=5), fault) as emulator:
         with monkeypatch.context() as patch:
-            patch.setattr(ParquetTable, "publish", lambda *_: None)
+            patch.setattr(LakeWriter, "_show", lambda *_: None)
             with pytest.raises(AccountsFailed) as killed:
                 await exported(tmp_path, emulator.url, accounts, **given)
         before = len(asked)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
+from streamlic.dataset.commit_log import RECORDS
 from streamlic.dataset.lake import TABLES
-from streamlic.dataset.records import json_bytes
+from streamlic.dataset.records import VERSION, json_bytes, parsed
 from tests.support.batches import land
 from tests.support.cli import ACCOUNT, run_cli
 
 
-@pytest.fixture(params=["part files in DEST", "tables"])
+@pytest.fixture(params=["part files in DEST", "tables", "a newer log"])
 def dest(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """Return a lake of version 4 of the log, with the part files where that had them, or not."""
+    """Return a lake that had a log for each run, or whose log has records of another version."""
     dest = tmp_path / "lake"
     run = land(dest, "old", accounts=["a"])
-    place = run.store.path(f"{run.directory}/request.json")
-    body = json.loads(place.read_bytes())
-    del body["sha256"], body["key"], body["publish"], body["details"]
-    place.write_bytes(json_bytes({**body, "version": 4}))
+    if request.param == "a newer log":
+        place = run.store.path(f"{RECORDS}/00000001.json")
+        body = parsed(place.read_bytes(), "")
+        place.write_bytes(json_bytes({**body, "version": VERSION + 1}))
+        return dest
+    run.store.delete_tree(RECORDS)
+    run.store.create(f"_streamlic/{run.id}/request.json", json_bytes({"version": 4}))
     if request.param != "tables":
         for path in dest.glob("*/*.parquet"):
             path.rename(dest / f"{path.parent.name}-{path.name}")
@@ -51,9 +54,8 @@ async def test_it_is_refused_with_one_line_that_says_what_to_do(
     ended = await run_cli(*command, *output)
     assert (ended.code, ended.out) == (2, "")
     [line] = ended.err.splitlines()
-    assert line.startswith("streamlic: run ")
-    assert line.endswith(
-        "was written by another version of streamlic, whose lake has another layout; choose a new "
-        "DEST and export again"
+    assert line == (
+        "streamlic: the lake was written by another version of streamlic, whose log has another "
+        "layout; choose a new DEST and export again"
     )
     assert sorted(path for path in dest.rglob("*") if "lock" not in path.name) == before

@@ -20,8 +20,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.dataset.commit_log import load_runs
+from streamlic.dataset.commit_log import RECORDS, load_lake, load_runs
 from streamlic.dataset.destination import writer_lock
+from streamlic.dataset.lake import STAGING
 from streamlic.dataset.records import ResumePoint, json_bytes, parsed
 from streamlic.dataset.verify import verify_dataset
 from streamlic.errors import (
@@ -31,7 +32,7 @@ from streamlic.errors import (
     UsageError,
 )
 from streamlic.storage.local import LocalStore
-from streamlic.tables.parquet import ParquetTable
+from streamlic.tables.base import LakeWriter
 from tests.support.batches import ACCOUNTS, PAGES, expected_ids, land, open_local, visible_ids
 from tests.support.forked import start_forked
 
@@ -113,7 +114,7 @@ def _export(dest: Path, scenario: str) -> None:
     runs = [run for run in load_runs(LocalStore(dest)) if run.request == {"tag": "new"}]
     if runs and runs[-1].is_complete:
         with writer_lock(LocalStore(dest)):
-            ParquetTable(LocalStore(dest)).recover()
+            LakeWriter(LocalStore(dest)).open()
     elif scenario == "carry":  # One account fails after its first page, and the other is read.
         land(dest, "new", mode="overwrite", failing={ACCOUNTS[0]: 1})
     elif scenario == "commits":
@@ -134,8 +135,8 @@ def _check_seen(dest: Path, scenario: str) -> None:
     """Check what a reader sees after a kill, before any recovery: nothing that is not promised."""
     runs = load_runs(LocalStore(dest))
     promised = {file.name for run in runs if run.is_published for file in run.live_files}
-    gone = [*dest.glob("_streamlic/*/removed.json"), *dest.glob("_streamlic/*/replaced.json")]
-    going = {path.parent.name for path in gone}
+    lake = load_lake(LocalStore(dest))
+    going = {*(lake.pending or {}).get("runs", ())} | {run.id for run in runs if run.is_replaced}
     for path in dest.rglob("*.parquet"):
         name = str(path.relative_to(dest))
         is_going = any(run in name for run in going)
@@ -171,13 +172,10 @@ def _check_ended(dest: Path, scenario: str) -> None:
     outcomes = Counter(row["_run"] for row in pq.read_table(dest / "accounts").to_pylist())
     assert outcomes == {run.id: len(ACCOUNTS) for run in runs}
     wanted = {dest / "_streamlic" / name for name in ALWAYS_THERE}
-    for run in load_runs(LocalStore(dest)):
-        log = dest / run.directory
-        wanted |= {log / "request.json"} | {dest / file.name for file in run.live_files}
-        wanted |= {log / "replaced.json"} if run.is_replaced else set()
-        wanted |= {log / "commits" / f"{n:08d}.json" for n in range(1, run.commits + 1)}
+    lake = load_lake(LocalStore(dest))
+    wanted |= {dest / RECORDS / f"{n:08d}.json" for n in range(1, lake.number + 1)}
+    wanted |= {dest / file.name for run in runs for file in run.live_files}
     assert {path for path in dest.rglob("*") if path.is_file()} - wanted == set()
-    assert not list(dest.rglob("staging"))
 
 
 def _kill_everywhere(place: Path, scenario: str, stride: int) -> int:
@@ -312,6 +310,14 @@ async def test_an_export_killed_ten_times_in_a_row_lands_every_row_once(
     assert await killing(_kill_often, tmp_path, scenario, range(seeds)) >= kills
 
 
+def commits_of(store: LocalStore) -> list[str]:
+    """Return the names of the records that are commits, in order."""
+    names = [f"{RECORDS}/{name}" for name in store.names(RECORDS)]
+    return [
+        name for name in names if json.loads(store.read(name))["kind"] in ("commit", "complete")
+    ]
+
+
 def test_a_run_lands_and_says_so(tmp_path: Path) -> None:
     run = land(tmp_path / "dest", "new")
     assert run.is_complete
@@ -334,11 +340,8 @@ def test_an_account_without_a_name_keeps_its_resume_point(tmp_path: Path) -> Non
 
 def test_a_record_holds_only_the_accounts_that_moved_on(tmp_path: Path) -> None:
     run = land(tmp_path, "new")
-    records = [
-        json.loads(run.store.read(f"{run.directory}/commits/{n:08d}.json"))
-        for n in range(1, run.commits + 1)
-    ]
-    assert [list(record["accounts"]) for record in records] == [
+    records = [json.loads(run.store.read(name)) for name in commits_of(run.store)]
+    assert [list(record["points"]) for record in records] == [
         *([[ACCOUNTS[0]]] * PAGES),
         *([[ACCOUNTS[1]]] * PAGES),
         [],
@@ -391,7 +394,7 @@ def test_restart_discards_an_unfinished_run_wholly(tmp_path: Path) -> None:
     run = open_local(tmp_path, request={"tag": "new"}, accounts=ACCOUNTS, restart=True)
     assert not run.is_resumed
     assert visible_ids(tmp_path) == []
-    assert not run.store.exists(old.directory)
+    assert [one.id for one in load_runs(old.store)] == [run.id]
 
 
 def test_restart_touches_no_unfinished_run_where_the_finished_one_forbids_a_new_one(
@@ -439,7 +442,7 @@ def test_files_of_others_are_refused_and_left_alone(tmp_path: Path, name: str) -
 
 def test_recovery_frees_what_was_staged_and_not_promised(tmp_path: Path) -> None:
     run = land(tmp_path, "new", pages=1)
-    staged = run.store.path(run.staging)
+    staged = run.store.path(STAGING)
     (staged / "licenses.part-half.parquet.staged").write_bytes(b"half")
     run = land(tmp_path, "new", pages=0)
     assert run.is_resumed
@@ -451,21 +454,23 @@ def test_recovery_frees_what_was_staged_and_not_promised(tmp_path: Path) -> None
 def test_an_interrupted_removal_is_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The records that are left are not a chain, and recovery does not read them."""
-    old = land(tmp_path, "old", pages=3)
+    """Its record is there, and one of its part files is gone."""
+    land(tmp_path, "old", pages=3, publish="commits")
+    delete = LocalStore.delete
 
-    def interrupted(store: LocalStore, name: str) -> None:
-        if name.endswith("commits"):
-            store.delete(f"{name}/00000001.json")
+    def interrupted(store: LocalStore, *names: str) -> None:
+        parts = [name for name in names if name.endswith(".parquet")]
+        delete(store, *(parts[:1] or names))
+        if parts:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(LocalStore, "delete_tree", interrupted)
+        patch.setattr(LocalStore, "delete", interrupted)
         with pytest.raises(KeyboardInterrupt):
             land(tmp_path, "new", restart=True)
+    assert visible_ids(tmp_path)
     land(tmp_path, "new")
     assert visible_ids(tmp_path) == expected_ids("new")
-    assert not old.store.exists(old.directory)
 
 
 def test_recovery_leaves_directories_of_others(tmp_path: Path) -> None:
@@ -479,7 +484,7 @@ def test_recovery_leaves_directories_of_others(tmp_path: Path) -> None:
 def test_a_lost_last_record_never_doubles_its_rows(tmp_path: Path) -> None:
     """No later record can notice it, but its part files are not promised."""
     run = land(tmp_path, "new", pages=3, publish="commits")
-    run.store.delete(f"{run.directory}/commits/{run.commits:08d}.json")
+    run.store.delete(commits_of(run.store)[-1])
     with pytest.raises(DatasetConflict, match="not in the commit log"):
         land(tmp_path, "new", publish="commits")
     land(tmp_path, "new", restart=True)
@@ -518,17 +523,17 @@ DAMAGES = [cut, alter, empty, make_a_list, Path.unlink]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("number", [0, 2])
 def test_a_damaged_record_is_an_error_that_names_it(
     tmp_path: Path, damage: Callable[[Path], None], number: int
 ) -> None:
     run = land(tmp_path, "new", pages=4)
-    name = f"{run.directory}/commits/{number:08d}.json"
-    if damage is alter and number == 3:
-        name = f"{run.directory}/commits/00000004.json"  # The last one: no other record misses it.
+    name = commits_of(run.store)[number]
+    if damage is alter and number == 2:
+        name = commits_of(run.store)[-1]  # No other record would miss it.
     before = visible_ids(tmp_path)
     damage(run.store.path(name))
-    with pytest.raises(IntegrityError, match=f"{run.directory}/commits/0000000"):
+    with pytest.raises(IntegrityError, match=f"{RECORDS}/0000000"):
         land(tmp_path, "new")
     assert visible_ids(tmp_path) == before
 
@@ -536,22 +541,21 @@ def test_a_damaged_record_is_an_error_that_names_it(
 def test_a_record_that_was_rewritten_is_missed_by_the_one_after_it(tmp_path: Path) -> None:
     """Whole by itself, and another than the one that the next record followed."""
     run = land(tmp_path, "new", pages=3)
-    name = f"{run.directory}/commits/00000002.json"
+    name = commits_of(run.store)[1]
     body = parsed(run.store.read(name), name)
-    body["accounts"][ACCOUNTS[0]]["cursor"] = "1"
+    body["points"][ACCOUNTS[0]]["cursor"] = "1"
     run.store.path(name).write_bytes(json_bytes(body))
-    with pytest.raises(IntegrityError, match=r"00000003\.json: .*the record before it was altered"):
+    with pytest.raises(IntegrityError, match=r"00000005\.json: .*the record before it was altered"):
         land(tmp_path, "new")
 
 
-def test_a_record_of_another_run_is_not_believed(tmp_path: Path) -> None:
+def test_a_record_of_another_lake_is_not_believed(tmp_path: Path) -> None:
     """Whole by itself, but not the next one of this chain."""
     one = land(tmp_path / "one", "new", pages=2)
     other = land(tmp_path / "other", "new", pages=2)
-    name = "commits/00000002.json"
-    data = other.store.read(f"{other.directory}/{name}")
-    one.store.path(f"{one.directory}/{name}").write_bytes(data)
-    with pytest.raises(IntegrityError, match="00000002"):
+    name = commits_of(other.store)[1]
+    one.store.path(name).write_bytes(other.store.read(name))
+    with pytest.raises(IntegrityError, match="00000004"):
         land(tmp_path / "one", "new")
 
 
@@ -560,20 +564,12 @@ def test_a_damaged_request_is_an_error_that_loses_nothing(
     tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     run = land(tmp_path, "new")
-    path = run.store.path(f"{run.directory}/request.json")
+    path = run.store.path(f"{RECORDS}/{run.first_record:08d}.json")
     if damage is alter:
         path.write_bytes(path.read_bytes().replace(b'"new"', b'"now"'))
     else:
         damage(path)
-    with pytest.raises(IntegrityError, match=r"request\.json"):
+    with pytest.raises(IntegrityError, match=r"0000000[23]\.json"):
         land(tmp_path, "new", mode="append")
-    assert run.store.exists(f"{run.directory}/commits/00000001.json")
+    assert run.store.exists(f"{RECORDS}/00000003.json")
     assert visible_ids(tmp_path) == expected_ids("new")
-
-
-def test_another_version_of_the_log_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("streamlic.dataset.commit_log.VERSION", 1)
-    with pytest.raises(DatasetConflict, match="another version"):
-        land(tmp_path, "new", pages=1)

@@ -53,7 +53,7 @@ def overwritten(dest: Path) -> Inspection:
     point = ResumePoint(is_done=True, pages=1, rescued=3)
     run.commit([], {"a": point, "d": point}, is_complete=False)
     keeps = carrying(run.store, run, {}, batch_bytes=10_000)
-    complete_run(run.table, run, open_writer(run), engine="fast", keeps=keeps)
+    complete_run(run.lake, run, open_writer(run), engine="fast", keeps=keeps)
     return inspect_dataset(LocalStore(dest))
 
 

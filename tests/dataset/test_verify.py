@@ -17,20 +17,29 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.dataset.commit_log import load_runs
+from streamlic.dataset.commit_log import RECORDS
 from streamlic.dataset.destination import writer_lock
 from streamlic.dataset.inspect import Inspection, inspect_dataset
 from streamlic.dataset.lake import ACCOUNTS, RUNS, TABLES, table_of
 from streamlic.dataset.records import PartFile, ResumePoint
 from streamlic.dataset.run_tables import write_run_tables
 from streamlic.dataset.verify import VerifyReport, promised_bytes, verify_dataset
+from streamlic.dataset.writer import DatasetWriter
 from streamlic.storage import locks
 from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
+from streamlic.tables.base import LakeWriter
 from streamlic.tables.completion import complete_run
 from streamlic.tables.kept_accounts import carrying
-from streamlic.tables.parquet import ParquetTable
-from tests.support.batches import LocalRun, expected_ids, land, open_local, open_writer
+from tests.support.batches import (
+    SCHEMA,
+    TINY,
+    LocalRun,
+    expected_ids,
+    land,
+    open_local,
+    open_writer,
+)
 from tests.support.forked import start_forked
 
 
@@ -196,20 +205,24 @@ def test_a_dataset_without_a_run_yet_is_noted_with_its_writer(tmp_path: Path) ->
 
 def interrupted_before_the_move(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ParquetTable, "publish", lambda *_: None)
+        patch.setattr(LakeWriter, "_show", lambda *_: None)
         land(dest, "new", pages=0)
         land(dest, "new")
 
 
 def interrupted_before_the_end(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ParquetTable, "publish", lambda *_: None)
+        patch.setattr(LakeWriter, "_show", lambda *_: None)
         land(dest, "new", pages=2, publish="commits")
 
 
 def interrupted_in_a_removal(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = land(dest, "new")
-    run.store.create(f"{run.directory}/removed.json", b"{}\n")
+    lake = LakeWriter(run.store)
+    lake.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(LakeWriter, "_show", lambda *_: None)
+        lake.remove(run.id)
 
 
 def interrupted_in_a_replacement(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,8 +233,9 @@ def interrupted_in_a_replacement(dest: Path, monkeypatch: pytest.MonkeyPatch) ->
         land(dest, "new", mode="overwrite")
 
 
-def interrupted(*_: object) -> None:
-    raise InterruptedError
+def interrupted(_: LocalStore, *names: str) -> None:
+    if names:
+        raise InterruptedError
 
 
 @pytest.mark.parametrize(
@@ -346,32 +360,37 @@ class Meanwhile(LocalStore):
 def promise(dest: Path, monkeypatch: pytest.MonkeyPatch, **given: Any) -> None:
     """Land a job that is not published: all its part files are in staging."""
     with monkeypatch.context() as patch:
-        patch.setattr(ParquetTable, "publish", lambda *_: None)
+        patch.setattr(LakeWriter, "_show", lambda *_: None)
         land(dest, "new", **given)
 
 
 def publish(dest: Path) -> None:
-    ParquetTable(LocalStore(dest)).recover()
+    LakeWriter(LocalStore(dest)).open()
 
 
 def discard(dest: Path) -> None:
-    for run in load_runs(LocalStore(dest)):
-        if not run.is_complete:
-            ParquetTable(LocalStore(dest)).remove(run.id)
+    lake = LakeWriter(LocalStore(dest))
+    lake.remove(*(run.id for run in lake.open(leaves_unfinished=True) if not run.is_complete))
 
 
 def complete_without_one(dest: Path) -> None:
     """Supersede a part file, move the others in, and remove the run that they replace."""
     store = LocalStore(dest)
-    [left] = [one for one in load_runs(store) if not one.is_complete]
-    run = LocalRun(store=store, **vars(left))
+    lake = LakeWriter(store)
+    [run] = [one for one in lake.open() if not one.is_complete]
     keeps = carrying(store, run, {"account-a": "gone"}, batch_bytes=10_000)
     assert keeps is not None
-    complete_run(run.table, run, open_writer(run), engine="fast", keeps=keeps)
+    complete_run(
+        lake,
+        run,
+        DatasetWriter(store, run, schema=SCHEMA, options=TINY),
+        engine="fast",
+        keeps=keeps,
+    )
 
 
 def begin_publishing(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    promise(dest, monkeypatch, accounts=["account-a"], pages=2, publish="commits")
+    promise(dest, monkeypatch, accounts=["account-a"], pages=1, publish="commits")
 
 
 def begin_replacing(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,24 +482,30 @@ async def test_a_dataset_that_is_written_meanwhile_is_sound(tmp_path: Path) -> N
     assert {problem for report in found for problem in report.problems} == set()
 
 
-def test_a_broken_chain_is_a_problem_and_other_runs_are_read_on(run: LocalRun) -> None:
-    more = land(run.store.root, "more", mode="append")
-    run.store.delete(f"{run.directory}/commits/00000002.json")
-    report = verify_dataset(run.store)
-    assert "expected commit record 2, which is missing" in report.problems[0]
-    assert report.rows == more.rows
+def test_a_missing_record_is_a_problem(run: LocalRun) -> None:
+    land(run.store.root, "more", mode="append")
+    run.store.delete(f"{RECORDS}/00000004.json")
+    [problem] = problems(run.store.root)
+    assert "expected record 4, which is missing" in problem
 
 
-def test_a_lost_request_is_a_problem(run: LocalRun) -> None:
-    run.store.delete(f"{run.directory}/request.json")
-    assert "request.json is missing" in problems(run.store.root)[0]
+def test_an_old_record_that_a_snapshot_covers_is_still_checked(run: LocalRun) -> None:
+    lake = LakeWriter(run.store)
+    lake.open()
+    lake._log.write_snapshot()
+    assert problems(run.store.root) == []
+    path = run.store.path(f"{RECORDS}/{run.last_record:08d}.json")
+    path.write_bytes(path.read_bytes().replace(b'"number"', b'"nombre"'))
+    assert problems(run.store.root) == [
+        f"{RECORDS}/{path.name}: it was altered: its SHA-256 differs"
+    ]
 
 
-@pytest.mark.parametrize("number", [1, 7])
+@pytest.mark.parametrize("number", [1, 2, 7, 10])
 def test_any_flipped_bit_of_a_record_is_a_problem(run: LocalRun, number: int) -> None:
     """The last record too, which no other record could miss."""
-    assert run.commits == 7
-    path = run.store.path(f"{run.directory}/commits/{number:08d}.json")
+    assert run.store.names(RECORDS)[-1] == "00000010.json"
+    path = run.store.path(f"{RECORDS}/{number:08d}.json")
     whole = path.read_bytes()
     for place in range(0, len(whole) - 1, 11):
         data = bytearray(whole)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from streamlic.dataset import parquet_footer
-from streamlic.dataset.lake import licenses_schema
+from streamlic.dataset.lake import STAGING, licenses_schema
 from streamlic.dataset.records import PartFile
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.errors import StoreError, UsageError
@@ -47,11 +47,11 @@ def write_page(
 
 
 def staged(run: LocalRun) -> list[str]:
-    return run.store.names(run.staging)
+    return run.store.names(STAGING)
 
 
 def staged_names(run: LocalRun, files: list[PartFile]) -> list[str]:
-    return sorted(run.staged(file.name).removeprefix(f"{run.staging}/") for file in files)
+    return sorted(run.staged(file.name).removeprefix(f"{STAGING}/") for file in files)
 
 
 def ids(run: LocalRun, files: list[PartFile]) -> list[str]:
@@ -84,7 +84,7 @@ def test_a_part_file_is_described_exactly(run: LocalRun) -> None:
     write_page(writer, 0, 20)
     [file] = writer.finish()
     name = run.staged(file.name)
-    assert file.name == f"licenses/part-{run.id}-000001.parquet"
+    assert file.name == f"licenses/part-{run.id}-{run.epoch:06d}-000001.parquet"
     assert (file.rows, file.bytes) == (20, run.store.path(name).stat().st_size)
     assert file.sha256 == hashlib.sha256(run.store.read(name)).hexdigest()
     assert writer.bytes_written == file.bytes
@@ -391,6 +391,7 @@ FULL_DISK = """
 import resource, sys
 from dataclasses import replace
 from pathlib import Path
+from streamlic.dataset.lake import STAGING
 from streamlic.errors import StoreError
 from tests.support.batches import TINY, license_batch, open_writer, open_local
 
@@ -406,7 +407,7 @@ try:
 except StoreError as error:
     print(error)
     writer.discard()
-    print(run.store.names(run.staging))
+    print(run.store.names(STAGING))
 """
 
 
@@ -435,7 +436,7 @@ def test_a_disk_without_room_is_an_error_that_leaves_nothing(
 
 def test_a_staging_directory_that_is_gone_is_an_error(run: LocalRun) -> None:
     writer = open_writer(run)
-    run.store.delete_tree(run.staging)
+    run.store.delete_tree(STAGING)
     with pytest.raises(StoreError, match=r"staging/licenses\.part-"):
         write_page(writer, 0, 20)
 

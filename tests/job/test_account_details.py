@@ -10,16 +10,17 @@ import pytest
 from aiohttp import web
 
 from streamlic.dataset.commit_log import load_runs
-from streamlic.dataset.records import AccountDetails
+from streamlic.dataset.records import AccountDetails, Promise
+from streamlic.dataset.run_state import RunState
 from streamlic.decoder import Envelope
 from streamlic.emulator import Emulator, EmulatorConfig, emulated_accounts, running_emulator
 from streamlic.emulator.accounts import ACCOUNT_SECRET
 from streamlic.job.committer import Committer
 from streamlic.job.options import JobOptions
 from streamlic.storage.local import LocalStore
-from streamlic.tables.parquet import ParquetTable
+from streamlic.tables.base import LakeWriter
+from streamlic.tables.runs import open_run
 from tests.job.test_many_accounts import faulty, refused
-from tests.support.batches import open_local
 from tests.support.cli import run_cli
 
 ACCOUNTS = emulated_accounts(4, records=30, unhealthy_share=0.5, seed=5)
@@ -141,16 +142,15 @@ def test_details_that_arrive_during_a_commit_are_in_the_next_one(tmp_path: Path)
     """They come from the event loop, and commits are made in the encode thread."""
     first, second = AccountDetails(integration="slack"), AccountDetails(integration="jira")
 
-    class Table(ParquetTable):
-        def commit(self, *given: Any, **more: Any) -> None:
-            for _ in more["details"]:
+    class Lake(LakeWriter):
+        def commit(self, run: RunState, promise: Promise) -> None:
+            for _ in promise.details:
                 committer.learn("b", second)
-            super().commit(*given, **more)
+            super().commit(run, promise)
 
-    run = open_local(tmp_path, request={}, accounts=["a", "b"])
-    committer = Committer(
-        Table(LocalStore(tmp_path)), run, JobOptions(commit_seconds=0), engine="fast"
-    )
+    lake = Lake(LocalStore(tmp_path))
+    run = open_run(lake, request={}, accounts=["a", "b"])
+    committer = Committer(lake, run, JobOptions(commit_seconds=0), engine="fast")
     committer.learn("a", first)
     committer.end_page("a", Envelope())
     [logged] = load_runs(LocalStore(tmp_path))

@@ -24,7 +24,7 @@ from streamlic.errors import StoreError
 from streamlic.job.export import export_async
 from streamlic.job.pipeline import Pipeline
 from streamlic.storage.local import LocalStore
-from streamlic.tables.parquet import ParquetTable
+from streamlic.tables.base import LakeWriter
 from streamlic.truto.client import Connection
 from streamlic.truto.settings import ConnectionSettings
 from tests.support.cli import (
@@ -521,7 +521,7 @@ async def test_a_disk_that_fails_while_no_page_ends_is_reported_at_once(
     def fails(*_: Any, **__: Any) -> None:
         raise StoreError("no room")
 
-    monkeypatch.setattr(ParquetTable, "commit", fails)
+    monkeypatch.setattr(LakeWriter, "commit", fails)
     config = EmulatorConfig(records=1000, page_size=100)
     async with running_emulator(config, faults=(parse_fault("stall=600:1000@4-99"),)) as emulator:
         with pytest.raises(StoreError, match="no room"):

@@ -6,27 +6,38 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from streamlic.cli.commands import main
-from streamlic.storage.local import LocalStore
-from streamlic.tables.parquet import ParquetTable
+from streamlic.dataset.records import Promise
+from streamlic.dataset.run_state import RunState
+from streamlic.tables.base import LakeWriter
 
-_commit = ParquetTable.commit
+_commit = LakeWriter.commit
 
 
 def _at_the_last_commit(act: Callable[[], None]) -> None:
-    def commit(*given: Any, is_complete: bool, **more: Any) -> None:
-        if is_complete:
+    def commit(lake: LakeWriter, run: RunState, promise: Promise) -> None:
+        if promise.is_complete:
             act()
-        _commit(*given, is_complete=is_complete, **more)
+        _commit(lake, run, promise)
 
-    ParquetTable.commit = commit  # type: ignore[method-assign]
+    LakeWriter.commit = commit  # type: ignore[assignment, method-assign]
 
 
 def _kill(*_: object) -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
+
+
+_sweep = LakeWriter._sweep
+
+
+def _kill_in_the_end(lake: LakeWriter) -> None:
+    """Die once the files are published, and before the log says that no work is left."""
+    if lake.lake.pending is not None:
+        _kill()
+    _sweep(lake)
 
 
 def _terminate() -> None:
@@ -35,7 +46,7 @@ def _terminate() -> None:
 
 
 def _kill_after_the_commit() -> None:
-    LocalStore.delete_tree = _kill  # type: ignore[assignment, method-assign]
+    LakeWriter._sweep = _kill_in_the_end  # type: ignore[assignment, method-assign]
 
 
 STEPS: dict[str, Callable[[], None]] = {

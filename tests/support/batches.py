@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamlic.dataset.destination import writer_lock
-from streamlic.dataset.records import AccountDetails, PartFile, Points, ResumePoint
+from streamlic.dataset.records import AccountDetails, PartFile, Points, Promise, ResumePoint
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.schema.columns import JSON_RESCUED, JSON_VALUE, json_field
 from streamlic.schema.values import TIMESTAMP
 from streamlic.storage.local import LocalStore
+from streamlic.tables.base import LakeWriter
 from streamlic.tables.completion import complete_run
 from streamlic.tables.kept_accounts import carrying
-from streamlic.tables.parquet import ParquetTable
 from streamlic.tables.runs import open_run
 
 EXPORTED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -89,22 +89,20 @@ def license_batch(first: int, rows: int, prefix: str = "license") -> pa.RecordBa
 
 @dataclass(kw_only=True)
 class LocalRun(RunState):
-    """A run of a plain Parquet table on the local disk."""
+    """A run of a lake on the local disk."""
 
+    lake: LakeWriter
     store: LocalStore
 
-    @property
-    def table(self) -> ParquetTable:
-        return ParquetTable(self.store)
-
-    def commit(self, files: Iterable[PartFile], points: Points, **given: Any) -> None:
-        self.table.commit(self, files, points, **given)
+    def commit(self, files: Sequence[PartFile], points: Points, **given: Any) -> None:
+        self.lake.commit(self, Promise(files=files, points=points, **given))
 
 
 def open_local(dest: Path, store: LocalStore | None = None, **given: Any) -> LocalRun:
     """Open a run in a directory: resume its unfinished one, or start one."""
     store = store or LocalStore(dest)
-    return LocalRun(store=store, **vars(open_run(ParquetTable(store), **given)))
+    lake = LakeWriter(store)
+    return LocalRun(lake=lake, store=store, **vars(open_run(lake, **given)))
 
 
 def open_writer(run: LocalRun, options: WriteOptions = TINY) -> DatasetWriter:
@@ -187,7 +185,7 @@ def land(
         if not run.is_complete:
             reasons = {account or "": "gone" for account in failing}
             keeps = carrying(store, run, reasons, batch_bytes=2_000)
-            complete_run(run.table, run, writer, engine="fast", keeps=keeps)
+            complete_run(run.lake, run, writer, engine="fast", keeps=keeps)
     return run
 
 

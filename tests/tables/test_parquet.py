@@ -9,20 +9,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from streamlic.dataset.lake import run_of
-from streamlic.storage.local import LocalStore
-from streamlic.tables.base import Table
-from streamlic.tables.parquet import ParquetTable
+from streamlic.storage.base import Store
 from tests.support.batches import expected_ids, land, visible_ids
 from tests.support.killed_store import Killed, KilledStore
-from tests.tables.table_tests import TableTests
+from tests.tables.lake_tests import LakeTests
 
 
-class TestParquetTable(TableTests):
-    def open_table(self, store: LocalStore) -> Table:
-        return ParquetTable(store)
-
-    def visible(self, table: Table) -> list[str]:
-        return visible_ids(Path(table.store.where()))
+class TestParquetLake(LakeTests):
+    def visible(self, store: Store) -> list[str]:
+        return visible_ids(Path(store.where()))
 
 
 def test_readers_find_the_part_files_by_their_names(tmp_path: Path) -> None:

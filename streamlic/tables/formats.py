@@ -1,0 +1,17 @@
+"""The table formats by name; those that need an extra are imported only when they are used."""
+
+from __future__ import annotations
+
+from streamlic.dataset.records import Format
+from streamlic.storage.base import Store
+from streamlic.tables.parquet import ParquetFormat
+from streamlic.tables.table_format import TableFormat
+
+FORMATS = ("parquet", "delta", "iceberg")
+
+
+def format_of(store: Store, chosen: Format) -> TableFormat:
+    """Return the format of a lake in this store."""
+    if chosen.name == "parquet":
+        return ParquetFormat(store)
+    raise NotImplementedError
