@@ -154,6 +154,7 @@ def memory() -> str:
             for engine in ("fast", "reference")
         },
         "chunks queued for decoding": [one.chunk_queue_bytes for one in each],
+        "upload to an object store": [one.store_settings.upload_bytes for one in each],
     }
     rows = [(what, *(_mib(size) for size in of)) for what, of in shares.items()]
     rows += [

@@ -92,9 +92,10 @@ def test_only_the_entry_of_a_job_and_the_faces_choose_a_store() -> None:
     users = {
         str(path.relative_to(ROOT))
         for path in FILES
-        if "storage.local" in path.read_text() and package_of(path) not in ("cli", "storage")
+        if re.search(r"storage\.(local|open_store)", path.read_text())
+        and package_of(path) not in ("cli", "storage")
     }
-    assert users <= {"diagnostics/doctor.py", "job/convert.py", "job/export.py"}
+    assert users <= {"diagnostics/doctor.py", "job/options.py"}
 
 
 def test_what_records_add_up_to_needs_no_store() -> None:

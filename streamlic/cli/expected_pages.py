@@ -15,10 +15,10 @@ def expected_pages(dest: str, requests: Sequence[LicensesRequest]) -> int | None
     itself reports that.
     """
     from streamlic.dataset.commit_log import in_full, load_lake
-    from streamlic.storage.local import LocalStore
+    from streamlic.storage.open_store import open_store
 
-    store = LocalStore(dest)
     try:
+        store = open_store(dest)
         for run in load_lake(store).newest_first:
             if not run.is_complete:
                 continue

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _COMMON = (
     "rows_at", "engine", "memory_bytes", "part_bytes", "commit_seconds", "compression",
     "max_record_bytes", "max_depth", "mode", "absent_accounts", "restart", "strict",
-    "publish", "run_key",
+    "publish", "run_key", "take_over",
 )  # fmt: skip
 _LIMITS = ("max_pages", "max_records", "max_body_bytes")
 
@@ -24,7 +24,7 @@ def job_options_of(settings: ExportSettings | ConvertSettings) -> JobOptions:
     from streamlic.job.options import JobOptions
 
     warn_of_memory(settings.memory_bytes, quiet=settings.quiet)
-    own = {name: getattr(settings, name) for name in _COMMON}
+    own = {name: getattr(settings, name) for name in _COMMON} | settings.for_job()
     if isinstance(settings, ConvertSettings):
         return JobOptions(raw=settings.raw, ndjson=settings.ndjson, **own)
     return JobOptions(

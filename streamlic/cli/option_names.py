@@ -7,7 +7,8 @@ Rules:
    ``rate-limit`` before the first table. The command's own name has priority.
 3. ``doctor`` stands for ``export``: it also reads the settings of ``export``, except those of the
    output, if it has none of its own.
-4. ``--restart`` has no name: a setting would discard the run again each time it is resumed.
+4. ``--restart`` and ``--take-over`` have no name: a setting would discard the run again each time
+   it is resumed, and take the lake from a writer that is at work.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import click
 
 PREFIX = "STREAMLIC"
 STANDS_FOR = {"doctor": "export"}
-_FOR_ONCE = frozenset({"restart"})
+_FOR_ONCE = frozenset({"restart", "take-over"})
 _PRESENTATION = frozenset({"json", "quiet", "verbose"})
 
 Commands = Mapping[str, click.Command]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from streamlic.cli.help import Command, group
-from streamlic.cli.settings import default_of
+from streamlic.cli.settings import NO_PARTITION, default_of
 from streamlic.cli.types import Number, Size, license_fields
 from streamlic.cli.watch import choose_format
 from streamlic.job.limits import Limits
@@ -28,6 +28,8 @@ limit = group("Limits")
 resource = group("Memory and speed")
 file = group("Parquet files")
 dataset = group("Dataset")
+table_format = group("Table format")
+object_store = group("Object stores")
 body = group("Bodies")
 output = group("Output")
 
@@ -184,6 +186,30 @@ dataset_options = (
 )  # fmt: skip
 
 
+lake_options = (
+    table_format("--format", type=click.Choice(["parquet", "delta", "iceberg"]),
+                 **default_of(JobSettings, "format"),
+                 help="How readers see the tables of DEST."),
+    table_format("--partition-by", type=click.Choice(["export_date", NO_PARTITION]),
+                 **default_of(JobSettings, "partition_by"),
+                 help="Give the licenses of each UTC date a partition of their own, for Delta and "
+                 "Iceberg; a later run of that date in --mode append replaces it."),
+    table_format("--catalog", metavar="NAME[.NAMESPACE]", **default_of(JobSettings, "catalog"),
+                 help="Iceberg catalog, as pyiceberg's own configuration names it, and the "
+                 "namespace of the tables; by default streamlic."),
+    object_store("--scratch", type=click.Path(), metavar="DIR",
+                 **default_of(JobSettings, "scratch"),
+                 help="Local directory for part files that are not uploaded yet; by default the "
+                 "system's temporary one."),
+)  # fmt: skip
+"""How a lake is kept, wherever it is."""
+
+take_over = object_store(
+    "--take-over", is_flag=True,
+    help="Take DEST from another writer at once, instead of waiting until its lease ends.",
+)  # fmt: skip
+
+
 def table(about: str) -> Callable[[Command], Command]:
     """Return the option for one of a lake's tables."""
     option: Callable[[Command], Command] = dataset(
@@ -207,6 +233,8 @@ output_options = (
 job_options = options(
     strict,
     *dataset_options,
+    *lake_options,
+    take_over,
     *file_options,
     *decode_limit_options,
     *machine_options,

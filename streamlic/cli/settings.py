@@ -16,6 +16,8 @@ from streamlic.cli.types import size_text
 from streamlic.resources.licenses import LICENSES
 
 S = TypeVar("S")
+NO_PARTITION = "none"
+"""The value of --partition-by that overrides another one of a file or the environment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,23 @@ class MachineSettings:
 
     engine: str
     memory_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LakeOptions:
+    """How the tables of a lake are shown, and where its part files wait for an object store."""
+
+    format: str
+    partition_by: str | None
+    catalog: str | None
+    scratch: str | None
+
+    def for_job(self) -> dict[str, Any]:
+        """Return the values of the job's options of the same names."""
+        values = {one.name: getattr(self, one.name) for one in fields(LakeOptions)}
+        if self.partition_by == NO_PARTITION:
+            values["partition_by"] = None
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +89,7 @@ class RequestOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobArguments(MachineSettings, OutputSettings):
+class JobArguments(MachineSettings, OutputSettings, LakeOptions):
     """What ``export`` and ``convert`` share: how to decode, write and commit."""
 
     dest: str
@@ -85,6 +104,7 @@ class JobArguments(MachineSettings, OutputSettings):
     publish: str
     run_key: str | None
     restart: bool
+    take_over: bool
     strict: bool
 
 
@@ -165,7 +185,7 @@ class SchemaSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoctorSettings(MachineSettings, ConnectionOptions):
+class DoctorSettings(MachineSettings, LakeOptions, ConnectionOptions):
     """The settings of ``streamlic doctor``."""
 
     dest: str | None

@@ -102,6 +102,6 @@ def reading(what: str, total_bytes: Callable[[], int]) -> Iterator[Callable[[int
 
 def command_again() -> str:
     """Return the command that resumes what this one started."""
-    # --restart would discard it.
-    arguments = [text for text in sys.argv[1:] if text != "--restart"]
+    # --restart would discard it, and --take-over is for a writer that was there.
+    arguments = [text for text in sys.argv[1:] if text not in ("--restart", "--take-over")]
     return shlex.join(["streamlic", *arguments])

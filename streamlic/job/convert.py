@@ -22,7 +22,6 @@ from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import check_count
 from streamlic.job.progress import AccountEnded, OnProgress, SourceStatus
 from streamlic.job.summary import Summary
-from streamlic.storage.local import LocalStore
 from streamlic.truto.api_errors import reported_failure
 
 _READ_BYTES = 256 * 1024
@@ -51,7 +50,7 @@ async def convert_async(
         identity["key_by"] = key_by
     request = RunRequest(identity=identity, accounts=[account])
     body = BodySource(source, name, account, key_by=key_by)
-    return await run_job(LocalStore(dest), request, body, options, on_progress)
+    return await run_job(options.open_store(dest), request, body, options, on_progress)
 
 
 class BodySource(Source):

@@ -20,7 +20,7 @@ from streamlic.job.progress import AccountEnded, ActiveAccount, OnProgress, Sour
 from streamlic.job.scheduler import Bounds, ScheduledAccount, Scheduler, scheduled
 from streamlic.job.settings import Cancel
 from streamlic.job.summary import Summary
-from streamlic.storage.local import LocalStore
+from streamlic.storage.base import Store
 from streamlic.system.machine import room_for_connections
 from streamlic.tables.runs import run_of_key
 from streamlic.truto.client import Connection
@@ -65,17 +65,17 @@ async def export_async(
         details=details,
     )
     source = ApiSource(requests, connection, cancel)
-    return await run_job(LocalStore(dest), request, source, options, on_progress)
+    return await run_job(options.open_store(dest), request, source, options, on_progress)
 
 
-def accounts_of_key(dest: str, key: str | None, *, restart: bool) -> list[str] | None:
-    """Return the accounts of the run with this key, None if DEST has none that is continued.
+def accounts_of_key(store: Store, key: str | None, *, restart: bool) -> list[str] | None:
+    """Return the accounts of the run with this key, None if there is none that is continued.
 
     Such a run is resumed, or reported, with its own accounts: they need not be listed again. A run
     that starts has to list them, for those that are skipped, too: ``restart`` starts one, and a run
     that has committed nothing may make way for one.
     """
-    run = run_of_key(LocalStore(dest), key) if key is not None and not restart else None
+    run = run_of_key(store, key) if key is not None and not restart else None
     if run is None or not run.commits:
         return None
     return [account for account in run.accounts if account]

@@ -14,8 +14,12 @@ from streamlic.job.limits import MostAbsent
 from streamlic.job.settings import JobSettings
 from streamlic.resources.licenses import LICENSES
 from streamlic.schema.columns import RAW_SCHEMA
+from streamlic.storage.base import Store
+from streamlic.storage.dest_paths import is_url
+from streamlic.storage.open_store import StoreSettings, open_store
 from streamlic.system.machine import MIN_MEMORY_BYTES
 from streamlic.tables.kept_accounts import ABSENT_ACCOUNTS
+from streamlic.tables.table_options import check_table_options
 from streamlic.truto.rate_limit import TOKEN_RATE_LIMIT
 from streamlic.validation import check_text
 
@@ -32,6 +36,7 @@ _SMALL_BODY_BYTES = 128 * 1024
 _MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
 _READ_BUFFER_BYTES = 256 * 1024
 _MOST_KEY_CHARACTERS = 200
+_MOST_UPLOAD_BYTES = 64 * _MIB  # More makes nothing faster.
 
 
 def check_run_key(key: str) -> None:
@@ -71,6 +76,11 @@ class JobOptions(JobSettings):
     is not repeated, and one that is unfinished is resumed.
     ``account_details`` requests the integration and the tenant of each account of which they are
     not known: one request an account.
+    ``format`` is how readers see the tables: "parquet", "delta" or "iceberg"; ``partition_by``
+    "export_date" gives each day's licenses a partition of their own, which a later run of that day
+    replaces. ``catalog`` is the name of the Iceberg catalog, and after a dot that of the namespace.
+    ``scratch`` is the local directory for part files that are not yet in the object store, by
+    default the system's temporary one. ``take_over`` takes the lake from another writer at once.
     ``limits`` bounds what a server may send.
     ``max_record_bytes`` bounds one record; its default depends on ``memory_bytes`` and the engine.
     ``memory_bytes`` is the target of the whole process: by default 256 MiB, or three quarters of
@@ -100,6 +110,12 @@ class JobOptions(JobSettings):
             )
         if self.run_key is not None:
             check_run_key(self.run_key)
+        check_table_options(
+            self.format,
+            partition_by=self.partition_by,
+            catalog=self.catalog,
+            memory_bytes=self.memory_bytes,
+        )
         _ = self.most_absent
         engine_named(self.engine)
         _ = self.write_options
@@ -162,6 +178,24 @@ class JobOptions(JobSettings):
     def chunk_queue_bytes(self) -> int:
         """The size of the queue of chunks before decoding. As many again are in decoding."""
         return self.memory_bytes // 256
+
+    @property
+    def store_settings(self) -> StoreSettings:
+        """How an object store is used within ``memory_bytes``."""
+        return StoreSettings(
+            scratch=self.scratch,
+            upload_bytes=min(self.memory_bytes // 8, _MOST_UPLOAD_BYTES),
+            takes_over=self.take_over,
+        )
+
+    def open_store(self, dest: str) -> Store:
+        """Open the store of ``dest``; UsageError if there can be none, or options do not fit it."""
+        if self.take_over and not is_url(dest):
+            raise UsageError(
+                "a lake on a local disk needs no takeover: its lock ends with the writer's process",
+                parameter="take_over",
+            )
+        return open_store(dest, self.store_settings)
 
     def pages_at_once(self, accounts: int) -> int:
         """Return how many pages of so many accounts may be requested at once."""

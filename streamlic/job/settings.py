@@ -46,3 +46,8 @@ class JobSettings:
     max_absent: int | str | None = None
     publish: str = "complete"
     run_key: str | None = None
+    format: str = "parquet"
+    partition_by: str | None = None
+    catalog: str | None = None
+    scratch: str | None = None
+    take_over: bool = False

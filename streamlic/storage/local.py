@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.storage import locks
 from streamlic.storage.base import AlreadyExists, NotFound
-from streamlic.storage.dest_paths import check_dest
+from streamlic.storage.dest_paths import check_directory
 from streamlic.system.process import this_process
 from streamlic.validation import check_text
 
@@ -53,7 +53,7 @@ class LocalStore:
         if "\0" in str(root):
             raise UsageError(f"expected a directory, got {str(root)!r}", parameter="dest")
         check_text(str(root), "dest")  # Arrow takes no other for a path.
-        check_dest(str(root))
+        check_directory(str(root))
         self.root = Path(root)
 
     def __repr__(self) -> str:

@@ -37,6 +37,8 @@ def test_export_lists_its_options_in_groups() -> None:
         "Memory and speed",
         "Dataset",
         "Bodies",
+        "Table format",
+        "Object stores",
         "Parquet files",
         "Output",
         OPTIONS,

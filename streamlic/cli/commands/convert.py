@@ -39,6 +39,7 @@ def convert(settings: ConvertSettings) -> None:
     if settings.key_by is not None and settings.raw:
         raise UsageError("--key-by excludes --raw: raw rows have no columns for keys")
     options = job_options_of(settings)
+    options.open_store(dest)  # Before the body is read: it refuses what cannot be written.
     with opened_body(source) as file:
         with watching(f"convert to {dest}", settings, settings.memory_bytes) as watch:
             job = convert_async(

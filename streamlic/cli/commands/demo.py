@@ -22,12 +22,12 @@ def demo(settings: DemoSettings) -> None:
     from streamlic.cli.demo import DEMO_ACCOUNT, DEMO_TOKEN, emulator_process, wasted_seats
     from streamlic.job.export import export_async
     from streamlic.job.options import JobOptions
-    from streamlic.storage.dest_paths import check_dest
+    from streamlic.storage.dest_paths import check_directory
     from streamlic.truto.client import Connection
     from streamlic.truto.settings import ConnectionSettings
 
     dest = settings.dest
-    check_dest(dest)
+    check_directory(dest)
     output = OutputSettings(as_json=False)
     with emulator_process(settings.records) as url:
         licenses = counted(settings.records, "license")

@@ -18,6 +18,7 @@ from streamlic.cli.options import (
     connection,
     connection_options,
     json_option,
+    lake_options,
     machine_options,
     options,
     read_timeout,
@@ -40,6 +41,7 @@ class _Doctor(SettingsCommand):
     *connection_options,
     read_timeout(20),
     *machine_options,
+    *lake_options,
     connection("--offline", is_flag=True, help="Send no request, and need no token."),
     json_option,
 )

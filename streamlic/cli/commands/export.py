@@ -75,18 +75,17 @@ def export(settings: ExportSettings) -> None:
     from streamlic.job.account_details import details_of
     from streamlic.job.export import accounts_of_key, export_async
     from streamlic.job.summary import AccountsFailed
-    from streamlic.storage.dest_paths import check_dest
 
     dest = settings.dest
-    check_dest(dest)  # Before any request.
-    requests, details = requests_named(settings)
     options = job_options_of(settings)
+    store = options.open_store(dest)  # Before any request: it refuses what cannot be written.
+    requests, details = requests_named(settings)
     connection = connection_of(settings)
     all_of: dict[str, Any] | None = None
     skipped: dict[str, str] = {}
     if settings.all_accounts:
         all_of = {"integration": settings.integration, "tenant": settings.tenant}
-        if known := accounts_of_key(dest, settings.run_key, restart=settings.restart):
+        if known := accounts_of_key(store, settings.run_key, restart=settings.restart):
             requests = requests_of(settings, known)
         else:
             # On the same connection, whose rate limits count these requests too.

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -35,6 +35,7 @@ _FEED_BYTES = 1024
 _MOST_BATCH_ROWS = 1_000
 _MOST_ROWS = 1_000_000_000
 _PIPE_COLUMNS = 80
+_PARQUET = (".parquet", ".parq", ".pq")
 _ALL = "all"
 _OF_A_LAKE = ("table", "run")
 _OF_A_TABLE = ("where_account",)
@@ -92,10 +93,17 @@ class _Found:
 
 def _found(settings: HeadSettings, stack: ExitStack) -> _Found:
     """Find the rows, and choose the columns that are read."""
+    from streamlic.storage.dest_paths import is_url
+
     source = settings.source
-    if source != "-" and Path(source).is_dir():
-        _refuse_table(Path(source))
-        _refuse(_OF_A_BODY, "a saved body", f"{source} is a directory")
+    is_in_store = is_url(source)
+    if is_in_store and PurePosixPath(source).suffix.lower() in _PARQUET:
+        _refuse((*_OF_A_BODY, *_OF_A_LAKE), "another SOURCE", f"{source} is a Parquet file")
+        return _of_file(settings)
+    if is_in_store or (source != "-" and Path(source).is_dir()):
+        _refuse_table(source)
+        what = "a URL: a lake, or a Parquet file" if is_in_store else "a directory"
+        _refuse(_OF_A_BODY, "a saved body", f"{source} is {what}")
         return _of_lake(settings)
     file = stack.enter_context(opened_body(source))
     if _is_parquet(file):
@@ -111,10 +119,10 @@ def _found(settings: HeadSettings, stack: ExitStack) -> _Found:
 
 def _of_lake(settings: HeadSettings) -> _Found:
     from streamlic.dataset.head import rows_of_table
-    from streamlic.storage.local import LocalStore
+    from streamlic.storage.open_store import open_store
 
     account, run = settings.where_account, settings.run
-    rows = rows_of_table(LocalStore(settings.source), settings.table, account=account, run=run)
+    rows = rows_of_table(open_store(settings.source), settings.table, account=account, run=run)
     found = _of_rows(rows, settings)
     found.what = f" of {settings.table}, newest run first"
     found.total = None if account or run else rows.rows
@@ -124,11 +132,11 @@ def _of_lake(settings: HeadSettings) -> _Found:
 
 def _of_file(settings: HeadSettings) -> _Found:
     from streamlic.dataset.head import rows_of_file
-    from streamlic.storage.local import LocalStore
+    from streamlic.storage.open_store import open_store
 
-    path = Path(settings.source)
-    store = LocalStore(path.parent)
-    return _of_rows(rows_of_file(store, path.name, account=settings.where_account), settings)
+    place, name = os.path.split(settings.source)  # A URL keeps both of its slashes.
+    store = open_store(place or ".")
+    return _of_rows(rows_of_file(store, name, account=settings.where_account), settings)
 
 
 def _of_rows(rows: Rows, settings: HeadSettings) -> _Found:
@@ -196,14 +204,17 @@ def _refuse(names: Iterable[str], of: str, because: str) -> None:
             raise UsageError(f"{one.opts[0]} needs {of}, and {because}")
 
 
-def _refuse_table(path: Path) -> None:
+def _refuse_table(source: str) -> None:
     """Raise UsageError, with the command that is meant, for the directory of one table."""
     from streamlic.dataset.lake import LOG_DIRECTORY, TABLES
+    from streamlic.storage.dest_paths import is_url
+    from streamlic.storage.open_store import open_store
 
-    path = path.resolve()
-    if path.name in TABLES and (path.parent / LOG_DIRECTORY).is_dir():
-        lake = shlex.quote(str(path.parent))
-        raise UsageError(f"{path} is a table of a lake: streamlic head {lake} --table {path.name}")
+    path = source.rstrip("/") if is_url(source) else str(Path(source).resolve())
+    place, name = os.path.split(path)
+    if name in TABLES and open_store(place).names(LOG_DIRECTORY):
+        lake = shlex.quote(place)
+        raise UsageError(f"{path} is a table of a lake: streamlic head {lake} --table {name}")
 
 
 def _chosen(schema: pa.Schema, settings: HeadSettings) -> pa.Schema:

@@ -28,10 +28,10 @@ def inspect(settings: InspectSettings) -> None:
     --verbose or --json also columns without statistics.
     """
     from streamlic.dataset.inspect import inspect_dataset, published_bytes
-    from streamlic.storage.local import LocalStore
+    from streamlic.storage.open_store import open_store
 
     dest, is_verbose = settings.dest, settings.verbose
-    store = LocalStore(dest)
+    store = open_store(dest)
     with reading("reading", lambda: published_bytes(store)) as on_bytes:
         found = inspect_dataset(
             store,

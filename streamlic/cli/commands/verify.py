@@ -27,10 +27,10 @@ def verify(settings: DatasetSettings) -> None:
     """
     from streamlic.dataset.verify import promised_bytes, verify_dataset
     from streamlic.reports.text import verify_text
-    from streamlic.storage.local import LocalStore
+    from streamlic.storage.open_store import open_store
 
     dest = settings.dest
-    store = LocalStore(dest)
+    store = open_store(dest)
     with reading("verifying", lambda: promised_bytes(store)) as on_bytes:
         report = verify_dataset(store, on_bytes)
     shown = json.dumps({**asdict(report), "sound": report.is_sound})
