@@ -72,10 +72,12 @@ class StreamlicError(Exception):
         The command line spells parameters as options (``--mode append``).
         """
         text = self.described(spelling)
-        if not self.advice:
-            return text
-        advice = _NAMED.sub(lambda named: spelling(named[1], named[2] or ""), self.advice)
-        return f"{text}; {advice}"
+        advice = self.spelled_advice(spelling)
+        return f"{text}; {advice}" if advice else text
+
+    def spelled_advice(self, spelling: Spelling) -> str:
+        """Return the advice alone, with its parameters spelled; empty if there is none."""
+        return _NAMED.sub(lambda named: spelling(named[1], named[2] or ""), self.advice)
 
     def __copy__(self) -> Self:
         """Return an error with the very attributes of this one."""

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.destination import refuse_foreign, writer_lock
 from streamlic.decoder import NO_FAST, engine_named, why_not_fast
 from streamlic.diagnostics.check import INSTALL, Check
 from streamlic.errors import (
     AuthenticationError,
+    IntegrityError,
     MachineError,
     StreamlicError,
     TransportError,
@@ -119,13 +121,15 @@ def check_dest(dest: str) -> Check:
     """
     facts: dict[str, Any] = {"dest": dest}
     try:
-        refuse_foreign(LocalStore(dest))
+        store = LocalStore(dest)
+        refuse_foreign(store)
+        load_runs(store)  # Another version's lake, or a damaged log, would end a run.
         there = next(one for one in [Path(dest).absolute(), *Path(dest).absolute().parents]
                      if one.exists())  # fmt: skip
         with tempfile.TemporaryDirectory(prefix=PROBE_PREFIX, dir=there) as probe:
             _write_as_a_run_does(LocalStore(probe))
         free_bytes = shutil.disk_usage(there).free
-    except UsageError as error:  # Its message has the advice.
+    except (UsageError, IntegrityError) as error:
         return _failed("dest", error, None, facts)
     except StreamlicError as error:
         return _failed("dest", error, "choose another DEST, or let this user write there", facts)
@@ -207,6 +211,8 @@ def _write_as_a_run_does(store: Store) -> None:
 
 
 def _failed(name: str, error: StreamlicError, advice: str | None, facts: dict[str, Any]) -> Check:
+    """Return a check that failed; the error's own advice comes before ours."""
     found = error.described(option_of)
+    advice = error.spelled_advice(option_of) or advice
     return Check(name=name, state="failed", found=found, advice=advice, facts=facts,
                  exit_code=error.exit_code)  # fmt: skip

@@ -33,6 +33,16 @@ def dest(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return dest
 
 
+async def test_the_doctor_says_that_an_export_would_be_refused(dest: Path) -> None:
+    before = sorted(path for path in dest.rglob("*"))
+    ended = await run_cli("doctor", str(dest), "--offline", "--json")
+    [check] = (one for one in ended.summary["checks"] if one["name"] == "dest")
+    assert (ended.code, check["state"], check["exit_code"]) == (2, "failed", 2)
+    assert "was written by another version of streamlic" in check["found"]
+    assert check["advice"] == "choose a new DEST and export again"
+    assert sorted(path for path in dest.rglob("*")) == before
+
+
 @pytest.mark.parametrize("output", [[], ["--json"]])
 @pytest.mark.parametrize(
     "command",

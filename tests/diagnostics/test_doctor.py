@@ -239,6 +239,17 @@ async def test_a_dataset_is_left_as_it_is(tmp_path: Path) -> None:
     assert (await run_cli("verify", str(tmp_path))).code == 0
 
 
+async def test_a_damaged_log_is_found_before_the_night(tmp_path: Path) -> None:
+    async with running_emulator(EMULATED) as emulator:
+        assert (await run_cli(*export_args(tmp_path, emulator.url))).code == 0
+    for record in (tmp_path / "_streamlic").rglob("0*.json"):
+        record.write_text("{")
+    ended = await run_cli("doctor", str(tmp_path), "--offline", "--json")
+    verified = await run_cli("verify", str(tmp_path))
+    assert (ended.code, states(ended)["dest"]) == (5, "failed")
+    assert checks(ended)["dest"]["found"] in verified.out
+
+
 @pytest.mark.parametrize(
     ("memory_bytes", "state"), [(GIB, "ok"), (GIB - 1, "ok"), (GIB + 1, "warning")]
 )
