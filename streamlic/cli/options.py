@@ -189,7 +189,8 @@ dataset_options = (
 lake_options = (
     table_format("--format", type=click.Choice(["parquet", "delta", "iceberg"]),
                  **default_of(JobSettings, "format"),
-                 help="How readers see the tables of DEST."),
+                 help="How readers see the tables of a new lake, by default plain Parquet. One "
+                 "that exists keeps its own."),
     table_format("--partition-by", type=click.Choice(["export_date", NO_PARTITION]),
                  **default_of(JobSettings, "partition_by"),
                  help="Give the licenses of each UTC date a partition of their own, for Delta and "

@@ -41,7 +41,7 @@ class MachineSettings:
 class LakeOptions:
     """How the tables of a lake are shown, and where its part files wait for an object store."""
 
-    format: str
+    format: str | None
     partition_by: str | None
     catalog: str | None
     scratch: str | None

@@ -32,7 +32,7 @@ from streamlic.dataset.lake import (
     run_of,
     table_of,
 )
-from streamlic.dataset.lake_state import COMPLETE, REMOVE, LakeState
+from streamlic.dataset.lake_state import COMMIT, COMPLETE, REMOVE, LakeState
 from streamlic.dataset.records import PartFile
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.run_tables import accounts_of
@@ -155,24 +155,29 @@ def _note_pending(store: Store, lake: LakeState, report: VerifyReport) -> None:
 
     A writer that ended since then may have finished the step: so this looks once more.
     """
-    if lake.pending is None:
-        return
-    if lake.pending["kind"] == REMOVE:
-        what = f"run {lake.pending['runs'][0]} is half removed"
-    elif lake.pending["kind"] == COMPLETE or _is_hidden(store, lake.runs[lake.pending["run"]]):
-        run = lake.runs[lake.pending["run"]]
-        what = f"run {run.id} was interrupted while it was published"
-        if _is_hidden(store, run):
-            what += ", and readers do not see all of its rows"
-    else:
-        return
-    writer = active_writer(store)
-    if load_lake(store).pending != lake.pending:
+    what = _pending_step(store, lake)
+    writer = active_writer(store) if what else ""
+    if not what or not _pending_step(store, load_lake(store)):
         return
     if writer:
         report.notes.append(f"{what}: {writer}")
     else:
         report.problems.append(f"{what}: {_TIDY}")
+
+
+def _pending_step(store: Store, lake: LakeState) -> str | None:
+    """Say what is left to do for the last record of the log; None if it is nothing."""
+    record = lake.pending
+    if record is None:
+        return None
+    if record["kind"] == REMOVE:
+        return f"run {record['runs'][0]} is half removed"
+    run = lake.runs[record["run"]]
+    is_hidden = _is_hidden(store, run)
+    if record["kind"] == COMMIT and not is_hidden:
+        return None
+    hidden = ", and readers do not see all of its rows" if is_hidden else ""
+    return f"run {run.id} was interrupted while it was published{hidden}"
 
 
 def _verify_run(

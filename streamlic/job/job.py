@@ -114,7 +114,7 @@ async def run_job(
     several accounts failed, and Cancelled where the source was cancelled.
     """
     started = time.monotonic()
-    lake = LakeWriter(store)
+    lake = LakeWriter(store, options.table_format)
     with writer_lock(store):
         run = open_run(
             lake,

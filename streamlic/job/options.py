@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from streamlic.dataset.records import Format
 from streamlic.dataset.writer import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
@@ -76,7 +77,8 @@ class JobOptions(JobSettings):
     is not repeated, and one that is unfinished is resumed.
     ``account_details`` requests the integration and the tenant of each account of which they are
     not known: one request an account.
-    ``format`` is how readers see the tables: "parquet", "delta" or "iceberg"; ``partition_by``
+    ``format`` is how readers see the tables of a new lake: "parquet" (the default), "delta" or
+    "iceberg"; a lake that exists keeps its own. ``partition_by``
     "export_date" gives each day's licenses a partition of their own, which a later run of that day
     replaces. ``catalog`` is the name of the Iceberg catalog, and after a dot that of the namespace.
     ``scratch`` is the local directory for part files that are not yet in the object store, by
@@ -178,6 +180,13 @@ class JobOptions(JobSettings):
     def chunk_queue_bytes(self) -> int:
         """The size of the queue of chunks before decoding. As many again are in decoding."""
         return self.memory_bytes // 256
+
+    @property
+    def table_format(self) -> Format | None:
+        """The format that was asked for; None for the lake's own."""
+        if self.format is None:
+            return None
+        return Format(name=self.format, partition_by=self.partition_by, catalog=self.catalog)
 
     @property
     def store_settings(self) -> StoreSettings:

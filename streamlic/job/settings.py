@@ -46,7 +46,7 @@ class JobSettings:
     max_absent: int | str | None = None
     publish: str = "complete"
     run_key: str | None = None
-    format: str = "parquet"
+    format: str | None = None
     partition_by: str | None = None
     catalog: str | None = None
     scratch: str | None = None

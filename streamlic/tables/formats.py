@@ -6,12 +6,12 @@ from streamlic.dataset.records import Format
 from streamlic.storage.base import Store
 from streamlic.tables.parquet import ParquetFormat
 from streamlic.tables.table_format import TableFormat
-
-FORMATS = ("parquet", "delta", "iceberg")
+from streamlic.tables.table_options import check_library
 
 
 def format_of(store: Store, chosen: Format) -> TableFormat:
-    """Return the format of a lake in this store."""
+    """Return the format of the tables in this store; UsageError if its library is missing."""
     if chosen.name == "parquet":
         return ParquetFormat(store)
+    check_library(chosen.name)
     raise NotImplementedError

@@ -101,7 +101,7 @@ def open_run(
     if unfinished and not restart:
         # A lost commit record leaves its part files, and their rows would be fetched again.
         _check_nothing_foreign(store, runs)
-        if carries_over:
+        if carries_over and mode == "overwrite":
             check_schemas(store, run.request, run.accounts, replaced_by(store, run))
         run.is_resumed = True
         store.make_directory(STAGING)
@@ -112,14 +112,23 @@ def open_run(
             f"{store.where()} already holds {counted(rows, 'license')}",
             advice="add to it with {mode=append}, or replace it with {mode=overwrite}",
         )
-    replaced = [run for run in finished if mode == "overwrite" and not run.is_replaced]
-    if carries_over:
+    now = datetime.now(UTC)  # With microseconds: two runs of a second are different nights.
+    live = [run for run in finished if not run.is_replaced]
+    replaced = live if mode == "overwrite" else []
+    if mode == "append" and lake.format.partition_by:  # A day is a partition of its own.
+        replaced = [run for run in live if run.started_at.date() == now.date()]
+    if replaced and publish == "commits":
+        raise UsageError(
+            "a run that replaces the earlier one of its day can only be published when it is "
+            "complete",
+            parameter="publish",
+        )
+    if carries_over and mode == "overwrite":
         check_schemas(store, request, accounts, replaced)
     if mode == "append":
         check_same_table(store, request, finished)
     lake.remove(*(run.id for run in unfinished))
     _check_nothing_foreign(store, finished)
-    now = datetime.now(UTC)  # With microseconds: two runs of a second are different nights.
     started = lake.begin(
         RunState(
             id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",

@@ -17,10 +17,10 @@ _CATALOG = re.compile(r"[^\s.]+(\.[^\s.]+)*")
 
 
 def check_table_options(
-    format_name: str, *, partition_by: str | None, catalog: str | None, memory_bytes: int
+    format_name: str | None, *, partition_by: str | None, catalog: str | None, memory_bytes: int
 ) -> None:
     """Raise UsageError for a format that is unknown or cannot be used, or a wrong combination."""
-    if format_name not in FORMATS:
+    if format_name is not None and format_name not in FORMATS:
         raise UsageError(
             f"expected one of {', '.join(FORMATS)}, got {format_name!r}", parameter="format"
         )
@@ -33,7 +33,8 @@ def check_table_options(
             parameter="memory_bytes",
             advice="{format=delta} needs less",
         )
-    check_library(format_name)
+    if format_name is not None:
+        check_library(format_name)
 
 
 def check_library(format_name: str) -> None:
@@ -46,14 +47,14 @@ def check_library(format_name: str) -> None:
         )
 
 
-def _check_partition(format_name: str, partition_by: str | None) -> None:
+def _check_partition(format_name: str | None, partition_by: str | None) -> None:
     if partition_by is None:
         return
     if partition_by not in PARTITIONS:
         raise UsageError(
             f"expected {' or '.join(PARTITIONS)}, got {partition_by!r}", parameter="partition_by"
         )
-    if format_name == "parquet":
+    if format_name in (None, "parquet"):
         raise UsageError(
             "plain Parquet has no partitions: they need a table format",
             parameter="partition_by",
@@ -61,7 +62,7 @@ def _check_partition(format_name: str, partition_by: str | None) -> None:
         )
 
 
-def _check_catalog(format_name: str, catalog: str | None) -> None:
+def _check_catalog(format_name: str | None, catalog: str | None) -> None:
     if catalog is None:
         if format_name == "iceberg":
             raise UsageError(
@@ -72,7 +73,7 @@ def _check_catalog(format_name: str, catalog: str | None) -> None:
         return
     if format_name != "iceberg":
         raise UsageError(
-            f"a catalog is for Iceberg tables, and the format is {format_name}",
+            f"a catalog is for Iceberg tables, and the format is {format_name or 'parquet'}",
             parameter="catalog",
             advice="add {format=iceberg}",
         )

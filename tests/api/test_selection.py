@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 import pytest
 
 import streamlic
+from streamlic.dataset.commit_log import load_runs
 from streamlic.emulator import (
     EmulatedAccount,
     Emulator,
@@ -18,6 +19,7 @@ from streamlic.emulator import (
     emulated_accounts,
     running_emulator,
 )
+from streamlic.storage.local import LocalStore
 from tests.support.cli import export_args, run_cli
 from tests.support.raw_server import server, whole
 from tests.support.reading import read, settings_of
@@ -139,11 +141,8 @@ async def test_an_export_of_all_accounts_is_that_of_the_command_line(tmp_path: P
         id_ for id_, one in UNREADABLE.items() if one.integration == "slack"
     }
     assert summary.rows == 3 * len(chosen)
-    requests = [
-        json.loads(next((tmp_path / lake).glob("_streamlic/*/request.json")).read_text())
-        for lake in ("cli", "lake")
-    ]
-    assert requests[0]["request"] == requests[1]["request"]
+    requests = [load_runs(LocalStore(tmp_path / lake))[0].request for lake in ("cli", "lake")]
+    assert requests[0] == requests[1]
     rows = ds.dataset(tmp_path / "lake" / "licenses").to_table()
     assert set(rows["integration"].to_pylist()) == {"slack"}
 

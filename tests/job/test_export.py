@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 
 import streamlic
+from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.writer import DatasetWriter
 from streamlic.emulator import Emulator, EmulatorConfig, parse_fault, running_emulator
 from streamlic.emulator.records import license_json
@@ -411,7 +412,7 @@ async def test_modes_decide_what_happens_to_a_finished_dataset(tmp_path: Path) -
     names = files_of(tmp_path)
     parts = Counter(name.partition("/")[0] for name in names if name.endswith(".parquet"))
     assert parts == {"licenses": 1, "accounts": 3, "runs": 3}
-    assert len([name for name in names if name.endswith("request.json")]) == 3
+    assert len(load_runs(LocalStore(tmp_path))) == 3
 
 
 async def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
@@ -563,7 +564,7 @@ async def test_a_run_that_failed_after_its_last_commit_is_not_run_twice(
 
     async with running_emulator(EmulatorConfig(records=200)) as emulator:
         with monkeypatch.context() as patch:
-            patch.setattr(LocalStore, "delete_tree", fails)
+            patch.setattr(LocalStore, "publish", fails)
             failed = await run_cli(*export_args(tmp_path, emulator.url, "--mode", mode))
         assert (failed.code, "the disk is gone" in failed.err) == (1, True)
         await reported_later(tmp_path, emulator, mode)

@@ -71,8 +71,8 @@ def check_files(dest: Path, run: str) -> None:
     parts = {name for name in names if name.endswith(".parquet")}
     tables = {name.partition(f"/part-{run}-")[0] for name in parts}
     assert tables == {"licenses", "accounts", "runs"}
-    log = {name for name in names - parts if not name.startswith(f"_streamlic/{run}/commits/0")}
-    assert log - {"_streamlic/lock"} == {f"_streamlic/{run}/request.json"}
+    log = {name for name in names - parts if not name.startswith("_streamlic/log/0")}
+    assert log - {"_streamlic/lock"} == set()
 
 
 def check_readers(dest: Path) -> None:

@@ -158,7 +158,7 @@ async def test_ten_thousand_accounts_are_recovered_in_seconds(tmp_path: Path) ->
     async with emulator("--accounts", "10000", "--records", "20") as url:
         args = ["export", str(dest), "--base-url", url, *more, "--commit-seconds", "0.2"]
         process = await start_cli(*args)
-        while len(list(dest.glob("_streamlic/*/commits/*.json"))) < 20:  # noqa: ASYNC110  # files set no asyncio.Event
+        while len(list(dest.glob("_streamlic/log/*.json"))) < 20:  # noqa: ASYNC110  # files set no asyncio.Event
             await asyncio.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         await process.communicate()

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
+from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.verify import verify_dataset
 from streamlic.emulator import Emulator, EmulatorConfig, emulated_accounts
 from streamlic.storage.local import LocalStore
@@ -100,8 +101,8 @@ class Platform:
 
     def unfinished(self) -> bool:
         """Return whether an unfinished run has committed pages."""
-        logs = (path.parent for path in self.dest.glob("_streamlic/*/unfinished"))
-        return any((log / "commits").exists() for log in logs)
+        runs = load_lake(LocalStore(self.dest)).oldest_first
+        return any(run.commits and not run.is_complete for run in runs)
 
     async def complete(self, code: int = 0) -> dict[str, Any]:
         """Complete tonight's export, and check the whole lake."""

@@ -288,7 +288,14 @@ class AzuriteServer(ObjectServer):
 
     def command(self, ports: Sequence[int]) -> list[str | Path]:
         """Return Azurite's Blob service alone."""
-        where = ["--blobHost", HOST, "--blobPort", str(ports[0]), "-l", self.directory / "data"]
+        where: list[str | Path] = [
+            "--blobHost",
+            HOST,
+            "--blobPort",
+            str(ports[0]),
+            "-l",
+            self.directory / "data",
+        ]
         return [AZURITE, *where, "--silent", "--disableTelemetry", "--skipApiVersionCheck"]
 
     def prepare(self) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from streamlic.dataset.commit_log import load_runs
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
+from streamlic.storage.local import LocalStore
 from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, Ended, asked, run_cli, start_cli
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -66,7 +68,7 @@ async def test_an_error_has_its_run_and_its_account(tmp_path: Path, quiet: list[
     ended = await exported(tmp_path, *quiet, fault="status=404@2")
     error = events(ended.err)[-1]
     assert (error["event"], error["level"], error["account"]) == ("error", "error", ACCOUNT)
-    assert (tmp_path / "_streamlic" / error["run"]).is_dir()
+    assert [run.id for run in load_runs(LocalStore(tmp_path))] == [error["run"]]
 
 
 async def test_of_many_accounts_an_event_has_the_one_that_it_is_about(tmp_path: Path) -> None:
