@@ -7,9 +7,11 @@ RUN apt-get update \
 WORKDIR /src
 COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE ./
 COPY streamlic streamlic
+# cloud: object stores. Others, after a comma: delta, iceberg.
+ARG EXTRAS=cloud
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && python -m venv --without-pip /opt/streamlic \
-    && pip --python /opt/streamlic/bin/python install --no-cache-dir /wheels/*.whl \
+    && pip --python /opt/streamlic/bin/python install --no-cache-dir "$(echo /wheels/*.whl)[${EXTRAS}]" \
     && /opt/streamlic/bin/python -c "from streamlic.decoder import engine_named; engine_named('fast')"
 
 FROM python:3.12-slim

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import json
 import re
 import shutil
 import subprocess
@@ -43,7 +44,7 @@ RUNNING = [
     and page.name != "python.md"  # Cells of a notebook too: see test_python_page.
 ]
 MANIFESTS = sorted((ROOT / "deploy").rglob("*.yaml"))
-LOOKED_AT = {"console", "py", "text", "yaml"}
+LOOKED_AT = {"console", "json", "py", "text", "yaml"}
 RETRYABLE = {1}
 INTERRUPTED = {129, 130, 143}
 
@@ -85,6 +86,8 @@ def test_a_block_that_cannot_run_here_is_well_formed(page: Path) -> None:
         assert block.language in {*RUN, *LOOKED_AT}, f"{page.name}:{block.line}"
         if block.language == "yaml":
             assert list(yaml.safe_load_all(block.text))
+        elif block.language == "json":
+            assert json.loads(block.text)
         elif block.language == "console":
             assert block.text.startswith("$ "), f"{page.name}:{block.line}"
 
@@ -159,7 +162,9 @@ def test_the_manifests_pod_may_do_little(path: Path) -> None:
     volumes = {volume["name"] for volume in spec["volumes"]}
     assert {mount["name"] for mount in container["volumeMounts"]} == volumes
     mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
-    assert container["args"][1].startswith(tuple(mounts))
+    assert container["args"][1].startswith((*mounts, "s3://"))
+    places = [one.partition("=")[2] for one in container["args"] if one.startswith("--scratch=")]
+    assert {*places} <= {*mounts}
 
 
 def job_of(path: Path) -> Any:
