@@ -89,10 +89,11 @@ class Part:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take a batch; write a row group when enough rows are gathered."""
+        size = batch.nbytes  # Once: Arrow looks into every column.
         self._gathered.append(batch)
-        self._gathered_bytes += batch.nbytes
+        self._gathered_bytes += size
         self.rows += batch.num_rows
-        self._small = self._small + 1 if batch.nbytes < _SMALL_BYTES else 0
+        self._small = self._small + 1 if size < _SMALL_BYTES else 0
         if self._small == _MANY_SMALL:
             self._combine_small()
         if self._gathered_bytes >= self._row_group_bytes:

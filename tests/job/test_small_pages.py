@@ -83,6 +83,31 @@ async def test_what_comes_while_others_are_decoded_passes_at_once(
     assert accounts == [f"{n}" for n in range(10)]
 
 
+async def test_rows_of_many_bytes_pass_before_all_bodies_that_wait_are_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each page has three rows of eight bytes: three pages pass the bound of 60."""
+    monkeypatch.setattr(module, "_MAX_BYTES", 60)
+    pages, opens, steps = FakeCommitter(), Gated(), list[tuple[int, int]]()
+    take_small = pages.take_small
+
+    def noting(batch: Any, of: Any) -> None:
+        steps.append((batch.num_rows, len(of)))
+        take_small(batch, of)
+
+    monkeypatch.setattr(pages, "take_small", noting)
+    with opened(pages) as pipeline:
+        tasks = [
+            asyncio.create_task(pipeline.take_page(f"{n}", opens, source([n, n]), right))
+            for n in range(9)
+        ]
+        await settled(lambda: opens.count == 1)
+        opens.gate.set()
+        await asyncio.gather(*tasks)
+        await pipeline.encode(lambda: None)
+    assert steps == [(3, 1), (9, 3), (9, 3), (6, 2)]
+
+
 async def test_a_bad_body_fails_alone() -> None:
     pages, opens = FakeCommitter(), Gated()
 
