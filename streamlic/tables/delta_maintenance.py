@@ -1,0 +1,66 @@
+"""What a lake of Delta tables needs now and then: old files deleted, and a short log.
+
+Rules:
+1. Delta says which files no version in its log needs any longer. Of these only part files of
+   streamlic are deleted, and none that the lake's own log promises: it may still be shown.
+2. The caller holds the lake's lock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from streamlic.dataset.lake import TABLES
+from streamlic.errors import UsageError
+from streamlic.storage.base import Store
+from streamlic.tables.delta_table import Table, run_of_part
+
+_RETENTION = "delta.deletedFileRetentionDuration"
+_DELTAS_OWN_DAYS = 7
+_INTERVAL = re.compile(r"(?:interval )?(\d+) (day|week|hour)s?", re.IGNORECASE)
+_HOURS = {"hour": 1, "day": 24, "week": 168}
+
+
+def vacuum(
+    store: Store, *, keep_days: int, promised: Collection[str], dry_run: bool = False
+) -> list[str]:
+    """Delete part files that no version of the last ``keep_days`` days needs; return their names.
+
+    ``promised`` are the part files that the commit log promises, whether they are visible or not.
+    ``dry_run`` only returns the names. Raises UsageError if Delta's log does not reach back so far:
+    it would then miss files that younger versions need.
+    """
+    unneeded: list[str] = []
+    for table in TABLES:
+        delta = Table.opened(store.where(table))
+        if delta:
+            _check_log_reaches(delta, keep_days)
+            kept = {*promised, *(f"{table}/{path}" for path in delta.files)}
+            names = (f"{table}/{path}" for path in delta.unneeded(keep_days * 24))
+            unneeded += sorted(name for name in names if run_of_part(name) and name not in kept)
+    if not dry_run:
+        store.delete(*unneeded)
+    return unneeded
+
+
+def shorten_logs(store: Store) -> None:
+    """Write a checkpoint of each table, and delete the part of its log that Delta need not keep.
+
+    How long Delta keeps it is the table's property ``delta.logRetentionDuration``.
+    """
+    for table in TABLES:
+        delta = Table.opened(store.where(table))
+        if delta:
+            delta.shorten_log()
+
+
+def _check_log_reaches(delta: Table, keep_days: int) -> None:
+    text = delta.property_of(_RETENTION)
+    found = _INTERVAL.fullmatch(text) if text else None
+    hours = int(found[1]) * _HOURS[found[2].lower()] if found else _DELTAS_OWN_DAYS * 24
+    if keep_days * 24 > hours:
+        raise UsageError(
+            f"the Delta table {delta.where} remembers which files were removed for "
+            f"{hours // 24} days ({_RETENTION}), so versions cannot be kept for {keep_days}"
+        )
