@@ -37,7 +37,10 @@ TABLES: Final = (LICENSES, ACCOUNTS, RUNS)
 PART_PREFIX: Final = "part-"
 _OF_FORMATS: Final = frozenset({"_delta_log", "metadata"})
 """What Delta and Iceberg keep in a table's directory."""
-_PART_FILE = re.compile(r"[a-z]+/part-(?P<run>[0-9TZ]+-[0-9a-f]+)-[0-9]+-[0-9]+\.parquet")
+_PARTITION = re.compile(r"export_date=[0-9-]{10}")
+_PART_FILE = re.compile(
+    r"[a-z]+/(export_date=[0-9-]{10}/)?part-(?P<run>[0-9TZ]+-[0-9a-f]+)-[0-9]+-[0-9]+\.parquet"
+)
 ACCOUNT_COLUMN: Final = "integrated_account_id"
 INTEGRATION_COLUMN: Final = "integration"
 TENANT_COLUMN: Final = "tenant_id"
@@ -111,6 +114,14 @@ def schema_of(table: str, schema: pa.Schema) -> pa.Schema:
     return {ACCOUNTS: ACCOUNTS_SCHEMA, RUNS: RUNS_SCHEMA}.get(table) or licenses_schema(schema)
 
 
+def staged_name(name: str) -> str:
+    """Return the name in staging of a part file.
+
+    It does not end in ``.parquet``, which readers take that search a directory tree.
+    """
+    return f"{STAGING}/{name.replace('/', '.')}.staged"
+
+
 def table_of(name: str) -> str:
     """Return the table of a part file."""
     return name.partition("/")[0]
@@ -124,12 +135,14 @@ def run_of(name: str) -> str | None:
 
 def names_in_tables(store: Store) -> list[str]:
     """Return the names of all that is in the tables' directories, but for table formats' own."""
-    return [
-        f"{table}/{name}"
-        for table in TABLES
-        for name in store.names(table)
-        if name not in _OF_FORMATS
-    ]
+    names = []
+    for table in TABLES:
+        for name in store.names(table):
+            if _PARTITION.fullmatch(name):
+                names += [f"{table}/{name}/{one}" for one in store.names(f"{table}/{name}")]
+            elif name not in _OF_FORMATS:
+                names.append(f"{table}/{name}")
+    return names
 
 
 def foreign_names(store: Store) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
-from streamlic.dataset.lake import LICENSES, PART_PREFIX, STAGING, TABLES, table_of
+from streamlic.dataset.lake import LICENSES, PART_PREFIX, TABLES, run_of, staged_name, table_of
 from streamlic.dataset.records import (
     UNKNOWN,
     AccountDetails,
@@ -33,7 +33,7 @@ from streamlic.dataset.records import (
 )
 
 PUBLISH = ("complete", "commits")
-_PART_NUMBER = re.compile(r"([0-9]{6,})-([0-9]{6,})\.parquet")
+_PART_NUMBER = re.compile(r"-([0-9]{6,})-([0-9]{6,})\.parquet$")
 
 
 @dataclass(kw_only=True)
@@ -245,17 +245,20 @@ class RunState:
     def staged(self, name: str) -> str:
         """Return where one of the run's part files is until readers may see it.
 
-        In staging its name does not end in ``.parquet``, which readers take that search a directory
-        tree. A format whose own log says what readers see has its files in place from the start.
+        A format whose own log says what readers see has its files in place from the start.
         """
-        return name if self.is_in_place else f"{STAGING}/{name.replace('/', '.')}.staged"
+        return name if self.is_in_place else staged_name(name)
 
     def part_name(self, number: int, table: str = LICENSES) -> str:
         """Return the name of this process's part file of this number.
 
         It has the writer's epoch: so two writers never give a file the same name.
         """
-        return f"{table}/{PART_PREFIX}{self.id}-{self.epoch:06d}-{number:06d}.parquet"
+        place = f"{PART_PREFIX}{self.id}-{self.epoch:06d}-{number:06d}.parquet"
+        if self.format.partition_by and table == LICENSES:
+            # polars 2.1 reads a partition's value from the path.
+            place = f"{self.format.partition_by}={self.started_at:%Y-%m-%d}/{place}"
+        return f"{table}/{place}"
 
     def details_of(self, account: str | None) -> AccountDetails:
         """Return what is known of an account."""
@@ -272,9 +275,8 @@ class RunState:
 
     def _place(self, name: str) -> tuple[int, int]:
         """Return a part file's epoch and number; ValueError if it is not one of the run's."""
-        prefix = f"{table_of(name)}/{PART_PREFIX}{self.id}-"
-        match = _PART_NUMBER.fullmatch(name.removeprefix(prefix))
-        if match is None or not name.startswith(prefix) or table_of(name) not in TABLES:
+        match = _PART_NUMBER.search(name)
+        if match is None or run_of(name) != self.id or table_of(name) not in TABLES:
             raise ValueError(f"{name!r} is not a part file of run {self.id}")
         return int(match[1]), int(match[2])
 

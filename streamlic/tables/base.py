@@ -16,12 +16,16 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import Any
 
+import pyarrow as pa
+
+from streamlic.dataset.batch_sizes import opened
 from streamlic.dataset.commit_log import CommitLog, Fenced, delete_partial_files, load_lake
-from streamlic.dataset.lake import STAGING, names_in_tables, run_of
+from streamlic.dataset.lake import STAGING, TABLES, names_in_tables, run_of, table_of
 from streamlic.dataset.lake_state import BEGIN, CLAIM, COMMIT, COMPLETE, FINISH, REMOVE, LakeState
 from streamlic.dataset.records import Format, PartFile, Promise
 from streamlic.dataset.run_state import RunState
@@ -75,8 +79,14 @@ class LakeWriter:
         record = self._log.append(BEGIN, run.request_as_json())
         started = self.lake.runs[record["run"]]
         started.epoch = self.lake.epoch
-        self.store.make_directory(STAGING)
+        self.prepare(started)
         return started
+
+    def prepare(self, run: RunState) -> None:
+        """Prepare the directories in which the run's part files are written."""
+        names = (run.staged(run.part_name(1, table)) for table in TABLES)
+        for directory in dict.fromkeys(str(PurePosixPath(name).parent) for name in names):
+            self.store.make_directory(directory)
 
     def commit(self, run: RunState, promise: Promise) -> None:
         """Promise staged files and resume points, then show readers what they may see.
@@ -143,14 +153,27 @@ class LakeWriter:
             Change(
                 lake=self.lake.id,
                 number=record["number"],
-                run=run,
+                run=run.id if run else "",
                 shown=shown,
                 hidden=hidden,
+                schemas=self._schemas(shown),
             )
         )
         if record["kind"] != COMMIT:
             self._sweep()
             self._log.append(FINISH, {"runs": [run.id] if run else []})
+
+    def _schemas(self, shown: Sequence[PartFile]) -> dict[str, pa.Schema]:
+        """Return the tables' schemas, of ``licenses`` as its part files have it."""
+        if self.format.name == "parquet":
+            return {}
+        schemas = {}
+        for file in shown:
+            table = table_of(file.name)
+            if table not in schemas:
+                with opened(self.store, file.name) as part:
+                    schemas[table] = part.schema_arrow
+        return schemas
 
     def _show_pending(self, *, leaves_unfinished: bool) -> None:
         record = self.lake.pending

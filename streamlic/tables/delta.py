@@ -56,14 +56,10 @@ class DeltaFormat:
         self._partition_by = partition_by
         self._created = set[str]()
 
-    def staged(self, name: str) -> str:
-        """Return the name itself."""
-        return name
-
     def show(self, change: Change) -> None:
         """Make a change visible, once, in one commit for each table."""
         for table in TABLES:
-            if table in change.schemas:
+            if table in change.schemas or any(table_of(name) == table for name in change.hidden):
                 self._show(table, change)
 
     def visible(self, table: str) -> set[str] | None:
@@ -79,6 +75,8 @@ class DeltaFormat:
         where, stats, why = self._store.where(table), list[str](), ""
         for _ in range(_ATTEMPTS):
             delta = Table.opened(where)
+            if delta is None and table not in change.schemas:
+                return  # There is nothing to hide.
             if delta is None:
                 self._create(table, change)
                 continue
@@ -88,7 +86,7 @@ class DeltaFormat:
                 return
             stats = stats or list(stats_of(self._store, shown))
             try:
-                if delta.add_columns(self._schema(table, change, delta.partition_by)):
+                if shown and delta.add_columns(self._schema(table, change, delta.partition_by)):
                     continue  # It is another version now, and this change may be in it.
                 actions = _actions(delta, change, shown, hidden, stats)
                 note = f"streamlic: run {change.run}, change {change.number}"

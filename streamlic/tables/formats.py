@@ -14,4 +14,6 @@ def format_of(store: Store, chosen: Format) -> TableFormat:
     if chosen.name == "parquet":
         return ParquetFormat(store)
     check_library(chosen.name)
-    raise NotImplementedError
+    from streamlic.tables.delta import DeltaFormat  # noqa: PLC0415  # an extra
+
+    return DeltaFormat(store, partition_by=chosen.partition_by)

@@ -8,7 +8,7 @@ that it replaces. On a local disk that takes a system call a file, in an object 
 
 from __future__ import annotations
 
-from streamlic.dataset.lake import TABLES, table_of
+from streamlic.dataset.lake import TABLES, staged_name, table_of
 from streamlic.storage.base import NotFound, Store
 from streamlic.tables.table_format import Change, missing_file
 
@@ -23,11 +23,10 @@ class ParquetFormat:
 
     def show(self, change: Change) -> None:
         """Give the files of a change their names, then delete those that it hides."""
-        run = change.run
         for table in TABLES:
             names = [file.name for file in change.shown if table_of(file.name) == table]
             try:
-                self._store.publish([(run.staged(name), name) for name in names] if run else [])
+                self._store.publish([(staged_name(name), name) for name in names])
             except NotFound as error:
                 raise missing_file(self._store, str(error)) from error
         # Last: the licenses of the newest run in ``runs`` are whole at every moment.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from streamlic.dataset.commit_log import in_full, load_lake
-from streamlic.dataset.lake import PART_PREFIX, STAGING, foreign_names, names_in_tables, run_of
+from streamlic.dataset.lake import PART_PREFIX, foreign_names, names_in_tables, run_of
 from streamlic.dataset.records import AccountDetails
 from streamlic.dataset.run_state import PUBLISH, RunState
 from streamlic.errors import DatasetConflict, UsageError
@@ -104,7 +104,7 @@ def open_run(
         if carries_over and mode == "overwrite":
             check_schemas(store, run.request, run.accounts, replaced_by(store, run))
         run.is_resumed = True
-        store.make_directory(STAGING)
+        lake.prepare(run)
         return run
     if finished and mode == "error":
         rows = sum(run.rows for run in finished if not run.is_replaced)

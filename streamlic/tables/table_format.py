@@ -9,12 +9,13 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import pyarrow as pa
+
 from streamlic.dataset.records import PartFile
-from streamlic.dataset.run_state import RunState
 from streamlic.errors import IntegrityError
 from streamlic.storage.base import Store
 
@@ -27,12 +28,14 @@ class Change:
     """The lake's identity, which its first record gave it."""
     number: int
     """The record's number. Every later change has a greater one."""
-    run: RunState | None
-    """The run whose part files are shown; None if none are."""
+    run: str
+    """The run that the record is about; empty if it is about several."""
     shown: Sequence[PartFile]
     """Part files that readers must see, of all tables; they are complete, and durable."""
     hidden: Sequence[str]
     """Names of part files that readers must not see any longer, of all tables."""
+    schemas: Mapping[str, pa.Schema] = field(default_factory=dict)
+    """The Arrow schemas of the tables, for formats that keep one of their own."""
     is_rewrite: bool = False
     """Whether the rows stay the same, and only lie in other files."""
 

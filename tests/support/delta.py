@@ -53,7 +53,7 @@ class Lake:
         place = f"{table}/"
         if self.partition_by and table == LICENSES:
             place += f"{self.partition_by}={run[:4]}-{run[4:6]}-{run[6:8]}/"
-        return f"{place}part-{run}-{number:06d}.parquet"
+        return f"{place}part-{run}-000001-{number:06d}.parquet"
 
     def rows(self, run: str, parts: int = 1) -> list[dict[str, Any]]:
         """Return the licenses of a run."""

@@ -126,10 +126,6 @@ def test_nothing_is_visible_before_the_first_change(lake: Lake) -> None:
     assert [lake.format.visible(table) for table in TABLES] == [set()] * 3
 
 
-def test_a_part_file_is_written_under_its_own_name(lake: Lake) -> None:
-    assert lake.format.staged("licenses/part-x.parquet") == "licenses/part-x.parquet"
-
-
 def test_the_table_has_the_lakes_columns_and_the_oldest_protocol(lake: Lake) -> None:
     """Reader 1 and writer 2: what every engine reads."""
     lake.show(1, lake.night(MONDAY))
