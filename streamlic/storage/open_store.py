@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streamlic.errors import UsageError
 from streamlic.storage.base import Store
+from streamlic.storage.dest_urls import is_url, parsed_url
 from streamlic.storage.local import LocalStore
 
 MIB = 1 << 20
@@ -24,5 +26,19 @@ class StoreSettings:
 
 def open_store(dest: str, settings: StoreSettings | None = None) -> Store:
     """Return the store of ``dest``; UsageError if there can be none, or an extra is missing."""
-    del settings
-    return LocalStore(dest)
+    if not is_url(dest):
+        return LocalStore(dest)
+    url = parsed_url(dest)
+    settings = settings or StoreSettings()
+    try:
+        from streamlic.storage.object_store import ObjectStore  # noqa: PLC0415  (loads obstore)
+    except ImportError as error:
+        raise UsageError(
+            f"{url} needs the extra cloud: pip install 'streamlic[cloud]'", parameter="dest"
+        ) from error
+    return ObjectStore(
+        url,
+        scratch=settings.scratch,
+        upload_bytes=settings.upload_bytes,
+        takes_over=settings.takes_over,
+    )

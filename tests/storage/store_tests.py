@@ -147,14 +147,6 @@ class StoreTests:
         with pytest.raises(NotFound, match="part"):
             store.publish([("staging/part", "part")])
 
-    def test_an_open_file_stays_readable(self, store: Store) -> None:
-        store.create("staging/part", b"rows")
-        with store.open("staging/part") as file:
-            store.publish([("staging/part", "part")])
-            assert file.read(2) == b"ro"
-            store.delete("part")
-            assert file.read() == b"ws"
-
     # Deleting
 
     def test_deleting_can_be_repeated(self, store: Store) -> None:

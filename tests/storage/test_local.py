@@ -122,6 +122,15 @@ def test_a_published_file_has_its_final_name_before_it_loses_the_other_one(
     ]
 
 
+def test_an_open_file_stays_readable(store: LocalStore) -> None:
+    store.create("staging/part", b"rows")
+    with store.open("staging/part") as file:
+        store.publish([("staging/part", "part")])
+        assert file.read(2) == b"ro"
+        store.delete("part")
+        assert file.read() == b"ws"
+
+
 def test_publishing_never_replaces_a_link(store: LocalStore) -> None:
     store.create("staging/part", b"new")
     store.path("dangling").symlink_to("nowhere")

@@ -1,0 +1,199 @@
+"""How an object store is reached: with the credentials of each cloud's usual environment.
+
+Rules:
+1. Credentials come from the environment, and never leave this module but inside obstore's client,
+   and in what ``storage_options`` returns for the libraries of table formats.
+2. obstore reads AWS_*, AZURE_* and GOOGLE_* itself, but for an AWS profile: boto3 reads that one.
+3. Giving obstore any client option makes it ignore those in the environment: they are given again.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from obstore.exceptions import BaseError
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from streamlic.errors import UsageError
+from streamlic.storage.dest_urls import DestUrl, Service
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+Client = S3Store | GCSStore | AzureStore
+
+REQUEST_TIMEOUT = timedelta(minutes=5)
+"""How long a request may take, with its body: part of an upload at 256 KiB/s takes 32 s."""
+RETRIES = 10
+RETRY_TIMEOUT = timedelta(minutes=3)
+
+_PREFIXES: dict[Service, tuple[str, ...]] = {
+    "s3": ("AWS_",),
+    "gs": ("GOOGLE_",),
+    "az": ("AZURE_STORAGE_", "AZURE_", "AZURITE_"),
+}
+_CLIENT_OPTIONS = (
+    "ALLOW_HTTP", "ALLOW_INVALID_CERTIFICATES", "PROXY_URL", "PROXY_CA_CERTIFICATE",
+    "PROXY_EXCLUDES", "USER_AGENT",
+)  # fmt: skip
+_ENDPOINTS: dict[Service, tuple[str, ...]] = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+_AWS_SOURCES = (
+    "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_SKIP_SIGNATURE",
+)  # fmt: skip
+"""What names AWS credentials without a profile. As in AWS's own tools, keys precede a profile."""
+_METADATA = "http://169.254.169.254"
+_METADATA_SECONDS = 2.0
+
+
+def connected(url: DestUrl, retries: RetryConfig | None = None) -> Client:
+    """Return obstore's client for a bucket and a prefix; UsageError if the environment lacks much.
+
+    No request is sent, but for one to the machine's own metadata service, if nothing else has
+    credentials.
+    """
+    _check_endpoint(url.service)
+    options = _client_options(url.service)
+    retries = retries or {"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT}
+    try:
+        if url.service == "gs":
+            return GCSStore(
+                url.bucket, prefix=url.prefix, client_options=options, retry_config=retries
+            )
+        if url.service == "az":
+            account: dict[str, Any] = {"account_name": url.account} if url.account else {}
+            return AzureStore(
+                url.bucket,
+                prefix=url.prefix,
+                client_options=options,
+                retry_config=retries,
+                **account,
+            )
+        return S3Store(
+            url.bucket,
+            prefix=url.prefix,
+            client_options=options,
+            retry_config=retries,
+            credential_provider=_aws_profile(),
+        )
+    except (BaseError, ValueError, OSError) as error:
+        failure = _refused(url, str(error))
+    raise failure
+
+
+def storage_options(url: DestUrl) -> dict[str, str]:
+    """Return what reaches the same place, as the environment names it: ``AWS_REGION``.
+
+    deltalake takes it as ``storage_options``. It holds secrets: no log, no record and no error may
+    show it. Those of a profile are valid for a while only, so ask again for each use.
+    """
+    options = {
+        name: value
+        for name, value in os.environ.items()
+        if value and name.startswith(_PREFIXES[url.service])
+    }
+    if url.account:
+        options["AZURE_STORAGE_ACCOUNT_NAME"] = url.account
+    profile = _aws_profile() if url.service == "s3" else None
+    if profile is not None:
+        found = profile()
+        options["AWS_ACCESS_KEY_ID"] = found["access_key_id"]
+        options["AWS_SECRET_ACCESS_KEY"] = found["secret_access_key"]
+        if found.get("token"):
+            options["AWS_SESSION_TOKEN"] = found["token"]
+        if region := profile.config.get("region"):
+            options.setdefault("AWS_REGION", region)
+    return options
+
+
+def _client_options(service: Service) -> ClientConfig:
+    options: dict[str, Any] = {"timeout": REQUEST_TIMEOUT}
+    prefix = _PREFIXES[service][-1 if service != "az" else 1]
+    for name in _CLIENT_OPTIONS:
+        if value := os.environ.get(prefix + name):
+            options[name.lower()] = value
+    return options  # type: ignore[return-value]
+
+
+def _check_endpoint(service: Service) -> None:
+    """Raise UsageError for a URL without TLS, unless the environment allows it."""
+    prefix = _PREFIXES[service][-1 if service != "az" else 1]
+    allowed = os.environ.get(f"{prefix}ALLOW_HTTP", "").lower() in ("1", "true", "yes", "on")
+    for name in _ENDPOINTS[service]:
+        if os.environ.get(name, "").startswith("http://") and not allowed:
+            raise UsageError(
+                f"expected an https:// URL in {name}, got one of http://: set {prefix}ALLOW_HTTP="
+                "true to send requests without TLS"
+            )
+
+
+def _aws_profile() -> Any:
+    """Return the credentials of an AWS profile, None if the environment has others."""
+    if any(os.environ.get(name) for name in _AWS_SOURCES):
+        return None
+    profile = os.environ.get("AWS_PROFILE", "")
+    if not profile and not any(path.exists() for path in _profile_files()):
+        _check_metadata()
+        return None
+    try:
+        boto3 = import_module("boto3")
+        auth = import_module("obstore.auth.boto3")
+    except ImportError as error:
+        if not profile:
+            _check_metadata()
+            return None
+        raise UsageError(
+            "AWS_PROFILE needs boto3: pip install boto3, or set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY"
+        ) from error
+    try:
+        return auth.Boto3CredentialProvider(boto3.Session())
+    except Exception as error:
+        # botocore's errors say which file or profile is wrong, and quote no secret.
+        named = f"AWS_PROFILE {profile}" if profile else "the default AWS profile"
+        raise UsageError(f"{named} has no usable credentials ({type(error).__name__})") from error
+
+
+def _profile_files() -> list[Path]:
+    home = Path("~/.aws").expanduser()
+    return [
+        Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", home / "credentials")),
+        Path(os.environ.get("AWS_CONFIG_FILE", home / "config")),
+    ]
+
+
+def _check_metadata() -> None:
+    """Raise UsageError if this machine has no AWS role: obstore would ask for minutes."""
+    server = urlsplit(os.environ.get("AWS_METADATA_ENDPOINT") or _METADATA)
+    disabled = os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
+    try:
+        if not disabled:
+            address = (server.hostname or "", server.port or 80)
+            socket.create_connection(address, _METADATA_SECONDS).close()
+            return
+    except OSError:
+        pass
+    raise UsageError(
+        "found no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    )
+
+
+def _refused(url: DestUrl, text: str) -> UsageError:
+    """Return the error for an environment that obstore does not take."""
+    if "Account must be specified" in text:
+        return UsageError(
+            f"{url}: which storage account? Set AZURE_STORAGE_ACCOUNT_NAME",
+            advice="or give {dest} as abfss://container@account.dfs.core.windows.net/path",
+        )
+    first = text.partition("\n")[0].partition("?")[0][:200]
+    return UsageError(f"{url}: the environment is not usable: {first}")

@@ -1,0 +1,173 @@
+"""One writer at a time, by an object that its holder renews.
+
+Rules:
+1. Only a request with a condition creates, renews or takes over a lease.
+2. A rival watches the object's version for the length of the lease, by its own clock. If it does
+   not change, the holder is dead or stopped, and the rival takes over.
+3. A lease is politeness. A holder that was stopped may lose it unseen and write more: the commit
+   log keeps that one out. So nothing happens when a lease is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+import obstore
+
+from streamlic.errors import DatasetConflict, StoreError
+from streamlic.storage.base import AlreadyExists, NotFound
+from streamlic.storage.cloud_errors import Place, translated
+from streamlic.storage.conditional import Version, create, read_version, swap
+from streamlic.storage.credentials import Client
+
+LEASE_SECONDS = 30.0
+_RENEWALS = 3
+"""How often a lease is renewed in its length."""
+_LOOKS = 30
+"""How often a rival looks at a lease in its length."""
+_DEAD_LENGTHS = 3
+"""After how many lengths without a renewal a holder counts as dead, by this machine's clock."""
+_log = logging.getLogger("streamlic")
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What the object says."""
+
+    writer: str
+    """The holder, as ``process 12 on host``."""
+    nonce: str
+    renewals: int
+    seconds: float
+    """Its length: how long it may be without a renewal."""
+
+    def to_bytes(self) -> bytes:
+        """Return it as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def parsed(data: bytes) -> Lease | None:
+        """Return what the object says, None if it is not a lease."""
+        try:
+            found = json.loads(data)
+            return Lease(
+                str(found["writer"])[:200],
+                str(found["nonce"]),
+                int(found["renewals"]),
+                float(found["seconds"]),
+            )
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+@dataclass(frozen=True)
+class LeasedObject:
+    """The object of a lease."""
+
+    client: Client
+    name: str
+    place: Place
+    seconds: float = LEASE_SECONDS
+    takes_over: bool = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lease while the context lasts; DatasetConflict names another holder."""
+        writer = f"process {os.getpid()} on {socket.gethostname()}"
+        lease = Lease(writer, secrets.token_hex(16), 0, self.seconds)
+        version = self._taken(lease)
+        ended = threading.Event()
+        renewer = threading.Thread(
+            target=self._renew, args=(lease, version, ended), name="streamlic-lease", daemon=True
+        )
+        renewer.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            renewer.join()
+            with suppress(StoreError):
+                self._release(lease)
+
+    def writer(self) -> str:
+        """Describe the holder, or one that may be; empty if there is none."""
+        try:
+            with translated("read", self.place):
+                found = obstore.get(self.client, self.name)
+                data, renewed = bytes(found.bytes()), found.meta["last_modified"]
+        except NotFound:
+            return ""
+        lease = Lease.parsed(data)
+        if lease is None:
+            return ""
+        silent = (datetime.now(UTC) - renewed).total_seconds()
+        if silent <= lease.seconds:
+            return f"a writer is active ({lease.writer})"
+        if silent <= _DEAD_LENGTHS * lease.seconds:
+            return f"{lease.writer} may be active: it renewed its lease {silent:.0f} s ago"
+        return ""
+
+    def _taken(self, mine: Lease) -> Version:
+        """Take the lease, now or when its holder has let it end."""
+        while True:
+            with suppress(AlreadyExists):
+                return create(self.client, self.name, mine.to_bytes(), self.place)
+            found = read_version(self.client, self.name, self.place)
+            if found is None:
+                continue
+            data, version = found
+            held = Lease.parsed(data)
+            if held is not None and not self.takes_over:
+                self._watch(held, version)
+            taken = swap(self.client, self.name, mine.to_bytes(), version, self.place)
+            if taken is not None:
+                return taken
+
+    def _watch(self, held: Lease, version: Version) -> None:
+        """Wait for the length of a lease; DatasetConflict if its holder renews it meanwhile."""
+        end = time.monotonic() + held.seconds
+        _log.info(
+            "%s has the lease of %s, or had it when it died: waiting %.0f s for its end",
+            held.writer,
+            self.place.name,
+            held.seconds,
+        )
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, held.seconds / _LOOKS))
+            found = read_version(self.client, self.name, self.place)
+            if found is None:
+                return
+            if found[1] != version:
+                now = Lease.parsed(found[0]) or held
+                raise DatasetConflict(
+                    f"another writer is active in {self.place.name} ({now.writer})",
+                    advice="wait for it, or end it and take its place with {take_over=True}",
+                )
+
+    def _renew(self, lease: Lease, version: Version, ended: threading.Event) -> None:
+        """Renew the lease until it ends, or is another's."""
+        while not ended.wait(lease.seconds / _RENEWALS):
+            lease = replace(lease, renewals=lease.renewals + 1)
+            with suppress(StoreError):
+                renewed = swap(self.client, self.name, lease.to_bytes(), version, self.place)
+                if renewed is None:
+                    return
+                version = renewed
+
+    def _release(self, lease: Lease) -> None:
+        """Delete the object, if it is still ours."""
+        found = read_version(self.client, self.name, self.place)
+        held = Lease.parsed(found[0]) if found else None
+        if held is not None and held.nonce == lease.nonce:
+            with translated("delete", self.place):
+                obstore.delete(self.client, self.name)

@@ -1,0 +1,162 @@
+"""Part files on their way from scratch to an object store, while the next one is written.
+
+Rules:
+1. One upload at a time: handing over a file waits for the one before. So scratch holds the files in
+   progress and one more, and memory the parts of one upload.
+2. An object appears complete or not at all. An upload that was stopped may leave parts that no
+   reader sees; a rule of the bucket deletes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import obstore
+
+from streamlic.errors import StoreError
+from streamlic.storage.cloud_errors import FOREIGN, Place, explained
+from streamlic.storage.credentials import Client
+
+_MIB = 1 << 20
+_LARGE_CHUNK = 8 * _MIB
+_SMALL_CHUNK = 5 * _MIB
+"""The least that S3 takes as a part, unless it is the last one."""
+_IN_ADDITION = 2
+"""Chunks in memory in addition to those in flight: measured."""
+_MOST_AT_ONCE = 4
+"""More are not faster."""
+
+
+@dataclass(frozen=True)
+class UploadSizes:
+    """How a file is cut for its upload."""
+
+    chunk_bytes: int
+    at_once: int
+
+    @staticmethod
+    def within(memory_bytes: int) -> UploadSizes:
+        """Return the sizes that take this much memory, or the least possible."""
+        at_once = memory_bytes // _LARGE_CHUNK - _IN_ADDITION
+        if at_once < 1:
+            return UploadSizes(_SMALL_CHUNK, 1)
+        return UploadSizes(_LARGE_CHUNK, min(at_once, _MOST_AT_ONCE))
+
+
+class Uploads:
+    """The uploads of one store, one at a time."""
+
+    def __init__(self, client: Client, sizes: UploadSizes) -> None:
+        self.client = client
+        self.sizes = sizes
+        self._last: _Upload | None = None
+        self._lock = threading.Lock()
+
+    def start(self, path: Path, name: str, place: Place) -> _Upload:
+        """Start to upload a file, after the one before has ended."""
+        with self._lock:
+            if self._last is not None:
+                self._last.ended.wait()
+            self._last = _Upload(self, path, name, place)
+            # Not a daemon: Python must not end while obstore returns into it.
+            threading.Thread(target=self._last.run, name="streamlic-upload").start()
+            return self._last
+
+
+@dataclass
+class _Upload:
+    """One upload, in a thread of its own."""
+
+    uploads: Uploads
+    path: Path
+    name: str
+    place: Place
+    ended: threading.Event = field(default_factory=threading.Event)
+    failure: StoreError | None = None
+    _stop: Callable[[], Any] | None = None
+    _is_stopped: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self) -> None:
+        """Upload the file, and note how that ended."""
+        try:
+            with suppress(asyncio.CancelledError):
+                asyncio.run(self._uploaded())
+        except FOREIGN as error:
+            self.failure = explained(error, "write", self.place)
+        finally:
+            self.ended.set()
+
+    def stop(self) -> None:
+        """End it, unless it has ended."""
+        with self._lock:
+            self._is_stopped = True
+            if self._stop is not None:
+                self._stop()
+        self.ended.wait()
+
+    async def _uploaded(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # noqa: S101  (it runs in one)
+        with self._lock:
+            if self._is_stopped:
+                return
+            self._stop = lambda: loop.call_soon_threadsafe(task.cancel)
+        try:
+            await obstore.put_async(
+                self.uploads.client,
+                self.name,
+                self.path,
+                chunk_size=self.uploads.sizes.chunk_bytes,
+                max_concurrency=self.uploads.sizes.at_once,
+            )
+        finally:
+            with self._lock:
+                self._stop = None
+
+
+class ScratchFile:
+    """A file that is written in scratch, and then uploaded."""
+
+    def __init__(
+        self,
+        path: Path,
+        upload: Callable[[], _Upload],
+        delete: Callable[[], None],
+    ) -> None:
+        self._path = path
+        self._start = upload
+        self._delete = delete
+        self._upload: _Upload | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where to write it."""
+        return self._path
+
+    def keep(self) -> None:
+        """Start its upload, after the one before has ended."""
+        self._upload = self._start()
+
+    def wait(self) -> None:
+        """Wait until it is durable in the store, and delete it here."""
+        if self._upload is None:
+            return
+        self._upload.ended.wait()
+        if self._upload.failure is not None:
+            raise self._upload.failure
+        self._path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Stop its upload, and delete it here and in the store."""
+        if self._upload is not None:
+            self._upload.stop()
+        self._path.unlink(missing_ok=True)
+        if self._upload is not None:
+            self._delete()
