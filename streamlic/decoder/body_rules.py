@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pyarrow as pa
 
 from streamlic.decoder.failure_signs import ENVELOPE_KEYS, RECORD_SIGNS
 from streamlic.decoder.options import DEFAULT_ROWS_AT, DecoderOptions
-from streamlic.schema.columns import JSON_RECORD, JSON_RESCUED, json_role
+from streamlic.schema.columns import JSON_RECORD, JSON_RESCUED, ExactSchema, json_role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +31,22 @@ class BodyRules:
     @classmethod
     def of(cls, schema: pa.Schema, options: DecoderOptions) -> BodyRules:
         """Return the rules for bodies that are decoded to ``schema``."""
-        is_raw = any(json_role(field) == JSON_RECORD for field in schema)
-        is_trutos = options.rows_at == DEFAULT_ROWS_AT and not is_raw
-        names = frozenset(schema.names)
-        return cls(
-            is_trutos=is_trutos,
-            takes_keyed=is_raw or options.key_by is not None,
-            has_envelope_lines=options.ndjson and is_trutos and not names & ENVELOPE_KEYS,
-            has_reports=is_raw or not names & RECORD_SIGNS,
-            columns=None
-            if is_raw
-            else frozenset(field.name for field in schema if json_role(field) != JSON_RESCUED),
+        return _rules(
+            ExactSchema(schema), options.rows_at, options.ndjson, options.key_by is not None
         )
+
+
+@lru_cache(maxsize=16)  # Small bodies come by the thousand, with the same rules.
+def _rules(exact: ExactSchema, rows_at: str, is_lines: bool, is_keyed: bool) -> BodyRules:
+    roles = {field.name: json_role(field) for field in exact.schema}
+    is_raw = JSON_RECORD in roles.values()
+    is_trutos = rows_at == DEFAULT_ROWS_AT and not is_raw
+    return BodyRules(
+        is_trutos=is_trutos,
+        takes_keyed=is_raw or is_keyed,
+        has_envelope_lines=is_lines and is_trutos and not roles.keys() & ENVELOPE_KEYS,
+        has_reports=is_raw or not roles.keys() & RECORD_SIGNS,
+        columns=None
+        if is_raw
+        else frozenset(name for name, role in roles.items() if role != JSON_RESCUED),
+    )

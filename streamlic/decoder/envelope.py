@@ -117,7 +117,7 @@ class EnvelopeReader:
     def _is_fact(self, key: str, text: bytes, index: int) -> bool:
         """Read a fact; return whether its value is valid, or null."""
         # A count or a flag of this length is invalid.
-        given = json.loads(mend_surrogates(text), **_NUMBERS_AS_TEXT) if text else {}
+        given = _NUMBERS_AS_TEXT.decode(mend_surrogates(text).decode()) if text else {}
         value = _READ[key](given)
         if value is None and text != b"null":
             if self._is_trutos:
@@ -161,7 +161,7 @@ def _flag(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-_NUMBERS_AS_TEXT: dict[str, Any] = {"parse_int": _Integer, "parse_float": _Fraction}
+_NUMBERS_AS_TEXT = json.JSONDecoder(parse_int=_Integer, parse_float=_Fraction)
 _READ: dict[str, Callable[[Any], Any]] = {
     "next_cursor": _cursor,
     "prev_cursor": _cursor,
