@@ -283,6 +283,12 @@ def _without_frames(error: StreamlicError) -> StreamlicError:
     return error
 
 
+def _continued(request: LicensesRequest, point: ResumePoint) -> LicensesRequest:
+    """Return the request for the page that follows a resume point, often the request itself."""
+    has_cursor = request.next_cursor == point.cursor
+    return request if has_cursor else replace(request, next_cursor=point.cursor)
+
+
 def scheduled(
     requests: Iterable[tuple[LicensesRequest, ResumePoint]], policy: RetryPolicy
 ) -> list[ScheduledAccount]:
@@ -291,7 +297,7 @@ def scheduled(
     return [
         ScheduledAccount(
             AccountPages(
-                replace(request, next_cursor=point.cursor),
+                _continued(request, point),
                 policy,
                 loops=CursorLoopDetector(recent, request.account),
                 count=point.pages,

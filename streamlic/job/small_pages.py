@@ -136,12 +136,13 @@ def decode_page(page: SmallPage) -> list[pa.RecordBatch]:
     try:
         decoder = page.open_decoder()  # Only now: it takes more memory than the body.
         batches = decoder.feed(b"".join(page.chunks)) + decoder.close()
-        page.check(decoder.envelope)
+        envelope = decoder.envelope
+        page.check(envelope)
     except BaseException as error:  # noqa: BLE001  # the page's coroutine raises it
         page.error = error
         return []
     page.chunks = []
-    page.envelope = decoder.envelope
+    page.envelope = envelope
     return batches
 
 

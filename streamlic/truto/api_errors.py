@@ -166,7 +166,9 @@ def one_line(value: Any, *, hide: str = "", most: int = _TEXT_CHARACTERS) -> str
     text = value if is_text else json.dumps(value, ensure_ascii=False)
     hidden = hide if is_text else json.dumps(hide)[1:-1]
     text = text.replace(hidden, "***") if hide else text
-    text = "".join(one if one.isprintable() else " " for one in text[: 8 * most])
+    text = text[: 8 * most]
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else " " for one in text)
     text = re.sub(r"\s+", " ", text).strip()
     return text if len(text) <= most else text[: most - 3] + "..."
 
