@@ -1,0 +1,240 @@
+"""Iceberg tables: a change becomes visible by one commit in the catalog for each table.
+
+Rules:
+1. A table has a property with the number of its last change, set by the commit that makes the
+   change. So a change is made once, also after a crash, and after its snapshot has expired.
+2. pyiceberg must not commit again by itself what another writer was first with: it would not look
+   at the property. So the table's own retries are off, and each attempt starts with a look.
+3. A part file is added and removed whole, by its name. Rows are never rewritten.
+4. Part files have their final names at once: readers see what the table's snapshot names.
+5. ``export_date`` is in no file: readers take the value of a partition column that a file lacks
+   from the table's metadata (Iceberg's specification, "Column Projection").
+
+Iceberg has no commit for several tables that all catalogs offer. So licenses come first, runs last.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from itertools import count
+
+import pyarrow as pa
+
+from streamlic.dataset.lake import LICENSES, TABLES, table_of
+from streamlic.errors import DatasetConflict, IntegrityError, StoreError, UsageError
+from streamlic.storage.base import Store
+from streamlic.tables.iceberg_catalog import may_have_landed, open_catalog, shortened
+from streamlic.tables.iceberg_files import EXPORT_DATE, change_files, live_files, run_date
+from streamlic.tables.table_format import Change
+
+# After our own modules: without pyiceberg, they say what to install.
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchNamespaceError  # isort: skip
+from pyiceberg.manifest import DataFile  # isort: skip
+from pyiceberg.table import Table, TableProperties, Transaction  # isort: skip
+
+LEAST_MEMORY_MIB = 192
+"""What a run needs with pyiceberg loaded."""
+LAKE_PROPERTY = "streamlic.lake"
+CHANGE_PROPERTY = "streamlic.change"
+RUN_PROPERTY = "streamlic.run"
+
+WAITS = (0.2, 1.0, 3.0, 10.0)
+"""Seconds before each further attempt at a commit whose outcome is not known."""
+_PROPERTIES = {
+    TableProperties.COMMIT_NUM_RETRIES: "0",
+    # Else a lake of many commits has as many manifests, and all the metadata that it ever had.
+    TableProperties.MANIFEST_MERGE_ENABLED: "true",
+    TableProperties.METADATA_DELETE_AFTER_COMMIT_ENABLED: "true",
+}
+
+
+class IcebergFormat:
+    """A lake whose tables are Iceberg tables of a catalog: ``NAME`` or ``NAME.NAMESPACE``.
+
+    ``partition_by`` is ``export_date`` or nothing: the date on which a run started, in UTC.
+    Raises UsageError if pyiceberg is not configured for the catalog or cannot reach the store.
+    """
+
+    name = "iceberg"
+
+    def __init__(self, store: Store, catalog: str, *, partition_by: str | None = None) -> None:
+        if partition_by not in (None, EXPORT_DATE):
+            raise UsageError(
+                f"expected {EXPORT_DATE}, got {partition_by!r}", parameter="partition_by"
+            )
+        if store.where().startswith("az://"):
+            raise UsageError(
+                "Iceberg has no names such as az://: expected"
+                f" abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…, got {store.where()}",
+                parameter="dest",
+            )
+        self.store = store
+        self.catalog = open_catalog(catalog)
+        self._partition_by = partition_by
+        self._looked_at: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"IcebergFormat({self.catalog.full_name()!r})"
+
+    def staged(self, name: str) -> str:
+        """Return the name itself: a part file is hidden until a snapshot names it."""
+        return name
+
+    def show(self, change: Change) -> None:
+        """Make a change visible, once, in one commit for each table that it touches."""
+        for table in TABLES:
+            shown = [file.name for file in change.shown if table_of(file.name) == table]
+            hidden = {name for name in change.hidden if table_of(name) == table}
+            if shown or hidden:
+                with self.catalog.translated(table):
+                    self._show(change, table, shown, hidden)
+
+    def visible(self, table: str) -> set[str] | None:
+        """Return the names of the part files that readers of a table see."""
+        with self.catalog.translated(table):
+            found = self.catalog.find(table)
+            if found is None:
+                return set()
+            return {self._name(table, file.file_path) for file in live_files(found)}
+
+    def _show(self, change: Change, table: str, shown: list[str], hidden: set[str]) -> None:
+        for attempt in count():
+            try:
+                found = self.catalog.find(table) or self._create(change, table)
+                self._check(found, change, table)
+                if int(found.properties.get(CHANGE_PROPERTY, "0")) < change.number:
+                    self._commit(found, change, table, shown, hidden)
+            except Exception as error:
+                self._looked_at.discard(table)
+                if not may_have_landed(error) or attempt == len(WAITS):
+                    raise
+                time.sleep(WAITS[attempt])
+            else:
+                self._looked_at.add(table)
+                return
+
+    def _create(self, change: Change, table: str) -> Table:
+        """Create a table without rows. Another writer may be first."""
+        schema = change.schemas[table]
+        if self._is_partitioned(table):
+            schema = schema.append(pa.field(EXPORT_DATE, pa.date32()))
+        identifier = self.catalog.identifier(table)
+        catalog = self.catalog.catalog
+        try:
+            work = catalog.create_table_transaction(
+                identifier,
+                schema,
+                location=self._path(table),
+                properties={**_PROPERTIES, LAKE_PROPERTY: change.lake},
+            )
+        except NoSuchNamespaceError:
+            with suppress(NamespaceAlreadyExistsError):
+                catalog.create_namespace(self.catalog.namespace)
+            return self._create(change, table)
+        if self._is_partitioned(table):
+            with work.update_spec() as spec:
+                spec.add_identity(EXPORT_DATE)
+        names = work.table_metadata.schema().name_mapping
+        work.set_properties({TableProperties.DEFAULT_NAME_MAPPING: names.model_dump_json()})
+        work.commit_transaction()
+        created = self.catalog.find(table)
+        if created is None:
+            raise StoreError(f"Iceberg table {self.catalog.full_name(table)} vanished")
+        return created
+
+    def _check(self, found: Table, change: Change, table: str) -> None:
+        """Raise DatasetConflict unless the table is this lake's, as this lake needs it."""
+        name = self.catalog.full_name(table)
+        where = self._path(table)
+        if found.location().rstrip("/") != where:
+            raise DatasetConflict(
+                f"Iceberg table {name} lies in {shortened(found.location())}, expected {where}: it"
+                " is another's, or the catalog chooses the places of its tables itself",
+                parameter="catalog",
+                advice="name another namespace of the catalog with {catalog}",
+            )
+        if found.properties.get(LAKE_PROPERTY) != change.lake:
+            raise DatasetConflict(
+                f"Iceberg table {name} belongs to another lake, or to another program",
+                parameter="catalog",
+                advice="name another namespace of the catalog with {catalog}",
+            )
+        retries = found.properties.get(TableProperties.COMMIT_NUM_RETRIES)
+        if retries != "0":
+            raise DatasetConflict(
+                f"Iceberg table {name}: expected its property {TableProperties.COMMIT_NUM_RETRIES}"
+                f" to be 0, got {retries}: a commit that is repeated unseen doubles rows",
+                parameter="catalog",
+            )
+        fields = [(str(field.transform), field.name) for field in found.spec().fields]
+        expected = [("identity", EXPORT_DATE)] if self._is_partitioned(table) else []
+        if fields != expected:
+            raise DatasetConflict(
+                f"Iceberg table {name}: expected it to be partitioned by"
+                f" {EXPORT_DATE if expected else 'nothing'}, got"
+                f" {', '.join(name for _, name in fields) or 'nothing'}",
+                parameter="partition_by",
+            )
+
+    def _commit(
+        self, found: Table, change: Change, table: str, shown: list[str], hidden: set[str]
+    ) -> None:
+        added = [self._path(name) for name in shown]
+        removed: list[DataFile] = []
+        if hidden or table not in self._looked_at:
+            # Not for each commit: it takes a look at every file of the table.
+            there, removed = self._look(found, table, set(added), hidden)
+            added = [path for path in added if path not in there]
+        work = found.transaction()
+        work.set_properties({CHANGE_PROPERTY: str(change.number)})
+        _add_columns(work, change.schemas[table])
+        if added or removed:
+            said = {RUN_PROPERTY: change.run, CHANGE_PROPERTY: str(change.number)}
+            change_files(work, found.io, added, removed, said)
+        work.commit_transaction()
+
+    def _look(
+        self, found: Table, table: str, added: set[str], hidden: set[str]
+    ) -> tuple[set[str], list[DataFile]]:
+        """Return which of the files to add are there, and those to remove.
+
+        IntegrityError if some of these are not, and other files are that streamlic did not write:
+        another program has rewritten the table, and their rows may be in its files.
+        """
+        there, removed, foreign = set[str](), list[DataFile](), ""
+        wanted = {self._path(name) for name in hidden}
+        for file in live_files(found):
+            if file.file_path in added:
+                there.add(file.file_path)
+            elif file.file_path in wanted:
+                removed.append(file)
+            elif run_date(file.file_path) is None:
+                foreign = file.file_path
+        if foreign and len(removed) < len(wanted):
+            raise IntegrityError(
+                f"Iceberg table {self.catalog.full_name(table)} has no longer all part files that"
+                f" this run replaces, and has {foreign} instead: another program has rewritten it",
+                advice="roll the table back to the last snapshot of streamlic, or export into"
+                " another {dest}",
+            )
+        return there, removed
+
+    def _is_partitioned(self, table: str) -> bool:
+        return table == LICENSES and self._partition_by is not None
+
+    def _path(self, name: str) -> str:
+        return self.store.where(name).rstrip("/")
+
+    def _name(self, table: str, path: str) -> str:
+        """Return a file's name in the lake; its path if it lies elsewhere."""
+        directory = self._path(table) + "/"
+        return f"{table}/{path.removeprefix(directory)}" if path.startswith(directory) else path
+
+
+def _add_columns(work: Transaction, schema: pa.Schema) -> None:
+    """Add the columns that a later version of streamlic has."""
+    known = work.table_metadata.schema()
+    if set(schema.names) - set(known.column_names):
+        with work.update_schema() as update:
+            update.union_by_name(schema)
