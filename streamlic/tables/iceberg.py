@@ -77,10 +77,6 @@ class IcebergFormat:
     def __repr__(self) -> str:
         return f"IcebergFormat({self.catalog.full_name()!r})"
 
-    def staged(self, name: str) -> str:
-        """Return the name itself: a part file is hidden until a snapshot names it."""
-        return name
-
     def show(self, change: Change) -> None:
         """Make a change visible, once, in one commit for each table that it touches."""
         for table in TABLES:
@@ -101,7 +97,10 @@ class IcebergFormat:
     def _show(self, change: Change, table: str, shown: list[str], hidden: set[str]) -> None:
         for attempt in count():
             try:
-                found = self.catalog.find(table) or self._create(change, table)
+                found = self.catalog.find(table)
+                if found is None and table not in change.schemas:
+                    return  # There is nothing to hide.
+                found = found or self._create(change, table)
                 self._check(found, change, table)
                 if int(found.properties.get(CHANGE_PROPERTY, "0")) < change.number:
                     self._commit(found, change, table, shown, hidden)
@@ -188,7 +187,8 @@ class IcebergFormat:
             added = [path for path in added if path not in there]
         work = found.transaction()
         work.set_properties({CHANGE_PROPERTY: str(change.number)})
-        _add_columns(work, change.schemas[table])
+        if shown:
+            _add_columns(work, change.schemas[table])
         if added or removed:
             said = {RUN_PROPERTY: change.run, CHANGE_PROPERTY: str(change.number)}
             change_files(work, found.io, added, removed, said)

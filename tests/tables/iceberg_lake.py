@@ -59,7 +59,7 @@ class IcebergLake:
             self.store,
             name,
             schema,
-            staged=self.format.staged(name),
+            staged=name,
             row_group_bytes=1 << 20,
             compression="zstd",
             long_text_columns=frozenset({"description"}),
