@@ -54,6 +54,7 @@ class CommitLog:
         self._records = lake.number - self._snapshot_number
         self._bytes = 0
         """Of the records since the last snapshot, as far as this process wrote them."""
+        self._due_bytes = _SNAPSHOT_BYTES
 
     def append(
         self, kind: str, body: Mapping[str, Any], promise: Promise | None = None
@@ -83,14 +84,20 @@ class CommitLog:
         self._bytes += len(data)
         return record
 
+    def check_epoch(self) -> None:
+        """Raise Fenced if another process has become the writer."""
+        with suppress(StoreError, IntegrityError):
+            if load_lake(self._store).epoch != self.lake.epoch:
+                raise self._fenced()
+
     def write_snapshot_if_due(self) -> None:
         """Write a snapshot if there are many records, or many bytes of them, since the last one."""
-        if self._records < _SNAPSHOT_RECORDS and self._bytes < _SNAPSHOT_BYTES:
+        if self._records < _SNAPSHOT_RECORDS and self._bytes < self._due_bytes:
             return
         data = json_bytes(self.lake.as_json())
-        if self._records < _SNAPSHOT_RECORDS and self._bytes < len(data):
-            return
-        self.write_snapshot(data)
+        self._due_bytes = max(len(data), _SNAPSHOT_BYTES)
+        if self._records >= _SNAPSHOT_RECORDS or self._bytes >= self._due_bytes:
+            self.write_snapshot(data)
 
     def write_snapshot(self, data: bytes | None = None) -> None:
         """Write a snapshot, and delete those before the last ones."""

@@ -41,6 +41,7 @@ _PARTITION = re.compile(r"export_date=[0-9-]{10}")
 _PART_FILE = re.compile(
     r"[a-z]+/(export_date=[0-9-]{10}/)?part-(?P<run>[0-9TZ]+-[0-9a-f]+)-[0-9]+-[0-9]+\.parquet"
 )
+_EPOCH = re.compile(r"part-[0-9TZ]+-[0-9a-f]+-([0-9]+)-[0-9]+\.parquet")
 ACCOUNT_COLUMN: Final = "integrated_account_id"
 INTEGRATION_COLUMN: Final = "integration"
 TENANT_COLUMN: Final = "tenant_id"
@@ -131,6 +132,12 @@ def run_of(name: str) -> str | None:
     """Return the run of a part file, by its name; None for any other file."""
     match = _PART_FILE.fullmatch(name)
     return match["run"] if match else None
+
+
+def epoch_of(name: str) -> int:
+    """Return the epoch of the writer of a part file, staged or not; 0 for any other file."""
+    match = _EPOCH.search(name)
+    return int(match[1]) if match else 0
 
 
 def names_in_tables(store: Store) -> list[str]:

@@ -122,6 +122,7 @@ class Summary:
 
     ``rows`` includes rows that were carried over. ``rescued`` and ``pages`` are of ``accounts``.
     ``bytes_received``, ``bytes_written``, ``seconds`` and ``retries`` are of this process only.
+    ``format`` is how readers see the tables, and ``catalog`` the Iceberg catalog that has them.
     ``repeated``: an earlier process completed the run, and this one asked for its key again.
     """
 
@@ -147,6 +148,8 @@ class Summary:
     carried_over: list[CarriedOverAccount] = field(default_factory=list)
     dropped: list[DroppedAccount] = field(default_factory=list)
     discarded: list[DiscardedRun] = field(default_factory=list)
+    format: str = "parquet"
+    catalog: str | None = None
 
     @classmethod
     def of(cls, run: RunState, failed: Mapping[str, StreamlicError], **this_process: Any) -> Self:
@@ -173,6 +176,8 @@ class Summary:
         return cls(
             run=run.id,
             run_key=run.key,
+            format=run.format.name,
+            catalog=run.format.catalog,
             complete=run.is_complete,
             resumed=run.is_resumed,
             repeated=run.is_repeated,

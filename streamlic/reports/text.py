@@ -59,7 +59,9 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
     for old in summary.discarded:
         named = f"{old.run} ({old.run_key})" if old.run_key else old.run
         lines.append(f"discarded: the unfinished run {named} with {counted(old.rows, 'row')}")
-    return "\n".join([*lines, "", *_next_steps(dest, None if summary.complete else resume_command)])
+    return "\n".join(
+        [*lines, "", *_next_steps(dest, summary, None if summary.complete else resume_command)]
+    )
 
 
 def _skipped(summary: Summary) -> Iterator[str]:
@@ -98,20 +100,36 @@ def _dropped(accounts: list[DroppedAccount]) -> Iterator[str]:
         yield from wrapped(f"dropped, no longer listed: {', '.join(named)}")
 
 
-def _next_steps(dest: str, resume_command: str | None) -> Iterator[str]:
+def _next_steps(dest: str, summary: Summary, resume_command: str | None) -> Iterator[str]:
     if resume_command:
         yield f"resume:  {resume_command}"
     quoted = shlex.quote(dest)
     yield f"verify:  streamlic verify {quoted}"
     yield f"look:    streamlic inspect {quoted}"
-    yield f"read:    {read_command(dest)}"
+    yield f"read:    {read_command(dest, summary.format, summary.catalog)}"
 
 
-def read_command(dest: str) -> str:
+def read_command(dest: str, table_format: str = "parquet", catalog: str | None = None) -> str:
     """Return a command that shows a dataset's first rows with what is installed.
 
-    It uses the command of DuckDB, or else its Python package, or else pyarrow.
+    Of plain Parquet on a local disk it uses the command of DuckDB, or else its Python package, or
+    else pyarrow; of a table format the library that wrote it.
     """
+    if table_format == "delta":
+        licenses = f"{dest.rstrip('/')}/licenses"
+        table = f"deltalake.DeltaTable({licenses!r})"
+        program = f"import deltalake; print({table}.to_pyarrow_dataset().head(10))"
+        return f"{_python()} -c {_quoted(program)}"
+    if table_format == "iceberg":
+        name, _, namespace = (catalog or "").partition(".")
+        table = f"{namespace or 'streamlic'}.licenses"
+        program = (
+            "from pyiceberg.catalog import load_catalog; "
+            f"print(load_catalog({name!r}).load_table({table!r}).scan(limit=10).to_arrow())"
+        )
+        return f"{_python()} -c {_quoted(program)}"
+    if "://" in dest:
+        return f"streamlic head {shlex.quote(dest)}"
     files = str(Path(dest) / "licenses" / "*.parquet")
     if which("duckdb"):
         quoted = files.replace("'", "''")

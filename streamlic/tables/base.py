@@ -25,11 +25,11 @@ import pyarrow as pa
 
 from streamlic.dataset.batch_sizes import opened
 from streamlic.dataset.commit_log import CommitLog, Fenced, delete_partial_files, load_lake
-from streamlic.dataset.lake import STAGING, TABLES, names_in_tables, run_of, table_of
+from streamlic.dataset.lake import STAGING, TABLES, epoch_of, names_in_tables, run_of, table_of
 from streamlic.dataset.lake_state import BEGIN, CLAIM, COMMIT, COMPLETE, FINISH, REMOVE, LakeState
 from streamlic.dataset.records import Format, PartFile, Promise
 from streamlic.dataset.run_state import RunState
-from streamlic.errors import DatasetConflict, StoreError
+from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.storage.base import Store
 from streamlic.system.process import this_process
 from streamlic.tables.formats import format_of
@@ -149,16 +149,20 @@ class LakeWriter:
             if run.is_complete:
                 replaced = (self.lake.runs.get(run_id) for run_id in run.replaces)
                 hidden = [file.name for old in replaced if old for file in old.license_files]
-        self._tables.show(
-            Change(
-                lake=self.lake.id,
-                number=record["number"],
-                run=run.id if run else "",
-                shown=shown,
-                hidden=hidden,
-                schemas=self._schemas(shown),
+        try:
+            self._tables.show(
+                Change(
+                    lake=self.lake.id,
+                    number=record["number"],
+                    run=run.id if run else "",
+                    shown=shown,
+                    hidden=hidden,
+                    schemas=self._schemas(shown),
+                )
             )
-        )
+        except (IntegrityError, StoreError):
+            self._log.check_epoch()  # Another writer may have shown it, and gone on.
+            raise
         if record["kind"] != COMMIT:
             self._sweep()
             self._log.append(FINISH, {"runs": [run.id] if run else []})
@@ -184,19 +188,19 @@ class LakeWriter:
         self._show(record)
 
     def _sweep(self) -> None:
-        """Delete part files that no record promises, and readers have never seen."""
+        """Delete part files that no record promises, and readers have never seen.
+
+        Those of later epochs belong to a writer that has taken over meanwhile.
+        """
         promised = {
             run.staged(file.name) for run in self.runs if not run.is_finished for file in run.files
         }
-        staged = [f"{STAGING}/{name}" for name in self.store.names(STAGING)]
-        in_place = [
-            name
-            for run in self.runs
-            if not run.is_complete and run.is_in_place
-            for name in names_in_tables(self.store)
-            if run_of(name) == run.id
-        ]
-        self.store.delete(*(name for name in (*staged, *in_place) if name not in promised))
+        names = [f"{STAGING}/{name}" for name in self.store.names(STAGING)]
+        unfinished = {run.id for run in self.runs if run.is_in_place and not run.is_complete}
+        if unfinished:
+            names += [name for name in names_in_tables(self.store) if run_of(name) in unfinished]
+        swept = (name for name in names if name not in promised)
+        self.store.delete(*(name for name in swept if epoch_of(name) <= self.lake.epoch))
 
     def _check_staged(self, run: RunState) -> None:
         """Raise IntegrityError if a part file that readers do not see yet is missing."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from streamlic.dataset.commit_log import load_lake
+from streamlic.dataset.lake import TABLES, table_of
+from streamlic.dataset.lake_state import LakeState
 from streamlic.dataset.records import Format
+from streamlic.errors import StreamlicError
 from streamlic.storage.base import Store
 from streamlic.tables.parquet import ParquetFormat
 from streamlic.tables.table_format import TableFormat
@@ -21,3 +25,39 @@ def format_of(store: Store, chosen: Format) -> TableFormat:
     from streamlic.tables.delta import DeltaFormat  # noqa: PLC0415  # an extra
 
     return DeltaFormat(store, partition_by=chosen.partition_by)
+
+
+def unlike_the_log(store: Store) -> list[str]:
+    """Return where readers of the tables see other part files than the commit log says.
+
+    A writer may be active meanwhile: what differs counts if the log is still the same.
+    """
+    lake = load_lake(store)
+    if lake.format is None or lake.pending is not None:
+        return []
+    tables = format_of(store, lake.format)
+    problems = []
+    for table in TABLES:
+        try:
+            seen = tables.visible(table)
+        except StreamlicError as error:
+            problems.append(f"{table}: {error.described()}")
+            continue
+        if seen is not None:
+            problems += _differences(table, seen, _promised(lake, table))
+    return problems if problems and load_lake(store).number == lake.number else []
+
+
+def _promised(lake: LakeState, table: str) -> set[str]:
+    """Return the names of a table's part files that readers must see."""
+    shown = (run for run in lake.runs.values() if run.is_published)
+    files = (file for run in shown for file in run.live_files)
+    return {file.name for file in files if table_of(file.name) == table}
+
+
+def _differences(table: str, seen: set[str], promised: set[str]) -> list[str]:
+    missing, foreign = sorted(promised - seen), sorted(seen - promised)
+    return [
+        *(f"{name}: readers of the table {table} do not see it" for name in missing),
+        *(f"{name}: readers of the table {table} see it, and the log does not" for name in foreign),
+    ]

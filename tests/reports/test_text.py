@@ -157,6 +157,27 @@ def test_the_line_that_reads_a_dataset_works_with_what_is_installed(
     assert "4711" in ended.stdout
 
 
+async def test_the_line_for_a_delta_table_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("deltalake")
+    monkeypatch.chdir(tmp_path)
+    Path("body.json").write_text('{"result": [{"id": "4711"}]}')
+    ended = await run_cli("convert", "body.json", "la ke", "--format", "delta")
+    assert ended.code == 0, ended.err
+    line = read_command("la ke", "delta")
+    assert f"read:    {line}" in ended.out
+    read = subprocess.run(  # noqa: ASYNC221  # nothing else runs
+        ["bash", "-c", line], capture_output=True, text=True, check=False
+    )
+    assert (read.returncode, read.stderr) == (0, "")
+    assert "4711" in read.stdout
+
+
+def test_a_lake_in_a_bucket_is_read_with_head() -> None:
+    assert read_command("s3://bucket/la ke") == "streamlic head 's3://bucket/la ke'"
+
+
 def test_the_line_names_the_python_that_has_what_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

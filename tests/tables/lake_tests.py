@@ -236,6 +236,15 @@ class LakeTests:
             lake._show(record)
         assert self.visible(lake.store) == []
 
+    def test_a_writer_that_wakes_up_deletes_nothing_of_its_rival(self, lake: LakeWriter) -> None:
+        """It was stopped before it cleared away what it had staged."""
+        run = start(lake)
+        rival = self.opened(lake.store)
+        file = part(rival, rival.lake.runs[run.id], 0)
+        lake._sweep()
+        complete(rival, rival.lake.runs[run.id], file)
+        assert self.visible(lake.store) == ids(0)
+
     # Death
 
     def test_a_run_that_died_before_its_report_says_so_once(self, tmp_path: Path) -> None:

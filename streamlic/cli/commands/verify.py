@@ -28,11 +28,14 @@ def verify(settings: DatasetSettings) -> None:
     from streamlic.dataset.verify import promised_bytes, verify_dataset
     from streamlic.reports.text import verify_text
     from streamlic.storage.open_store import open_store
+    from streamlic.tables.formats import unlike_the_log
 
     dest = settings.dest
     store = open_store(dest)
     with reading("verifying", lambda: promised_bytes(store)) as on_bytes:
         report = verify_dataset(store, on_bytes)
+    if report.is_sound and report.runs:
+        report.problems += unlike_the_log(store)
     shown = json.dumps({**asdict(report), "sound": report.is_sound})
     click.echo(shown if settings.as_json else verify_text(report, dest))
     if not report.is_sound:
