@@ -8,21 +8,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
 from streamlic.errors import UsageError
 
 Service = Literal["s3", "gs", "az"]
 
-_SCHEMES: dict[str, Service] = {
-    "s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "azure": "az", "adl": "az",
-    "abfs": "az", "abfss": "az",
+_SERVICES: dict[str, Service] = {
+    "s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "abfs": "az", "abfss": "az",
 }  # fmt: skip
-_AZURE_HOST = re.compile(
-    r"(?P<account>[a-z0-9-]+)\.(?:blob|dfs)\.(?:core\.windows\.net|fabric\.microsoft\.com)"
-)
+_AZURE_HOST = re.compile(r"(?P<account>[a-z0-9-]+)\.(?:blob|dfs)\.core\.windows\.net")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/+(?P<rest>.*)", re.DOTALL)
-_FORMS = "s3://bucket/path, gs://bucket/path, az://container/path or abfss://container@account.dfs.core.windows.net/path"
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*|\$root")
+_AZURE_FORM = "abfss://container@account.dfs.core.windows.net/path"
+_FORMS = f"s3://bucket/path, gs://bucket/path, az://container/path or {_AZURE_FORM}"
 _ENCODED = re.compile(r"[\x00-\x1f\x7f\\{}^%`\]\[>~<#|\"*?]")
 """What an object store's client, or a reader of the lake, writes in another way than given."""
 
@@ -38,66 +36,40 @@ class DestUrl:
     """The path in it, without slashes at its ends; empty for the whole bucket."""
     account: str = ""
     """Azure's storage account, empty where the environment names it."""
-    scheme: str = ""
+    scheme: str = "s3"
     """As DEST was written: readers of the lake know it by that."""
 
     def __str__(self) -> str:
         if self.account:
             start = f"abfss://{self.bucket}@{self.account}.dfs.core.windows.net"
         else:
-            start = f"{self.scheme or self.service}://{self.bucket}"
+            start = f"{self.scheme}://{self.bucket}"
         return f"{start}/{self.prefix}" if self.prefix else start
-
-
-def is_url(dest: str) -> bool:
-    """Return whether a DEST means an object store: pathlib writes its URL with one slash."""
-    match = _URL.match(dest)
-    if not match:
-        return False
-    scheme = match["scheme"].lower()
-    return scheme in _SCHEMES or (scheme == "https" and _is_azures(dest))
 
 
 def parsed_url(dest: str) -> DestUrl:
     """Return what the URL of an object store says; UsageError if it is not a usable one."""
     match = _URL.match(dest)
-    if not match:
+    service = _SERVICES.get(match["scheme"].lower()) if match else None
+    if match is None or service is None:
         raise _refused(f"{_FORMS}, got {_shown(dest)}")
     scheme, rest = match["scheme"].lower(), match["rest"]
     host, _, path = rest.partition("/")
-    if "?" in rest or "#" in rest or _holds_credentials(host, scheme):
-        raise _refused(
-            f"a URL without credentials, ? and #, got one of {scheme}: the environment has them"
-        )
-    if scheme == "https":
-        bucket, _, path = path.partition("/")
-        account = _AZURE_HOST.fullmatch(host)["account"]  # type: ignore[index]  # ``is_url`` asked
-        url = DestUrl("az", bucket, _prefix(path, dest), account)
-    elif scheme in ("abfs", "abfss", "az", "azure", "adl") and "@" in host:
-        bucket, _, server = host.partition("@")
-        named = _AZURE_HOST.fullmatch(server.lower())
-        if not named:
-            raise _refused(
-                f"abfss://container@account.dfs.core.windows.net/path, got {_shown(dest)}"
-            )
-        url = DestUrl("az", bucket, _prefix(path, dest), named["account"])
-    else:
-        service = _SCHEMES[scheme]
-        url = DestUrl(service, host, _prefix(path, dest), "", scheme)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*|\$root", url.bucket):
+    if "?" in rest or "#" in rest or _holds_credentials(host, service):
+        raise _refused(f"a URL of {scheme} without credentials, ? and #: the environment has them")
+    bucket, at, server = host.partition("@")
+    account = _AZURE_HOST.fullmatch(server.lower()) if at else None
+    if at and account is None:
+        raise _refused(f"{_AZURE_FORM}, got {_shown(dest)}")
+    if not _BUCKET.fullmatch(bucket):
         raise _refused(f"{_FORMS}, got {_shown(dest)}")
-    return url
+    named = account["account"] if account else ""
+    return DestUrl(service, bucket, _prefix(path, dest), named, scheme)
 
 
-def _is_azures(dest: str) -> bool:
-    return bool(_AZURE_HOST.fullmatch(urlsplit(dest).hostname or ""))
-
-
-def _holds_credentials(host: str, scheme: str) -> bool:
+def _holds_credentials(host: str, service: Service) -> bool:
     """Return whether a name or a password precedes the host: Azure has the container there."""
-    if scheme in ("s3", "s3a", "gs", "https"):
-        return "@" in host
-    return host.count("@") > 1 or ("@" in host and ":" in host)
+    return "@" in host and (service != "az" or ":" in host or host.count("@") > 1)
 
 
 def _prefix(path: str, dest: str) -> str:

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -29,14 +27,15 @@ from streamlic.storage.base import AlreadyExists, NotFound
 from streamlic.storage.cloud_errors import Place, translated
 from streamlic.storage.conditional import Version, create, read_version, swap
 from streamlic.storage.credentials import Client
+from streamlic.system.process import this_process
 
 LEASE_SECONDS = 30.0
 _RENEWALS = 3
 """How often a lease is renewed in its length."""
 _LOOKS = 30
 """How often a rival looks at a lease in its length."""
-_DEAD_LENGTHS = 3
-"""After how many lengths without a renewal a holder counts as dead, by this machine's clock."""
+_SKEW_SECONDS = 60
+"""How much a reader's clock may differ from the store's: it only decides what a reader is shown."""
 _log = logging.getLogger("streamlic")
 
 
@@ -83,8 +82,7 @@ class LeasedObject:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the lease while the context lasts; DatasetConflict names another holder."""
-        writer = f"process {os.getpid()} on {socket.gethostname()}"
-        lease = Lease(writer, secrets.token_hex(16), 0, self.seconds)
+        lease = Lease(this_process(), secrets.token_hex(16), 0, self.seconds)
         version = self._taken(lease)
         ended = threading.Event()
         renewer = threading.Thread(
@@ -111,9 +109,9 @@ class LeasedObject:
         if lease is None:
             return ""
         silent = (datetime.now(UTC) - renewed).total_seconds()
-        if silent <= lease.seconds:
+        if silent <= lease.seconds + 1:  # Times of objects are whole seconds.
             return f"a writer is active ({lease.writer})"
-        if silent <= _DEAD_LENGTHS * lease.seconds:
+        if silent <= lease.seconds + _SKEW_SECONDS:
             return f"{lease.writer} may be active: it renewed its lease {silent:.0f} s ago"
         return ""
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 
-from tests.support.moto_server import moto_server, new_dest
+from tests.support.object_servers import MotoServer
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
-    """Return the URL of a running server."""
-    with moto_server() as url:
-        yield url
+def moto() -> Iterator[MotoServer]:
+    """Return a running server."""
+    with MotoServer() as server:
+        yield server
 
 
 @pytest.fixture
-def dest(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return an empty DEST in an object store."""
-    return new_dest(moto, monkeypatch)
+def dest(moto: MotoServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return an empty DEST in an object store, and set the environment that reaches it."""
+    for name, value in moto.environment.items():
+        monkeypatch.setenv(name, value)
+    return moto.dest(f"lake-{uuid4().hex[:12]}")

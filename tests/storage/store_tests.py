@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+import random
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from streamlic.errors import DatasetConflict, StoreError
 from streamlic.storage.base import AlreadyExists, NotFound, Store
 
 WRITERS = 8
+MOST_READ_AHEAD = 32
+"""How many files a store may have asked for before the first one is taken."""
 
 
 def stage(store: Store, name: str, data: bytes) -> None:
@@ -20,6 +27,7 @@ def stage(store: Store, name: str, data: bytes) -> None:
     file = store.stage(name)
     file.path.write_bytes(data)
     file.keep()
+    file.wait()
 
 
 class StoreTests:
@@ -60,6 +68,67 @@ class StoreTests:
         assert store.names() == ["a", "b"]
         assert store.names("a") == ["1", "2", "deep"]
         assert store.names("a/deep") == ["3"]
+
+    def test_names_follow_the_one_that_was_given(self, store: Store) -> None:
+        for name in ("log/2", "log/1", "log/2-1/deep", "log/3", "snapshots/9"):
+            store.create(name, b"")
+        assert store.names("log", after="1") == ["2", "2-1", "3"]
+        assert store.names("log", after="2") == ["2-1", "3"]
+        assert store.names("log", after="2-1") == ["3"]
+        assert store.names("log", after="3") == store.names("absent", after="3") == []
+        assert store.names(after="log") == ["snapshots"]
+
+    def test_files_are_read_in_order(self, store: Store) -> None:
+        names = [f"log/{number:03}" for number in range(40)]
+        for name in names:
+            store.create(name, name.encode())
+        assert list(store.read_each(names)) == [name.encode() for name in names]
+        assert list(store.read_each([])) == []
+
+    def test_reading_ahead_is_bounded(self, store: Store) -> None:
+        """And what is not read leaves nothing running."""
+        store.create("1", b"one")
+        asked = []
+
+        def names() -> Iterator[str]:
+            for number in range(1000):
+                asked.append(number)
+                yield "1"
+
+        reads = iter(store.read_each(names()))
+        assert next(reads) == next(reads) == b"one"
+        assert len(asked) <= 2 + MOST_READ_AHEAD
+        del reads
+
+    def test_an_absent_file_ends_reading(self, store: Store) -> None:
+        store.create("1", b"one")
+        store.create("3", b"three")
+        reads = iter(store.read_each(["1", "2", "3"]))
+        assert next(reads) == b"one"
+        with pytest.raises(NotFound, match="2"):
+            next(reads)
+
+    def test_an_open_file_can_be_read_anywhere(self, store: Store) -> None:
+        data = random.Random(7).randbytes(9 << 20)
+        store.create("large", data)
+        with store.open("large") as file:
+            assert hashlib.file_digest(file, "sha256").digest() == hashlib.sha256(data).digest()
+            for start, count in ((0, 3), (5 << 20, 6 << 20), (-8, 8), (-1, 5), (len(data), 1)):
+                at = file.seek(start, 2 if start < 0 else 0)
+                assert file.read(count) == data[at : at + count]
+            assert file.seek(-(2 << 20), 1) == file.tell()
+            with pytest.raises((ValueError, OSError)):
+                file.seek(-1)
+
+    def test_an_open_file_is_a_parquet_file(self, store: Store) -> None:
+        table = pa.table({"id": range(100_000), "name": [f"name {i}" for i in range(100_000)]})
+        store.make_directory("staging")
+        file = store.stage("staging/part")
+        pq.write_table(table, file.path, row_group_size=20_000)
+        file.keep()
+        file.wait()
+        with store.open("staging/part") as source:
+            assert pq.ParquetFile(source).read(columns=["name"]) == table.select(["name"])
 
     def test_a_directory_is_not_a_file(self, store: Store) -> None:
         store.create("a/1", b"")
@@ -114,13 +183,27 @@ class StoreTests:
         assert other.read("staging/part") == b"rows"
         assert other.names() == ["staging"]
 
+    def test_several_files_are_kept_before_one_is_waited_for(self, store: Store) -> None:
+        store.make_directory("staging")
+        files = {f"staging/{number}": store.stage(f"staging/{number}") for number in range(3)}
+        assert len({file.path for file in files.values()}) == 3
+        for name, file in files.items():
+            file.path.write_bytes(name.encode())
+            file.keep()
+        for _ in range(2):
+            for file in reversed(files.values()):
+                file.wait()
+        assert [store.read(name) for name in files] == [name.encode() for name in files]
+
     def test_a_discarded_file_is_gone(self, store: Store) -> None:
         store.make_directory("staging")
-        for is_kept in (False, True):
+        for state in ("written", "kept", "durable"):
             file = store.stage("staging/part")
             file.path.write_bytes(b"half")
-            if is_kept:
+            if state != "written":
                 file.keep()
+            if state == "durable":
+                file.wait()
             file.discard()
             file.discard()
             assert store.names("staging") == []
@@ -133,6 +216,21 @@ class StoreTests:
             one.publish([("staging/part", "part")])
             assert one.read("part") == b"rows"
             assert one.names("staging") == []
+
+    def test_many_files_are_published(self, store: Store) -> None:
+        """Also if some have their final names already."""
+        names = [(f"staging/{number}", f"parts/{number}") for number in range(20)]
+        for number, (staged, final) in enumerate(names):
+            if number % 4 != 1:
+                store.create(staged, b"%d" % number)
+            if number % 4 == 1:
+                store.create(final, b"%d" % number)
+        store.publish(names[:7])
+        for _ in range(2):
+            store.publish(names)
+            assert [store.read(final) for _, final in names] == [b"%d" % i for i in range(20)]
+            assert store.names("staging") == []
+        store.publish([])
 
     def test_publishing_never_replaces_a_file(self, store: Store) -> None:
         store.create("staging/part", b"new")
