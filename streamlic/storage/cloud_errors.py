@@ -2,7 +2,7 @@
 
 Rules:
 1. A request's URL may hold a signature, and an answer may repeat what was signed. So a message has
-   the status, the service's own code, and our words. The cause has no more.
+   the status, the service's own code, and our words, and so has its cause.
 2. An answer's code decides where there is one; obstore's class of error only where there is none.
 """
 
@@ -64,10 +64,6 @@ FOREIGN = (exceptions.BaseError, OSError, ValueError, TimeoutError)
 """What obstore raises."""
 
 
-class ServiceError(Exception):
-    """What obstore reported, without the URL and the answer's body."""
-
-
 @dataclass(frozen=True)
 class Place:
     """What an operation was about, for messages."""
@@ -84,15 +80,14 @@ def translated(action: Action, place: Place) -> Iterator[None]:
     try:
         yield
     except FOREIGN as error:
-        # Not raised here: the error would be the context of the new one, with its URL.
-        failure = explained(error, action, place)
-    else:
-        return
-    raise failure
+        raise explained(error, action, place) from error
 
 
 def explained(error: BaseException, action: Action, place: Place) -> StoreError:
-    """Return the StoreError for an error of obstore, with a cause that has no URL."""
+    """Return the StoreError for an error of obstore, and take the URL and the body from that one.
+
+    It stays as the cause of the new one, which a log may print.
+    """
     answer = _Answer.of(error)
     name, bucket = place.name, f"{_BUCKETS[place.service]} {place.bucket}"
     failure = (
@@ -101,8 +96,7 @@ def explained(error: BaseException, action: Action, place: Place) -> StoreError:
         or _absent(answer, name)
         or _not_reached(answer, action, name)
     )
-    shown = " ".join(part for part in (type(error).__name__, answer.status, answer.code) if part)
-    failure.__cause__ = ServiceError(shown)
+    error.args = (f"{action} {name}{answer}",)
     return failure
 
 

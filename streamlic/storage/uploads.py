@@ -22,6 +22,7 @@ import obstore
 from streamlic.errors import StoreError
 from streamlic.storage.cloud_errors import FOREIGN, Place, explained
 from streamlic.storage.credentials import Client
+from streamlic.storage.scratch import explained as explained_scratch
 
 _MIB = 1 << 20
 _LARGE_CHUNK = 8 * _MIB
@@ -86,10 +87,15 @@ class _Upload:
     def run(self) -> None:
         """Upload the file, and note how that ended."""
         try:
+            with explained_scratch(self.path):
+                self.path.stat()  # It may have been deleted: obstore's error names the object.
             with suppress(asyncio.CancelledError):
                 asyncio.run(self._uploaded())
+        except StoreError as error:
+            self.failure = error
         except FOREIGN as error:
             self.failure = explained(error, "write", self.place)
+            self.failure.__cause__ = error
         finally:
             self.ended.set()
 

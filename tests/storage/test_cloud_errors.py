@@ -1,0 +1,131 @@
+"""What a user reads when an object store refuses: what, where, what helps, and no secret."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import socket
+import traceback
+from pathlib import Path
+
+import pytest
+
+from streamlic.errors import StoreError
+from streamlic.storage.base import NotFound
+from tests.support.bucket import opened
+from tests.support.store_proxy import answering
+
+REFUSALS = {
+    (403, "AccessDenied"): (
+        r"not allowed to write it \(403 AccessDenied\); the credentials need s3:PutObject"
+    ),
+    (404, "NoSuchBucket"): r"there is no bucket lake-bucket .*; create it, or choose another dest",
+    (400, "ExpiredToken"): r"the credentials expired \(400 ExpiredToken\); renew them and give the",
+    (403, "ExpiredToken"): r"the credentials expired",
+    (403, "InvalidAccessKeyId"): r"the store does not accept the credentials \(403 Inv.*; check",
+    (403, "SignatureDoesNotMatch"): r"the store does not accept the credentials",
+    (401, "Unauthorized"): r"the store does not accept the credentials",
+    (403, "RequestTimeTooSkewed"): r"the clock of this machine differs too much .*; set the clock",
+    (301, "PermanentRedirect"): r"bucket lake-bucket is in another region .*; set AWS_REGION",
+    (400, "AuthorizationHeaderMalformed"): r"is in another region .*; set AWS_REGION",
+    (503, "SlowDown"): r"overloaded \(503 SlowDown\), also after 1 retries; .* again later",
+    (429, "TooManyRequests"): r"the store is overloaded \(429 TooManyRequests\)",
+    (500, "InternalError"): r"the store refused to write it \(500 InternalError\)",
+    (501, "NotImplemented"): r"the store refused to write it \(501 NotImplemented\)",
+    (400, "InvalidRequest"): r"the store refused to write it \(400 InvalidRequest\)",
+    (412, "PreconditionFailed"): r"the store refused to write it \(412 PreconditionFailed\)",
+}
+
+
+@pytest.mark.parametrize("answer", REFUSALS, ids=lambda answer: f"{answer[0]}-{answer[1]}")
+def test_an_answer_is_explained(
+    dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: tuple[int, str]
+) -> None:
+    with answering([answer]) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        store = opened(dest, tmp_path, retries=1)
+        file = store.stage("part")
+        file.path.write_bytes(b"rows")
+        file.keep()
+        with pytest.raises(StoreError) as caught:
+            file.wait()
+    assert re.search(f"^{dest}/part: .*{REFUSALS[answer]}", str(caught.value))
+    check_secrets(caught.value)
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # its own bytes
+    assert (type(again), str(again)) == (type(caught.value), str(caught.value))
+
+
+def check_secrets(error: BaseException) -> None:
+    """Assert that neither an error nor what led to it shows a URL, an answer's text or a key."""
+    shown = "".join(traceback.format_exception(error))
+    for secret in ("http://", "hunter2", "testtest", "Message"):
+        assert secret not in shown, secret
+
+
+ACTIONS = {
+    "read": "s3:GetObject, and s3:ListBucket",
+    "list": "s3:ListBucket",
+    "write": "s3:PutObject",
+    "delete": "s3:DeleteObject",
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_denial_names_the_action_and_the_permission(
+    dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    with answering([(403, "AccessDenied")]) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        store = opened(dest, tmp_path)
+        operations = {
+            "read": [lambda: store.read("a/1"), lambda: store.open("a/1"),
+                     lambda: store.exists("a/1"), lambda: store.writer("a/1")],
+            "list": [lambda: store.names("a"), lambda: store.names("a", after="1"),
+                     lambda: store.delete_tree("a")],
+            "write": [lambda: store.create("a/1", b""), store.check_conditions],
+            "delete": [lambda: store.delete("a/1"), lambda: store.delete("a/1", "a/2")],
+        }  # fmt: skip
+        for operation in operations[action]:
+            with pytest.raises(StoreError) as caught:
+                operation()
+            assert re.search(
+                rf"^{dest}.*: not allowed to {action} it \(403.*; the credentials need "
+                + ACTIONS[action],
+                str(caught.value),
+            )
+            check_secrets(caught.value)
+
+
+def test_a_copy_that_is_denied_needs_two_permissions(
+    dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering([(404, ""), (403, "AccessDenied")]) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(StoreError, match=r"copy it .* need s3:GetObject and s3:PutObject"):
+            opened(dest, tmp_path).publish([("staging/part", "part")])
+
+
+def test_an_absent_object_has_no_address(dest: str, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=f"^{dest}/absent: there is no such object$") as caught:
+        opened(dest, tmp_path).read("absent")
+    check_secrets(caught.value)
+
+
+def test_a_store_that_is_out_of_reach_is_named(
+    dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        with pytest.raises(
+            StoreError,
+            match=rf"^{dest}/1: no connection to 127\.0\.0\.1:{port}, .* 1 retries; give",
+        ) as caught:
+            opened(dest, tmp_path, retries=1).read("1")
+    check_secrets(caught.value)
+
+
+def test_a_name_that_cannot_be_a_key_is_an_error(dest: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="expected a name inside"):
+        opened(dest, tmp_path).read("a/../b")

@@ -1,0 +1,134 @@
+"""The lease of an object store: one writer at a time, and a dead one is replaced."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from time import monotonic
+
+import pytest
+
+from streamlic.errors import DatasetConflict
+from tests.support.bucket import SHORT_SECONDS, opened, stopped
+from tests.support.object_servers import MotoServer
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tests.support.bucket import opened
+with opened(sys.argv[1], Path(sys.argv[2])).lock("log/lock"):
+    print("held", flush=True)
+    sys.stdin.read()
+print("released", flush=True)
+"""
+
+
+@contextmanager
+def holder(dest: str, scratch: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Let another process hold the lease, until its input ends."""
+    command = [sys.executable, "-c", HOLDER, dest, str(scratch)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_writer_that_renews_its_lease_is_named(dest: str, tmp_path: Path) -> None:
+    with holder(dest, tmp_path) as process:
+        with pytest.raises(DatasetConflict) as caught:
+            opened(dest, tmp_path).lock("log/lock").__enter__()
+        assert re.search(
+            rf"another writer is active in {dest} \(process {process.pid} on \S+\)",
+            str(caught.value),
+        )
+        assert "take_over=True" in str(caught.value)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait() == 0
+    assert opened(dest, tmp_path).writer("log/lock") == ""
+
+
+def test_the_lease_of_a_killed_writer_ends(dest: str, tmp_path: Path) -> None:
+    with holder(dest, tmp_path) as process:
+        process.kill()
+        process.wait()
+    store, started = opened(dest, tmp_path), monotonic()
+    assert "active" in store.writer("log/lock")
+    with store.lock("log/lock"):
+        assert monotonic() - started >= SHORT_SECONDS
+        assert f"process {os.getpid()} on " in store.writer("log/lock")
+    assert store.writer("log/lock") == ""
+
+
+def test_a_lease_can_be_taken_at_once(dest: str, tmp_path: Path) -> None:
+    """Also from a writer that is alive: only the commit log keeps that one out."""
+    first = opened(dest, tmp_path, lease_seconds=1000)
+    second = opened(dest, tmp_path, takes_over=True, lease_seconds=1000)
+    with first.lock("log/lock"):
+        held = first.read("log/lock")
+        with second.lock("log/lock"):
+            taken = second.read("log/lock")
+            assert taken != held
+
+
+def test_a_writer_that_lost_its_lease_leaves_the_new_one_alone(dest: str, tmp_path: Path) -> None:
+    first = opened(dest, tmp_path)
+    second = opened(dest, tmp_path, takes_over=True, lease_seconds=1000)
+    lock = first.lock("log/lock")
+    lock.__enter__()
+    with second.lock("log/lock"):
+        taken = second.read("log/lock")
+        lock.__exit__(None, None, None)
+        assert second.read("log/lock") == taken
+
+
+def test_a_stopped_writer_loses_its_lease_to_one_rival(dest: str, tmp_path: Path) -> None:
+    with holder(dest, tmp_path) as process:
+        os.kill(process.pid, signal.SIGSTOP)
+        with opened(dest, tmp_path).lock("log/lock"):
+            rival = opened(dest, tmp_path)
+            with pytest.raises(DatasetConflict, match=f"process {os.getpid()} on "):
+                rival.lock("log/lock").__enter__()
+            assert process.stdin is not None
+            process.stdin.close()
+            os.kill(process.pid, signal.SIGCONT)
+            assert process.wait() == 0
+            assert f"process {os.getpid()} on " in rival.writer("log/lock")
+
+
+def test_a_lease_is_renewed_after_the_store_was_out_of_reach(
+    dest: str, tmp_path: Path, moto: MotoServer
+) -> None:
+    store = opened(dest, tmp_path)
+    with store.lock("log/lock"):
+        with stopped(moto):
+            Event().wait(SHORT_SECONDS)
+        with pytest.raises(DatasetConflict):
+            opened(dest, tmp_path).lock("log/lock").__enter__()
+
+
+def test_an_object_that_is_not_a_lease_is_replaced(dest: str, tmp_path: Path) -> None:
+    store = opened(dest, tmp_path)
+    store.create("log/lock", b"not JSON")
+    assert store.writer("log/lock") == ""
+    with store.lock("log/lock"):
+        pass
+    assert store.names() == []
+
+
+def test_a_lease_names_no_secret(dest: str, tmp_path: Path) -> None:
+    store = opened(dest, tmp_path)
+    with store.lock("log/lock"):
+        assert b"testtest" not in store.read("log/lock")

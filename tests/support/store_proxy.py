@@ -1,0 +1,88 @@
+"""Servers that stand for an object store in one respect: they answer as a test says.
+
+Neither is a store. ``Answers`` gives one answer to every request, because no server here can be
+made to expire credentials or to have another region. ``Forwarding`` hands requests on to a real
+server, without some of their headers.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+
+class _Quiet(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+    def body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def answer(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def act(self) -> None:
+        raise NotImplementedError
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = lambda self: self.act()  # noqa: N815
+
+
+@contextmanager
+def _served(handler: type[_Quiet]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def answering(answers: list[tuple[int, str]]) -> Iterator[str]:
+    """Give these answers, each a status and a code, in turn, and the last one for ever."""
+
+    class Answers(_Quiet):
+        def act(self) -> None:
+            self.body()
+            status, code = answers.pop(0) if len(answers) > 1 else answers[0]
+            text = f"<Error><Code>{code}</Code><Message>signed with hunter2</Message></Error>"
+            self.answer(status, [("ETag", '"1"')], text.encode() if code else b"")
+
+    with _served(Answers) as url:
+        yield url
+
+
+@contextmanager
+def forwarding(port: int, *, without: set[str]) -> Iterator[str]:
+    """Hand requests on to a server on this machine, without some headers."""
+
+    class Forwarding(_Quiet):
+        def act(self) -> None:
+            server = http.client.HTTPConnection("127.0.0.1", port)
+            kept = {n: v for n, v in self.headers.items() if n.lower() not in without}
+            server.request(self.command, self.path, self.body(), kept)
+            response: Any = server.getresponse()
+            headers = [
+                (name, value)
+                for name, value in response.getheaders()
+                if name.lower() not in ("transfer-encoding", "connection")
+                and (name.lower() != "content-length" or self.command == "HEAD")
+            ]
+            self.answer(response.status, headers, response.read())
+            server.close()
+
+    with _served(Forwarding) as url:
+        yield url
