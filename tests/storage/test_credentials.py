@@ -1,0 +1,158 @@
+"""Credentials come from each cloud's usual environment, and appear nowhere."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamlic.errors import UsageError
+from streamlic.storage.credentials import storage_options
+from streamlic.storage.dest_urls import parsed_url
+from streamlic.storage.open_store import open_store
+from tests.support.object_servers import MotoServer
+
+SECRET = "hunter2hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Take away what the machine has, and what reaches a metadata service."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def write_profile(home: Path, name: str) -> None:
+    directory = home / ".aws"
+    directory.mkdir()
+    (directory / "credentials").write_text(
+        f"[{name}]\naws_access_key_id = KEY\naws_secret_access_key = {SECRET}\n"
+    )
+    section = name if name == "default" else f"profile {name}"
+    (directory / "config").write_text(f"[{section}]\nregion = eu-west-3\n")
+
+
+@pytest.mark.parametrize("name", ["default", "etl"])
+def test_a_profile_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moto: MotoServer, name: str
+) -> None:
+    """``default`` without being named, as AWS's own tools do."""
+    write_profile(tmp_path, name)
+    if name != "default":
+        monkeypatch.setenv("AWS_PROFILE", name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto.environment["AWS_ENDPOINT_URL"])
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    store = open_store(moto.dest(f"profile-{name}"))
+    store.create("1", b"one")
+    assert store.read("1") == b"one"
+    options = storage_options(parsed_url("s3://bucket/lake"))
+    assert options["AWS_ACCESS_KEY_ID"] == "KEY"
+    assert options["AWS_SECRET_ACCESS_KEY"] == SECRET
+    assert options["AWS_REGION"] == "eu-west-3"
+    assert SECRET not in repr(store)
+
+
+def test_keys_precede_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_profile(tmp_path, "etl")
+    monkeypatch.setenv("AWS_PROFILE", "etl")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OTHER")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
+    options = storage_options(parsed_url("s3://bucket/lake"))
+    assert options["AWS_ACCESS_KEY_ID"] == "OTHER"
+
+
+def test_a_profile_that_does_not_exist_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_profile(tmp_path, "etl")
+    monkeypatch.setenv("AWS_PROFILE", "absent")
+    with pytest.raises(UsageError, match=r"^AWS_PROFILE absent has no usable .*ProfileNotFound"):
+        open_store("s3://bucket/lake")
+
+
+def test_a_profile_needs_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "etl")
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(UsageError, match=r"^AWS_PROFILE needs boto3: pip install boto3"):
+        open_store("s3://bucket/lake")
+
+
+def test_without_any_credentials_a_store_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metadata service of a machine that has none would be asked for minutes."""
+    with pytest.raises(UsageError, match=r"^found no AWS credentials: set AWS_ACCESS_KEY_ID"):
+        open_store("s3://bucket/lake")
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", address)
+        with pytest.raises(UsageError, match="found no AWS credentials"):
+            open_store("s3://bucket/lake")
+        nobody.listen()
+        open_store("s3://bucket/lake")  # Such a service may have a role.
+
+
+def test_a_public_bucket_needs_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    open_store("s3://bucket/lake")
+
+
+def test_a_url_without_tls_must_be_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "KEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(
+        UsageError, match=r"https:// URL in AWS_ENDPOINT_URL.*set AWS_ALLOW_HTTP=true"
+    ):
+        open_store("s3://bucket/lake")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    assert SECRET not in repr(open_store("s3://bucket/lake"))
+
+
+def test_azure_needs_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"which storage account\? Set AZURE_STORAGE_ACCOUNT_NAME"):
+        open_store("az://container/lake")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "aHVudGVyMg==")
+    assert open_store("abfss://c@acc.dfs.core.windows.net/x").where("a").endswith("windows.net/x/a")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acc")
+    store = open_store("az://container/lake")
+    assert (store.where("a"), repr(store)) == (
+        "az://container/lake/a",
+        "ObjectStore('az://container/lake')",
+    )
+
+
+def test_other_libraries_get_the_same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "AWS_ACCESS_KEY_ID": "KEY", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "eu-west-3",
+        "AZURE_STORAGE_ACCOUNT_KEY": "key", "GOOGLE_APPLICATION_CREDENTIALS": "/a/file",
+    }  # fmt: skip
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    s3 = storage_options(parsed_url("s3://bucket/lake"))
+    assert {name: s3[name] for name in sorted(s3) if name != "AWS_EC2_METADATA_DISABLED"} == {
+        name: value for name, value in sorted(given.items()) if name.startswith("AWS_")
+    }
+    assert storage_options(parsed_url("gs://bucket/lake")) == {
+        "GOOGLE_APPLICATION_CREDENTIALS": "/a/file"
+    }
+    assert storage_options(parsed_url("abfss://c@acc.dfs.core.windows.net/x")) == {
+        "AZURE_STORAGE_ACCOUNT_KEY": "key",
+        "AZURE_STORAGE_ACCOUNT_NAME": "acc",
+    }
+
+
+def test_a_service_account_that_cannot_be_read_is_an_error_without_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", f'{{"private_key": "{SECRET}"')
+    with pytest.raises(UsageError, match=r"^gs://bucket/lake: the environment is not") as caught:
+        open_store("gs://bucket/lake")
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
