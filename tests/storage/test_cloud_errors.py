@@ -6,6 +6,7 @@ import pickle
 import re
 import socket
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_denial_names_the_action_and_the_permission(
     with answering([(403, "AccessDenied")]) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         store = opened(dest, tmp_path)
-        operations = {
+        operations: dict[str, list[Callable[[], object]]] = {
             "read": [lambda: store.read("a/1"), lambda: store.open("a/1"),
                      lambda: store.exists("a/1"), lambda: store.writer("a/1")],
             "list": [lambda: store.names("a"), lambda: store.names("a", after="1"),
