@@ -58,7 +58,7 @@ _PROPERTIES: Final = {
     "delta.deletedFileRetentionDuration": "interval 30 days",
 }
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
-_QUERY = re.compile(r"\?[^\s'\")]*")
+_QUERY = re.compile(r"(https?://[^\s?'\")]*)\?[^\s'\")]*")
 _LONGEST_REASON = 600
 
 
@@ -251,7 +251,7 @@ def _lost() -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """Return what an error says: in one line, without colours, secrets and queries."""
-    text = _QUERY.sub("", _STYLE.sub("", str(error)).replace("↳", ":"))
+    text = _QUERY.sub(r"\1", _STYLE.sub("", str(error)).replace("↳", ":"))
     return " ".join(text.split())[:_LONGEST_REASON]
 
 

@@ -21,6 +21,7 @@ from streamlic.tables.delta_table import run_of_part
 from streamlic.tables.table_format import Change
 from tests.support.batches import SCHEMA, license_rows
 
+BUCKET = "lakes"
 LAKE = "0123456789abcdef"
 NIGHTS = (
     "20261123T020000Z-00000001",
