@@ -20,6 +20,9 @@ from contextlib import suppress
 from itertools import count
 
 import pyarrow as pa
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchNamespaceError
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table, TableProperties, Transaction
 
 from streamlic.dataset.lake import LICENSES, TABLES, table_of
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError, UsageError
@@ -28,13 +31,6 @@ from streamlic.tables.iceberg_catalog import may_have_landed, open_catalog, shor
 from streamlic.tables.iceberg_files import EXPORT_DATE, change_files, live_files, run_date
 from streamlic.tables.table_format import Change
 
-# After our own modules: without pyiceberg, they say what to install.
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchNamespaceError  # isort: skip
-from pyiceberg.manifest import DataFile  # isort: skip
-from pyiceberg.table import Table, TableProperties, Transaction  # isort: skip
-
-LEAST_MEMORY_MIB = 192
-"""What a run needs with pyiceberg loaded."""
 LAKE_PROPERTY = "streamlic.lake"
 CHANGE_PROPERTY = "streamlic.change"
 RUN_PROPERTY = "streamlic.run"
@@ -59,10 +55,6 @@ class IcebergFormat:
     name = "iceberg"
 
     def __init__(self, store: Store, catalog: str, *, partition_by: str | None = None) -> None:
-        if partition_by not in (None, EXPORT_DATE):
-            raise UsageError(
-                f"expected {EXPORT_DATE}, got {partition_by!r}", parameter="partition_by"
-            )
         if store.where().startswith("az://"):
             raise UsageError(
                 "Iceberg has no names such as az://: expected"
@@ -94,12 +86,16 @@ class IcebergFormat:
                 return set()
             return {self._name(table, file.file_path) for file in live_files(found)}
 
+    def path(self, name: str) -> str:
+        """Return the location of a part file, or of a table, as Iceberg's metadata has it."""
+        return self.store.where(name).rstrip("/")
+
     def _show(self, change: Change, table: str, shown: list[str], hidden: set[str]) -> None:
         for attempt in count():
             try:
                 found = self.catalog.find(table)
-                if found is None and table not in change.schemas:
-                    return  # There is nothing to hide.
+                if found is None and not shown:
+                    return
                 found = found or self._create(change, table)
                 self._check(found, change, table)
                 if int(found.properties.get(CHANGE_PROPERTY, "0")) < change.number:
@@ -124,7 +120,7 @@ class IcebergFormat:
             work = catalog.create_table_transaction(
                 identifier,
                 schema,
-                location=self._path(table),
+                location=self.path(table),
                 properties={**_PROPERTIES, LAKE_PROPERTY: change.lake},
             )
         except NoSuchNamespaceError:
@@ -145,7 +141,7 @@ class IcebergFormat:
     def _check(self, found: Table, change: Change, table: str) -> None:
         """Raise DatasetConflict unless the table is this lake's, as this lake needs it."""
         name = self.catalog.full_name(table)
-        where = self._path(table)
+        where = self.path(table)
         if found.location().rstrip("/") != where:
             raise DatasetConflict(
                 f"Iceberg table {name} lies in {shortened(found.location())}, expected {where}: it"
@@ -179,7 +175,7 @@ class IcebergFormat:
     def _commit(
         self, found: Table, change: Change, table: str, shown: list[str], hidden: set[str]
     ) -> None:
-        added = [self._path(name) for name in shown]
+        added = [self.path(name) for name in shown]
         removed: list[DataFile] = []
         if hidden or table not in self._looked_at:
             # Not for each commit: it takes a look at every file of the table.
@@ -191,7 +187,7 @@ class IcebergFormat:
             _add_columns(work, change.schemas[table])
         if added or removed:
             said = {RUN_PROPERTY: change.run, CHANGE_PROPERTY: str(change.number)}
-            change_files(work, found.io, added, removed, said)
+            change_files(work, found.io, added, removed, said, is_rewrite=change.is_rewrite)
         work.commit_transaction()
 
     def _look(
@@ -203,7 +199,7 @@ class IcebergFormat:
         another program has rewritten the table, and their rows may be in its files.
         """
         there, removed, foreign = set[str](), list[DataFile](), ""
-        wanted = {self._path(name) for name in hidden}
+        wanted = {self.path(name) for name in hidden}
         for file in live_files(found):
             if file.file_path in added:
                 there.add(file.file_path)
@@ -223,12 +219,9 @@ class IcebergFormat:
     def _is_partitioned(self, table: str) -> bool:
         return table == LICENSES and self._partition_by is not None
 
-    def _path(self, name: str) -> str:
-        return self.store.where(name).rstrip("/")
-
     def _name(self, table: str, path: str) -> str:
         """Return a file's name in the lake; its path if it lies elsewhere."""
-        directory = self._path(table) + "/"
+        directory = self.path(table) + "/"
         return f"{table}/{path.removeprefix(directory)}" if path.startswith(directory) else path
 
 

@@ -17,32 +17,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from streamlic.errors import IntegrityError, StoreError, StreamlicError, UsageError
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    ForbiddenError,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    OAuthError,
+    ServerError,
+    ServiceUnavailableError,
+    TableAlreadyExistsError,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
+from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.table.update import AddSnapshotUpdate, TableRequirement, TableUpdate
+from pyiceberg.utils.config import Config
 
-try:
-    from pyiceberg.catalog import Catalog, load_catalog
-    from pyiceberg.exceptions import (
-        CommitFailedException,
-        CommitStateUnknownException,
-        ForbiddenError,
-        NoSuchNamespaceError,
-        NoSuchTableError,
-        OAuthError,
-        ServerError,
-        ServiceUnavailableError,
-        TableAlreadyExistsError,
-        TooManyRequestsError,
-        UnauthorizedError,
-    )
-    from pyiceberg.table import CommitTableResponse, Table
-    from pyiceberg.table.update import AddSnapshotUpdate, TableRequirement, TableUpdate
-    from pyiceberg.utils.config import Config
-except ImportError as missing:
-    raise UsageError(
-        f"Iceberg tables need pyiceberg: {missing}",
-        parameter="format",
-        advice="install it: pip install 'streamlic[iceberg]'",
-    ) from missing
+from streamlic.errors import IntegrityError, StoreError, StreamlicError, UsageError
 
 DEFAULT_NAMESPACE = "streamlic"
 _SECRET = re.compile(r"secret|token|credential|password|key|connection-string|sas", re.IGNORECASE)
@@ -139,11 +132,6 @@ def open_catalog(text: str) -> OpenCatalog:
     Raises UsageError if pyiceberg is not configured for it, StoreError if it cannot be reached.
     """
     name, *namespace = text.split(".")
-    if not all([name, *namespace]):
-        raise UsageError(
-            f"expected NAME or NAME.NAMESPACE of an Iceberg catalog, got {text!r}",
-            parameter="catalog",
-        )
     try:
         properties = Config().get_catalog_config(name)
     except Exception as error:  # noqa: BLE001  (a file of the user's, read by pyiceberg and strictyaml)

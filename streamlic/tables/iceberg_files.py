@@ -16,6 +16,8 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.table.update.snapshot import _FastAppendFiles, _OverwriteFiles
 from pyiceberg.typedef import Record
 
+from streamlic.errors import IntegrityError
+
 EXPORT_DATE = "export_date"
 _FOOTERS_AT_ONCE = 8
 _RUN_DATE = re.compile(r"/part-(?P<date>[0-9]{8})T[^/]*\.parquet$")
@@ -33,7 +35,7 @@ def live_files(table: Table, snapshot: Snapshot | None = None) -> Iterator[DataF
     """Yield the data files of a snapshot, the current one unless another is given."""
     snapshot = snapshot or table.current_snapshot()
     for manifest in snapshot.manifests(table.io) if snapshot else ():
-        if manifest.content == ManifestContent.DATA and _has_live_files(manifest):
+        if manifest.content == ManifestContent.DATA and has_live_files(manifest):
             for entry in manifest.fetch_manifest_entry(table.io):
                 yield entry.data_file
 
@@ -44,12 +46,15 @@ def change_files(
     added: Sequence[str],
     removed: Sequence[DataFile],
     said: Mapping[str, str],
+    *,
+    is_rewrite: bool = False,
 ) -> None:
     """Add files, by their paths, and remove others, in one snapshot of a transaction.
 
-    ``said`` are the snapshot's properties.
+    ``said`` are the snapshot's properties. Of a rewrite the rows stay in their partition.
     """
     metadata = work.table_metadata
+    days_before = {file.partition[0] for file in removed if len(file.partition)}
     producer: _OverwriteFiles | _FastAppendFiles
     if removed:
         producer = _Replacement(
@@ -65,10 +70,26 @@ def change_files(
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
         for file in pool.map(partial(parquet_file_to_data_file, io, metadata), added):
             if not metadata.spec().is_unpartitioned():
-                day = run_date(file.file_path)
-                file[_PARTITION] = Record((day - _EPOCH).days if day else None)
+                day = _day(file.file_path)
+                if is_rewrite and day not in days_before:
+                    day = _only(days_before, file.file_path)
+                file[_PARTITION] = Record(day)
             producer.append_data_file(file)
     producer.commit()
+
+
+def _day(path: str) -> int:
+    """Return the partition of a part file: Iceberg's dates are days since 1970."""
+    found = run_date(path)
+    if found is None:
+        raise IntegrityError(f"{path} is not the name of a part file")
+    return (found - _EPOCH).days
+
+
+def _only(days: set[int], path: str) -> int:
+    if len(days) != 1:
+        raise IntegrityError(f"{path} has rows of {len(days)} partitions, expected one")
+    return next(iter(days))
 
 
 class _Replacement(_OverwriteFiles):
@@ -78,8 +99,9 @@ class _Replacement(_OverwriteFiles):
     """
 
     def _existing_manifests(self) -> list[ManifestFile]:
-        return [manifest for manifest in super()._existing_manifests() if _has_live_files(manifest)]
+        return [manifest for manifest in super()._existing_manifests() if has_live_files(manifest)]
 
 
-def _has_live_files(manifest: ManifestFile) -> bool:
+def has_live_files(manifest: ManifestFile) -> bool:
+    """Return whether a manifest names more than files that were removed."""
     return manifest.has_added_files() or manifest.has_existing_files()

@@ -16,7 +16,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.table import Table
 
-from streamlic.dataset.lake import TABLES, schema_of
+from streamlic.dataset.lake import TABLES, schema_of, table_of
 from streamlic.dataset.part_file import Part
 from streamlic.dataset.records import PartFile
 from streamlic.storage.local import LocalStore
@@ -34,6 +34,7 @@ class IcebergLake:
 
     def __init__(self, root: Path, *, partition_by: str | None = None) -> None:
         self.store = LocalStore(root / "lake")
+        self.partition_by = partition_by
         self.format = IcebergFormat(self.store, "local", partition_by=partition_by)
 
     def part(
@@ -47,8 +48,11 @@ class IcebergLake:
         schema: pa.Schema | None = None,
     ) -> PartFile:
         """Write a part file under its final name, as a run does; its ids are its number's."""
-        name = f"{table}/part-{run}-0001-{number:06d}.parquet"
-        self.store.make_directory(table)
+        directory = table
+        if self.partition_by and table == "licenses":
+            directory += f"/export_date={run[:4]}-{run[4:6]}-{run[6:8]}"
+        name = f"{directory}/part-{run}-000001-{number:06d}.parquet"
+        self.store.make_directory(directory)
         schema = schema or SCHEMAS[table]
         rows_of = license_batch(number * PART_ROWS, rows).to_pylist()
         moment = datetime.strptime(run[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -84,7 +88,7 @@ class IcebergLake:
                 "run": RUN,
                 "shown": shown,
                 "hidden": [file.name for file in hidden],
-                "schemas": SCHEMAS,
+                "schemas": {table_of(file.name): SCHEMAS[table_of(file.name)] for file in shown},
                 **given,
             }
         )

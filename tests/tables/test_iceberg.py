@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from streamlic.dataset.lake import TABLES
-from streamlic.errors import IntegrityError
+from streamlic.errors import DatasetConflict, IntegrityError
+from streamlic.tables.iceberg_maintenance import expire
 from tests.support.batches import land
+from tests.support.killed_store import Killed
 from tests.tables.iceberg_lake import RUN, SCHEMAS, IcebergLake, use_catalog
 
 
@@ -220,3 +223,118 @@ def test_a_column_of_a_later_version_is_added(lake: IcebergLake) -> None:
 def test_a_part_file_without_rows_is_taken(lake: IcebergLake) -> None:
     lake.format.show(lake.change(1, [lake.part(1, rows=0)]))
     assert lake.table().scan().count() == 0
+
+
+# Partitions
+
+
+@pytest.fixture
+def by_date(root: Path) -> IcebergLake:
+    return IcebergLake(root, partition_by="export_date")
+
+
+NIGHTS = ["20260102T230405Z-00000001", "20260103T000405Z-00000002"]
+
+
+def test_export_date_is_the_date_of_the_run_also_of_rows_that_were_carried_over(
+    by_date: IcebergLake,
+) -> None:
+    """Their own times are older, and a file has rows of both."""
+    times = [datetime(2025, 12, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)]
+    parts = [by_date.part(1, run=NIGHTS[0]), by_date.part(2, run=NIGHTS[1], exported_at=times)]
+    by_date.format.show(by_date.change(1, parts))
+    rows = pl.scan_iceberg(by_date.table())
+    counts = rows.group_by("export_date").len().sort("export_date").collect().rows()
+    assert counts == [(date(2026, 1, 2), 20), (date(2026, 1, 3), 20)]
+    read = by_date.table().scan("export_date = '2026-01-03'")
+    assert [task.file.file_path[-14:] for task in read.plan_files()] == ["000002.parquet"]
+    assert read.to_arrow()["export_date"].to_pylist() == [date(2026, 1, 3)] * 20
+
+
+def test_only_licenses_are_partitioned(by_date: IcebergLake) -> None:
+    by_date.format.show(by_date.change(1, [by_date.part(1, table="runs")]))
+    assert by_date.table("runs").spec().is_unpartitioned()
+    assert by_date.parts("runs") == [1]
+
+
+def test_a_day_is_replaced_whole_and_others_stay(by_date: IcebergLake) -> None:
+    first, old = by_date.part(1, run=NIGHTS[0]), by_date.part(2, run=NIGHTS[1])
+    by_date.format.show(by_date.change(1, [first]))
+    by_date.format.show(by_date.change(2, [old]))
+    new = by_date.part(3, run=NIGHTS[1])
+    by_date.format.show(by_date.change(3, [new], [old]))
+    assert by_date.parts() == [1, 3]
+    assert by_date.format.visible("licenses") == {first.name, new.name}
+    rows = pl.scan_iceberg(by_date.table()).group_by("export_date").len().collect()
+    assert dict(rows.rows()) == {date(2026, 1, 2): 20, date(2026, 1, 3): 20}
+
+
+def test_a_rewrite_keeps_the_rows_in_their_partition(by_date: IcebergLake) -> None:
+    """The run that rewrites has another date than the rows."""
+    old = [by_date.part(number, run=NIGHTS[0]) for number in (1, 2)]
+    by_date.format.show(by_date.change(1, old))
+    new = by_date.part(3, run="20260401T000000Z-00000009")
+    by_date.format.show(by_date.change(2, [new], old, is_rewrite=True))
+    assert pl.scan_iceberg(by_date.table()).collect()["export_date"].unique().to_list() == [
+        date(2026, 1, 2)
+    ]
+
+
+def test_a_table_with_other_partitions_is_refused(root: Path, by_date: IcebergLake) -> None:
+    by_date.format.show(by_date.change(1, [by_date.part(1)]))
+    whole = IcebergLake(root)
+    with pytest.raises(DatasetConflict, match="partitioned by nothing, got export_date"):
+        whole.format.show(whole.change(2, [whole.part(2)]))
+
+
+# Expiry
+
+
+def test_files_that_no_snapshot_needs_are_deleted(root: Path, lake: IcebergLake) -> None:
+    old, kept, new, promised = (lake.part(number) for number in (1, 2, 3, 4))
+    lake.format.show(lake.change(1, [old, kept]))
+    lake.format.show(lake.change(2, [new], [old]))
+    foreign = root / "lake" / "licenses" / "notes.txt"
+    foreign.write_text("mine")
+    lake.store.create("_streamlic/log/00000001.json", b"{}\n")
+    assert expire(lake.format, keep_days=1, promised=[promised.name]) == []
+    assert expire(lake.format, keep_days=0, promised=[promised.name], dry_run=True) == [old.name]
+    assert lake.store.exists(old.name)
+    manifests = lake.store.names("licenses/metadata")
+    assert expire(lake.format, keep_days=0, promised=[promised.name]) == [old.name]
+    assert not lake.store.exists(old.name)
+    assert foreign.exists()
+    assert lake.store.exists("_streamlic/log/00000001.json")
+    assert len(lake.store.names("licenses/metadata")) < len(manifests)
+    assert lake.parts() == [2, 3]
+    lake.format.show(lake.change(3, [promised]))
+    assert lake.parts() == [2, 3, 4]
+    assert lake.table().scan().to_arrow().num_rows == 60
+
+
+def test_what_a_tag_needs_is_kept(lake: IcebergLake) -> None:
+    old, new = lake.part(1), lake.part(2)
+    lake.format.show(lake.change(1, [old]))
+    snapshot = lake.table().current_snapshot()
+    assert snapshot
+    lake.table().manage_snapshots().create_tag(snapshot.snapshot_id, "audit").commit()
+    lake.format.show(lake.change(2, [new], [old]))
+    assert expire(lake.format, keep_days=0, promised=[]) == []
+    rows = lake.table().scan(snapshot_id=snapshot.snapshot_id).to_arrow()
+    assert set(rows["id"].to_pylist()) == {f"license-{i}" for i in range(20, 40)}
+
+
+def test_an_expiry_that_died_is_completed_by_the_next_one(
+    lake: IcebergLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = lake.part(1), lake.part(2)
+    lake.format.show(lake.change(1, [old]))
+    lake.format.show(lake.change(2, [new], [old]))
+    with monkeypatch.context() as context:
+        context.setattr(PyArrowFileIO, "delete", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            expire(lake.format, keep_days=0, promised=[])
+    assert len(lake.table().snapshots()) == 1
+    assert lake.store.exists(old.name)
+    assert expire(lake.format, keep_days=0, promised=[]) == [old.name]
+    assert lake.parts() == [2]

@@ -277,12 +277,6 @@ def test_a_catalog_that_is_not_configured_says_where_it_is_looked_for() -> None:
     assert caught.value.parameter == "catalog"
 
 
-@pytest.mark.parametrize("name", ["", ".a", "a..b", "a."])
-def test_a_malformed_catalog_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=r"NAME or NAME\.NAMESPACE"):
-        open_catalog(name)
-
-
 @pytest.mark.parametrize(
     "uri",
     ["mysql://user:hidden@host/db", "postgresql://user:hidden@127.0.0.1:1/db?password=hidden"],
