@@ -94,6 +94,12 @@ class LakeTests:
         lake.open()
         return lake
 
+    def copied(self, start: Path, name: str) -> Path:
+        """Return a lake on the local disk that is as ``start`` was at the first call."""
+        dest = start.with_name(name)
+        shutil.copytree(start, dest)
+        return dest
+
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
         return LocalStore(tmp_path / "lake")
@@ -251,8 +257,7 @@ class LakeTests:
         found = []
         run = start(self.opened(LocalStore(tmp_path / "start")))
         for step in itertools.count(1):
-            dest = tmp_path / str(step)
-            shutil.copytree(tmp_path / "start", dest)
+            dest = self.copied(tmp_path / "start", str(step))
             killed = self.writer(KilledStore(dest, step))
             if not self._dies(partial(self._complete, killed, run.id, 0)):
                 break
@@ -274,8 +279,7 @@ class LakeTests:
         new = start(lake, "overwrite", [old.id])
         commit(lake, new, part(lake, new, 20))
         for step in itertools.count(1):
-            dest = tmp_path / str(step)
-            shutil.copytree(tmp_path / "start", dest)
+            dest = self.copied(tmp_path / "start", str(step))
             killed = self.writer(KilledStore(dest, step))
             if not self._dies(partial(self._complete, killed, new.id, 40)):
                 break

@@ -1,0 +1,40 @@
+"""A lake of Iceberg tables keeps the promises of every lake."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from streamlic.dataset.records import Format
+from streamlic.storage.base import Store
+from streamlic.tables.iceberg_catalog import open_catalog
+from tests.tables.iceberg_lake import use_catalog
+from tests.tables.lake_tests import LakeTests
+
+
+class TestIcebergLake(LakeTests):
+    format = Format(name="iceberg", catalog="local")
+
+    @pytest.fixture(autouse=True)
+    def catalog(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        use_catalog(tmp_path, monkeypatch.setenv)
+
+    def copied(self, start: Path, name: str) -> Path:
+        """Iceberg's metadata has whole paths: the lake itself is brought back."""
+        catalog, saved = start.with_name("catalog.db"), start.with_name("saved")
+        if not saved.exists():
+            shutil.copytree(start, saved / "lake")
+            shutil.copy(catalog, saved)
+        shutil.rmtree(start)
+        shutil.copytree(saved / "lake", start)
+        shutil.copy(saved / "catalog.db", catalog)
+        return start
+
+    def visible(self, store: Store) -> list[str]:
+        table = open_catalog("local").find("licenses")
+        if table is None:
+            return []
+        ids: list[str] = table.scan(selected_fields=("id",)).to_arrow()["id"].to_pylist()
+        return sorted(ids)
