@@ -158,10 +158,14 @@ strict = body(
     "column.",
 )  # fmt: skip
 
+part_bytes = file(
+    "--part-bytes", type=Size(least=16 << 10),
+    **default_of(JobSettings, "part_bytes", is_size=True),
+    help="Size of a part file; at least 16KiB.",
+)  # fmt: skip
+
 file_options = (
-    file("--part-bytes", type=Size(least=16 << 10),
-         **default_of(JobSettings, "part_bytes", is_size=True),
-         help="Size of a part file; at least 16KiB."),
+    part_bytes,
     file("--compression", type=click.Choice(["zstd", "snappy", "none"]),
          **default_of(JobSettings, "compression"), help="Compression of the Parquet files."),
     file("--commit-seconds", type=Number(0), **default_of(JobSettings, "commit_seconds"),

@@ -189,6 +189,7 @@ class DoctorSettings(MachineSettings, LakeOptions, ConnectionOptions):
     """The settings of ``streamlic doctor``."""
 
     dest: str | None
+    part_bytes: int
     offline: bool
     as_json: bool
 

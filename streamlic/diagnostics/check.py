@@ -8,6 +8,8 @@ from importlib import import_module, metadata
 from typing import Any, Literal
 
 from streamlic._version import __version__
+from streamlic.errors import StreamlicError
+from streamlic.formatting import option_of
 
 LIBRARIES = ("pyarrow", "ijson", "aiohttp")
 INSTALL = "pip install --force-reinstall --no-cache-dir streamlic"
@@ -23,6 +25,14 @@ class Check:
     advice: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     exit_code: int = 0
+
+
+def failed(name: str, error: StreamlicError, advice: str | None, facts: dict[str, Any]) -> Check:
+    """Return a check that failed. The error's own advice comes before the one given."""
+    found = error.described(option_of)
+    advice = error.spelled_advice(option_of) or advice
+    return Check(name=name, state="failed", found=found, advice=advice, facts=facts,
+                 exit_code=error.exit_code)  # fmt: skip
 
 
 def exit_code_of(checks: list[Check]) -> int:

@@ -8,13 +8,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from streamlic.dataset.commit_log import load_runs
+from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.destination import refuse_foreign, writer_lock
 from streamlic.decoder import NO_FAST, engine_named, why_not_fast
-from streamlic.diagnostics.check import INSTALL, Check
+from streamlic.diagnostics.check import INSTALL, Check, failed
 from streamlic.errors import (
     AuthenticationError,
     IntegrityError,
@@ -35,6 +36,7 @@ from streamlic.system.machine import (
     processors,
     room_for_connections,
 )
+from streamlic.tables.table_options import FORMATS, check_table_options
 from streamlic.truto.accounts import PATH
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TOKEN_VARIABLE, TokenSource, readable_by_others
@@ -51,7 +53,7 @@ def check_engine(engine: str) -> Check:
     try:
         facts["engine"] = engine_named(engine)
     except UsageError as error:
-        return _failed("engine", error, None, facts)
+        return failed("engine", error, None, facts)
     if why_not is None:
         from streamlic.decoder._fast import best  # noqa: PLC0415  (it may not have been built)
 
@@ -75,7 +77,7 @@ def check_token(source: TokenSource, file: str | None, *, is_needed: bool) -> Ch
         source.read()
     except UsageError as error:
         if is_needed:
-            return _failed("token", error, None, facts)
+            return failed("token", error, None, facts)
         return Check(name="token", state="warning", found=error.described(option_of), facts=facts,
                      advice="export and accounts need one, convert does not")  # fmt: skip
     found = f"there is one, in {source.origin}"
@@ -102,12 +104,12 @@ async def check_api(base_url: str, connect: Callable[[], Connection]) -> Check:
             await connection.get_json(PATH, "limit=1")
     except AuthenticationError as error:
         advice = f"give another token: {TOKEN_VARIABLE} or --token-file"
-        return _failed("api", error, advice, facts)
+        return failed("api", error, advice, facts)
     except TransportError as error:
         advice = f"is {base_url} right (--base-url), and can it be reached from here?"
-        return _failed("api", error, advice, facts)
+        return failed("api", error, advice, facts)
     except StreamlicError as error:
-        return _failed("api", error, None, facts)
+        return failed("api", error, None, facts)
     facts["seconds"] = round(time.monotonic() - started, 3)
     through = f", through the proxy {facts['proxy']}" if facts["proxy"] else ""
     found = f"{base_url} accepts the token ({facts['seconds']:.1f} s){through}"
@@ -123,16 +125,16 @@ def check_dest(dest: str) -> Check:
     try:
         store = LocalStore(dest)
         refuse_foreign(store)
-        load_runs(store)  # Another version's lake, or a damaged log, would end a run.
+        load_lake(store)  # Another version's lake, or a damaged log, would end a run.
         there = next(one for one in [Path(dest).absolute(), *Path(dest).absolute().parents]
                      if one.exists())  # fmt: skip
         with tempfile.TemporaryDirectory(prefix=PROBE_PREFIX, dir=there) as probe:
             _write_as_a_run_does(LocalStore(probe))
         free_bytes = shutil.disk_usage(there).free
     except (UsageError, IntegrityError) as error:
-        return _failed("dest", error, None, facts)
+        return failed("dest", error, None, facts)
     except StreamlicError as error:
-        return _failed("dest", error, "choose another DEST, or let this user write there", facts)
+        return failed("dest", error, "choose another DEST, or let this user write there", facts)
     except OSError as error:
         found = f"{error.filename or dest}: {error.strerror}"
         return Check(name="dest", state="failed", found=found, facts=facts, exit_code=1,
@@ -152,7 +154,7 @@ def check_memory(memory_bytes: int, limit: MemoryLimit, *, is_default: bool = Fa
     try:
         JobOptions(memory_bytes=memory_bytes)
     except UsageError as error:
-        return _failed("memory", error, None, facts)
+        return failed("memory", error, None, facts)
     found = f"--memory {memory_text(memory_bytes)} of {memory_text(limit.bytes)} ({limit.origin})"
     if is_default and limit.is_containers and memory_bytes < USUAL_MEMORY_BYTES:
         found += ", by default, because the container's limit is low"
@@ -162,6 +164,22 @@ def check_memory(memory_bytes: int, limit: MemoryLimit, *, is_default: bool = Fa
         )
         return Check(name="memory", state="warning", found=found, advice=advice, facts=facts)
     return Check(name="memory", state="ok", found=found, facts=facts)
+
+
+def check_format(
+    format_name: str, *, partition_by: str | None, catalog: str | None, memory_bytes: int
+) -> Check:
+    """Check that the tables can have a format: its library, its options, its memory."""
+    facts = {"format": format_name, "partition_by": partition_by, "catalog": catalog}
+    try:
+        check_table_options(
+            format_name, partition_by=partition_by, catalog=catalog, memory_bytes=memory_bytes
+        )
+    except UsageError as error:
+        return failed("format", error, None, facts)
+    library = FORMATS[format_name]
+    by = f", by {library} {metadata.version(library)}" if library else ""
+    return Check(name="format", state="ok", found=f"{format_name}{by}", facts=facts)
 
 
 def check_processors() -> Check:
@@ -180,7 +198,7 @@ def check_limits(pages: int) -> Check:
         with limits_named():
             _start_threads(_THREADS)
     except MachineError as error:  # Its message has the advice.
-        return _failed("limits", error, None, facts)
+        return failed("limits", error, None, facts)
     facts |= {"open_files": open_files_limit(), "pages": room}
     found = f"{facts['open_files']:,} files may be open, enough for {counted(room, 'page')} at once"
     if room < pages:
@@ -208,11 +226,3 @@ def _write_as_a_run_does(store: Store) -> None:
         store.create("staged", b"streamlic doctor\n" * 256)
         store.publish([("staged", "published")])
         store.delete("published")
-
-
-def _failed(name: str, error: StreamlicError, advice: str | None, facts: dict[str, Any]) -> Check:
-    """Return a check that failed; the error's own advice comes before ours."""
-    found = error.described(option_of)
-    advice = error.spelled_advice(option_of) or advice
-    return Check(name=name, state="failed", found=found, advice=advice, facts=facts,
-                 exit_code=error.exit_code)  # fmt: skip

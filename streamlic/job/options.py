@@ -16,7 +16,7 @@ from streamlic.job.settings import JobSettings
 from streamlic.resources.licenses import LICENSES
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.storage.base import Store
-from streamlic.storage.dest_paths import is_url
+from streamlic.storage.dest_urls import is_url
 from streamlic.storage.open_store import StoreSettings, open_store
 from streamlic.system.machine import MIN_MEMORY_BYTES
 from streamlic.tables.kept_accounts import ABSENT_ACCOUNTS
@@ -189,13 +189,25 @@ class JobOptions(JobSettings):
         return Format(name=self.format, partition_by=self.partition_by, catalog=self.catalog)
 
     @property
+    def _upload_bytes(self) -> int:
+        """A share of what Python and Arrow leave, and at least what three small chunks take."""
+        return max((self.memory_bytes - _BASE_BYTES) * 3 // 10, self.memory_bytes // 8)
+
+    @property
     def store_settings(self) -> StoreSettings:
         """How an object store is used within ``memory_bytes``."""
         return StoreSettings(
             scratch=self.scratch,
-            upload_bytes=min(self.memory_bytes // 8, _MOST_UPLOAD_BYTES),
+            upload_bytes=min(self._upload_bytes, _MOST_UPLOAD_BYTES),
             takes_over=self.take_over,
         )
+
+    def scratch_bytes(self, accounts: int) -> int:
+        """Return how much room in scratch a run of so many accounts takes at most.
+
+        A part file of small pages, one of each large page, and one that is being uploaded.
+        """
+        return (self.large_pages_at_once(accounts) + 2) * self.part_bytes
 
     def open_store(self, dest: str) -> Store:
         """Open the store of ``dest``; UsageError if there can be none, or options do not fit it."""

@@ -23,7 +23,10 @@ from streamlic.storage.dest_urls import Service
 Action = Literal["read", "list", "write", "copy", "delete"]
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
-_CODE = re.compile(r"<(?:Code|code)>([A-Za-z0-9.]{1,60})</|x-ms-error-code: ([A-Za-z0-9]{1,60})")
+_CODE = re.compile(
+    r"<(?:Code|code)>([A-Za-z0-9.]{1,60})</|x-ms-error-code: ([A-Za-z0-9]{1,60})"
+    r"|\(code: ([A-Za-z0-9]{1,60})\)"  # One object of several that were to be deleted.
+)
 _RETRIES = re.compile(r"after (\d+) retries")
 _HOST = re.compile(r"https?://(?:[^@/\s]*@)?([^/?\s]+)")
 _PERMISSIONS: dict[Service, dict[Action, str]] = {
@@ -156,7 +159,11 @@ def _denied(answer: _Answer, action: Action, place: Place) -> StoreError | None:
             f"{place.name}: the store does not accept the credentials{answer}",
             advice="check those in the environment",
         )
-    if answer.status == "403" or isinstance(answer.error, exceptions.PermissionDeniedError):
+    if (
+        answer.status == "403"
+        or answer.code == "AccessDenied"
+        or isinstance(answer.error, exceptions.PermissionDeniedError)
+    ):
         return StoreError(
             f"{place.name}: not allowed to {action} it{answer}",
             advice=f"the credentials need {_PERMISSIONS[place.service][action]}",

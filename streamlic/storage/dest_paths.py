@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 
 from streamlic.errors import UsageError
 from streamlic.formatting import clipped
+from streamlic.storage.dest_urls import is_url
 
 _BELOW = "x" * 150
 """As long as the longest name in a dataset: that of a part file in staging."""
 _SHOWN = 120
-SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
-"""The schemes of the URLs that can be written."""
+_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/")
 _FILE_SUFFIXES = (
     *(".parquet", ".parq", ".pq", ".avro", ".orc", ".arrow", ".feather", ".ipc"),
@@ -25,17 +25,11 @@ _FILE_SUFFIXES = (
 """Endings of a DEST that was probably meant to be a file."""
 
 
-def is_url(dest: str) -> bool:
-    """Return whether DEST is a URL of an object store, by its scheme."""
-    url = _URL.match(dest)
-    return url is not None and url["scheme"].lower() in SCHEMES
-
-
 def check_directory(dest: str) -> None:
     """Raise UsageError for a DEST that cannot be a local directory: a URL, or a file."""
     url = _URL.match(dest)  # pathlib writes a URL with one slash.
     if url:
-        expected = f"a directory, or a URL of {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
+        expected = f"a directory, or a URL of {', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]}"
         if is_url(dest):
             expected = "a directory on this machine"
         elif url["scheme"].lower() == "file":

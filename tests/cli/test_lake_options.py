@@ -100,7 +100,7 @@ def test_a_takeover_is_for_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory_bytes", "upload_bytes"), [(128, 16), (192, 24), (256, 32), (4096, 64)]
+    ("memory_bytes", "upload_bytes"), [(128, 16), (256, 48), (4096, 64)]
 )
 def test_an_upload_takes_a_share_of_the_memory(memory_bytes: int, upload_bytes: int) -> None:
     options = streamlic.JobOptions(memory_bytes=memory_bytes * MIB)

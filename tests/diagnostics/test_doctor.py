@@ -251,6 +251,20 @@ async def test_a_damaged_log_is_found_before_the_night(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["--format", "delta"], 0, "delta, by deltalake "),
+        (["--format", "delta", "--catalog", "lake"], 2, "a catalog is for Iceberg tables"),
+        (["--format", "iceberg", "--catalog", "lake", "--memory", "128MiB"], 2, "at least 192MiB"),
+    ],
+)
+async def test_the_table_format_is_checked(args: list[str], code: int, says: str) -> None:
+    ended = await run_cli("doctor", "--offline", "--json", *args)
+    assert (ended.code, states(ended)["format"]) == (code, "failed" if code else "ok")
+    assert says in checks(ended)["format"]["found"]
+
+
+@pytest.mark.parametrize(
     ("memory_bytes", "state"), [(GIB, "ok"), (GIB - 1, "ok"), (GIB + 1, "warning")]
 )
 def test_more_memory_than_the_container_has_is_warned_of(memory_bytes: int, state: str) -> None:

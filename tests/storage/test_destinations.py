@@ -8,7 +8,7 @@ import pytest
 
 import streamlic
 from streamlic.errors import UsageError
-from streamlic.storage.dest_paths import is_url
+from streamlic.storage.dest_urls import is_url
 from streamlic.storage.local import LocalStore
 from tests.support.cli import ACCOUNT, run_cli
 

@@ -21,6 +21,7 @@ from streamlic.cli.options import (
     lake_options,
     machine_options,
     options,
+    part_bytes,
     read_timeout,
 )
 from streamlic.cli.settings import DoctorSettings
@@ -42,6 +43,7 @@ class _Doctor(SettingsCommand):
     read_timeout(20),
     *machine_options,
     *lake_options,
+    part_bytes,
     connection("--offline", is_flag=True, help="Send no request, and need no token."),
     json_option,
 )
@@ -70,8 +72,8 @@ def doctor(ctx: click.Context, /, **given: Any) -> None:
 async def _checks(settings: DoctorSettings) -> list[Check]:
     from streamlic.diagnostics.doctor import (
         check_api,
-        check_dest,
         check_engine,
+        check_format,
         check_limits,
         check_memory,
         check_processors,
@@ -90,15 +92,45 @@ async def _checks(settings: DoctorSettings) -> list[Check]:
             await check_api(settings.base_url, lambda: connection_with(settings, timeouts))
         )
     if settings.dest is not None:
-        checks.append(check_dest(settings.dest))
+        checks += _place(settings, settings.dest)
     source = click.get_current_context().get_parameter_source("memory_bytes")
     is_default = source is ParameterSource.DEFAULT
     memory = check_memory(settings.memory_bytes, memory_limit(), is_default=is_default)
-    checks += [memory, check_processors()]
+    checks.append(memory)
+    if settings.format or settings.partition_by or settings.catalog:
+        chosen = settings.for_job()
+        name = chosen["format"] or "parquet"
+        checks.append(
+            check_format(
+                name,
+                partition_by=chosen["partition_by"],
+                catalog=chosen["catalog"],
+                memory_bytes=settings.memory_bytes,
+            )
+        )
+    checks.append(check_processors())
     if memory.state != "failed":
         options = JobOptions(memory_bytes=settings.memory_bytes)
         checks.append(check_limits(options.pages_at_once(_MANY_ACCOUNTS)))
     return checks
+
+
+def _place(settings: DoctorSettings, dest: str) -> list[Check]:
+    """Check DEST: a directory, or an object store and what it needs."""
+    from streamlic.diagnostics.doctor import check_dest
+    from streamlic.diagnostics.object_store import check_object_store
+    from streamlic.job.options import JobOptions
+    from streamlic.storage.dest_urls import is_url
+    from streamlic.system.machine import MIN_MEMORY_BYTES
+
+    if not is_url(dest):
+        return [check_dest(dest)]
+    options = JobOptions(
+        memory_bytes=max(settings.memory_bytes, MIN_MEMORY_BYTES),
+        part_bytes=settings.part_bytes,
+        scratch=settings.scratch,
+    )
+    return check_object_store(dest, options, is_online=not settings.offline)
 
 
 def _settings(ctx: click.Context) -> Check:

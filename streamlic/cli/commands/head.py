@@ -93,7 +93,7 @@ class _Found:
 
 def _found(settings: HeadSettings, stack: ExitStack) -> _Found:
     """Find the rows, and choose the columns that are read."""
-    from streamlic.storage.dest_paths import is_url
+    from streamlic.storage.dest_urls import is_url
 
     source = settings.source
     is_in_store = is_url(source)
@@ -207,7 +207,7 @@ def _refuse(names: Iterable[str], of: str, because: str) -> None:
 def _refuse_table(source: str) -> None:
     """Raise UsageError, with the command that is meant, for the directory of one table."""
     from streamlic.dataset.lake import LOG_DIRECTORY, TABLES
-    from streamlic.storage.dest_paths import is_url
+    from streamlic.storage.dest_urls import is_url
     from streamlic.storage.open_store import open_store
 
     path = source.rstrip("/") if is_url(source) else str(Path(source).resolve())
