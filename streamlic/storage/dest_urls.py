@@ -47,6 +47,12 @@ class DestUrl:
         return f"{start}/{self.prefix}" if self.prefix else start
 
 
+def is_url(dest: str) -> bool:
+    """Return whether DEST is a URL of an object store, by its scheme."""
+    match = _URL.match(dest)
+    return match is not None and match["scheme"].lower() in _SERVICES
+
+
 def parsed_url(dest: str) -> DestUrl:
     """Return what the URL of an object store says; UsageError if it is not a usable one."""
     match = _URL.match(dest)

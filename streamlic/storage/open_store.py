@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from streamlic.errors import UsageError
 from streamlic.storage.base import Store
-from streamlic.storage.dest_paths import is_url
-from streamlic.storage.dest_urls import parsed_url
+from streamlic.storage.dest_urls import is_url, parsed_url
 from streamlic.storage.local import LocalStore
 
 MIB = 1 << 20

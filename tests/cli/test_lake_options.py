@@ -99,9 +99,7 @@ def test_a_takeover_is_for_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not parsed().take_over
 
 
-@pytest.mark.parametrize(
-    ("memory_bytes", "upload_bytes"), [(128, 16), (256, 48), (4096, 64)]
-)
+@pytest.mark.parametrize(("memory_bytes", "upload_bytes"), [(128, 16), (256, 48), (4096, 64)])
 def test_an_upload_takes_a_share_of_the_memory(memory_bytes: int, upload_bytes: int) -> None:
     options = streamlic.JobOptions(memory_bytes=memory_bytes * MIB)
     assert options.store_settings.upload_bytes == upload_bytes * MIB

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 import boto3
 
 from tests.support.examples import ROOT
-from tests.support.moto_server import BUCKET, moto_server
+from tests.support.object_servers import BUCKET, MotoServer
 
 ACTIONS = (
     "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload",
@@ -99,5 +99,5 @@ class MotoAccount:
 @contextmanager
 def moto_account() -> Iterator[MotoAccount]:
     """Run moto, and yield an account of it."""
-    with moto_server() as url:
-        yield MotoAccount(url)
+    with MotoServer() as server:
+        yield MotoAccount(server.environment["AWS_ENDPOINT_URL"])

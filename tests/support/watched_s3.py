@@ -1,4 +1,4 @@
-"""An S3 server in this process (moto's), which can kill its client at a write, or lose an answer."""
+"""An S3 server in this process (moto), which can kill its client at a write, or lose an answer."""
 
 from __future__ import annotations
 

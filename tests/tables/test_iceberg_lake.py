@@ -21,7 +21,7 @@ class TestIcebergLake(LakeTests):
     def catalog(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         use_catalog(tmp_path, monkeypatch.setenv)
 
-    def copied(self, start: Path, name: str) -> Path:
+    def copied(self, start: Path, name: str) -> Path:  # noqa: ARG002
         """Iceberg's metadata has whole paths: the lake itself is brought back."""
         catalog, saved = start.with_name("catalog.db"), start.with_name("saved")
         if not saved.exists():
@@ -32,7 +32,7 @@ class TestIcebergLake(LakeTests):
         shutil.copy(saved / "catalog.db", catalog)
         return start
 
-    def visible(self, store: Store) -> list[str]:
+    def visible(self, store: Store) -> list[str]:  # noqa: ARG002
         table = open_catalog("local").find("licenses")
         if table is None:
             return []
