@@ -11,7 +11,8 @@ Rules:
    late its request arrives: it meets the claim, or a later record, of the other one.
 2. A snapshot is written after its record, and says nothing that the records do not. It makes
    opening a lake quick. Runs that have ended are in it without their single accounts.
-3. Old records are deleted only below a snapshot, and only those of runs that are gone.
+3. Old records are deleted only below a snapshot, and only those that no run needs which has not
+   expired. Claims stay: the claim that follows a writer's last record is what refuses its next one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from streamlic.dataset.lake import LOG_DIRECTORY
-from streamlic.dataset.lake_state import BEGIN, COMMIT, COMPLETE, LakeState, check_version
+from streamlic.dataset.lake_state import BEGIN, CLAIM, COMMIT, COMPLETE, LakeState, check_version
 from streamlic.dataset.records import PartFile, Promise, json_bytes, parsed, written
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
@@ -108,6 +109,14 @@ class CommitLog:
         self._store.delete(*(f"{SNAPSHOTS}/{one}" for one in names[:-_KEPT_SNAPSHOTS]))
         self._snapshot_number, self._records, self._bytes = self.lake.number, 0, 0
 
+    def delete_old_records(self) -> int:
+        """Write a snapshot, and delete the records that it makes superfluous; return how many."""
+        old = old_records(self._store, self.lake)
+        if old:
+            self.write_snapshot()
+            self._store.delete(*old)
+        return len(old)
+
     def _fenced(self) -> Fenced:
         with_writer = ""
         with suppress(StoreError, IntegrityError):
@@ -135,9 +144,25 @@ def load_lake(store: Store) -> LakeState:
 
 
 def load_runs(store: Store) -> list[RunState]:
-    """Return the lake's runs in full, oldest first."""
-    lake = load_lake(store)
-    return [in_full(store, run) for run in lake.oldest_first]
+    """Return the lake's runs in full, oldest first; without its accounts one that has expired."""
+    return runs_in_full(store, load_lake(store))
+
+
+def runs_in_full(store: Store, lake: LakeState) -> list[RunState]:
+    """Return the runs of a lake in full, oldest first.
+
+    One may have expired since the lake was loaded, and its records may be gone.
+    """
+    runs = []
+    for run in lake.oldest_first:
+        try:
+            runs.append(in_full(store, run))
+        except IntegrityError:
+            now = load_lake(store).runs.get(run.id)
+            if now is None or not now.is_expired:
+                raise
+            runs.append(now)
+    return runs
 
 
 def load_run(store: Store, run_id: str) -> RunState | None:
@@ -147,8 +172,11 @@ def load_run(store: Store, run_id: str) -> RunState | None:
 
 
 def in_full(store: Store, run: RunState) -> RunState:
-    """Return a run with what is known of its single accounts, which it may have shed."""
-    if not run.is_finished:
+    """Return a run with what is known of its single accounts, which it may have shed.
+
+    The records of a run that has expired may be gone: it is returned without its accounts.
+    """
+    if not run.is_finished or run.is_expired:
         return run
     records = _records_of(store, run)
     where = f"run {run.id}"
@@ -160,6 +188,8 @@ def in_full(store: Store, run: RunState) -> RunState:
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{where}: its records are not valid: {error!r}") from error
     found.is_finished, found.is_replaced = run.is_finished, run.is_replaced
+    if run.elsewhere:
+        found.files, found.elsewhere = run.files, run.elsewhere
     found.completed_unreported = run.completed_unreported
     return found
 
@@ -203,6 +233,23 @@ def record_problems(store: Store, lake: LakeState) -> list[str]:
             problems.append(f"{where}: the record before it was altered")
         before, digest = number, hashlib.sha256(data).hexdigest()
     return problems
+
+
+def old_records(store: Store, lake: LakeState, expiring: Collection[str] = ()) -> list[str]:
+    """Return the names of the records that a snapshot of the lake makes superfluous.
+
+    ``expiring`` are runs that have not expired yet, and will.
+    """
+    kept = [
+        range(run.first_record, run.last_record + 1)
+        for run in lake.runs.values()
+        if not run.is_expired and run.id not in expiring
+    ]
+    numbers = [int(name.partition(".")[0]) for name in _numbered(store, RECORDS)]
+    needed = {number for one in kept for number in one}
+    maybe = [number for number in numbers if number <= lake.number and number not in needed]
+    found = zip(maybe, each_record(store, maybe), strict=True)
+    return [_record_name(number) for number, record in found if record["kind"] != CLAIM]
 
 
 def delete_partial_files(store: Store) -> None:

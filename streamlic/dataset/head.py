@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +22,15 @@ from streamlic.dataset.batch_sizes import opened, rows_at_once
 from streamlic.dataset.chosen import Chosen
 from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.destination import why_no_dataset
-from streamlic.dataset.lake import ACCOUNT_COLUMN, EXPORTED_AT_COLUMN, RUN_COLUMN, run_of
+from streamlic.dataset.lake import (
+    ACCOUNT_COLUMN,
+    EXPORTED_AT_COLUMN,
+    RUN_COLUMN,
+    run_of,
+    table_of,
+)
+from streamlic.dataset.lake_state import LakeState
+from streamlic.dataset.records import PartFile
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import IntegrityError, UsageError
 from streamlic.formatting import visible
@@ -110,23 +119,29 @@ def rows_of_table(
     """
     if why := why_no_dataset(store):
         raise UsageError(why)
-    runs = load_lake(store).oldest_first
+    lake = load_lake(store)
+    runs = lake.oldest_first
     if not runs:
         raise UsageError(f"{store.where()} is not a streamlic dataset: it has no run")
     shown = [one for one in reversed(runs) if one.is_published]
     only = _run_named(run, shown) if run is not None else None
-    files = [
-        file
-        for one in shown
-        # A run may have rows of earlier runs, never of later ones.
-        if only is None or one.started_at >= only.started_at
-        for file in one.live_files
-        if file.name.startswith(f"{table}/")
-    ]
+    files = [file for file in _newest_first(lake, shown, only) if table_of(file.name) == table]
     return TableRows(
         store, [file.name for file in files], _chosen(account, only.id if only else None),
         rows=sum(file.rows for file in files), why_none=_why_none(runs, only),
     )  # fmt: skip
+
+
+def _newest_first(
+    lake: LakeState, shown: Sequence[RunState], only: RunState | None
+) -> list[PartFile]:
+    """Return the part files that readers see and that may have rows of a run, or of any."""
+    places = {run.id: place for place, run in enumerate(shown)}
+    files = [(places[run.id], file) for run in shown for file in run.live_files]
+    files += [(min(places[run_id] for run_id in one.runs), one.file) for one in lake.live_rewritten]
+    # A run may have rows of earlier runs, never of later ones.
+    last = places[only.id] if only else len(shown)
+    return [file for place, file in sorted(files, key=itemgetter(0)) if place <= last]
 
 
 def rows_of_file(store: Store, name: str, *, account: str | None = None) -> Rows:
@@ -138,6 +153,8 @@ def rows_of_file(store: Store, name: str, *, account: str | None = None) -> Rows
 
 
 def _why_none(runs: Sequence[RunState], only: RunState | None) -> str:
+    if only and only.is_expired:
+        return f"run {only.id} has expired: its licenses were too old to be kept"
     hidden = next((one.id for one in reversed(runs) if not one.is_published), None)
     if only and only.is_replaced:
         return f"run {only.id} was replaced by a later one, which has none of its licenses"

@@ -21,8 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from streamlic.dataset.commit_log import load_runs
+from streamlic.dataset.commit_log import load_lake, runs_in_full
 from streamlic.dataset.destination import why_no_dataset
+from streamlic.dataset.lake import LICENSES, staged_name, table_of
+from streamlic.dataset.lake_state import LakeState
 from streamlic.dataset.nights import Night, Vendor, accounts_as_json, nights_of, vendors_of
 from streamlic.dataset.records import PartFile
 from streamlic.dataset.rescue_counts import OTHERS, RescueCount, Rescues
@@ -57,11 +59,12 @@ class Inspection:
     """What is in a lake. Columns, values and rescues are those of licenses that readers see.
 
     ``nights`` are the complete runs, oldest first. ``vendors`` and ``accounts`` are those of the
-    newest night.
+    newest night. ``expired`` is the number of older nights whose licenses were let go.
     """
 
     runs: list[dict[str, Any]]
     nights: list[Night] = field(default_factory=list)
+    expired: int = 0
     vendors: list[Vendor] = field(default_factory=list)
     accounts: list[dict[str, Any]] = field(default_factory=list)
     rows: int = 0
@@ -97,7 +100,7 @@ class Inspection:
 
 def published_bytes(store: Store) -> int:
     """Return the size of all that an inspection reads; raises what ``inspect_dataset`` does."""
-    return sum(file.bytes for _, file in _published(_runs(store)))
+    return sum(file.bytes for file in _published(_loaded(store)))
 
 
 def inspect_dataset(
@@ -113,38 +116,37 @@ def inspect_dataset(
     without statistics are not counted, and those columns are not read. Raises UsageError if there
     is no dataset, IntegrityError if its commit log is damaged.
     """
-    runs = _runs(store)
+    lake = _loaded(store)
     while True:
-        found = _inspection_of(store, runs, on_bytes, status_column, counts_nulls=counts_nulls)
-        before, runs = runs, _runs(store) if found.problems else runs
-        if _files(runs) == _files(before):
+        found = _inspection_of(store, lake, on_bytes, status_column, counts_nulls=counts_nulls)
+        before, lake = lake, _loaded(store) if found.problems else lake
+        if _published(lake) == _published(before):
             return found
-
-
-def _files(runs: list[RunState]) -> list[PartFile]:
-    return [file for _, file in _published(runs)]
 
 
 def _inspection_of(
     store: Store,
-    runs: list[RunState],
+    lake: LakeState,
     on_bytes: OnBytes | None,
     status_column: str | None,
     *,
     counts_nulls: bool,
 ) -> Inspection:
-    found = Inspection([_run_facts(run) for run in runs], nights_of(runs))
+    all_runs = runs_in_full(store, lake)
+    runs = [run for run in all_runs if not run.is_expired]
+    expired = len(all_runs) - len(runs)
+    found = Inspection([_run_facts(run) for run in runs], nights_of(runs), expired)
     newest = next((run for run in reversed(runs) if run.is_complete), None)
     if newest:
         found.vendors, found.accounts = vendors_of(newest), accounts_as_json(newest)
     columns: dict[str, ColumnFacts] = {}
     rescues = Rescues()
-    for run, file in _published(runs):
+    for file in _published(lake):
         found.files += 1
         found.rows += file.rows
         found.bytes += file.bytes
         try:
-            with _opened(store, run, file) as opened:
+            with _opened(store, file) as opened:
                 counts = {status_column: found.statuses}
                 looked = _look_through(opened, columns, counts, rescues, counts_nulls=counts_nulls)
                 for size in looked:
@@ -158,13 +160,13 @@ def _inspection_of(
     return found
 
 
-def _runs(store: Store) -> list[RunState]:
+def _loaded(store: Store) -> LakeState:
     if why := why_no_dataset(store):
         raise UsageError(why)
-    runs = load_runs(store)
-    if not runs:
+    lake = load_lake(store)
+    if not lake.runs:
         raise UsageError(f"{store.where()} is not a streamlic dataset: it has no run")
-    return runs
+    return lake
 
 
 def _run_facts(run: RunState) -> dict[str, Any]:
@@ -180,8 +182,8 @@ def _run_facts(run: RunState) -> dict[str, Any]:
         "publish": run.publish,
         "started_at": run.started_at.isoformat(timespec="seconds"),
         "rows": run.rows,
-        "parts": len(run.license_files),
-        "bytes": sum(file.bytes for file in run.license_files),
+        "parts": run.totals(LICENSES).files,
+        "bytes": run.totals(LICENSES).bytes,
         "rescued": sum(point.rescued for point in points),
         "pages": sum(point.pages for point in points),
         "partial_response": any(point.is_partial for point in points),
@@ -205,25 +207,27 @@ def _run_facts(run: RunState) -> dict[str, Any]:
     }
 
 
-def _published(runs: list[RunState]) -> Iterator[tuple[RunState, PartFile]]:
-    shown = (run for run in runs if run.is_published and not run.is_replaced)
-    return ((run, file) for run in shown for file in run.license_files)
+def _published(lake: LakeState) -> list[PartFile]:
+    """Return the part files of licenses that readers see, those of the oldest run first."""
+    shown = [run for run in lake.oldest_first if run.is_published and run.has_licenses]
+    rewritten = [one.file for one in lake.live_rewritten if table_of(one.file.name) == LICENSES]
+    return [*rewritten, *(file for run in shown for file in run.license_files)]
 
 
 @contextmanager
-def _opened(store: Store, run: RunState, file: PartFile) -> Iterator[pq.ParquetFile]:
+def _opened(store: Store, file: PartFile) -> Iterator[pq.ParquetFile]:
     """Open a part file where it is: published, or in staging until a moment ago."""
     try:
         content = store.open(file.name)
     except NotFound:
-        content = _open_staged(store, run, file)
+        content = _open_staged(store, file)
     with content, pq.ParquetFile(content) as opened:
         yield opened
 
 
-def _open_staged(store: Store, run: RunState, file: PartFile) -> BufferedReader:
+def _open_staged(store: Store, file: PartFile) -> BufferedReader:
     with suppress(NotFound):
-        return store.open(run.staged(file.name))
+        return store.open(staged_name(file.name))
     return store.open(file.name)
 
 

@@ -42,6 +42,10 @@ _PART_FILE = re.compile(
     r"[a-z]+/(export_date=[0-9-]{10}/)?part-(?P<run>[0-9TZ]+-[0-9a-f]+)-[0-9]+-[0-9]+\.parquet"
 )
 _EPOCH = re.compile(r"part-[0-9TZ]+-[0-9a-f]+-([0-9]+)-[0-9]+\.parquet")
+_REWRITTEN = re.compile(
+    r"[a-z]+/(export_date=[0-9-]{10}/)?part-[0-9TZ]+-(?P<hex>[0-9a-f]{8})"
+    r"-(?P<epoch>[0-9]+)-(?P<number>[0-9]+)\.parquet"
+)
 ACCOUNT_COLUMN: Final = "integrated_account_id"
 INTEGRATION_COLUMN: Final = "integration"
 TENANT_COLUMN: Final = "tenant_id"
@@ -129,7 +133,10 @@ def table_of(name: str) -> str:
 
 
 def run_of(name: str) -> str | None:
-    """Return the run of a part file, by its name; None for any other file."""
+    """Return the run of a part file, by its name; None for any other file.
+
+    A rewritten part file has an id of the same form in its name, which is no run's.
+    """
     match = _PART_FILE.fullmatch(name)
     return match["run"] if match else None
 
@@ -138,6 +145,25 @@ def epoch_of(name: str) -> int:
     """Return the epoch of the writer of a part file, staged or not; 0 for any other file."""
     match = _EPOCH.search(name)
     return int(match[1]) if match else 0
+
+
+def rewritten_name(table: str, time: str, epoch: int, number: int, *, partition: str = "") -> str:
+    """Return the name of a part file that has rows of several runs.
+
+    ``time`` is how the id of the oldest of them starts, ``epoch`` the writer's, and ``number`` the
+    writer's own. Names of formats that have partitions keep ``partition``, such as
+    ``export_date=2026-01-01``.
+    """
+    place = f"{PART_PREFIX}{time}-{epoch:08x}-{epoch:06d}-{number:06d}.parquet"
+    return "/".join(filter(None, (table, partition, place)))
+
+
+def rewritten_place(name: str) -> tuple[int, int] | None:
+    """Return epoch and number of a rewritten part file, by its name; None for any other file."""
+    match = _REWRITTEN.fullmatch(name)
+    if match is None or int(match["hex"], 16) != int(match["epoch"]):
+        return None
+    return int(match["epoch"]), int(match["number"])
 
 
 def names_in_tables(store: Store) -> list[str]:

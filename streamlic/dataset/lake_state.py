@@ -7,6 +7,8 @@ The kinds of records:
 ``commit``    part files of the run are promised, and where its accounts continue
 ``complete``  the last commit of a run
 ``remove``    runs no longer count, and their part files go
+``rewrite``   rows of part files of several runs lie in other part files now
+``expire``    the same, and without the licenses of the oldest runs
 ``finish``    no work of the record before it is left
 
 Rules:
@@ -16,17 +18,21 @@ Rules:
    was written under an earlier claim breaks the log.
 3. What a record shows to readers, or hides, comes after the record. Until then it is pending:
    after a crash the next writer shows it again.
-4. A record that breaks a rule raises KeyError, TypeError or ValueError, and the state is spent.
+4. Rows are rewritten whole: for each run and table as many as there were, but for the licenses of
+   runs that expire.
+5. A record that breaks a rule raises KeyError, TypeError or ValueError, and the state is spent.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from streamlic.dataset.records import VERSION, Format
+from streamlic.dataset.lake import LICENSES, rewritten_place, run_of, table_of
+from streamlic.dataset.records import VERSION, Format, PartFile, Rewritten
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import DatasetConflict
 
@@ -35,7 +41,12 @@ BEGIN = "begin"
 COMMIT = "commit"
 COMPLETE = "complete"
 REMOVE = "remove"
+REWRITE = "rewrite"
+EXPIRE = "expire"
 FINISH = "finish"
+
+_SHOWN = (COMMIT, COMPLETE, REMOVE, REWRITE, EXPIRE)
+"""The kinds of records that change what readers see."""
 
 
 @dataclass(kw_only=True)
@@ -54,6 +65,10 @@ class LakeState:
     runs: dict[str, RunState] = field(default_factory=dict)
     pending: dict[str, Any] | None = None
     """The record that may have to be shown again."""
+    rewritten: dict[str, Rewritten] = field(default_factory=dict)
+    """The part files that have rows of several runs, by name."""
+    last_rewritten: tuple[int, int] = (0, 0)
+    """Epoch and number of the last of them."""
 
     @property
     def format(self) -> Format | None:
@@ -69,6 +84,44 @@ class LakeState:
     def oldest_first(self) -> list[RunState]:
         """The runs, the oldest first."""
         return sorted(self.runs.values(), key=lambda run: run.started_at)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether part files have their names from the start: the format's own log hides them."""
+        return self.format is not None and self.format.name != "parquet"
+
+    @property
+    def live_files(self) -> list[PartFile]:
+        """The part files that count now, also those that readers do not see yet."""
+        own = [file for run in self.runs.values() for file in run.live_files]
+        return [*own, *(one.file for one in self.live_rewritten)]
+
+    @property
+    def live_rewritten(self) -> list[Rewritten]:
+        """The rewritten part files that count now."""
+        return [one for one in self.rewritten.values() if not self._is_replaced(one)]
+
+    def rewritten_licenses_of(self, run_ids: Collection[str]) -> list[Rewritten]:
+        """Return the rewritten part files that have licenses of any of these runs."""
+        return [
+            one
+            for one in self.rewritten.values()
+            if table_of(one.file.name) == LICENSES and not one.runs.isdisjoint(run_ids)
+        ]
+
+    def was_hidden(self, name: str) -> bool:
+        """Return whether a part file may be one that readers saw, and do not see any longer.
+
+        Where a format's own log says what readers see, such files stay as long as its earlier
+        versions need them.
+        """
+        if not self.is_in_place:
+            return False
+        run = self.runs.get(run_of(name) or "")
+        place = rewritten_place(name)
+        return (run is not None and run.is_finished) or (
+            place is not None and place <= self.last_rewritten
+        )
 
     def next_record(self, kind: str, nonce: str) -> dict[str, Any]:
         """Return what every record has, of the one that would be next."""
@@ -116,14 +169,63 @@ class LakeState:
         elif kind == FINISH:
             for run_id in record["runs"]:
                 self.runs[run_id].is_finished = True
+            self.rewritten = {one.file.name: one for one in self.live_rewritten}
+        elif kind in (REWRITE, EXPIRE):
+            self._rewrite(record)
         elif kind not in (BEGIN, COMMIT):
             raise ValueError(f"it is of an unknown kind, {kind!r}")
         if kind != CLAIM:
             is_shown_later = kind == COMMIT and not self.runs[record["run"]].is_published
-            is_pending = kind in (COMMIT, COMPLETE, REMOVE) and not is_shown_later
+            is_pending = kind in _SHOWN and not is_shown_later
             self.pending = dict(record) if is_pending else None
         self.number = record["number"]
         self.last_sha256 = hashlib.sha256(data).hexdigest()
+
+    def _rewrite(self, record: Mapping[str, Any]) -> None:
+        """Take files in place of others; the licenses of runs that expire go."""
+        rows = self._superseded({*record["superseded"]})
+        for run_id in record["runs"]:
+            self.runs[run_id].expire()
+            del rows[LICENSES, run_id]
+        for one in map(Rewritten.of, record["files"]):
+            place = rewritten_place(one.file.name)
+            if place is None or place <= self.last_rewritten:
+                raise ValueError(f"{one.file.name!r} is not the name of the next rewritten file")
+            self.last_rewritten = place
+            self.rewritten[one.file.name] = one
+            of_runs = one.rows_of
+            rows.subtract({(table_of(one.file.name), run): n for run, n in of_runs.items()})
+            if of_runs.total() != one.file.rows:
+                raise ValueError(f"{one.file.name}: its rows are not those of its runs")
+        if wrong := [run_id for (_, run_id), count in rows.items() if count]:
+            raise ValueError(f"it does not have the same rows of run {wrong[0]}")
+
+    def _superseded(self, names: Collection[str]) -> Counter[tuple[str, str]]:
+        """Forget part files; return how many rows they had, by table and run."""
+        rows = Counter[tuple[str, str]]()
+        by_run: dict[str, set[str]] = {}
+        for name in names:
+            if old := self.rewritten.pop(name, None):
+                rows.update({(table_of(name), run_id): n for run_id, n in old.rows_of.items()})
+            else:
+                by_run.setdefault(run_of(name) or "", set()).add(name)
+        for run_id, own in by_run.items():
+            run = self.runs[run_id]
+            if not run.is_finished:
+                raise ValueError(f"it has rows of run {run.id}, which has not ended")
+            if unknown := own - {file.name for file in run.files}:
+                raise ValueError(f"it supersedes {min(unknown)!r}, which no record promised")
+            for file in run.files:
+                if file.name in own:
+                    rows[table_of(file.name), run_id] += file.rows
+            run.give_up(own)
+        return rows
+
+    def _is_replaced(self, one: Rewritten) -> bool:
+        """Return whether a rewritten file has licenses, and only of runs that were replaced."""
+        return table_of(one.file.name) == LICENSES and not any(
+            self.runs[run_id].has_licenses for run_id in one.runs
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the state as JSON values, for ``from_json``; runs that have ended are shed."""
@@ -135,6 +237,8 @@ class LakeState:
             "epoch": self.epoch,
             "writer": self.writer,
             "pending": self.pending,
+            "rewritten": [one.as_json() for one in self.rewritten.values()],
+            "last_rewritten": self.last_rewritten,
             "runs": [
                 (run.shed() if run.is_finished else run).as_json() for run in self.runs.values()
             ],
@@ -152,6 +256,8 @@ class LakeState:
             epoch=state["epoch"],
             writer=state["writer"],
             pending=state["pending"],
+            rewritten={one["name"]: Rewritten.of(one) for one in state["rewritten"]},
+            last_rewritten=tuple(state["last_rewritten"]),
             runs={run.id: run for run in runs},
         )
 

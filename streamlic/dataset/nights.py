@@ -58,8 +58,8 @@ class Vendor:
 
 
 def nights_of(runs: Iterable[RunState]) -> list[Night]:
-    """Return the nights, oldest first."""
-    return [_night(run) for run in runs if run.is_complete]
+    """Return the nights that have not expired, oldest first."""
+    return [_night(run) for run in runs if run.is_complete and not run.is_expired]
 
 
 def vendors_of(run: RunState) -> list[Vendor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,6 +42,54 @@ class PartFile:
     rows: int
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What part files of one table add up to."""
+
+    files: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+    def plus(self, file: PartFile) -> Totals:
+        """Return the totals with one more part file."""
+        return Totals(self.files + 1, self.rows + file.rows, self.bytes + file.bytes)
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A part file that has rows of several runs, in place of their own part files."""
+
+    file: PartFile
+    segments: Sequence[tuple[str, int]]
+    """Its rows in their order: a run's id, and how many rows follow of the run's part files.
+
+    A run's part file may have rows that it carried over, whose ``_run`` is an earlier one.
+    """
+
+    @property
+    def runs(self) -> set[str]:
+        """The runs whose rows it has."""
+        return {run_id for run_id, _ in self.segments}
+
+    @property
+    def rows_of(self) -> Counter[str]:
+        """How many rows it has of each run."""
+        rows = Counter[str]()
+        for run_id, count in self.segments:
+            rows[run_id] += count
+        return rows
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {**plain(self.file), "segments": [[*segment] for segment in self.segments]}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Return it from JSON values; KeyError or TypeError if they are not such."""
+        of_file = {name: value for name, value in values.items() if name != "segments"}
+        return cls(PartFile(**of_file), [(run_id, rows) for run_id, rows in values["segments"]])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,12 +5,14 @@ Rules:
 2. A record that breaks a rule raises KeyError, TypeError or ValueError, and the state is spent.
 3. A promise may supersede part files of earlier ones: they no longer count.
 4. Of a run that has ended, what is known of single accounts may be shed: ``load_run`` has it.
+5. Of part files that the run no longer has, because their rows lie in other files of the lake or
+   are gone, only the totals are kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,6 +28,7 @@ from streamlic.dataset.records import (
     PartFile,
     Promise,
     ResumePoint,
+    Totals,
     each_of,
     plain,
     plain_each,
@@ -72,6 +75,10 @@ class RunState:
     """Accounts that no longer exist, each with the rows that were not carried over."""
     is_replaced: bool = False
     """Whether a later run has replaced its rows of ``licenses``."""
+    is_expired: bool = False
+    """Whether its rows of ``licenses`` were too old to be kept. Its records may be deleted."""
+    elsewhere: dict[str, Totals] = field(default_factory=dict)
+    """What it promised in part files that it no longer has, by table."""
     first_record: int = 0
     """The number of the log's record that started it."""
     last_record: int = 0
@@ -141,6 +148,8 @@ class RunState:
             "is_complete": self.is_complete,
             "is_finished": self.is_finished,
             "is_replaced": self.is_replaced,
+            "is_expired": self.is_expired,
+            "elsewhere": {table: plain(totals) for table, totals in self.elsewhere.items()},
         }
 
     @classmethod
@@ -152,6 +161,8 @@ class RunState:
         run.last_record = state["last_record"]
         run.is_finished = state["is_finished"]
         run.is_replaced = state["is_replaced"]
+        run.is_expired = state["is_expired"]
+        run.elsewhere = {table: Totals(**one) for table, one in state["elsewhere"].items()}
         return run
 
     def after(self, promise: Promise) -> Self:
@@ -190,6 +201,20 @@ class RunState:
         self.dropped.update(promise.dropped)
         self.is_complete = promise.is_complete
 
+    def give_up(self, names: Collection[str]) -> None:
+        """Forget part files that the run no longer has; their totals stay."""
+        for file in self.files:
+            if file.name in names:
+                table = table_of(file.name)
+                totals = self.elsewhere.get(table, Totals()).plus(file)
+                self.elsewhere = {**self.elsewhere, table: totals}
+        self.files = [file for file in self.files if file.name not in names]
+
+    def expire(self) -> None:
+        """Forget the licenses: they were too old to be kept."""
+        self.is_expired = True
+        self.give_up({file.name for file in self.license_files})
+
     def shed(self) -> Self:
         """Return it without what is known of single accounts: in many nights that is much."""
         return replace(
@@ -205,20 +230,25 @@ class RunState:
 
     @property
     def license_files(self) -> list[PartFile]:
-        """The promised part files of licenses, replaced or not."""
+        """The part files of licenses that the run has, replaced or not."""
         return self.files_of(LICENSES)
+
+    @property
+    def has_licenses(self) -> bool:
+        """Whether the lake has its licenses, if it is complete: neither replaced nor expired."""
+        return not (self.is_replaced or self.is_expired)
 
     @property
     def live_files(self) -> list[PartFile]:
         """The part files that count now: of a replaced run those of its other tables."""
-        if not self.is_replaced:
+        if self.has_licenses:
             return self.files
         return [file for file in self.files if table_of(file.name) != LICENSES]
 
     @property
     def rows(self) -> int:
-        """The committed rows of licenses."""
-        return sum(file.rows for file in self.license_files)
+        """The committed rows of licenses, wherever they lie now."""
+        return self.totals(LICENSES).rows
 
     @property
     def is_in_place(self) -> bool:
@@ -231,8 +261,15 @@ class RunState:
         return self.is_complete or self.publish == "commits"
 
     def files_of(self, table: str) -> list[PartFile]:
-        """Return the promised part files of a table."""
+        """Return the part files of a table that the run has."""
         return [file for file in self.files if table_of(file.name) == table]
+
+    def totals(self, table: str) -> Totals:
+        """Return what the run promised of a table, in whatever files its rows lie now."""
+        totals = self.elsewhere.get(table, Totals())
+        for file in self.files_of(table):
+            totals = totals.plus(file)
+        return totals
 
     @property
     def account_rows(self) -> dict[str | None, int]:

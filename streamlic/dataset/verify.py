@@ -29,10 +29,12 @@ from streamlic.dataset.lake import (
     TABLES,
     foreign_names,
     names_in_tables,
+    rewritten_place,
     run_of,
+    staged_name,
     table_of,
 )
-from streamlic.dataset.lake_state import COMMIT, COMPLETE, REMOVE, LakeState
+from streamlic.dataset.lake_state import COMMIT, COMPLETE, EXPIRE, REMOVE, REWRITE, LakeState
 from streamlic.dataset.records import PartFile
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.run_tables import accounts_of
@@ -81,8 +83,8 @@ OnBytes = Callable[[int], None]
 def promised_bytes(store: Store) -> int:
     """Return the size of all promised part files, as far as the commit log can be read."""
     with suppress(IntegrityError, StoreError, DatasetConflict):
-        runs = [] if why_no_dataset(store) else load_lake(store).oldest_first
-        return sum(file.bytes for run in runs for file in run.live_files)
+        lake = LakeState() if why_no_dataset(store) else load_lake(store)
+        return sum(file.bytes for file in lake.live_files)
     return 0
 
 
@@ -108,13 +110,19 @@ def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyRepor
         report.runs += 1
         seen.update(file.name for file in _in_tables(run))
         _verify_run(store, run, report, on_bytes)
+    for one in lake.live_rewritten:
+        seen.add(one.file.name)
+        _verify_file(store, one.file, report, on_bytes)
     _note_pending(store, lake, report)
     if not lake.runs and lake.pending is None:
         _note_no_run(store, report)
     report.problems.extend(
         f"{name}: not in the commit log"
         for name in (*foreign_names(store), *names)
-        if name not in seen and store.exists(name) and not _is_in_progress(store, lake, name)
+        if name not in seen
+        and not lake.was_hidden(name)
+        and store.exists(name)
+        and not _is_in_progress(store, lake, name)
     )
     return report
 
@@ -133,14 +141,18 @@ def _is_of_pending(lake: LakeState, name: str) -> bool:
         return False
     if record["kind"] == REMOVE:
         return name in record["files"] or run_of(name) in record["runs"]
+    if record["kind"] in (REWRITE, EXPIRE):
+        return name in record["superseded"]
     replaced = lake.runs[record["run"]].replaces if record["kind"] == COMPLETE else []
-    return table_of(name) == LICENSES and run_of(name) in replaced
+    rewritten = (one.file.name for one in lake.rewritten_licenses_of(replaced))
+    return (table_of(name) == LICENSES and run_of(name) in replaced) or name in rewritten
 
 
 def _is_in_progress(store: Store, lake: LakeState, name: str) -> bool:
     """Return whether an active writer may be writing this file where it will stay."""
     run = lake.runs.get(run_of(name) or "")
-    return run is not None and run.is_in_place and bool(active_writer(store))
+    is_staged = run.is_in_place if run else lake.is_in_place and rewritten_place(name) is not None
+    return is_staged and bool(active_writer(store))
 
 
 def _note_no_run(store: Store, report: VerifyReport) -> None:
@@ -172,6 +184,8 @@ def _pending_step(store: Store, lake: LakeState) -> str | None:
         return None
     if record["kind"] == REMOVE:
         return f"run {record['runs'][0]} is half removed"
+    if record["kind"] in (REWRITE, EXPIRE):
+        return "the maintenance of the tables was interrupted, and readers may see rows twice"
     run = lake.runs[record["run"]]
     is_hidden = _is_hidden(store, run)
     if record["kind"] == COMMIT and not is_hidden:
@@ -186,7 +200,8 @@ def _verify_run(
     try:
         run = in_full(store, shed)
     except (IntegrityError, StoreError) as error:
-        if error.described() not in report.problems and _now(store, shed.id):
+        now = _now(store, shed.id)
+        if error.described() not in report.problems and now and not now.is_expired:
             report.problems.append(error.described())
         return
     if not run.is_complete:
@@ -195,18 +210,25 @@ def _verify_run(
             "run the same export again"
         )
     of_accounts = sum(run.account_rows.values())
-    if of_accounts != run.rows:
+    if of_accounts != run.rows and not run.is_expired:
         report.problems.append(
             f"run {run.id}: its accounts have {of_accounts} rows, its part files {run.rows}"
         )
-    report.problems += _problems_of_tables(run)
+    if not run.is_expired:
+        report.problems += _problems_of_tables(run)
     for file in run.live_files:
-        problem = _problem_of(store, run, file)
-        if problem and _is_promised(store, run.id, file):
-            report.problems.append(f"{file.name}: {problem}")
-        _count(report, file)
-        if on_bytes:
-            on_bytes(file.bytes)
+        _verify_file(store, file, report, on_bytes)
+
+
+def _verify_file(
+    store: Store, file: PartFile, report: VerifyReport, on_bytes: OnBytes | None
+) -> None:
+    problem = _problem_of(store, file)
+    if problem and _is_promised(store, file):
+        report.problems.append(f"{file.name}: {problem}")
+    _count(report, file)
+    if on_bytes:
+        on_bytes(file.bytes)
 
 
 def _count(report: VerifyReport, file: PartFile) -> None:
@@ -223,7 +245,7 @@ def _problems_of_tables(run: RunState) -> Iterator[str]:
     """Yield what is wrong with the rows that a run promises of ``accounts`` and ``runs``."""
     expected = {ACCOUNTS: len(accounts_of(run)), RUNS: 1} if run.is_complete else {}
     for table in (ACCOUNTS, RUNS):
-        rows = sum(file.rows for file in run.files_of(table))
+        rows = run.totals(table).rows
         if rows != expected.get(table, 0):
             state = "complete" if run.is_complete else "not complete"
             yield (
@@ -240,22 +262,21 @@ def _is_hidden(store: Store, run: RunState) -> bool:
     return any(store.exists(run.staged(file.name)) for file in hidden)
 
 
-def _is_promised(store: Store, run_id: str, file: PartFile) -> bool:
+def _is_promised(store: Store, file: PartFile) -> bool:
     """Return whether the log promises a part file now: its run may be replaced, it superseded."""
     try:
-        run = _now(store, run_id)
+        return file in load_lake(store).live_files
     except (IntegrityError, StoreError):
         return True
-    return run is not None and file in run.live_files
 
 
 def _now(store: Store, run_id: str) -> RunState | None:
     return load_lake(store).runs.get(run_id)
 
 
-def _problem_of(store: Store, run: RunState, file: PartFile) -> str | None:
+def _problem_of(store: Store, file: PartFile) -> str | None:
     """Return what is wrong with a promised file, published or staged."""
-    for name in (file.name, run.staged(file.name), file.name):  # It may be published meanwhile.
+    for name in (file.name, staged_name(file.name), file.name):  # It may be published meanwhile.
         try:
             with store.open(name) as opened:
                 return _problem_in(opened, file)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from streamlic.dataset.lake import LICENSES
 from streamlic.dataset.records import Failed
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import (
@@ -184,7 +185,7 @@ class Summary:
             rows=run.rows,
             rescued=sum(one.rescued for one in accounts),
             pages=sum(one.pages for one in accounts),
-            parts=len(run.license_files),
+            parts=run.totals(LICENSES).files,
             partial_response=any(one.partial_response for one in accounts),
             accounts=accounts,
             skipped=[

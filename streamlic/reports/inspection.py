@@ -73,6 +73,8 @@ def _headline(found: Inspection) -> str:
 
 def _totals(found: Inspection, dest: str) -> str:
     nights = counted(len(found.nights), "night")
+    if found.expired:
+        nights += f" ({found.expired:,} older expired)"
     files = f"{counted(found.files, 'part file')}, {bytes_text(found.bytes)}"
     return f"{dest}: {nights}, {counted(found.rows, 'license')} that readers see, {files}"
 

@@ -10,13 +10,14 @@ Rules:
    it replaces go; their rows of ``accounts`` and ``runs`` stay.
 4. The record that completes such a run may supersede part files of its earlier records. Readers
    have not seen them, and the record's own part files have the rows of theirs that count.
-5. Taking over is a record of its own, before anything is deleted. A writer whose record is refused
+5. The same holds where rows only move to other part files, and for licenses that expire.
+6. Taking over is a record of its own, before anything is deleted. A writer whose record is refused
    deletes its own staged files, and ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
@@ -25,14 +26,33 @@ import pyarrow as pa
 
 from streamlic.dataset.batch_sizes import opened
 from streamlic.dataset.commit_log import CommitLog, Fenced, delete_partial_files, load_lake
-from streamlic.dataset.lake import STAGING, TABLES, epoch_of, names_in_tables, run_of, table_of
-from streamlic.dataset.lake_state import BEGIN, CLAIM, COMMIT, COMPLETE, FINISH, REMOVE, LakeState
-from streamlic.dataset.records import Format, PartFile, Promise
+from streamlic.dataset.lake import (
+    STAGING,
+    TABLES,
+    epoch_of,
+    names_in_tables,
+    rewritten_place,
+    run_of,
+    staged_name,
+    table_of,
+)
+from streamlic.dataset.lake_state import (
+    BEGIN,
+    CLAIM,
+    COMMIT,
+    COMPLETE,
+    EXPIRE,
+    FINISH,
+    REMOVE,
+    REWRITE,
+    LakeState,
+)
+from streamlic.dataset.records import Format, PartFile, Promise, Rewritten
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.storage.base import Store
 from streamlic.system.process import this_process
-from streamlic.tables.formats import format_of
+from streamlic.tables.formats import forget_versions, format_of
 from streamlic.tables.table_format import Change, missing_file
 
 
@@ -67,6 +87,7 @@ class LakeWriter:
         unfinished = [run for run in self.runs if not run.is_complete]
         for run in self.runs:
             run.epoch = self.lake.epoch
+        self._sweep_rewritten()
         if not (leaves_unfinished and unfinished):
             self._sweep()
             for run in unfinished:
@@ -123,6 +144,43 @@ class LakeWriter:
         self._show(self._log.append(REMOVE, names))
         self._log.write_snapshot_if_due()
 
+    def rewrite(
+        self, files: Sequence[Rewritten], superseded: Collection[str], expired: Sequence[str] = ()
+    ) -> None:
+        """Promise files in place of others, then show readers these instead.
+
+        They have the same rows, without the licenses of the runs that have ``expired``.
+        """
+        body = {
+            "files": [one.as_json() for one in files],
+            "superseded": [*superseded],
+            "runs": [*expired],
+        }
+        try:
+            record = self._log.append(EXPIRE if expired else REWRITE, body)
+        except Fenced:
+            with suppress(StoreError):
+                self.store.delete(*(self.staged(one.file.name) for one in files))
+            raise
+        self._show(record)
+        self._log.write_snapshot_if_due()
+
+    def delete_old_records(self) -> int:
+        """Delete the records of the log that no run needs any longer; return how many."""
+        return self._log.delete_old_records()
+
+    def forget_versions(self, keep_days: int) -> list[str]:
+        """Let old versions of the format's tables go, with the files that only they needed.
+
+        Returns the names of these files. Plain Parquet has no versions.
+        """
+        promised = {file.name for file in self.lake.live_files}
+        return forget_versions(self._tables, self.store, keep_days, promised)
+
+    def staged(self, name: str) -> str:
+        """Return where a part file is until readers may see it."""
+        return staged_name(name) if self.format.name == "parquet" else name
+
     def _check_format(self) -> None:
         wanted, found = self._wanted, self.lake.format
         if wanted and found and wanted != found:
@@ -140,6 +198,9 @@ class LakeWriter:
         if record["kind"] == REMOVE:
             hidden = record["files"]
             self.store.delete(*record["unseen"])
+        elif record["kind"] in (REWRITE, EXPIRE):
+            shown = [Rewritten.of(file).file for file in record["files"]]
+            hidden = record["superseded"]
         else:
             run = self.lake.runs[record["run"]]
             if not run.is_published:
@@ -149,6 +210,8 @@ class LakeWriter:
             if run.is_complete:
                 replaced = (self.lake.runs.get(run_id) for run_id in run.replaces)
                 hidden = [file.name for old in replaced if old for file in old.license_files]
+                rewritten = self.lake.rewritten_licenses_of(run.replaces)
+                hidden += [one.file.name for one in rewritten]
         try:
             self._tables.show(
                 Change(
@@ -158,6 +221,7 @@ class LakeWriter:
                     shown=shown,
                     hidden=hidden,
                     schemas=self._schemas(shown),
+                    is_rewrite=record["kind"] == REWRITE,
                 )
             )
         except (IntegrityError, StoreError):
@@ -195,12 +259,25 @@ class LakeWriter:
         promised = {
             run.staged(file.name) for run in self.runs if not run.is_finished for file in run.files
         }
+        if self.lake.pending and self.lake.pending["kind"] in (REWRITE, EXPIRE):
+            promised |= {self.staged(file["name"]) for file in self.lake.pending["files"]}
         names = [f"{STAGING}/{name}" for name in self.store.names(STAGING)]
         unfinished = {run.id for run in self.runs if run.is_in_place and not run.is_complete}
         if unfinished:
             names += [name for name in names_in_tables(self.store) if run_of(name) in unfinished]
         swept = (name for name in names if name not in promised)
         self.store.delete(*(name for name in swept if epoch_of(name) <= self.lake.epoch))
+
+    def _sweep_rewritten(self) -> None:
+        """Delete rewritten files that no record promises, where they have their names at once.
+
+        Their numbers grow: so they follow the last one that was promised.
+        """
+        if self.format.name == "parquet" or not self.lake.runs:
+            return
+        places = [(name, rewritten_place(name)) for name in names_in_tables(self.store)]
+        last, next_epoch = self.lake.last_rewritten, (self.lake.epoch + 1, 0)
+        self.store.delete(*(name for name, place in places if place and last < place < next_epoch))
 
     def _check_staged(self, run: RunState) -> None:
         """Raise IntegrityError if a part file that readers do not see yet is missing."""

@@ -69,7 +69,8 @@ class Carrying:
 
     ``dropped`` are accounts that no longer exist, with their rows. ``failed`` are the run's
     accounts that were not read completely. ``details`` are what only the replaced runs know of the
-    accounts. A batch takes about ``batch_bytes``.
+    accounts. A batch takes about ``batch_bytes``. ``rewritten`` are part files that may have the
+    rows in place of the runs' own.
     """
 
     store: Store
@@ -79,6 +80,7 @@ class Carrying:
     failed: frozenset[str | None]
     details: Mapping[str | None, AccountDetails]
     batch_bytes: int
+    rewritten: Sequence[PartFile] = ()
     copying: Copying = field(default_factory=Copying)
 
     def superseded(self, run: RunState) -> list[str]:
@@ -114,6 +116,8 @@ class Carrying:
         for old in self.replaced:
             for file in license_files_with(self.store, old, self.accounts.keys()):
                 found += self._carry(file, writer)
+        for file in self.rewritten if self.accounts else ():
+            found += self._carry(file, writer)
         for account, expected in self.accounts.items():
             if found[account] != expected.rows:
                 raise IntegrityError(

@@ -79,6 +79,7 @@ def carrying(
         not_read,
         _details(replaced, kept),
         batch_bytes,
+        [one.file for one in load_lake(store).rewritten_licenses_of(run.replaces)],
     )
 
 
@@ -113,7 +114,7 @@ def check_same_table(store: Store, request: Mapping[str, Any], runs: Iterable[Ru
 
     Most readers take the columns of one part file for all, and the other rows would be nulls.
     """
-    live = (run for run in runs if not run.is_replaced and run.rows)
+    live = (run for run in runs if run.has_licenses and run.rows)
     other = next((run for run in live if _is_raw(run.request) is not _is_raw(request)), None)
     if other:
         was, now = _kinds(other.request)

@@ -73,7 +73,9 @@ def open_run(
 
     def differences_of(run: RunState) -> list[str]:
         asked = {"the mode": mode, "publish": publish, "the run key": key}
-        return _differences(run, request, run.accounts if keeps_accounts else accounts, asked)
+        # Of a run that has expired the accounts are not known any more.
+        keeps = keeps_accounts or run.is_expired
+        return _differences(run, request, run.accounts if keeps else accounts, asked)
 
     named = [run for run in runs if key is not None and run.key == key]
     if named and named[-1].is_complete and not restart:  # After a restart there may be several.
@@ -100,20 +102,20 @@ def open_run(
             )
     if unfinished and not restart:
         # A lost commit record leaves its part files, and their rows would be fetched again.
-        _check_nothing_foreign(store, runs)
+        _check_nothing_foreign(lake, runs)
         if carries_over and mode == "overwrite":
             check_schemas(store, run.request, run.accounts, replaced_by(store, run))
         run.is_resumed = True
         lake.prepare(run)
         return run
     if finished and mode == "error":
-        rows = sum(run.rows for run in finished if not run.is_replaced)
+        rows = sum(run.rows for run in finished if run.has_licenses)
         raise DatasetConflict(
             f"{store.where()} already holds {counted(rows, 'license')}",
             advice="add to it with {mode=append}, or replace it with {mode=overwrite}",
         )
     now = datetime.now(UTC)  # With microseconds: two runs of a second are different nights.
-    live = [run for run in finished if not run.is_replaced]
+    live = [run for run in finished if run.has_licenses]
     replaced = live if mode == "overwrite" else []
     if mode == "append" and lake.format.partition_by:  # A day is a partition of its own.
         replaced = [run for run in live if run.started_at.date() == now.date()]
@@ -128,7 +130,7 @@ def open_run(
     if mode == "append":
         check_same_table(store, request, finished)
     lake.remove(*(run.id for run in unfinished))
-    _check_nothing_foreign(store, finished)
+    _check_nothing_foreign(lake, finished)
     started = lake.begin(
         RunState(
             id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
@@ -196,8 +198,9 @@ def _is_empty(store: Store, run: RunState) -> bool:
     return not run.commits and not any(parts)
 
 
-def _check_nothing_foreign(store: Store, runs: list[RunState]) -> None:
-    promised = {
+def _check_nothing_foreign(lake: LakeWriter, runs: list[RunState]) -> None:
+    store = lake.store
+    promised = {one.file.name for one in lake.lake.live_rewritten} | {
         file.name
         for run in runs
         if run.is_published or run.is_in_place
@@ -205,7 +208,11 @@ def _check_nothing_foreign(store: Store, runs: list[RunState]) -> None:
     }
     foreign = [
         *foreign_names(store),
-        *(name for name in names_in_tables(store) if name not in promised),
+        *(
+            name
+            for name in names_in_tables(store)
+            if name not in promised and not lake.lake.was_hidden(name)
+        ),
     ]
     if foreign:
         raise DatasetConflict(
