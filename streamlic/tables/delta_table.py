@@ -106,6 +106,8 @@ class Table:
                     name=name,
                     configuration={OWNER: lake, **_PROPERTIES},
                     raise_if_key_not_exists=False,
+                    # A retry would create the table over the one that came first.
+                    commit_properties=CommitProperties(max_commit_retries=0),
                 )
             except DeltaError:
                 if not DeltaTable.is_deltatable(where):

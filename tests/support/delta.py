@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from streamlic.dataset.lake import LICENSES, TABLES, schema_of, table_of
 from streamlic.dataset.records import PartFile
+from streamlic.dataset.run_state import RunState
 from streamlic.storage.base import Store
 from streamlic.tables.delta import DeltaFormat
 from streamlic.tables.delta_table import run_of_part
@@ -96,6 +96,18 @@ class Lake:
         data = self.store.read(name)
         return PartFile(name, len(rows), len(data), hashlib.sha256(data).hexdigest())
 
+    def run(self, run: str) -> RunState:
+        """Return a run, as the log has it."""
+        request = {"raw": True} if "record" in self.schemas[LICENSES].names else {}
+        return RunState(
+            id=run,
+            started_at=_moment(run),
+            mode="append",
+            request=request,
+            accounts=[],
+            replaces=[],
+        )
+
     def show(
         self,
         number: int,
@@ -106,14 +118,13 @@ class Lake:
         lake: str = LAKE,
     ) -> None:
         """Show a change."""
-        runs = [run_of_part(file.name) for file in shown]
+        runs = [run_of_part(file.name) or "" for file in shown]
         change = Change(
             lake=lake,
             number=number,
-            run=(runs[0] if runs else None) or NIGHTS[0],
+            run=self.run(runs[0]) if runs else None,
             shown=shown,
             hidden=sorted(hidden),
-            schemas=self.schemas,
             is_rewrite=is_rewrite,
         )
         self.format.show(change)
@@ -123,6 +134,8 @@ def ids_read(lake: Lake, reader: str = "deltalake") -> list[str]:
     """Return the ids of the licenses that a reader of Delta sees, sorted."""
     where = lake.store.where(LICENSES)
     if reader == "polars":
+        import polars as pl
+
         return sorted(pl.scan_delta(where).select("id").collect()["id"])
     delta = DeltaTable(where)
     if reader == "pyarrow":

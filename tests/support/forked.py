@@ -34,6 +34,7 @@ _SERVER.set_forkserver_preload(
         "streamlic.job.export",
         "streamlic.terminal.display",
         "tests.support.altered_cli",
+        "tests.support.delta_writer",
     ]
 )
 
