@@ -110,7 +110,8 @@ class Table:
                     commit_properties=CommitProperties(max_commit_retries=0),
                 )
             except DeltaError:
-                if not DeltaTable.is_deltatable(where):
+                # Not ``is_deltatable``, which holds the interpreter's lock while it waits.
+                if cls.opened(where) is None:
                     raise
 
     @property
