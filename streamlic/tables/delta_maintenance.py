@@ -38,7 +38,8 @@ def vacuum(
             _check_log_reaches(delta, keep_days)
             kept = {*promised, *(f"{table}/{path}" for path in delta.files)}
             names = (f"{table}/{path}" for path in delta.unneeded(keep_days * 24))
-            unneeded += sorted(name for name in names if run_of_part(name) and name not in kept)
+            ours = {name for name in names if run_of_part(name) and name not in kept}
+            unneeded += sorted(ours & _existing(store, ours))
     if not dry_run:
         store.delete(*unneeded)
     return unneeded
@@ -53,6 +54,12 @@ def shorten_logs(store: Store) -> None:
         delta = Table.opened(store.where(table))
         if delta:
             delta.shorten_log()
+
+
+def _existing(store: Store, names: Collection[str]) -> set[str]:
+    """Return the names of the files in the directories of these: Delta lists deleted ones, too."""
+    places = {name.rpartition("/")[0] for name in names}
+    return {f"{place}/{name}" for place in places for name in store.names(place)}
 
 
 def _check_log_reaches(delta: Table, keep_days: int) -> None:
