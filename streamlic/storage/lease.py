@@ -134,7 +134,7 @@ class LeasedObject:
     def _watch(self, held: Lease, version: Version) -> None:
         """Wait for the length of a lease; DatasetConflict if its holder renews it meanwhile."""
         end = time.monotonic() + held.seconds
-        _log.info(
+        _log.warning(
             "%s has the lease of %s, or had it when it died: waiting %.0f s for its end",
             held.writer,
             self.place.name,

@@ -60,7 +60,9 @@ def test_a_writer_that_renews_its_lease_is_named(dest: str, tmp_path: Path) -> N
     assert opened(dest, tmp_path).writer("log/lock") == ""
 
 
-def test_the_lease_of_a_killed_writer_ends(dest: str, tmp_path: Path) -> None:
+def test_the_lease_of_a_killed_writer_ends(
+    dest: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with holder(dest, tmp_path) as process:
         process.kill()
         process.wait()
@@ -68,6 +70,7 @@ def test_the_lease_of_a_killed_writer_ends(dest: str, tmp_path: Path) -> None:
     assert "active" in store.writer("log/lock")
     with store.lock("log/lock"):
         assert monotonic() - started >= SHORT_SECONDS
+        assert f"process {process.pid} on " in caplog.text, "the user sees what is waited for"
         assert f"process {os.getpid()} on " in store.writer("log/lock")
     assert store.writer("log/lock") == ""
 
