@@ -26,7 +26,7 @@ from streamlic.dataset.destination import why_no_dataset
 from streamlic.dataset.lake import LICENSES, staged_name, table_of
 from streamlic.dataset.lake_state import LakeState
 from streamlic.dataset.nights import Night, Vendor, accounts_as_json, nights_of, vendors_of
-from streamlic.dataset.records import PartFile
+from streamlic.dataset.records import Format, PartFile
 from streamlic.dataset.rescue_counts import OTHERS, RescueCount, Rescues
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import StoreError, UsageError
@@ -74,6 +74,8 @@ class Inspection:
     statuses: dict[str | None, int] = field(default_factory=dict)
     rescues: list[RescueCount] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    format: Format = field(default_factory=Format)
+    """How the tables are shown."""
 
     @property
     def compressed_bytes(self) -> int:
@@ -134,8 +136,12 @@ def _inspection_of(
 ) -> Inspection:
     all_runs = runs_in_full(store, lake)
     runs = [run for run in all_runs if not run.is_expired]
-    expired = len(all_runs) - len(runs)
-    found = Inspection([_run_facts(run) for run in runs], nights_of(runs), expired)
+    found = Inspection(
+        [_run_facts(run) for run in runs],
+        nights_of(runs),
+        expired=len(all_runs) - len(runs),
+        format=lake.format or Format(),
+    )
     newest = next((run for run in reversed(runs) if run.is_complete), None)
     if newest:
         found.vendors, found.accounts = vendors_of(newest), accounts_as_json(newest)

@@ -14,6 +14,7 @@ from typing import Any
 
 from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.destination import refuse_foreign, writer_lock
+from streamlic.dataset.lake import LICENSES
 from streamlic.decoder import NO_FAST, engine_named, why_not_fast
 from streamlic.diagnostics.check import INSTALL, Check, failed
 from streamlic.errors import (
@@ -167,19 +168,40 @@ def check_memory(memory_bytes: int, limit: MemoryLimit, *, is_default: bool = Fa
 
 
 def check_format(
-    format_name: str, *, partition_by: str | None, catalog: str | None, memory_bytes: int
+    format_name: str,
+    *,
+    partition_by: str | None,
+    catalog: str | None,
+    memory_bytes: int,
+    is_online: bool = True,
 ) -> Check:
-    """Check that the tables can have a format: its library, its options, its memory."""
-    facts = {"format": format_name, "partition_by": partition_by, "catalog": catalog}
+    """Check that the tables can have a format: its library, options, memory and catalog."""
+    facts: dict[str, Any] = {
+        "format": format_name, "partition_by": partition_by, "catalog": catalog, "exists": None,
+    }  # fmt: skip
     try:
         check_table_options(
             format_name, partition_by=partition_by, catalog=catalog, memory_bytes=memory_bytes
         )
-    except UsageError as error:
+        if catalog is not None and is_online:
+            facts["exists"] = _is_in_catalog(catalog)
+    except StreamlicError as error:
         return failed("format", error, None, facts)
     library = FORMATS[format_name]
-    by = f", by {library} {metadata.version(library)}" if library else ""
-    return Check(name="format", state="ok", found=f"{format_name}{by}", facts=facts)
+    found = f"{format_name}, by {library} {metadata.version(library)}" if library else format_name
+    if facts["exists"] is not None:
+        has = "has the table licenses" if facts["exists"] else "can be asked, and has no table yet"
+        found += f"; catalog {catalog} {has}"
+    return Check(name="format", state="ok", found=found, facts=facts)
+
+
+def _is_in_catalog(catalog: str) -> bool:
+    """Return whether an Iceberg catalog has a table of licenses; raises why it cannot be asked."""
+    from streamlic.tables.iceberg_catalog import open_catalog  # noqa: PLC0415  (loads pyiceberg)
+
+    opened = open_catalog(catalog)
+    with opened.translated(LICENSES):
+        return opened.find(LICENSES) is not None
 
 
 def check_processors() -> Check:

@@ -76,7 +76,8 @@ def _totals(found: Inspection, dest: str) -> str:
     if found.expired:
         nights += f" ({found.expired:,} older expired)"
     files = f"{counted(found.files, 'part file')}, {bytes_text(found.bytes)}"
-    return f"{dest}: {nights}, {counted(found.rows, 'license')} that readers see, {files}"
+    tables = "" if found.format.name == "parquet" else f", {found.format.name.capitalize()} tables"
+    return f"{dest}: {nights}, {counted(found.rows, 'license')} that readers see, {files}{tables}"
 
 
 def _night_lines(nights: Sequence[Night]) -> Iterator[str]:

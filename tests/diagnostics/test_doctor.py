@@ -264,6 +264,30 @@ async def test_the_table_format_is_checked(args: list[str], code: int, says: str
     assert says in checks(ended)["format"]["found"]
 
 
+async def test_the_catalog_is_asked(tmp_path: Path) -> None:
+    pytest.importorskip("pyiceberg")
+    (tmp_path / "body.json").write_text('{"result": [{"id": "1"}]}')
+    env = {"PYICEBERG_CATALOG__LAKE__TYPE": "sql",
+           "PYICEBERG_CATALOG__LAKE__URI": f"sqlite:///{tmp_path}/catalog.db",
+           "PYICEBERG_CATALOG__LAKE__WAREHOUSE": f"file://{tmp_path}/warehouse",
+           "PYICEBERG_HOME": str(tmp_path)}  # fmt: skip
+    options = ["--format", "iceberg", "--catalog", "lake"]
+    looked = ["doctor", "--json", "--base-url", "http://127.0.0.1:9"]
+    new = checks(await run_cli(*looked, *options, **env))["format"]
+    assert (new["state"], new["facts"]["exists"]) == ("ok", False)
+    body = [str(tmp_path / "body.json"), str(tmp_path / "lake")]
+    converted = await run_cli("convert", *body, *options, **env)
+    assert converted.code == 0, converted.err
+    old = checks(await run_cli(*looked, *options, **env))["format"]
+    assert (old["state"], old["facts"]["exists"]) == ("ok", True)
+    unknown = [*options[:-1], "absent"]
+    absent = checks(await run_cli(*looked, *unknown, **env))["format"]
+    assert (absent["state"], absent["exit_code"]) == ("failed", 2)
+    assert "no Iceberg catalog 'absent' is configured" in absent["found"]
+    inspected = await run_cli("inspect", str(tmp_path / "lake"), **env)
+    assert inspected.out.splitlines()[1].endswith(", Iceberg tables")
+
+
 @pytest.mark.parametrize(
     ("memory_bytes", "state"), [(GIB, "ok"), (GIB - 1, "ok"), (GIB + 1, "warning")]
 )

@@ -106,6 +106,7 @@ async def _checks(settings: DoctorSettings) -> list[Check]:
                 partition_by=chosen["partition_by"],
                 catalog=chosen["catalog"],
                 memory_bytes=settings.memory_bytes,
+                is_online=is_online,
             )
         )
     checks.append(check_processors())
