@@ -79,8 +79,8 @@ def forget_versions(
         from streamlic.tables.iceberg import IcebergFormat  # noqa: PLC0415  # an extra
         from streamlic.tables.iceberg_maintenance import expire  # noqa: PLC0415  # an extra
 
-        assert isinstance(tables, IcebergFormat)
-        return expire(tables, keep_days=keep_days, promised=promised)
+        if isinstance(tables, IcebergFormat):
+            return expire(tables, keep_days=keep_days, promised=promised)
     from streamlic.tables.delta_maintenance import shorten_logs, vacuum  # noqa: PLC0415  # an extra
 
     unneeded = vacuum(store, keep_days=keep_days, promised=promised)

@@ -14,7 +14,6 @@ from deltalake import DeltaTable
 
 from streamlic.dataset.lake import LICENSES, TABLES, schema_of, table_of
 from streamlic.dataset.records import PartFile
-from streamlic.dataset.run_state import RunState
 from streamlic.storage.base import Store
 from streamlic.tables.delta import DeltaFormat
 from streamlic.tables.delta_table import run_of_part
@@ -96,18 +95,6 @@ class Lake:
         data = self.store.read(name)
         return PartFile(name, len(rows), len(data), hashlib.sha256(data).hexdigest())
 
-    def run(self, run: str) -> RunState:
-        """Return a run, as the log has it."""
-        request = {"raw": True} if "record" in self.schemas[LICENSES].names else {}
-        return RunState(
-            id=run,
-            started_at=_moment(run),
-            mode="append",
-            request=request,
-            accounts=[],
-            replaces=[],
-        )
-
     def show(
         self,
         number: int,
@@ -122,9 +109,10 @@ class Lake:
         change = Change(
             lake=lake,
             number=number,
-            run=self.run(runs[0]) if runs else None,
+            run=runs[0] if runs else "",
             shown=shown,
             hidden=sorted(hidden),
+            schemas=self.schemas if shown else {},
             is_rewrite=is_rewrite,
         )
         self.format.show(change)
