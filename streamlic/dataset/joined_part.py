@@ -14,7 +14,7 @@ from io import SEEK_END
 from typing import BinaryIO
 
 from streamlic.dataset.parquet_footer import MAGIC, TRAILER_BYTES, Footer, UnknownFooter
-from streamlic.dataset.part_file import Part, translated
+from streamlic.dataset.part_file import Part
 
 _COPY_BYTES = 1 << 20
 
@@ -40,7 +40,7 @@ class JoinedPart:
 
         Returns False, and does nothing, if the files cannot be joined.
         """
-        with translated(self.part.path), self.part.path.open("r+b") as target:
+        with self.part.translated(), self.part.path.open("r+b") as target:
             try:
                 if self._footer is None:
                     self._footer, self._end = _footer_of(target)
@@ -56,7 +56,7 @@ class JoinedPart:
         """Write the footer, and hand the file over to the store."""
         if self._footer is not None:
             footer = self._footer.to_bytes()
-            with translated(self.part.path), self.part.path.open("r+b") as target:
+            with self.part.translated(), self.part.path.open("r+b") as target:
                 target.seek(self._end)
                 target.write(footer + len(footer).to_bytes(4, "little") + MAGIC)
                 target.truncate()

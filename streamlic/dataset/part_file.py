@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,7 +58,7 @@ class Part:
         self._gathered_bytes = 0
         self._small = 0  # How many of the last gathered batches are small.
         try:
-            with translated(self.path):
+            with self.translated():
                 self._sink = pa.OSFile(str(self.path), "wb")
                 self._writer = pq.ParquetWriter(
                     self._sink,
@@ -81,6 +81,10 @@ class Part:
         """Where it is written."""
         return self._staged.path
 
+    def translated(self) -> AbstractContextManager[None]:
+        """Raise StoreError, which names the file and what helps, for the errors of writing it."""
+        return _translated(self.path, self._staged.advice)
+
     @property
     def file_bytes(self) -> int:
         """The bytes written to the file, without the gathered rows."""
@@ -102,7 +106,7 @@ class Part:
     def end(self) -> None:
         """Write the gathered rows and the footer."""
         self._write_row_group()
-        with translated(self.path):
+        with self.translated():
             self._writer.add_key_value_metadata(_CALENDAR)
             self._writer.close()
             self.bytes = self._sink.tell()
@@ -112,7 +116,7 @@ class Part:
 
     def keep(self) -> None:
         """Hand the file, which has ended, over to the store. It is durable after ``wait``."""
-        with translated(self.path), self.path.open("rb") as file:
+        with self.translated(), self.path.open("rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             self.bytes = file.tell()
         self._staged.keep()
@@ -132,7 +136,7 @@ class Part:
         self._gathered = []
         # The disk may have no room for its last bytes: all the more reason to delete it.
         for unfinished in (self._writer, self._sink) if self._writer is not None else ():
-            with suppress(StoreError), translated(self.path):
+            with suppress(StoreError), self.translated():
                 unfinished.close()
         self._writer = None
         self._staged.discard()
@@ -148,7 +152,7 @@ class Part:
         gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
         self._small = 0
         table = pa.Table.from_batches(gathered)
-        with translated(self.path):
+        with self.translated():
             self._writer.write_table(table, row_group_size=table.num_rows)
 
 
@@ -177,9 +181,8 @@ def _leaf_paths(name: str, kind: pa.DataType) -> Iterator[str]:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Raise StoreError, which names the file, in place of the errors of writing it."""
+def _translated(path: Path, advice: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path}: {error} (has the disk room?)") from error
+        raise StoreError(f"{path}: {error} (has the disk room?)", advice=advice) from error

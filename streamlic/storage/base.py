@@ -40,6 +40,10 @@ class StagedFile(Protocol):
     def path(self) -> Path:
         """Where to write it, on this machine."""
 
+    @property
+    def advice(self) -> str:
+        """What helps if it cannot be written there, as in ``StreamlicError.advice``."""
+
     def keep(self) -> None:
         """Hand it over, complete. It may take a while to be durable: see ``wait``."""
 

@@ -276,6 +276,11 @@ class LocalFile:
         """Where to write it."""
         return self.store.path(self.name)
 
+    @property
+    def advice(self) -> str:
+        """Nothing: the place is the user's own, and the message names it."""
+        return ""
+
     def keep(self) -> None:
         """Make it and its name durable."""
         with _translated(self.path):

@@ -143,6 +143,7 @@ class ObjectStore:
         return ScratchFile(
             path,
             lambda: self._uploads.start(path, key, place),
+            lambda: self._scratch.delete(path),
             lambda: self.delete(name),
         )
 

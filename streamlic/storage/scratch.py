@@ -13,12 +13,14 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from streamlic.errors import StoreError
 
@@ -26,27 +28,44 @@ PREFIX = "streamlic-scratch-"
 _LOCK = "lock"
 _NEW_SECONDS = 60
 """How long a directory without a lock may be one that a process has just created."""
-_ADVICE = "choose a directory with more room as {scratch}"
+ADVICE = "choose a directory with more room as {scratch}"
 
 
 class Scratch:
-    """A directory for files in progress. The first file creates it; it ends with the process."""
+    """A directory for files in progress. The first file creates it, the last one deletes it."""
 
     def __init__(self, place: str | None) -> None:
         self._place = place
-        self._directory: Path | None = None
         self._numbers = count(1)
+        self._paths: set[Path] = set()
+        self._remove: weakref.finalize[Any, Any] | None = None
+        self._directory = Path()
+        self._lock = threading.Lock()
 
     def path(self, name: str) -> Path:
-        """Return a new path for a file of this name."""
-        if self._directory is None:
-            place = Path(self._place or tempfile.gettempdir())
-            with explained(place):
-                place.mkdir(parents=True, exist_ok=True)
-                _sweep(place)
-                self._directory, descriptor = _created(place)
-            weakref.finalize(self, _removed, self._directory, descriptor, os.getpid())
-        return self._directory / f"{next(self._numbers):06}-{PurePosixPath(name).name}"
+        """Return a new path for a file of this name. End its use with ``delete``."""
+        with self._lock:
+            if self._remove is None:
+                place = Path(self._place or tempfile.gettempdir())
+                with explained(place):
+                    place.mkdir(parents=True, exist_ok=True)
+                    _sweep(place)
+                    self._directory, descriptor = _created(place)
+                self._remove = weakref.finalize(
+                    self, _removed, self._directory, descriptor, os.getpid()
+                )
+            path = self._directory / f"{next(self._numbers):06}-{PurePosixPath(name).name}"
+            self._paths.add(path)
+            return path
+
+    def delete(self, path: Path) -> None:
+        """Delete a file, if it still exists."""
+        with self._lock, explained(path):
+            path.unlink(missing_ok=True)
+            self._paths.discard(path)
+            if not self._paths and self._remove is not None:
+                self._remove()
+                self._remove = None
 
 
 @contextmanager
@@ -59,7 +78,7 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(
             f"{path}: {error.strerror or error}, where part files are written before they are "
             "uploaded",
-            advice=_ADVICE if full else "choose a directory that can be written as {scratch}",
+            advice=ADVICE if full else "choose a directory that can be written as {scratch}",
         ) from error
 
 

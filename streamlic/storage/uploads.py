@@ -22,6 +22,7 @@ import obstore
 from streamlic.errors import StoreError
 from streamlic.storage.cloud_errors import FOREIGN, Place, explained
 from streamlic.storage.credentials import Client
+from streamlic.storage.scratch import ADVICE
 from streamlic.storage.scratch import explained as explained_scratch
 
 _MIB = 1 << 20
@@ -135,16 +136,23 @@ class ScratchFile:
         path: Path,
         upload: Callable[[], _Upload],
         delete: Callable[[], None],
+        delete_object: Callable[[], None],
     ) -> None:
         self._path = path
         self._start = upload
         self._delete = delete
+        self._delete_object = delete_object
         self._upload: _Upload | None = None
 
     @property
     def path(self) -> Path:
         """Where to write it."""
         return self._path
+
+    @property
+    def advice(self) -> str:
+        """What helps if scratch is full."""
+        return ADVICE
 
     def keep(self) -> None:
         """Start its upload, after the one before has ended."""
@@ -157,12 +165,12 @@ class ScratchFile:
         self._upload.ended.wait()
         if self._upload.failure is not None:
             raise self._upload.failure
-        self._path.unlink(missing_ok=True)
+        self._delete()
 
     def discard(self) -> None:
         """Stop its upload, and delete it here and in the store."""
         if self._upload is not None:
             self._upload.stop()
-        self._path.unlink(missing_ok=True)
+        self._delete()
         if self._upload is not None:
-            self._delete()
+            self._delete_object()

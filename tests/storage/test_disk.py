@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -97,3 +98,20 @@ async def test_a_dataset_that_vanishes_is_reported(tmp_path: Path) -> None:
         shutil.rmtree(dest, ignore_errors=True)
         assert (await run_cli(*args)).code == 0
     check_landed(dest, RECORDS)
+
+
+async def test_a_full_scratch_is_reported_and_the_run_resumes_with_another(
+    disk: tuple[Path, Remount], dest: str, tmp_path: Path
+) -> None:
+    place, _ = disk
+    async with running_emulator(EmulatorConfig(records=RECORDS, page_size=100)) as emulator:
+        args = export_args(dest, emulator.url, "--compression", "none", "--json")
+        ended = await run_cli(*args, "--scratch", str(place))
+        assert ended.code == 1
+        assert re.search(rf"{place}/streamlic-scratch-.*No space left on device", ended.err)
+        assert "choose a directory with more room as --scratch" in ended.err
+        assert "Traceback" not in ended.err
+        assert list(place.rglob("*")) == []
+        ended = await run_cli(*args, "--scratch", str(tmp_path))
+    assert ended.code == 0, ended.err
+    assert ended.summary["rows"] == RECORDS

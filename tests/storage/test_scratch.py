@@ -92,13 +92,22 @@ def test_a_fork_does_not_delete_it(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_it_is_only_created_for_a_file(dest: str, tmp_path: Path) -> None:
+def test_it_exists_while_there_is_a_file_in_it(dest: str, tmp_path: Path) -> None:
     store = opened(dest, tmp_path)
     store.create("1.json", b"one")
     with store.lock("lock"):
         assert list(tmp_path.iterdir()) == []
-    store.stage("part")
+    files = [store.stage("part"), store.stage("part")]
     assert len(list(tmp_path.iterdir())) == 1
+    for file in files:
+        file.path.write_bytes(b"rows")
+    files[0].discard()
+    files[0].discard()
+    assert files[1].path.exists()
+    files[1].keep()
+    files[1].wait()
+    assert list(tmp_path.iterdir()) == []
+    store.stage("part").path.write_bytes(b"rows")
 
 
 def test_a_directory_that_cannot_be_written_is_an_error_that_names_it() -> None:
