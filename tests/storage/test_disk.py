@@ -105,7 +105,7 @@ async def test_a_full_scratch_is_reported_and_the_run_resumes_with_another(
 ) -> None:
     place, _ = disk
     async with running_emulator(EmulatorConfig(records=RECORDS, page_size=100)) as emulator:
-        args = export_args(dest, emulator.url, "--compression", "none", "--json")
+        args = ["export", dest, *export_args(tmp_path, emulator.url)[2:], "--compression", "none"]
         ended = await run_cli(*args, "--scratch", str(place))
         assert ended.code == 1
         assert re.search(rf"{place}/streamlic-scratch-.*No space left on device", ended.err)

@@ -93,6 +93,7 @@ def test_a_store_does_not_see_its_neighbours(dest: str, tmp_path: Path) -> None:
     assert other.names("a") == ["1"]
 
 
+@pytest.mark.slow
 def test_more_names_than_one_answer_holds_are_listed_and_deleted(
     store: ObjectStore, moto: MotoServer
 ) -> None:
