@@ -14,17 +14,17 @@ class Skipper {
   Skipper() { no_pattern_.next = &no_pattern_; }
 
   // Skips any value; `depth` brackets may be open within it. One label for each state of the grammar.
+  // It reads lexer.end() each time: with that in a variable, registers run out in the loop over members.
   STREAMLIC_NOINLINE const uint8_t* skip_value(Lexer& lexer, const uint8_t* at, int depth) {
     bool scopes[512];  // whether each open bracket is in an object; max_depth is not larger
     const auto most = static_cast<unsigned>(std::max(depth, 0));
     unsigned level = 0;
     bool in_object = true;  // or at the top
     KeyPattern* pattern = &no_pattern_;
-    const uint8_t* const end = lexer.end();
     const uint8_t* begin;
     bool is_plain;
   value:
-    if (unlikely(at == end)) return lexer.at_end();
+    if (unlikely(at == lexer.end())) return lexer.at_end();
     if (*at == '"') {
       at = lexer.string_rest(at + 1);
     } else if (begins_number(*at)) {
@@ -41,33 +41,30 @@ class Skipper {
     if (unlikely(!at)) return nullptr;
   value_end:
     if (level == 0) return at;
-    if (at < end && *at == ',') goto comma;
+    if (at < lexer.end() && *at == ',') goto comma;
     at = lexer.next(at);
-    if (unlikely(at == end)) return lexer.at_end();
+    if (unlikely(at == lexer.end())) return lexer.at_end();
     if (*at == (in_object ? uint8_t{'}'} : uint8_t{']'})) goto scope_end;
     if (*at != ',') return lexer.refused();
   comma:
-    if (!in_object) {
-      at = lexer.next(at + 1);
-      goto value;
-    }
     begin = at[-1] == '"' ? at - 1 : at;
-    if (is_predicted(lexer, begin, &pattern)) {
+    if (in_object && is_predicted(lexer, begin, &pattern)) {
       at = begin;
       goto predicted_key;
     }
     at = lexer.next(at + 1);
+    if (!in_object) goto value;
   key:
-    if (unlikely(at == end)) return lexer.at_end();
+    if (unlikely(at == lexer.end())) return lexer.at_end();
     if (unlikely(*at != '"')) return lexer.refused();
     at = lexer.index.terminator(at + 1);
-    is_plain = at < end && *at == '"';
+    is_plain = at < lexer.end() && *at == '"';
     if (!(at = is_plain ? at + 1 : lexer.string_slow(at))) return nullptr;
     at = lexer.next(at);
-    if (unlikely(at == end)) return lexer.at_end();
+    if (unlikely(at == lexer.end())) return lexer.at_end();
     if (*at != ':') return lexer.refused();
     at = lexer.next(at + 1);
-    if (is_plain) pattern = remember(begin, at, end, pattern);
+    if (is_plain) pattern = remember(begin, at, lexer.end(), pattern);
     goto value;
   scope_begin:
     if (unlikely(level == most)) return lexer.refused();
@@ -75,18 +72,18 @@ class Skipper {
     in_object = *at == '{';
     if (in_object) goto object_begin;
     at = lexer.next(at + 1);
-    if (unlikely(at == end)) return lexer.at_end();
+    if (unlikely(at == lexer.end())) return lexer.at_end();
     if (*at == ']') goto scope_end;
     goto value;
   object_begin:
     begin = at;
     if (is_predicted(lexer, at, &pattern)) goto predicted_key;
     at = lexer.next(at + 1);
-    if (unlikely(at == end)) return lexer.at_end();
+    if (unlikely(at == lexer.end())) return lexer.at_end();
     if (*at != '}') goto key;
   scope_end:
     ++at;
-    if (in_object && !scopes[level - 1] && end - at > 1 && at[0] == ',' && at[1] == '{') {
+    if (in_object && !scopes[level - 1] && lexer.end() - at > 1 && at[0] == ',' && at[1] == '{') {
       ++at;  // The next object of an array: the open brackets stay the same.
       goto object_begin;
     }
