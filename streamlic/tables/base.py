@@ -262,7 +262,7 @@ class LakeWriter:
         if self.lake.pending and self.lake.pending["kind"] in (REWRITE, EXPIRE):
             promised |= {self.staged(file["name"]) for file in self.lake.pending["files"]}
         names = [f"{STAGING}/{name}" for name in self.store.names(STAGING)]
-        unfinished = {run.id for run in self.runs if run.is_in_place and not run.is_complete}
+        unfinished = {run.id for run in self.runs if run.is_in_place and not run.is_finished}
         if unfinished:
             names += [name for name in names_in_tables(self.store) if run_of(name) in unfinished]
         swept = (name for name in names if name not in promised)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from streamlic.dataset.commit_log import load_lake, load_runs
-from streamlic.dataset.lake import STAGING
+from streamlic.dataset.lake import STAGING, names_in_tables
 from streamlic.dataset.records import Carried, Failed, Format, PartFile, Promise, ResumePoint
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.run_tables import write_run_tables
@@ -173,6 +173,7 @@ class LakeTests:
         complete(lake, run, part(lake, run, 20), superseded=[first.name])
         assert self.visible(lake.store) == ids(20)
         assert first not in load_runs(lake.store)[0].files
+        assert first.name not in names_in_tables(lake.store), "the next run would refuse the lake"
 
     def test_a_removed_run_is_gone_with_its_rows(self, lake: LakeWriter) -> None:
         runs = [start(lake), start(lake)]
