@@ -89,8 +89,7 @@ class DeltaFormat:
                 if shown and delta.add_columns(self._schema(table, change, delta.partition_by)):
                     continue  # It is another version now, and this change may be in it.
                 actions = _actions(delta, change, shown, hidden, stats)
-                note = f"streamlic: run {change.run}, change {change.number}"
-                delta.commit(actions, _application(change), change.number, note)
+                delta.commit(actions, _application(change), change.number, _note(change))
             except LostCommit as error:
                 why = str(error)
                 continue
@@ -144,6 +143,12 @@ class DeltaFormat:
 
 def _application(change: Change) -> str:
     return f"streamlic/{change.lake}"
+
+
+def _note(change: Change) -> str:
+    """Return what the history of the table says of a change."""
+    run = f"run {change.run}, " if change.run else ""
+    return f"streamlic: {run}change {change.number}"
 
 
 def _is_shown(delta: Table, change: Change) -> bool:

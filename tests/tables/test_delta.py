@@ -148,8 +148,10 @@ def test_a_table_says_what_its_columns_mean(lake: Lake) -> None:
 
 def test_delta_history_names_the_run(lake: Lake) -> None:
     lake.show(7, lake.night(MONDAY))
-    noted = DeltaTable(lake.store.where(LICENSES)).history(1)[0]["userMetadata"]
-    assert noted == f"streamlic: run {MONDAY}, record 7"
+    lake.show(8, [], hidden=lake.names(MONDAY))
+    removed, shown, _ = DeltaTable(lake.store.where(LICENSES)).history()
+    assert shown["userMetadata"] == f"streamlic: run {MONDAY}, change 7"
+    assert removed["userMetadata"] == "streamlic: change 8"
 
 
 def test_raw_rows_are_read_back(tmp_path: Path) -> None:
@@ -326,7 +328,7 @@ def test_a_promised_file_that_is_missing_is_damage(lake: Lake) -> None:
     lake.store.delete(files[0].name)
     with pytest.raises(IntegrityError, match="was promised and is missing"):
         lake.show(1, files)
-    assert lake.format.visible(LICENSES) == set()
+    assert ids_read(lake) == []
 
 
 def test_a_file_that_is_not_the_promised_one_is_damage(lake: Lake) -> None:
