@@ -135,7 +135,7 @@ def table_of(name: str) -> str:
 def run_of(name: str) -> str | None:
     """Return the run of a part file, by its name; None for any other file.
 
-    A rewritten part file has an id of the same form in its name, which is no run's.
+    A rewritten part file has an id of the same form in its name, and no run has that id.
     """
     match = _PART_FILE.fullmatch(name)
     return match["run"] if match else None

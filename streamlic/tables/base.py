@@ -225,7 +225,7 @@ class LakeWriter:
                 )
             )
         except (IntegrityError, StoreError):
-            self._log.check_epoch()  # Another writer may have shown it, and gone on.
+            self._log.check_epoch()  # Another writer may have shown it, and continued.
             raise
         if record["kind"] != COMMIT:
             self._sweep()

@@ -22,7 +22,7 @@ from tests.tables.iceberg_lake import RUN, SCHEMAS, IcebergLake, use_catalog
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    # Iceberg's locations are no URLs where they have no scheme: such names must work.
+    # Iceberg's locations without a scheme are paths: such names must work.
     root = tmp_path / "a b#c"
     use_catalog(root, monkeypatch.setenv)
     monkeypatch.setenv("POLARS_ICEBERG_PLANNER", "pyiceberg")  # Else it recommends another one.
@@ -163,7 +163,9 @@ def test_manifests_and_metadata_of_many_commits_do_not_pile_up(lake: IcebergLake
     assert lake.parts() == list(range(1, 251))
 
 
-def test_a_file_that_is_to_be_replaced_and_never_was_shown_is_no_error(lake: IcebergLake) -> None:
+def test_a_file_to_replace_that_was_never_shown_raises_nothing(
+    lake: IcebergLake,
+) -> None:
     lake.format.show(lake.change(1, [lake.part(1)]))
     lake.format.show(lake.change(2, [lake.part(2)], [lake.part(3)]))
     assert lake.parts() == [1, 2]
