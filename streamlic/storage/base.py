@@ -7,8 +7,8 @@ Rules:
 3. A file appears under its name complete, or not at all. No operation replaces a file.
 4. ``publish``, ``delete`` and ``delete_tree`` can be repeated: a second call finishes the work of
    the first one, and does nothing if none is left.
-5. A directory exists while it holds a file. Only local disks have empty ones, and no caller may
-   depend on them.
+5. A directory exists while it holds a file. Only local disks, and some services for a while, have
+   empty ones, and no caller may depend on them.
 6. A call that creates a file may be sent again, because its answer was lost. So where answers are
    lost, a file that holds the same bytes is the caller's own: callers create unique bytes.
 7. Every error is a StoreError, or a UsageError for a store that cannot keep these rules.

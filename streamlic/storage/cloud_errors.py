@@ -86,6 +86,11 @@ def translated(action: Action, place: Place) -> Iterator[None]:
         raise explained(error, action, place) from error
 
 
+def is_broken(error: BaseException) -> bool:
+    """Return whether a request had no answer, so that nobody knows whether it was carried out."""
+    return not _Answer.of(error).status and "HTTP error" in str(error)
+
+
 def explained(error: BaseException, action: Action, place: Place) -> StoreError:
     """Return the StoreError for an error of obstore, and take the URL and the body from that one.
 

@@ -5,6 +5,8 @@ Rules:
    after a refusal the object is read: if it holds our bytes, the write was ours. Callers write
    unique bytes.
 2. A refusal while another request is in progress (409) means: try again.
+3. obstore does not repeat such a write when its connection breaks, for it cannot know whether it
+   was done. A look at the object can: so it is repeated here.
 """
 
 from __future__ import annotations
@@ -13,13 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
+from streamlic.storage.attempts import attempts
 from streamlic.storage.base import AlreadyExists, NotFound
-from streamlic.storage.cloud_errors import Place, translated
+from streamlic.storage.cloud_errors import Place, is_broken, translated
 from streamlic.storage.credentials import Client
-
-_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,15 @@ def read_version(client: Client, name: str, place: Place) -> tuple[bytes, Versio
 
 def create(client: Client, name: str, data: bytes, place: Place) -> Version:
     """Create an object and return its version; AlreadyExists if another one has this name."""
-    for _ in range(_TRIES):
+    for attempt in attempts():
         with translated("write", place):
             try:
                 return Version.of(obstore.put(client, name, data, mode="create"))
             except (AlreadyExistsError, PreconditionError):
                 pass
+            except BaseError as error:
+                if attempt.is_last or not is_broken(error):
+                    raise
         found = read_version(client, name, place)
         if found and found[0] == data:
             return found[1]
@@ -68,10 +72,16 @@ def create(client: Client, name: str, data: bytes, place: Place) -> Version:
 
 def swap(client: Client, name: str, data: bytes, old: Version, place: Place) -> Version | None:
     """Replace a version of an object and return the new one; None if it is not the present one."""
-    with translated("write", place):
-        try:
-            return Version.of(obstore.put(client, name, data, mode=old.mode()))
-        except (AlreadyExistsError, PreconditionError, FileNotFoundError):
-            pass
-    found = read_version(client, name, place)
-    return found[1] if found and found[0] == data else None
+    for attempt in attempts():
+        with translated("write", place):
+            try:
+                return Version.of(obstore.put(client, name, data, mode=old.mode()))
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+                pass
+            except BaseError as error:
+                if attempt.is_last or not is_broken(error):
+                    raise
+        found = read_version(client, name, place)
+        if found is None or found[1] != old:
+            return found[1] if found and found[0] == data else None
+    return None

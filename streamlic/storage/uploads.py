@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import obstore
+from obstore.exceptions import BaseError
 
 from streamlic.errors import StoreError
-from streamlic.storage.cloud_errors import FOREIGN, Place, explained
+from streamlic.storage.attempts import attempts
+from streamlic.storage.cloud_errors import FOREIGN, Place, explained, is_broken
 from streamlic.storage.credentials import Client
 from streamlic.storage.scratch import ADVICE
 from streamlic.storage.scratch import explained as explained_scratch
@@ -82,7 +84,7 @@ class _Upload:
     ended: threading.Event = field(default_factory=threading.Event)
     failure: StoreError | None = None
     _stop: Callable[[], Any] | None = None
-    _is_stopped: bool = False
+    _stopped: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
@@ -90,8 +92,14 @@ class _Upload:
         try:
             with explained_scratch(self.path):
                 self.path.stat()  # It may have been deleted: obstore's error names the object.
-            with suppress(asyncio.CancelledError):
-                asyncio.run(self._uploaded())
+            for attempt in attempts(self._stopped.wait):
+                try:
+                    with suppress(asyncio.CancelledError):
+                        asyncio.run(self._uploaded())
+                    break
+                except BaseError as error:
+                    if attempt.is_last or not is_broken(error):
+                        raise
         except StoreError as error:
             self.failure = error
         except FOREIGN as error:
@@ -103,7 +111,7 @@ class _Upload:
     def stop(self) -> None:
         """End it, unless it has ended."""
         with self._lock:
-            self._is_stopped = True
+            self._stopped.set()
             if self._stop is not None:
                 self._stop()
         self.ended.wait()
@@ -112,7 +120,7 @@ class _Upload:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101  (it runs in one)
         with self._lock:
-            if self._is_stopped:
+            if self._stopped.is_set():
                 return
             self._stop = lambda: loop.call_soon_threadsafe(task.cancel)
         try:
