@@ -68,7 +68,7 @@ CLOUD := .venv-servers/.installed build/azurite/.installed .venv-duckdb/.install
 
 # Needs npm (Debian: npm).
 test-cloud: $(VENV)/.dev $(CLOUD)  ## the tests of object stores, on servers of this machine
-	$(BIN)/python -m pytest -m "cloud and not slow" -n 2 --dist loadgroup tests/cloud
+	$(BIN)/python -m pytest -m "cloud and not slow" -n 2 --dist loadscope tests/cloud
 
 test-cloud-long: $(VENV)/.dev $(CLOUD)  ## exports of many gigabytes through a slow store
 	$(BIN)/python -m pytest -m "cloud and slow" tests/cloud

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -24,19 +25,22 @@ S = TypeVar("S", bound=ObjectServer)
 CLOUD = Path(__file__).parent
 SERVERS = ("seaweed", "moto", "azurite", "gcs")
 """The fixtures of the stores that streamlic accepts."""
-FIXTURES = (*SERVERS, "rclone")
 
 
-@pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is here: ``make test`` has no such servers. One worker runs a server's tests."""
+    """Mark what is here: ``make test`` has no such servers."""
     for item in items:
         if CLOUD in item.path.parents:
             item.add_marker(pytest.mark.cloud)
-            named = item.callspec.params.get("server") if hasattr(item, "callspec") else None
-            used = [one for one in FIXTURES if one in getattr(item, "fixturenames", ())]
-            if named or used:
-                item.add_marker(pytest.mark.xdist_group(named or used[0]))
+
+
+def set_environment(patch: pytest.MonkeyPatch, variables: Mapping[str, str]) -> None:
+    """Set the variables that reach a server, and no others of a cloud."""
+    for name in os.environ:
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_")):
+            patch.delenv(name)
+    for name, value in variables.items():
+        patch.setenv(name, value)
 
 
 @contextmanager
@@ -94,6 +98,5 @@ def dest(request: pytest.FixtureRequest) -> Iterator[str]:
     """Return an empty DEST on ``server``, and set the environment that reaches it."""
     server: ObjectServer = request.getfixturevalue("server")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
+        set_environment(patch, server.environment)
         yield server.dest(f"lake-{uuid4().hex[:8]}")
