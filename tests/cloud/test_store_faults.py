@@ -147,7 +147,7 @@ def test_a_fault_that_lasts_is_an_error_and_the_same_again_is_exact(
     check(store)
 
 
-def test_a_lost_answer_is_told_from_another_writers_record(
+def test_another_writers_record_is_not_taken_for_a_lost_answer(
     store: ObjectStore, proxy: FaultyProxy
 ) -> None:
     create(store)
