@@ -93,7 +93,8 @@ class ObjectStore:
                 found = obstore.list_with_delimiter(self._client, prefix or None)
                 paths = [*found["common_prefixes"], *(one["path"] for one in found["objects"])]
         # An object that ends with a slash marks a directory: some tools create those.
-        names = {path[len(start) :].partition("/")[0] for path in paths if path.startswith(start)}
+        # Its name here is empty, and not greater than any.
+        names = {path[len(start) :].partition("/")[0] for path in paths}
         return sorted(name for name in names if name > after and not name.startswith(PROBE_PREFIX))
 
     def read(self, name: str) -> bytes:

@@ -109,7 +109,7 @@ class _Upload:
             self.ended.set()
 
     def stop(self) -> None:
-        """End it, unless it has ended."""
+        """End it soon: an upload in parts at once, of whose parts no reader sees any."""
         with self._lock:
             self._stopped.set()
             if self._stop is not None:
@@ -122,7 +122,9 @@ class _Upload:
         with self._lock:
             if self._stopped.is_set():
                 return
-            self._stop = lambda: loop.call_soon_threadsafe(task.cancel)
+            # A single request may be carried out after it was given up, and after a deletion.
+            if self.path.stat().st_size > self.uploads.sizes.chunk_bytes:
+                self._stop = lambda: loop.call_soon_threadsafe(task.cancel)
         try:
             await obstore.put_async(
                 self.uploads.client,

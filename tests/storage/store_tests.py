@@ -232,12 +232,13 @@ class StoreTests:
             assert store.names("staging") == []
         store.publish([])
 
-    def test_publishing_never_replaces_a_file(self, store: Store) -> None:
+    @pytest.mark.parametrize("old", [b"old", b"ne", b"newer", b""])
+    def test_publishing_never_replaces_a_file(self, store: Store, old: bytes) -> None:
         store.create("staging/part", b"new")
-        store.create("part", b"old")
+        store.create("part", old)
         with pytest.raises(AlreadyExists, match="part"):
             store.publish([("staging/part", "part")])
-        assert store.read("part") == b"old"
+        assert store.read("part") == old
         assert store.read("staging/part") == b"new"
 
     def test_what_does_not_exist_cannot_be_published(self, store: Store) -> None:

@@ -85,6 +85,19 @@ def test_objects_that_mark_directories_are_not_names(store: ObjectStore, moto: M
     assert store.names("b") == []
 
 
+def test_the_service_lists_from_a_name_on(
+    moto: MotoServer, dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log of ten thousand records has a few new ones."""
+    paths: list[str] = []
+    with forwarding(moto.port, paths=paths) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        assert opened(dest, tmp_path).names("log", after="00000007.json") == []
+    assert len(paths) == 1
+    assert "start-after=" in paths[0]
+    assert paths[0].partition("start-after=")[2].endswith("%2Flog%2F00000007.json")
+
+
 def test_a_store_does_not_see_its_neighbours(dest: str, tmp_path: Path) -> None:
     one, other = opened(f"{dest}/lake", tmp_path), opened(f"{dest}/lake2", tmp_path)
     other.create("a/1", b"")

@@ -8,7 +8,7 @@ server, without some of their headers.
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -66,11 +66,15 @@ def answering(answers: list[tuple[int, str]]) -> Iterator[str]:
 
 
 @contextmanager
-def forwarding(port: int, *, without: set[str]) -> Iterator[str]:
-    """Hand requests on to a server on this machine, without some headers."""
+def forwarding(
+    port: int, *, without: Collection[str] = (), paths: list[str] | None = None
+) -> Iterator[str]:
+    """Hand requests on to a server on this machine, without some headers; note their paths."""
 
     class Forwarding(_Quiet):
         def act(self) -> None:
+            if paths is not None:
+                paths.append(self.path)
             server = http.client.HTTPConnection("127.0.0.1", port)
             kept = {n: v for n, v in self.headers.items() if n.lower() not in without}
             server.request(self.command, self.path, self.body(), kept)
