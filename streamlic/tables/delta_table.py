@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from streamlic.dataset.lake import run_of, table_of
 from streamlic.errors import DatasetConflict, StoreError, UsageError
+from streamlic.storage.storage_options import storage_options_of
 
 try:
     from deltalake import CommitProperties, DeltaTable, Schema
@@ -88,7 +89,7 @@ class Table:
         """Return the table at a path or URL; None if there is none."""
         with translated(where):
             try:
-                return cls(DeltaTable(where), where)
+                return cls(DeltaTable(where, storage_options=storage_options_of(where)), where)
             except TableNotFoundError:
                 return None
 
@@ -105,6 +106,7 @@ class Table:
                     partition_by=list(partition_by),
                     name=name,
                     configuration={OWNER: lake, **_PROPERTIES},
+                    storage_options=storage_options_of(where),
                     raise_if_key_not_exists=False,
                     # A retry would create the table over the one that came first.
                     commit_properties=CommitProperties(max_commit_retries=0),
