@@ -130,3 +130,28 @@ def test_a_store_that_is_out_of_reach_is_named(
 def test_a_name_that_cannot_be_a_key_is_an_error(dest: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="expected a name inside"):
         opened(dest, tmp_path).read("a/../b")
+
+
+def test_azure_shows_no_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shared access signature is part of every URL."""
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=2026-01-01&sp=rl&sig=hunter2")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acc")
+    monkeypatch.setenv("AZURE_ALLOW_HTTP", "true")
+    answers = [
+        (403, "AuthorizationPermissionMismatch"),
+        (404, "ContainerNotFound"),
+        (503, "ServerBusy"),
+    ]
+    expected = [
+        r"not allowed to read it \(403 .*; the credentials need the role Storage Blob Data Contrib",
+        r"there is no container lake .404 ContainerNotFound.; create it, or choose another dest",
+        r"the store is overloaded .503 ServerBusy., also after 1 retries",
+    ]
+    for answer, words in zip(answers, expected, strict=True):
+        with answering([answer]) as url:
+            monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", url)
+            store = opened("az://lake/x", tmp_path, retries=1)
+            with pytest.raises(StoreError, match=rf"^az://lake/x/1: {words}") as caught:
+                store.read("1")
+        check_secrets(caught.value)
+        assert "hunter2" not in repr(store)
