@@ -7,13 +7,16 @@ import re
 import socket
 import traceback
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from streamlic.errors import StoreError
+from streamlic.storage import credentials
 from streamlic.storage.base import NotFound
-from tests.support.bucket import opened
+from tests.support.bucket import opened, stopped
+from tests.support.object_servers import MotoServer
 from tests.support.store_proxy import answering
 
 REFUSALS = {
@@ -155,3 +158,17 @@ def test_azure_shows_no_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 store.read("1")
         check_secrets(caught.value)
         assert "hunter2" not in repr(store)
+
+
+def test_a_store_that_does_not_answer_in_time_is_an_error(
+    dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moto: MotoServer
+) -> None:
+    """A request has minutes, with its body; here it has less."""
+    monkeypatch.setattr(credentials, "REQUEST_TIMEOUT", timedelta(milliseconds=300))
+    store = opened(dest, tmp_path, retries=1)
+    with (
+        stopped(moto),
+        pytest.raises(StoreError, match=rf"^{dest}/1: the store did not answer in time") as caught,
+    ):
+        store.read("1")
+    check_secrets(caught.value)
