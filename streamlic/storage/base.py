@@ -60,6 +60,12 @@ class Store(Protocol):
     def where(self, name: str = "") -> str:
         """Return the full name of a file, or of the store itself, for messages."""
 
+    def storage_options(self) -> dict[str, str]:
+        """Return what other libraries need to reach this place, by names of the environment.
+
+        It holds secrets, and those may be valid for a while only: ask again for each use.
+        """
+
     def names(self, directory: str = "", *, after: str = "") -> list[str]:
         """Return the names in a directory, sorted, of directories too; none if it is absent.
 

@@ -75,6 +75,10 @@ class LocalStore:
         with _translated(self.path(name), reads=True):
             return self.path(name).is_file()
 
+    def storage_options(self) -> dict[str, str]:
+        """Return nothing: a path says it all."""
+        return {}
+
     def names(self, directory: str = "", *, after: str = "") -> list[str]:
         """Return the names in a directory that follow ``after``, sorted; none if it is absent.
 

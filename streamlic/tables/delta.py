@@ -64,7 +64,7 @@ class DeltaFormat:
 
     def visible(self, table: str) -> set[str] | None:
         """Return the names of the files that readers of a table see."""
-        opened = Table.opened(self._store.where(table))
+        opened = Table.opened(self._store, table)
         return {f"{table}/{path}" for path in opened.files} if opened else set()
 
     def _show(self, table: str, change: Change) -> None:
@@ -74,7 +74,7 @@ class DeltaFormat:
             return
         where, stats, why = self._store.where(table), list[str](), ""
         for _ in range(_ATTEMPTS):
-            delta = Table.opened(where)
+            delta = Table.opened(self._store, table)
             if delta is None and table not in change.schemas:
                 return  # There is nothing to hide.
             if delta is None:
@@ -95,7 +95,7 @@ class DeltaFormat:
                 continue
             except StoreError:
                 # It may have landed: an answer was lost, or only a checkpoint failed after it.
-                later = Table.opened(where)
+                later = Table.opened(self._store, table)
                 if not later or not _is_shown(later, change):
                     raise
             return
@@ -107,7 +107,7 @@ class DeltaFormat:
     def _create(self, table: str, change: Change) -> None:
         partition_by = (self._partition_by,) if self._partition_by and table == LICENSES else ()
         Table.create(
-            self._store.where(table),
+            self._store,
             table,
             self._schema(table, change, partition_by),
             lake=change.lake,

@@ -33,7 +33,7 @@ def vacuum(
     """
     unneeded: list[str] = []
     for table in TABLES:
-        delta = Table.opened(store.where(table))
+        delta = Table.opened(store, table)
         if delta:
             _check_log_reaches(delta, keep_days)
             kept = {*promised, *(f"{table}/{path}" for path in delta.files)}
@@ -51,7 +51,7 @@ def shorten_logs(store: Store) -> None:
     How long Delta keeps it is the table's property ``delta.logRetentionDuration``.
     """
     for table in TABLES:
-        delta = Table.opened(store.where(table))
+        delta = Table.opened(store, table)
         if delta:
             delta.shorten_log()
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 from streamlic.dataset.lake import run_of, table_of
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.storage.storage_options import storage_options_of
+from streamlic.storage.base import Store
 
 try:
     from deltalake import CommitProperties, DeltaTable, Schema
@@ -85,8 +86,9 @@ class Table:
         self._files: dict[str, DataFile] | None = None
 
     @classmethod
-    def opened(cls, where: str) -> Table | None:
-        """Return the table at a path or URL; None if there is none."""
+    def opened(cls, store: Store, table: str) -> Table | None:
+        """Return a table of a store; None if there is none."""
+        where = store.where(table)
         with translated(where):
             try:
                 return cls(DeltaTable(where, storage_options=storage_options_of(where)), where)
@@ -95,16 +97,17 @@ class Table:
 
     @classmethod
     def create(
-        cls, where: str, name: str, schema: pa.Schema, *, lake: str, partition_by: Sequence[str]
+        cls, store: Store, table: str, schema: pa.Schema, *, lake: str, partition_by: Sequence[str]
     ) -> None:
         """Create an empty table of a lake, unless another writer creates one first."""
+        where = store.where(table)
         with translated(where):
             try:
                 DeltaTable.create(
                     where,
                     schema=Schema.from_arrow(schema),
                     partition_by=list(partition_by),
-                    name=name,
+                    name=table,
                     configuration={OWNER: lake, **_PROPERTIES},
                     storage_options=storage_options_of(where),
                     raise_if_key_not_exists=False,
@@ -113,7 +116,7 @@ class Table:
                 )
             except DeltaError:
                 # Not ``is_deltatable``, which holds the interpreter's lock while it waits.
-                if cls.opened(where) is None:
+                if cls.opened(store, table) is None:
                     raise
 
     @property

@@ -30,20 +30,11 @@ class WatchedS3:
         self._lock = threading.Lock()
         self._has_client = threading.Event()
         self._client = 0
-        self.url = ""
+        self.env = {**KEYS, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
+        """The variables by which clients find it."""
         self.writes = 0
         self.kills = self.loses = 0
         self.is_before = False
-
-    @property
-    def env(self) -> dict[str, str]:
-        """The variables by which clients find it."""
-        return {
-            **KEYS,
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": "us-east-1",
-        }
 
     def watch(self, *, kills: int = 0, is_before: bool = False, loses: int = 0) -> None:
         """Count writes from here on."""
@@ -91,7 +82,7 @@ def watched_s3() -> Iterator[WatchedS3]:
     """Run a server while the context lasts."""
     watched = WatchedS3(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, watched, threaded=True, request_handler=_Silent)
-    watched.url = f"http://127.0.0.1:{server.server_port}"
+    watched.env["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

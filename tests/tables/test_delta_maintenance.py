@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -14,10 +13,10 @@ from deltalake import DeltaTable
 from streamlic.dataset.lake import LICENSES, TABLES
 from streamlic.errors import UsageError
 from streamlic.storage.local import LocalStore
+from streamlic.storage.open_store import open_store
 from streamlic.tables.delta_maintenance import shorten_logs, vacuum
 from tests.support.delta import BUCKET, NIGHTS, Lake, ids_read
-from tests.support.delta_writer import OnS3
-from tests.support.watched_s3 import WatchedS3, watched_s3
+from tests.support.watched_s3 import KEYS, watched_s3
 
 MONDAY, TUESDAY, WEDNESDAY = NIGHTS[:3]
 OLD = time.time() - 60 * 86_400
@@ -121,24 +120,32 @@ def test_old_log_is_deleted_and_the_last_change_is_known(lake: Lake) -> None:
     assert ids_read(lake) == lake.ids(TUESDAY)
 
 
-@pytest.fixture
-def s3() -> Iterator[WatchedS3]:
-    with watched_s3() as watched, pytest.MonkeyPatch.context() as patched:
-        for name, value in watched.env.items():
-            patched.setenv(name, value)
+def test_a_lake_in_a_bucket_is_written_and_cleaned_with_a_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deltalake knows no profiles: the store gives it the credentials."""
+    with watched_s3() as s3:
+        keys = {name: s3.env.pop(name) for name in KEYS}
+        credentials = "".join(f"{name.lower()} = {value}\n" for name, value in keys.items())
+        (tmp_path / "credentials").write_text(f"[nightly]\n{credentials}")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+        monkeypatch.setenv("AWS_PROFILE", "nightly")
+        for name in keys:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in s3.env.items():
+            monkeypatch.setenv(name, value)
         boto3.client("s3").create_bucket(Bucket=BUCKET)
-        yield watched
-
-
-def test_a_lake_on_s3_is_cleaned_too(tmp_path: Path, s3: WatchedS3) -> None:
-    store = OnS3(tmp_path / "lake")
-    lake = Lake(store)
-    lake.show(1, lake.night(MONDAY))
-    lake.show(2, lake.night(TUESDAY), hidden=[lake.part(MONDAY, 1)])
-    for path in store.root.glob("*/part-*"):
-        key = path.relative_to(store.root.parent).as_posix()
-        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
-    shorten_logs(store)
-    assert vacuum(store, keep_days=1, promised=()) == []
-    assert vacuum(store, keep_days=0, promised=()) == [lake.part(MONDAY, 1)]
-    assert ids_read(lake) == lake.ids(TUESDAY)
+        store = open_store(f"s3://{BUCKET}/lake")
+        lake = Lake(store)
+        lake.show(1, lake.night(MONDAY))
+        lake.show(2, lake.night(TUESDAY), hidden=[lake.part(MONDAY, 1)])
+        assert lake.format.visible(LICENSES) == {lake.part(TUESDAY, 1)}
+        shorten_logs(store)
+        assert vacuum(store, keep_days=1, promised=()) == []
+        assert vacuum(store, keep_days=0, promised=()) == [lake.part(MONDAY, 1)]
+        options = store.storage_options()
+        read = DeltaTable(store.where(LICENSES), storage_options=options).to_pyarrow_table()
+        assert sorted(read["id"].to_pylist()) == lake.ids(TUESDAY)
+        assert [part for part in store.names(LICENSES) if part.startswith("part-")] == [
+            lake.part(TUESDAY, 1).partition("/")[2]
+        ]
