@@ -44,7 +44,7 @@ RUNNING = [
     and page.name != "python.md"  # Cells of a notebook too: see test_python_page.
 ]
 MANIFESTS = sorted((ROOT / "deploy").rglob("*.yaml"))
-LOOKED_AT = {"console", "json", "py", "text", "yaml"}
+LOOKED_AT = {"console", "json", "py", "sql", "text", "yaml"}
 RETRYABLE = {1}
 INTERRUPTED = {129, 130, 143}
 
