@@ -190,6 +190,12 @@ dataset_options = (
 )  # fmt: skip
 
 
+scratch = object_store(
+    "--scratch", type=click.Path(), metavar="DIR", **default_of(JobSettings, "scratch"),
+    help="Local directory for part files that are not uploaded yet; by default the system's "
+    "temporary one.",
+)  # fmt: skip
+
 lake_options = (
     table_format("--format", type=click.Choice(["parquet", "delta", "iceberg"]),
                  **default_of(JobSettings, "format"),
@@ -202,10 +208,7 @@ lake_options = (
     table_format("--catalog", metavar="NAME[.NAMESPACE]", **default_of(JobSettings, "catalog"),
                  help="Iceberg catalog, as pyiceberg's own configuration names it, and the "
                  "namespace of the tables; by default streamlic."),
-    object_store("--scratch", type=click.Path(), metavar="DIR",
-                 **default_of(JobSettings, "scratch"),
-                 help="Local directory for part files that are not uploaded yet; by default the "
-                 "system's temporary one."),
+    scratch,
 )  # fmt: skip
 """How a lake is kept, wherever it is."""
 

@@ -136,6 +136,8 @@ def _of_file(settings: HeadSettings) -> _Found:
 
     place, name = os.path.split(settings.source)  # A URL keeps both of its slashes.
     store = open_store(place or ".")
+    if not store.exists(name):
+        raise UsageError(f"{settings.source} cannot be read: there is no such file")
     return _of_rows(rows_of_file(store, name, account=settings.where_account), settings)
 
 
