@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "api": {"dataset", "decoder", "errors", "job", "resources", "schema", "system", "truto"},
     "terminal": {"job", "formatting", "system", "truto"},
-    "reports": {"dataset", "errors", "job", "formatting"},
+    "reports": {"dataset", "errors", "job", "formatting", "tables"},
     "diagnostics": {
         "_version", "dataset", "decoder", "errors", "formatting", "job", "storage", "system",
         "tables", "truto",

@@ -131,12 +131,13 @@ engine = resource(
     help="Decoder; auto takes the fastest that is installed.",
 )  # fmt: skip
 
-machine_options = (
-    engine,
-    resource("--memory", "memory_bytes", type=Size(), **default_of(JobSettings, "memory_bytes"),
-             show_default="256MiB, or 3/4 of the container's limit where that is less",
-             help="Memory that the whole process aims to stay within; at least 128MiB."),
+memory = resource(
+    "--memory", "memory_bytes", type=Size(), **default_of(JobSettings, "memory_bytes"),
+    show_default="256MiB, or 3/4 of the container's limit where that is less",
+    help="Memory that the whole process aims to stay within; at least 128MiB.",
 )  # fmt: skip
+
+machine_options = (engine, memory)
 
 rows_at = body(
     "--rows-at", metavar="PATH", **default_of(JobSettings, "rows_at"),
@@ -217,6 +218,17 @@ take_over = object_store(
     help="Take DEST from another writer at once, instead of waiting until its lease ends.",
 )  # fmt: skip
 
+json_option = output("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+
+upkeep_options = (
+    dataset("--dry-run", is_flag=True, help="Only say what would be done."),
+    memory,
+    scratch,
+    take_over,
+    json_option,
+)
+"""What ``compact`` and ``expire`` share."""
+
 
 def table(about: str) -> Callable[[Command], Command]:
     """Return the option for one of a lake's tables."""
@@ -226,8 +238,6 @@ def table(about: str) -> Callable[[Command], Command]:
     )  # fmt: skip
     return option
 
-
-json_option = output("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 output_options = (
     json_option,

@@ -152,6 +152,34 @@ class DatasetSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpkeepSettings(DatasetSettings):
+    """What ``compact`` and ``expire`` share."""
+
+    dry_run: bool
+    memory_bytes: int
+    scratch: str | None
+    take_over: bool
+
+    def for_job(self) -> dict[str, Any]:
+        """Return the values of the job's options of the same names."""
+        return {name: getattr(self, name) for name in ("memory_bytes", "scratch", "take_over")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompactSettings(UpkeepSettings):
+    """The settings of ``streamlic compact``."""
+
+    part_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpireSettings(UpkeepSettings):
+    """The settings of ``streamlic expire``."""
+
+    keep: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class InspectSettings(DatasetSettings):
     """The settings of ``streamlic inspect``."""
 

@@ -240,8 +240,9 @@ def old_records(store: Store, lake: LakeState, expiring: Collection[str] = ()) -
 
     ``expiring`` are runs that have not expired yet, and will.
     """
+    # A run that has not ended needs all that follow: its records are read as a range.
     kept = [
-        range(run.first_record, run.last_record + 1)
+        range(run.first_record, (run.last_record if run.is_finished else lake.number) + 1)
         for run in lake.runs.values()
         if not run.is_expired and run.id not in expiring
     ]

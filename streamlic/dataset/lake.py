@@ -43,9 +43,10 @@ _PART_FILE = re.compile(
 )
 _EPOCH = re.compile(r"part-[0-9TZ]+-[0-9a-f]+-([0-9]+)-[0-9]+\.parquet")
 _REWRITTEN = re.compile(
-    r"[a-z]+/(export_date=[0-9-]{10}/)?part-[0-9TZ]+-(?P<hex>[0-9a-f]{8})"
+    r"[a-z]+/(export_date=[0-9-]{10}/)?part-[0-9TZ]+-[0-9a-f]{10}"
     r"-(?P<epoch>[0-9]+)-(?P<number>[0-9]+)\.parquet"
 )
+"""A rewritten part file. A run's id has two digits fewer."""
 ACCOUNT_COLUMN: Final = "integrated_account_id"
 INTEGRATION_COLUMN: Final = "integration"
 TENANT_COLUMN: Final = "tenant_id"
@@ -154,16 +155,14 @@ def rewritten_name(table: str, time: str, epoch: int, number: int, *, partition:
     writer's own. Names of formats that have partitions keep ``partition``, such as
     ``export_date=2026-01-01``.
     """
-    place = f"{PART_PREFIX}{time}-{epoch:08x}-{epoch:06d}-{number:06d}.parquet"
+    place = f"{PART_PREFIX}{time}-{epoch:010x}-{epoch:06d}-{number:06d}.parquet"
     return "/".join(filter(None, (table, partition, place)))
 
 
 def rewritten_place(name: str) -> tuple[int, int] | None:
     """Return epoch and number of a rewritten part file, by its name; None for any other file."""
     match = _REWRITTEN.fullmatch(name)
-    if match is None or int(match["hex"], 16) != int(match["epoch"]):
-        return None
-    return int(match["epoch"]), int(match["number"])
+    return (int(match["epoch"]), int(match["number"])) if match else None
 
 
 def names_in_tables(store: Store) -> list[str]:

@@ -52,7 +52,7 @@ from streamlic.dataset.run_state import RunState
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.storage.base import Store
 from streamlic.system.process import this_process
-from streamlic.tables.formats import forget_versions, format_of
+from streamlic.tables.formats import format_of
 from streamlic.tables.table_format import Change, missing_file
 
 
@@ -175,7 +175,7 @@ class LakeWriter:
         Returns the names of these files. Plain Parquet has no versions.
         """
         promised = {file.name for file in self.lake.live_files}
-        return forget_versions(self._tables, self.store, keep_days, promised)
+        return self._tables.forget_versions(keep_days, promised)
 
     def staged(self, name: str) -> str:
         """Return where a part file is until readers may see it."""

@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -66,6 +66,14 @@ class DeltaFormat:
         """Return the names of the files that readers of a table see."""
         opened = Table.opened(self._store, table)
         return {f"{table}/{path}" for path in opened.files} if opened else set()
+
+    def forget_versions(self, keep_days: int, promised: Collection[str]) -> list[str]:
+        """Delete part files that no version of the last ``keep_days`` days needs; return them."""
+        from streamlic.tables.delta_maintenance import shorten_logs, vacuum  # noqa: PLC0415
+
+        unneeded = vacuum(self._store, keep_days=keep_days, promised=promised)
+        shorten_logs(self._store)
+        return unneeded
 
     def _show(self, table: str, change: Change) -> None:
         shown = [file for file in change.shown if table_of(file.name) == table]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.lake import TABLES, table_of
 from streamlic.dataset.lake_state import LakeState
@@ -64,25 +62,3 @@ def _differences(table: str, seen: set[str], promised: set[str]) -> list[str]:
         *(f"{name}: readers of the table {table} do not see it" for name in missing),
         *(f"{name}: readers of the table {table} see it, and the log does not" for name in foreign),
     ]
-
-
-def forget_versions(
-    tables: TableFormat, store: Store, keep_days: int, promised: Collection[str]
-) -> list[str]:
-    """Let versions of the tables go that are older than ``keep_days`` days.
-
-    Deletes the part files that only they needed, and returns their names; ``promised`` ones stay.
-    """
-    if isinstance(tables, ParquetFormat):
-        return []
-    if tables.name == "iceberg":
-        from streamlic.tables.iceberg import IcebergFormat  # noqa: PLC0415  # an extra
-        from streamlic.tables.iceberg_maintenance import expire  # noqa: PLC0415  # an extra
-
-        if isinstance(tables, IcebergFormat):
-            return expire(tables, keep_days=keep_days, promised=promised)
-    from streamlic.tables.delta_maintenance import shorten_logs, vacuum  # noqa: PLC0415  # an extra
-
-    unneeded = vacuum(store, keep_days=keep_days, promised=promised)
-    shorten_logs(store)
-    return unneeded

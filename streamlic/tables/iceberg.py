@@ -16,6 +16,7 @@ Iceberg has no commit for several tables that all catalogs offer. So licenses co
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from itertools import count
 
@@ -89,6 +90,12 @@ class IcebergFormat:
     def path(self, name: str) -> str:
         """Return the location of a part file, or of a table, as Iceberg's metadata has it."""
         return self.store.where(name).rstrip("/")
+
+    def forget_versions(self, keep_days: int, promised: Collection[str]) -> list[str]:
+        """Expire snapshots older than ``keep_days`` days, with the part files of theirs."""
+        from streamlic.tables.iceberg_maintenance import expire  # noqa: PLC0415  # it imports this
+
+        return expire(self, keep_days=keep_days, promised=promised)
 
     def _show(self, change: Change, table: str, shown: list[str], hidden: set[str]) -> None:
         for attempt in count():

@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -57,6 +57,13 @@ class TableFormat(Protocol):
         """Return the names of the part files that readers of a table see.
 
         None means that a listing says it. The names are those in the lake, with their table.
+        """
+
+    def forget_versions(self, keep_days: int, promised: Collection[str]) -> list[str]:
+        """Let versions of the tables go that are older than ``keep_days`` days.
+
+        Deletes the part files that only they needed, and returns their names; ``promised`` ones
+        stay. The caller holds the lake's lock.
         """
 
 

@@ -78,10 +78,12 @@ def test_a_default_is_that_of_the_dataclass(kind: Any) -> None:
 def test_the_settings_of_a_command_have_the_fields_of_its_parameters() -> None:
     kinds = {
         "accounts": settings.AccountsSettings,
+        "compact": settings.CompactSettings,
         "convert": settings.ConvertSettings,
         "demo": settings.DemoSettings,
         "doctor": settings.DoctorSettings,
         "emulate": settings.EmulateSettings,
+        "expire": settings.ExpireSettings,
         "export": settings.ExportSettings,
         "head": settings.HeadSettings,
         "inspect": settings.InspectSettings,

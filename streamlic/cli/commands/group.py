@@ -14,11 +14,13 @@ import click
 
 from streamlic._version import __version__
 from streamlic.cli.commands.accounts import accounts
+from streamlic.cli.commands.compact import compact
 from streamlic.cli.commands.completion import completion
 from streamlic.cli.commands.convert import convert
 from streamlic.cli.commands.demo import demo
 from streamlic.cli.commands.doctor import doctor
 from streamlic.cli.commands.emulate import emulate
+from streamlic.cli.commands.expire import expire
 from streamlic.cli.commands.export import export
 from streamlic.cli.commands.head import head
 from streamlic.cli.commands.inspect import inspect
@@ -45,7 +47,8 @@ def cli(config: str | None) -> None:  # noqa: ARG001  (commands read it from the
 
 
 for command in (
-    export, accounts, convert, head, inspect, verify, schema, emulate, demo, doctor, completion,
+    export, accounts, convert, head, inspect, verify, compact, expire, schema, emulate, demo,
+    doctor, completion,
 ):  # fmt: skip
     cli.add_command(command)
 OptionNames(cli.commands).give_variables()
