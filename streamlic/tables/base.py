@@ -17,8 +17,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -90,8 +90,9 @@ class LakeWriter:
         self._sweep_rewritten()
         if not (leaves_unfinished and unfinished):
             self._sweep()
-            for run in unfinished:
-                self._check_staged(run)
+            with self.fenced():
+                for run in unfinished:
+                    self._check_staged(run)
         self._show_pending(leaves_unfinished=leaves_unfinished)
         return self.runs
 
@@ -181,6 +182,18 @@ class LakeWriter:
         """Return where a part file is until readers may see it."""
         return staged_name(name) if self.format.name == "parquet" else name
 
+    @contextmanager
+    def fenced(self) -> Iterator[None]:
+        """Raise Fenced in place of an error if another process has become the writer.
+
+        It has published or deleted what this one misses.
+        """
+        try:
+            yield
+        except (IntegrityError, StoreError):
+            self._log.check_epoch()
+            raise
+
     def _check_format(self) -> None:
         wanted, found = self._wanted, self.lake.format
         if wanted and found and wanted != found:
@@ -212,7 +225,7 @@ class LakeWriter:
                 hidden = [file.name for old in replaced if old for file in old.license_files]
                 rewritten = self.lake.rewritten_licenses_of(run.replaces)
                 hidden += [one.file.name for one in rewritten]
-        try:
+        with self.fenced():
             self._tables.show(
                 Change(
                     lake=self.lake.id,
@@ -224,9 +237,6 @@ class LakeWriter:
                     is_rewrite=record["kind"] == REWRITE,
                 )
             )
-        except (IntegrityError, StoreError):
-            self._log.check_epoch()  # Another writer may have shown it, and continued.
-            raise
         if record["kind"] != COMMIT:
             self._sweep()
             self._log.append(FINISH, {"runs": [run.id] if run else []})

@@ -7,12 +7,20 @@ import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from streamlic.dataset.lake import run_of
+from streamlic.dataset.records import ResumePoint
+from streamlic.dataset.writer import DatasetWriter
+from streamlic.errors import DatasetConflict
 from streamlic.storage.base import Store
-from tests.support.batches import expected_ids, land, visible_ids
+from streamlic.storage.local import LocalStore
+from streamlic.tables.base import LakeWriter
+from streamlic.tables.completion import complete_run
+from streamlic.tables.kept_accounts import carrying
+from tests.support.batches import SCHEMA, expected_ids, land, visible_ids
 from tests.support.killed_store import Killed, KilledStore
-from tests.tables.lake_tests import LakeTests
+from tests.tables.lake_tests import LakeTests, complete, part, start
 
 
 class TestParquetLake(LakeTests):
@@ -53,3 +61,20 @@ def test_the_newest_run_in_runs_is_whole_at_every_step_of_an_overwrite(tmp_path:
         else:
             break
     assert [tag for tag, _ in itertools.groupby(found)] == ["old", "new"]
+
+
+def test_a_writer_says_that_it_was_overtaken_if_it_misses_what_its_rival_deleted(
+    tmp_path: Path,
+) -> None:
+    lake = LakeWriter(LocalStore(tmp_path))
+    lake.open()
+    old = start(lake)
+    complete(lake, old, part(lake, old, 0), points={"z": ResumePoint(is_done=True, rows=20)})
+    new = start(lake, "overwrite", [old.id])
+    keeps = carrying(lake.store, new, {}, batch_bytes=2_000)
+    rival = LakeWriter(lake.store)
+    rival.open()
+    rival.remove(old.id)
+    writer = DatasetWriter(lake.store, new, schema=SCHEMA)
+    with pytest.raises(DatasetConflict, match="another writer has taken over"):
+        complete_run(lake, new, writer, engine="fast", keeps=keeps)
