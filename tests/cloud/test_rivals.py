@@ -1,0 +1,22 @@
+"""A writer that is stopped at any request to a store, while another one takes over its lake."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cloud.test_kill_matrix import lakes
+from tests.support.matrix_lake import Lakes, stop_at_each_step
+
+__all__ = ["lakes"]
+STRIDES = {"parquet": 31, "delta": 31, "iceberg": 83}
+
+
+@pytest.mark.parametrize(
+    "every", [0, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "every"]
+)
+def test_a_lake_is_exact_whenever_a_writer_is_stopped_and_overtaken(
+    lakes: Lakes, every: int
+) -> None:
+    found = stop_at_each_step(lakes, every or STRIDES[lakes.table_format])
+    print(f"| {lakes} | {found} |")
+    assert found.overtaken

@@ -1,0 +1,240 @@
+"""Small lakes on a store, each with a reader, and the processes that write them and are killed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from obstore.store import LocalStore as Files
+
+from streamlic.dataset.lake import STAGING
+from streamlic.dataset.verify import verify_dataset
+from streamlic.storage.open_store import open_store
+from tests.support.matrix import CATALOG
+from tests.support.matrix_process import CONFLICT, STOPPED, Processes
+from tests.support.matrix_proxy import HOST, NEVER, Step, SteppedProxy, When, stepped_proxy
+from tests.support.matrix_reader import Reader
+from tests.support.object_servers import ObjectServer
+
+_RECOVERY_STEPS = 12
+"""The second kill is at one of the first steps of the next process: while it recovers."""
+
+
+@dataclass
+class Lake:
+    """A lake that is empty at first."""
+
+    dest: str
+    table_format: str
+    reader: Reader
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What is in the environment of its processes."""
+    rival_env: Mapping[str, str] = field(default_factory=dict)
+    """What is in that of a second writer."""
+
+    def check(self) -> None:
+        """Compare the lake with what it must be when all nights were written."""
+        self.reader.check_end()
+        store = open_store(self.dest)
+        assert verify_dataset(store).problems == []
+        assert store.names(STAGING) == []
+
+
+@dataclass
+class Kills:
+    """What a matrix of kills came to."""
+
+    steps: int = 0
+    kills: int = 0
+    looks: int = 0
+
+
+@dataclass
+class Stops:
+    """What a matrix of stopped writers came to."""
+
+    steps: int = 0
+    stops: int = 0
+    overtaken: int = 0
+    """Writers that ended because another one had taken over."""
+    looks: int = 0
+
+
+class Lakes:
+    """Makes lakes of a format on a server of loopback, or on the local disk."""
+
+    def __init__(
+        self, table_format: str, processes: Processes, directory: Path,
+        server: ObjectServer | None = None, catalog: str = "",
+    ) -> None:  # fmt: skip
+        self.table_format = table_format
+        self.processes = processes
+        self.server = server
+        self._directory = directory
+        self._catalog = catalog
+
+    def __str__(self) -> str:
+        server = self.server.name if self.server else "local disk"
+        return f"{server} | {self.table_format} {self._catalog}".rstrip()
+
+    @contextmanager
+    def new(self, *ports: int) -> Iterator[Lake]:
+        """Make a lake whose reader looks while the context lasts; it is gone afterwards.
+
+        The ports are those by which its processes reach the server, and those of a second writer.
+        """
+        name = f"lake-{uuid4().hex[:8]}"
+        with ExitStack() as stack:
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            direct = self.env(name, self.server.port) if self.server else self.env(name, 0)
+            for variable, value in direct.items():
+                patch.setenv(variable, value)
+            if self.server:
+                dest, files, prefix = self.server.dest(name), self.server.store(), name
+                env = self.server.environment
+            else:
+                dest, prefix, env = str(self._directory / name), name, {}
+                files = Files(self._directory)  # type: ignore[assignment]
+            reader = stack.enter_context(Reader(files, prefix, dest, self.table_format, env))
+            envs = [self.env(name, port) for port in ports or (0,)]
+            yield Lake(dest, self.table_format, reader, envs[0], envs[-1])
+
+    def env(self, name: str, port: int) -> dict[str, str]:
+        """Return the variables with which a process reaches the server by a port."""
+        env = dict(self.server.environment_at(port)) if self.server else {}
+        if self.table_format != "iceberg":
+            return env
+        prefix = f"PYICEBERG_CATALOG__{CATALOG.upper()}__"
+        endpoint = f"http://{HOST}:{port}"
+        key, secret = env.get("AWS_ACCESS_KEY_ID", ""), env.get("AWS_SECRET_ACCESS_KEY", "")
+        if self.server:
+            env |= {
+                f"{prefix}S3__ENDPOINT": endpoint,
+                f"{prefix}S3__REGION": "us-east-1",
+                f"{prefix}S3__ACCESS_KEY_ID": key,
+                f"{prefix}S3__SECRET_ACCESS_KEY": secret,
+            }
+        if self._catalog == "glue":
+            return env | {
+                f"{prefix}TYPE": "glue",
+                f"{prefix}GLUE__ENDPOINT": endpoint,
+                f"{prefix}GLUE__REGION": "us-east-1",
+                f"{prefix}GLUE__ACCESS_KEY_ID": key,
+                f"{prefix}GLUE__SECRET_ACCESS_KEY": secret,
+            }
+        return env | {f"{prefix}URI": f"sqlite:///{self._directory}/{name}.db"}
+
+    def start(self, lake: Lake, **given: object) -> int:
+        """Start a process that writes a lake."""
+        job = {"env": lake.env, "dest": lake.dest, "table_format": lake.table_format}
+        return self.processes.start(**job | given)
+
+
+def kill_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Kills:
+    """Kill a process at every so many-th step, the next one while it recovers, and check the end.
+
+    At odd steps it dies before the request is carried out, at even ones after it; if ``every`` is
+    1, at each step both.
+    """
+    assert lakes.server
+    found = Kills()
+    with stepped_proxy(lakes.server.port) as proxy:
+        with lakes.new(proxy.port) as lake:
+            assert _ran(lakes, lake, proxy, NEVER) == 0
+            lake.check()
+            found.steps = proxy.count
+        for number in range(first, found.steps + 1, every):
+            for when in _whens(number // every, both=every == 1):
+                with lakes.new(proxy.port) as lake:
+                    where = f"step {number} of {found.steps}, {when}"
+                    codes = [
+                        _ran(lakes, lake, proxy, Step(number, when)),
+                        _ran(lakes, lake, proxy, Step(1 + number % _RECOVERY_STEPS, when)),
+                    ]
+                    assert {*codes} <= {0, -signal.SIGKILL}, where
+                    found.kills += codes.count(-signal.SIGKILL)
+                    assert _ran(lakes, lake, proxy, NEVER) == 0, where
+                    try:
+                        lake.check()
+                    except AssertionError as error:
+                        raise AssertionError(where) from error
+                    found.looks += lake.reader.looks
+    return found
+
+
+def stop_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Stops:
+    """Stop a writer at every so many-th step, and let a rival take over and finish, or be stopped.
+
+    The first one then runs again, and its request, or the answer, is passed on; then the rival
+    does. Reads are steps, too: what a writer has read may have changed when it writes.
+    """
+    assert lakes.server
+    found, port = Stops(), lakes.server.port
+    with (
+        stepped_proxy(port, counts_reads=True) as ours,
+        stepped_proxy(port, counts_reads=True) as theirs,
+    ):
+        with lakes.new(ours.port) as lake:
+            assert _ran(lakes, lake, ours, NEVER) == 0
+            found.steps = ours.count
+        for number in range(first, found.steps + 1, every):
+            for when in _whens(number // every, both=every == 1):
+                # At most steps the rival takes over, and is stopped somewhere in its own work.
+                second = 1 + number * 7 % found.steps
+                where = f"step {number} of {found.steps}, {when}, the rival at {second}"
+                with lakes.new(ours.port, theirs.port) as lake:
+                    ours.watch(Step(number, when, signal.SIGSTOP))
+                    theirs.watch(Step(second, "after", signal.SIGSTOP))
+                    codes = _met(lakes, lake, ours, theirs)
+                    assert {*codes} <= {0, CONFLICT}, where
+                    if 0 not in codes:
+                        assert _ran(lakes, lake, ours, NEVER) == 0, where
+                    try:
+                        lake.check()
+                    except AssertionError as error:
+                        raise AssertionError(where) from error
+                    found.stops += 1
+                    found.overtaken += codes.count(CONFLICT)
+                    found.looks += lake.reader.looks
+    return found
+
+
+def _met(lakes: Lakes, lake: Lake, ours: SteppedProxy, theirs: SteppedProxy) -> list[int]:
+    """Let two writers meet, and return their exit codes."""
+    env = [lake.env, lake.rival_env]
+    ended: list[int] = []
+    running = []
+    for proxy, one in zip((ours, theirs), env, strict=True):
+        process = lakes.start(lake, env=one)
+        proxy.has_process(process)
+        running.append((proxy, process, lakes.processes.wait(process)))
+    for proxy, process, code in running:
+        if code == STOPPED:
+            proxy.release()
+            code = lakes.processes.wait(process)  # noqa: PLW2901
+        if code not in (0, CONFLICT):
+            print(lakes.processes.said(process))
+        ended.append(code)
+    return ended
+
+
+def _whens(number: int, *, both: bool) -> tuple[When, ...]:
+    if both:
+        return ("before", "after")
+    return ("before",) if number % 2 else ("after",)
+
+
+def _ran(lakes: Lakes, lake: Lake, proxy: SteppedProxy, step: Step) -> int:
+    """Run a process to its end, or to a step, and return its exit code."""
+    proxy.watch(step)
+    process = lakes.start(lake)
+    proxy.has_process(process)
+    code = lakes.processes.wait(process)
+    if code not in (0, -signal.SIGKILL):
+        print(lakes.processes.said(process))
+    return code

@@ -1,0 +1,180 @@
+"""A reader that looks at a small lake all the while. It finds rows without the log.
+
+Delta and Iceberg tables must always be one of the states that the lake goes through, in order. A
+directory of Parquet files has no transaction: while a night is published, a reader sees some of its
+files, or those of the night that it replaces, too. The newest night in ``runs`` is whole always.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
+from obstore.store import ObjectStore
+
+from streamlic.dataset.lake import run_of
+from tests.support.matrix import CATALOG, ONE, STATES, THREE, TWO, WHOLE_FROM
+
+_POLL_SECONDS = 0.02
+_EACH_NIGHT = dict.fromkeys((ONE.key, TWO.key, THREE.key), 1)
+Rows = list[dict[str, Any]]
+
+
+class Vanished(Exception):
+    """A file was deleted between the listing and its reading: look again."""
+
+
+class Reader:
+    """Reads the tables of a lake in a bucket, below a prefix, or at a URL."""
+
+    def __init__(
+        self, files: ObjectStore, prefix: str, url: str, table_format: str, env: Mapping[str, str]
+    ) -> None:
+        self._files = files
+        self._prefix = prefix
+        self._url = url
+        self._format = table_format
+        self._env = env
+        self._state = 0
+        self.looks = 0
+        self.wrong: list[BaseException] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="tests-matrix-reader")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def check_end(self) -> None:
+        """Compare all three tables with what they must be when all nights were written."""
+        self.look()
+        assert not self.wrong, self.wrong
+        assert Counter(self._column("licenses", "id")) == dict.fromkeys(STATES[-1], 1)
+        assert Counter(self._column("runs", "run_key")) == _EACH_NIGHT
+        accounts = self._rows("accounts", ["_run", "integrated_account_id"])
+        assert len({tuple(row.values()) for row in accounts}) == len(accounts) == 5
+
+    def look(self) -> None:
+        """Look once. ``runs`` comes first: what is in it must be whole in the other tables."""
+        nights = self._column("runs", "run_key")
+        assert max(Counter(nights).values(), default=1) == 1, nights
+        if self._format == "parquet":
+            self._look_at_files(nights)
+        else:
+            self._look_at_table(nights)
+        self.looks += 1
+
+    def _look_at_table(self, nights: Sequence[str]) -> None:
+        ids = self._column("licenses", "id")
+        assert len({*ids}) == len(ids), f"doubled: {Counter(ids).most_common(3)}"
+        assert frozenset(ids) in STATES, f"neither before nor after a commit: {sorted(ids)}"
+        state = STATES.index(frozenset(ids))
+        assert state >= self._state, f"readers saw state {self._state}, and now {state}"
+        self._state = state
+        for night in nights:
+            assert state >= WHOLE_FROM[night], f"{night} is in runs, and licenses are at {state}"
+
+    def _look_at_files(self, nights: Sequence[str]) -> None:
+        try:
+            found = self._files_of("licenses", ["id"])
+        except Vanished:
+            return
+        # Of the run whose file it is: rows that were carried over have another one in ``_run``.
+        rows = [(run_of(name), row["id"]) for name, part in found.items() for row in part]
+        assert len({*rows}) == len(rows), f"doubled: {Counter(rows).most_common(3)}"
+        newest = max((WHOLE_FROM[night] for night in nights), default=0)
+        ids = frozenset(id_ for _, id_ in rows)
+        lost = STATES[newest] - ids
+        assert not lost, f"{nights} are in runs, and licenses lack {sorted(lost)}"
+        early = {run for run, _ in rows} - self._shown_runs()
+        assert not early, f"rows of {early}, which the log does not show yet"
+
+    def _shown_runs(self) -> set[str | None]:
+        """Return the runs of which the log, read after the rows, shows something."""
+        directory = f"{self._prefix}/_streamlic/log/"
+        shown, commits = set[str | None](), set[str]()
+        for key in self._keys(directory):
+            record = json.loads(self._get(key))
+            if record["kind"] == "begin" and record["publish"] == "commits":
+                commits.add(record["run"])
+            if record["kind"] == "complete" or record.get("run") in commits:
+                shown.add(record["run"])
+        return shown
+
+    def _column(self, table: str, column: str) -> list[Any]:
+        while True:
+            try:
+                return [row[column] for row in self._rows(table, [column])]
+            except Vanished:
+                pass
+
+    def _rows(self, table: str, columns: list[str]) -> Rows:
+        """Return the rows of a table as its readers see it; none if there is no table."""
+        if self._format == "delta":
+            return _delta_rows(f"{self._url}/{table}", columns, self._env)
+        if self._format == "iceberg":
+            return _iceberg_rows(table, columns)
+        return [row for part in self._files_of(table, columns).values() for row in part]
+
+    def _files_of(self, table: str, columns: list[str]) -> dict[str, Rows]:
+        """Return the rows of each Parquet file in a table's directory, by its name in the lake."""
+        keys = [key for key in self._keys(f"{self._prefix}/{table}/") if key.endswith(".parquet")]
+        return {
+            key.removeprefix(f"{self._prefix}/"): pq.ParquetFile(io.BytesIO(self._get(key)))
+            .read(columns=columns)
+            .to_pylist()
+            for key in keys
+        }
+
+    def _keys(self, directory: str) -> list[str]:
+        found = obstore.list(self._files, directory.strip("/")).collect()
+        return sorted(one["path"] for one in found)
+
+    def _get(self, key: str) -> bytes:
+        try:
+            return bytes(obstore.get(self._files, key).bytes())
+        except FileNotFoundError as error:
+            raise Vanished(key) from error
+
+    def _poll(self) -> None:
+        while not self._stop.wait(_POLL_SECONDS):
+            try:
+                self.look()
+            except BaseException as error:  # noqa: BLE001  (the test raises it)
+                self.wrong.append(error)
+                return
+
+
+def _delta_rows(url: str, columns: list[str], env: Mapping[str, str]) -> Rows:
+    from deltalake import DeltaTable
+    from deltalake.exceptions import TableNotFoundError
+
+    try:
+        table = DeltaTable(url, storage_options={**env})
+    except TableNotFoundError:
+        return []
+    rows: Rows = pa.table(table.to_pyarrow_table(columns=columns)).to_pylist()
+    return rows
+
+
+def _iceberg_rows(table: str, columns: list[str]) -> Rows:
+    from pyiceberg.catalog import load_catalog
+    from pyiceberg.exceptions import NoSuchTableError
+
+    try:
+        found = load_catalog(CATALOG).load_table(("streamlic", table))
+    except NoSuchTableError:
+        return []
+    rows: Rows = found.scan(selected_fields=tuple(columns)).to_arrow().to_pylist()
+    return rows
