@@ -32,8 +32,8 @@ def complete_run(
     """
     points, superseded = points or {}, list[str]()
     if keeps:
-        superseded = keeps.superseded(run)
         with lake.fenced():
+            superseded = keeps.superseded(run)
             keeps.write(run, superseded, writer)
         points = {account: ResumePoint() for account in keeps.partial(run)}
     learned, kept = details or {}, keeps.details if keeps else {}
