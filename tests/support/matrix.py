@@ -70,21 +70,24 @@ WHOLE_FROM = {ONE.key: 4, TWO.key: 5, THREE.key: 6}
 
 
 def write_lake(
-    dest: str, table_format: str, *, takes_over: bool = True, kills: tuple[int, str] | None = None
+    dest: str, table_format: str, *, restarts: bool = True, kills: tuple[int, str] | None = None
 ) -> None:
     """Write all nights, or what is left of them.
+
+    The third one discards the lost one because it ``restarts``, or because of its other key: of two
+    writers that restart each starts a run.
 
     ``kills`` is a step of a local lake, see ``stepped``; the steps are printed.
     """
     catalog = CATALOG if table_format == "iceberg" else None
     chosen = Format(name=table_format, catalog=catalog)
     with stepped(Steps(*kills) if kills else None):
-        store = open_store(dest, StoreSettings(takes_over=takes_over, upload_bytes=32 << 20))
+        store = open_store(dest, StoreSettings(takes_over=True, upload_bytes=32 << 20))
         for night in (ONE, TWO, LOST, THREE):
-            _write(store, chosen, night)
+            _write(store, chosen, night, restarts=restarts)
 
 
-def _write(store: Store, chosen: Format, night: Night) -> None:
+def _write(store: Store, chosen: Format, night: Night, *, restarts: bool) -> None:
     """Write a night, unless it is complete, or is to be lost and another one came after it."""
     with writer_lock(store):
         keys = {run.key for run in load_lake(store).runs.values()}
@@ -96,7 +99,7 @@ def _write(store: Store, chosen: Format, night: Night) -> None:
             request={"night": night.key},
             accounts=[*night.accounts],
             mode=night.mode,
-            restart=night is THREE and LOST.key in keys,
+            restart=restarts and night is THREE and LOST.key in keys,
             key=night.key,
             publish=night.publish,
         )

@@ -210,7 +210,7 @@ def _met(lakes: Lakes, lake: Lake, ours: SteppedProxy, theirs: SteppedProxy) -> 
     ended: list[int] = []
     running = []
     for proxy, one in zip((ours, theirs), env, strict=True):
-        process = lakes.start(lake, env=one)
+        process = lakes.start(lake, env=one, restarts=False)
         proxy.has_process(process)
         running.append((proxy, process, lakes.processes.wait(process)))
     for proxy, process, code in running:
