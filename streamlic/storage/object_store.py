@@ -25,7 +25,7 @@ from streamlic.errors import StoreError
 from streamlic.storage import conditional
 from streamlic.storage.base import AlreadyExists, NotFound
 from streamlic.storage.cloud_errors import Place, translated
-from streamlic.storage.credentials import Client, connected
+from streamlic.storage.credentials import Client, connected, storage_options
 from streamlic.storage.dest_urls import DestUrl
 from streamlic.storage.lease import LEASE_SECONDS, LeasedObject
 from streamlic.storage.local import PROBE_PREFIX
@@ -63,6 +63,10 @@ class ObjectStore:
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.url!r})"
+
+    def storage_options(self) -> dict[str, str]:
+        """Return what other libraries need to reach this place; it holds secrets."""
+        return storage_options(self._url)
 
     def where(self, name: str = "") -> str:
         """Return the full name of a file, or of the store itself, for messages."""

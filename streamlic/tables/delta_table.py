@@ -21,7 +21,6 @@ import pyarrow as pa
 
 from streamlic.dataset.lake import run_of, table_of
 from streamlic.errors import DatasetConflict, StoreError, UsageError
-from streamlic.storage.storage_options import storage_options_of
 from streamlic.storage.base import Store
 
 try:
@@ -91,7 +90,7 @@ class Table:
         where = store.where(table)
         with translated(where):
             try:
-                return cls(DeltaTable(where, storage_options=storage_options_of(where)), where)
+                return cls(DeltaTable(where, storage_options=store.storage_options()), where)
             except TableNotFoundError:
                 return None
 
@@ -109,7 +108,7 @@ class Table:
                     partition_by=list(partition_by),
                     name=table,
                     configuration={OWNER: lake, **_PROPERTIES},
-                    storage_options=storage_options_of(where),
+                    storage_options=store.storage_options(),
                     raise_if_key_not_exists=False,
                     # A retry would create the table over the one that came first.
                     commit_properties=CommitProperties(max_commit_retries=0),

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from streamlic.errors import UsageError
+from streamlic.storage.credentials import storage_options
+from streamlic.storage.dest_urls import parsed_url
 from streamlic.storage.open_store import open_store
-from streamlic.storage.storage_options import storage_options_of
 from streamlic.tables.delta_table import Table
 from tests.support.object_servers import MotoServer
 
@@ -52,8 +53,7 @@ def test_a_profile_is_used(
     store = open_store(moto.dest(f"profile-{name}"))
     store.create("1", b"one")
     assert store.read("1") == b"one"
-    options = storage_options_of("s3://bucket/lake")
-    assert options is not None
+    options = open_store("s3://bucket/lake").storage_options()
     assert options["AWS_ACCESS_KEY_ID"] == "KEY"
     assert options["AWS_SECRET_ACCESS_KEY"] == SECRET
     assert options["AWS_REGION"] == "eu-west-3"
@@ -68,9 +68,9 @@ def test_deltalake_gets_a_profile_too(
     monkeypatch.setenv("AWS_PROFILE", "etl")
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto.environment["AWS_ENDPOINT_URL"])
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    where = moto.dest("delta-profile/licenses")
-    Table.create(where, "licenses", pa.schema([("id", pa.string())]), lake="1", partition_by=())
-    table = Table.opened(where)
+    store = open_store(moto.dest("delta-profile"))
+    Table.create(store, "licenses", pa.schema([("id", pa.string())]), lake="1", partition_by=())
+    table = Table.opened(store, "licenses")
     assert table is not None
     assert (table.owner, dict(table.files)) == ("1", {})
 
@@ -80,8 +80,7 @@ def test_keys_precede_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AWS_PROFILE", "etl")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OTHER")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
-    options = storage_options_of("s3://bucket/lake")
-    assert options is not None
+    options = open_store("s3://bucket/lake").storage_options()
     assert options["AWS_ACCESS_KEY_ID"] == "OTHER"
 
 
@@ -153,14 +152,14 @@ def test_other_libraries_get_the_same_environment(monkeypatch: pytest.MonkeyPatc
     }  # fmt: skip
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    s3 = storage_options_of("s3://bucket/lake")
-    assert s3 is not None
-    assert storage_options_of("/a/lake") is None
+    s3 = open_store("s3://bucket/lake").storage_options()
+    assert open_store("/a/lake").storage_options() == {}
     assert {name: s3[name] for name in sorted(s3) if name != "AWS_EC2_METADATA_DISABLED"} == {
         name: value for name, value in sorted(given.items()) if name.startswith("AWS_")
     }
-    assert storage_options_of("gs://bucket/lake") == {"GOOGLE_APPLICATION_CREDENTIALS": "/a/file"}
-    assert storage_options_of("abfss://c@acc.dfs.core.windows.net/x") == {
+    google = storage_options(parsed_url("gs://bucket/lake"))
+    assert google == {"GOOGLE_APPLICATION_CREDENTIALS": "/a/file"}
+    assert storage_options(parsed_url("abfss://c@acc.dfs.core.windows.net/x")) == {
         "AZURE_STORAGE_ACCOUNT_KEY": "key",
         "AZURE_STORAGE_ACCOUNT_NAME": "acc",
     }
