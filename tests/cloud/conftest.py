@@ -94,9 +94,8 @@ def server(request: pytest.FixtureRequest) -> ObjectServer:
 
 
 @pytest.fixture
-def dest(request: pytest.FixtureRequest) -> Iterator[str]:
+def dest(server: ObjectServer) -> Iterator[str]:
     """Return an empty DEST on ``server``, and set the environment that reaches it."""
-    server: ObjectServer = request.getfixturevalue("server")
     with pytest.MonkeyPatch.context() as patch:
         set_environment(patch, server.environment)
         yield server.dest(f"lake-{uuid4().hex[:8]}")
