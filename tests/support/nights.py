@@ -106,18 +106,22 @@ class Expected:
             "rows_exported_at": kept.started_at if kept else None,
         }
 
+    def read(self, dest: Path, table: str) -> pa.Table:
+        """Return a table as its readers see it."""
+        return pq.read_table(dest / table)
+
     def check(self, dest: Path) -> None:
         """Compare all three tables, row by row."""
         for table, keys, rows in [
             ("runs", ("_run",), self.runs),
             ("accounts", ("_run", "integrated_account_id"), self.accounts),
         ]:
-            found = by(keys, pq.read_table(dest / table).to_pylist())
+            found = by(keys, self.read(dest, table).to_pylist())
             wanted = by(keys, rows)
             assert found.keys() == wanted.keys()
             for key, row in wanted.items():
                 assert {name: found[key][name] for name in row} == row, (table, key)
-        self.check_reasons(pq.read_table(dest / "accounts").to_pylist())
+        self.check_reasons(self.read(dest, "accounts").to_pylist())
         self.check_licenses(dest)
 
     def check_reasons(self, accounts: list[Row]) -> None:
@@ -139,7 +143,7 @@ class Expected:
     def check_licenses(self, dest: Path) -> None:
         """Every license of every account is there once, as the emulator has it, and no other."""
         found: dict[tuple[str, str], list[Row]] = defaultdict(list)
-        for row in pq.read_table(dest / "licenses").to_pylist():
+        for row in self.read(dest, "licenses").to_pylist():
             found[row.pop("_run"), row.pop("integrated_account_id")].append(row)
         assert found.keys() == self.licenses.keys()
         for key, night in self.licenses.items():
