@@ -146,7 +146,13 @@ def open_catalog(text: str) -> OpenCatalog:
             parameter="catalog",
         )
     try:
-        catalog = load_catalog(name, **cast("dict[str, str]", properties))
+        try:
+            catalog = load_catalog(name, **cast("dict[str, str]", properties))
+        except Exception as error:
+            if not may_have_landed(error):
+                raise
+            # Another process may have created a new catalog's own tables in this moment.
+            catalog = load_catalog(name, **cast("dict[str, str]", properties))
     except Exception as error:  # noqa: BLE001  (pyiceberg's errors have no common base)
         raise _error(error, f"catalog {name}", properties, at_start=True) from None
     return OpenCatalog(name, tuple(namespace) or (DEFAULT_NAMESPACE,), catalog)
