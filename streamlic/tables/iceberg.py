@@ -121,29 +121,30 @@ class IcebergFormat:
         schema = change.schemas[table]
         if self._is_partitioned(table):
             schema = schema.append(pa.field(EXPORT_DATE, pa.date32()))
-        identifier = self.catalog.identifier(table)
-        catalog = self.catalog.catalog
         try:
-            work = catalog.create_table_transaction(
-                identifier,
-                schema,
-                location=self.path(table),
-                properties={**_PROPERTIES, LAKE_PROPERTY: change.lake},
-            )
-        except NoSuchNamespaceError:
+            self._commit_new(change, table, schema)
+        except NoSuchNamespaceError:  # Glue says so at the commit, other catalogs before it.
             with suppress(NamespaceAlreadyExistsError):
-                catalog.create_namespace(self.catalog.namespace)
+                self.catalog.catalog.create_namespace(self.catalog.namespace)
             return self._create(change, table)
+        created = self.catalog.find(table)
+        if created is None:
+            raise StoreError(f"Iceberg table {self.catalog.full_name(table)} vanished")
+        return created
+
+    def _commit_new(self, change: Change, table: str, schema: pa.Schema) -> None:
+        work = self.catalog.catalog.create_table_transaction(
+            self.catalog.identifier(table),
+            schema,
+            location=self.path(table),
+            properties={**_PROPERTIES, LAKE_PROPERTY: change.lake},
+        )
         if self._is_partitioned(table):
             with work.update_spec() as spec:
                 spec.add_identity(EXPORT_DATE)
         names = work.table_metadata.schema().name_mapping
         work.set_properties({TableProperties.DEFAULT_NAME_MAPPING: names.model_dump_json()})
         work.commit_transaction()
-        created = self.catalog.find(table)
-        if created is None:
-            raise StoreError(f"Iceberg table {self.catalog.full_name(table)} vanished")
-        return created
 
     def _check(self, found: Table, change: Change, table: str) -> None:
         """Raise DatasetConflict unless the table is this lake's, as this lake needs it."""
