@@ -28,6 +28,7 @@ PAGES = 2
 PAGE_ROWS = 3
 OPTIONS = WriteOptions(compression="none")
 CATALOG = "matrix"
+"""The name of the Iceberg catalog. Each lake has a namespace of its own."""
 FORMATS = ("parquet", "delta", "iceberg")
 
 
@@ -70,7 +71,12 @@ WHOLE_FROM = {ONE.key: 4, TWO.key: 5, THREE.key: 6}
 
 
 def write_lake(
-    dest: str, table_format: str, *, restarts: bool = True, kills: tuple[int, str] | None = None
+    dest: str,
+    table_format: str,
+    *,
+    catalog: str | None = None,
+    restarts: bool = True,
+    kills: tuple[int, str] | None = None,
 ) -> None:
     """Write all nights, or what is left of them.
 
@@ -79,7 +85,6 @@ def write_lake(
 
     ``kills`` is a step of a local lake, see ``stepped``; the steps are printed.
     """
-    catalog = CATALOG if table_format == "iceberg" else None
     chosen = Format(name=table_format, catalog=catalog)
     with stepped(Steps(*kills) if kills else None):
         store = open_store(dest, StoreSettings(takes_over=True, upload_bytes=32 << 20))

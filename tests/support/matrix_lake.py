@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -88,7 +88,7 @@ class Lakes:
 
         The ports are those by which its processes reach the server, and those of a second writer.
         """
-        name = f"lake-{uuid4().hex[:8]}"
+        name = f"lake{uuid4().hex[:8]}"
         with ExitStack() as stack:
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             direct = self.env(name, self.server.port) if self.server else self.env(name, 0)
@@ -131,34 +131,40 @@ class Lakes:
 
     def start(self, lake: Lake, **given: object) -> int:
         """Start a process that writes a lake."""
-        job = {"env": lake.env, "dest": lake.dest, "table_format": lake.table_format}
+        job = {
+            "env": lake.env,
+            "dest": lake.dest,
+            "table_format": lake.table_format,
+            "catalog": f"{CATALOG}.{lake.reader.namespace}" if self._catalog else None,
+        }
         return self.processes.start(**job | given)
 
 
 def kill_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Kills:
     """Kill a process at every so many-th step, the next one while it recovers, and check the end.
 
-    At odd steps it dies before the request is carried out, at even ones after it; if ``every`` is
-    1, at each step both.
+    A step is a request that changes something in a store, or what changes a local lake. At odd
+    steps the process dies before it is carried out, at even ones after it; if ``every`` is 1, at
+    each step both.
     """
-    assert lakes.server
     found = Kills()
-    with stepped_proxy(lakes.server.port) as proxy:
-        with lakes.new(proxy.port) as lake:
-            assert _ran(lakes, lake, proxy, NEVER) == 0
+    with stepped_proxy(lakes.server.port) if lakes.server else nullcontext() as proxy:
+        ports = [proxy.port] if proxy else []
+        with lakes.new(*ports) as lake:
+            code, found.steps = _ran(lakes, lake, proxy, NEVER)
+            assert code == 0
             lake.check()
-            found.steps = proxy.count
         for number in range(first, found.steps + 1, every):
             for when in _whens(number // every, both=every == 1):
-                with lakes.new(proxy.port) as lake:
+                with lakes.new(*ports) as lake:
                     where = f"step {number} of {found.steps}, {when}"
-                    codes = [
-                        _ran(lakes, lake, proxy, Step(number, when)),
-                        _ran(lakes, lake, proxy, Step(1 + number % _RECOVERY_STEPS, when)),
-                    ]
-                    assert {*codes} <= {0, -signal.SIGKILL}, where
-                    found.kills += codes.count(-signal.SIGKILL)
-                    assert _ran(lakes, lake, proxy, NEVER) == 0, where
+                    second = Step(1 + number % _RECOVERY_STEPS, when)
+                    for step in (Step(number, when), second):
+                        code, _ = _ran(lakes, lake, proxy, step)
+                        assert code in (0, -signal.SIGKILL), where
+                        found.kills += code != 0
+                    code, _ = _ran(lakes, lake, proxy, NEVER)
+                    assert code == 0, where
                     try:
                         lake.check()
                     except AssertionError as error:
@@ -180,8 +186,8 @@ def stop_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Stops:
         stepped_proxy(port, counts_reads=True) as theirs,
     ):
         with lakes.new(ours.port) as lake:
-            assert _ran(lakes, lake, ours, NEVER) == 0
-            found.steps = ours.count
+            code, found.steps = _ran(lakes, lake, ours, NEVER)
+            assert code == 0
         for number in range(first, found.steps + 1, every):
             for when in _whens(number // every, both=every == 1):
                 # At most steps the rival takes over, and is stopped somewhere in its own work.
@@ -193,7 +199,8 @@ def stop_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Stops:
                     codes = _met(lakes, lake, ours, theirs)
                     assert {*codes} <= {0, CONFLICT}, where
                     if 0 not in codes:
-                        assert _ran(lakes, lake, ours, NEVER) == 0, where
+                        code, _ = _ran(lakes, lake, ours, NEVER)
+                        assert code == 0, where
                     try:
                         lake.check()
                     except AssertionError as error:
@@ -229,12 +236,21 @@ def _whens(number: int, *, both: bool) -> tuple[When, ...]:
     return ("before",) if number % 2 else ("after",)
 
 
-def _ran(lakes: Lakes, lake: Lake, proxy: SteppedProxy, step: Step) -> int:
-    """Run a process to its end, or to a step, and return its exit code."""
-    proxy.watch(step)
-    process = lakes.start(lake)
-    proxy.has_process(process)
+def _ran(lakes: Lakes, lake: Lake, proxy: SteppedProxy | None, step: Step) -> tuple[int, int]:
+    """Run a process to its end, or to a step; return its exit code and how many steps it took.
+
+    Only one that ends knows the steps of a local lake.
+    """
+    if proxy:
+        proxy.watch(step)
+        process = lakes.start(lake)
+        proxy.has_process(process)
+    else:
+        process = lakes.start(lake, kills=(step.number, step.when))
     code = lakes.processes.wait(process)
+    said = lakes.processes.said(process)
     if code not in (0, -signal.SIGKILL):
-        print(lakes.processes.said(process))
-    return code
+        print(said)
+    if proxy:
+        return code, proxy.count
+    return code, int(said.split()[-1]) if code == 0 else 0

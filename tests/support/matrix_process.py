@@ -65,7 +65,11 @@ class Processes:
 
 
 def _serve() -> None:
-    from tests.support import matrix  # loads all
+    # What forks need is loaded here.
+    import streamlic.storage.object_store
+    import streamlic.tables.delta
+    import streamlic.tables.iceberg  # noqa: F401
+    from tests.support import matrix
 
     for line in sys.stdin:
         command = json.loads(line)

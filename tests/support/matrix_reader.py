@@ -38,6 +38,8 @@ class Reader:
         self, files: ObjectStore, prefix: str, url: str, table_format: str, env: Mapping[str, str]
     ) -> None:
         self._files = files
+        self.namespace = prefix
+        """Of the lake's Iceberg tables."""
         self._prefix = prefix
         self._url = url
         self._format = table_format
@@ -124,7 +126,7 @@ class Reader:
         if self._format == "delta":
             return _delta_rows(f"{self._url}/{table}", columns, self._env)
         if self._format == "iceberg":
-            return _iceberg_rows(table, columns)
+            return _iceberg_rows(self.namespace, table, columns)
         return [row for part in self._files_of(table, columns).values() for row in part]
 
     def _files_of(self, table: str, columns: list[str]) -> dict[str, Rows]:
@@ -168,12 +170,12 @@ def _delta_rows(url: str, columns: list[str], env: Mapping[str, str]) -> Rows:
     return rows
 
 
-def _iceberg_rows(table: str, columns: list[str]) -> Rows:
+def _iceberg_rows(namespace: str, table: str, columns: list[str]) -> Rows:
     from pyiceberg.catalog import load_catalog
     from pyiceberg.exceptions import NoSuchTableError
 
     try:
-        found = load_catalog(CATALOG).load_table(("streamlic", table))
+        found = load_catalog(CATALOG).load_table((namespace, table))
     except NoSuchTableError:
         return []
     rows: Rows = found.scan(selected_fields=tuple(columns)).to_arrow().to_pylist()

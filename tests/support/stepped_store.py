@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -48,8 +47,7 @@ def _places() -> list[tuple[Any, str]]:
     places: list[tuple[Any, str]] = [
         (os, "link"),
         (os, "unlink"),
-        (Path, "unlink"),
-        (Path, "mkdir"),
+        (os, "mkdir"),
         (LocalFile, "keep"),
     ]
     if "deltalake" in sys.modules:
