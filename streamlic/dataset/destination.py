@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from streamlic.dataset.lake import LOG_DIRECTORY
-from streamlic.errors import DatasetConflict
+from streamlic.errors import DatasetConflict, StreamlicError
 from streamlic.storage.base import Store
 
 _LOCK = f"{LOG_DIRECTORY}/lock"
@@ -38,6 +39,28 @@ def writer_lock(store: Store) -> Iterator[None]:
     refuse_foreign(store)
     with store.lock(_LOCK):
         yield
+
+
+@asynccontextmanager
+async def awaited_writer_lock(store: Store) -> AsyncIterator[None]:
+    """Be the only writer, as ``writer_lock``; a task that waits for the lock can be cancelled.
+
+    A thread waits: a lease of a writer that died takes half a minute to end.
+    """
+    lock = writer_lock(store)
+    entering = asyncio.ensure_future(asyncio.to_thread(lock.__enter__))
+    try:
+        await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        store.give_up()
+        with suppress(StreamlicError):
+            await entering
+            lock.__exit__(None, None, None)
+        raise
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
 
 
 def active_writer(store: Store) -> str:

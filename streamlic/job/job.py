@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from streamlic.dataset.destination import writer_lock
+from streamlic.dataset.destination import awaited_writer_lock
 from streamlic.dataset.records import AccountDetails, Failed
 from streamlic.dataset.run_state import RunState
 from streamlic.decoder import Decoder, Envelope, engine_named
@@ -115,7 +115,7 @@ async def run_job(
     """
     started = time.monotonic()
     lake = LakeWriter(store, options.table_format)
-    with writer_lock(store):
+    async with awaited_writer_lock(store):
         run = open_run(
             lake,
             request=dict(request.identity),

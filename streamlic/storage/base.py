@@ -125,5 +125,8 @@ class Store(Protocol):
         out.
         """
 
+    def give_up(self) -> None:
+        """End the wait for a lock, in whichever thread: it raises DatasetConflict."""
+
     def writer(self, name: str) -> str:
         """Describe the writer that has this lock, or may have it; empty if none does."""

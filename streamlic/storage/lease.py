@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import obstore
@@ -78,6 +78,8 @@ class LeasedObject:
     place: Place
     seconds: float = LEASE_SECONDS
     takes_over: bool = False
+    given_up: threading.Event = field(default_factory=threading.Event)
+    """Set by a thread that wants another one to wait no longer."""
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -141,7 +143,10 @@ class LeasedObject:
             held.seconds,
         )
         while (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, held.seconds / _LOOKS))
+            if self.given_up.wait(min(left, held.seconds / _LOOKS)):
+                raise DatasetConflict(
+                    f"gave up waiting for the lease of {self.place.name} ({held.writer})"
+                )
             found = read_version(self.client, self.name, self.place)
             if found is None:
                 return

@@ -174,6 +174,9 @@ class LocalStore:
                 shutil.rmtree(path)
                 _sync_directory(path.parent)
 
+    def give_up(self) -> None:
+        """Nothing waits: a lock is free, or another writer's."""
+
     def writer(self, name: str) -> str:
         """Describe the writer that has this lock, or may have it; empty if none does.
 

@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,6 +61,7 @@ class ObjectStore:
         self._takes_over = takes_over
         self._lease_seconds = lease_seconds
         self._is_probed = False
+        self._given_up = threading.Event()
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.url!r})"
@@ -171,6 +173,10 @@ class ObjectStore:
                 return
             self._delete([one["path"] for one in chunk])
 
+    def give_up(self) -> None:
+        """End the wait for a lease, in whichever thread: it raises DatasetConflict."""
+        self._given_up.set()
+
     def writer(self, name: str) -> str:
         """Describe the writer that has this lease, or may have it; empty if none does."""
         return self._lease(name).writer()
@@ -195,6 +201,7 @@ class ObjectStore:
             self._place(""),
             self._lease_seconds,
             self._takes_over,
+            self._given_up,
         )
 
     def _key(self, name: str) -> str:

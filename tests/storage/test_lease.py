@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -12,10 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from time import monotonic
+from types import SimpleNamespace
 
 import pytest
 
+from streamlic.dataset.destination import awaited_writer_lock
 from streamlic.errors import DatasetConflict
+from streamlic.storage import lease
 from tests.support.bucket import SHORT_SECONDS, opened, stopped
 from tests.support.object_servers import MotoServer
 
@@ -135,3 +139,41 @@ def test_a_lease_names_no_secret(dest: str, tmp_path: Path) -> None:
     store = opened(dest, tmp_path)
     with store.lock("log/lock"):
         assert b"testtest" not in store.read("log/lock")
+
+
+async def test_a_task_that_waits_for_a_lease_can_be_cancelled(
+    dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal does not have to wait, too: here for an hour's lease."""
+    loop, is_waiting = asyncio.get_running_loop(), asyncio.Event()
+
+    def waits(*_: object) -> None:
+        loop.call_soon_threadsafe(is_waiting.set)
+
+    monkeypatch.setattr(lease, "_log", SimpleNamespace(warning=waits))
+
+    async def work() -> None:
+        async with awaited_writer_lock(opened(dest, tmp_path)):
+            raise AssertionError
+
+    holder = opened(dest, tmp_path, lease_seconds=3600)
+    with holder.lock("_streamlic/lock"):
+        held = holder.read("_streamlic/lock")
+        task = asyncio.create_task(work())
+        await is_waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert holder.read("_streamlic/lock") == held
+
+
+async def test_a_task_that_has_the_lease_gives_it_back(dest: str, tmp_path: Path) -> None:
+    store = opened(dest, tmp_path)
+    with pytest.raises(KeyError):
+        async with awaited_writer_lock(store):
+            assert "active" in store.writer("_streamlic/lock")
+            raise KeyError
+    assert store.writer("_streamlic/lock") == ""
+    with store.lock("_streamlic/lock"), pytest.raises(DatasetConflict):
+        async with awaited_writer_lock(opened(dest, tmp_path)):
+            raise AssertionError
