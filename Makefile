@@ -70,8 +70,11 @@ CLOUD := .venv-servers/.installed build/azurite/.installed .venv-duckdb/.install
 test-cloud: $(VENV)/.dev $(CLOUD)  ## the tests of object stores, on servers of this machine
 	$(BIN)/python -m pytest -m "cloud and not slow" -n 2 --dist loadscope tests/cloud
 
-test-cloud-long: $(VENV)/.dev $(CLOUD)  ## exports of many gigabytes through a slow store
-	$(BIN)/python -m pytest -m "cloud and slow" tests/cloud
+MEGABYTES ?= 10000
+test-cloud-long: $(VENV)/.dev $(CLOUD)  ## every kill, and the memory of exports to a slow store (MEGABYTES=10000)
+	$(BIN)/python -m pytest -m "cloud and slow" -n 2 --dist loadscope tests/cloud
+	STREAMLIC_TEST_MEGABYTES=$(MEGABYTES) $(BIN)/python -m pytest -m cloud -rP \
+		tests/cloud/test_exports.py -k memory
 
 SECONDS_EACH ?= 600
 BODIES ?= 100000
