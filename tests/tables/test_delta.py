@@ -21,6 +21,7 @@ from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.storage.local import LocalStore
 from streamlic.tables.delta_table import Table
 from tests.support.delta import NIGHTS, Lake, ids_read
+from tests.support.old_duckdb import read_with_old_duckdb
 
 MONDAY, TUESDAY = NIGHTS[:2]
 
@@ -357,3 +358,17 @@ def test_without_the_extra_the_error_names_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'streamlic[delta]'" in done.stdout
+
+
+def test_the_old_duckdb_reads_partitions_and_nested_columns(tmp_path: Path) -> None:
+    lake = Lake(LocalStore(tmp_path), partition_by="export_date")
+    for number, night in enumerate((MONDAY, TUESDAY), 1):
+        lake.show(number, lake.night(night))
+    where = lake.store.where(LICENSES)
+    query = (
+        "SELECT export_date::text, count(*), count(products), count(DISTINCT _exported_at) "
+        "FROM delta_scan('{}') GROUP BY 1 ORDER BY 1"
+    )
+    rows = read_with_old_duckdb(query.format(where))
+    products = sum(row["products"] is not None for row in lake.rows(MONDAY))
+    assert rows == [[f"2026-11-{day}", len(lake.ids(MONDAY)), products, 1] for day in (23, 24)]
