@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import (
+    BadRequestError,
     CommitFailedException,
     CommitStateUnknownException,
     ForbiddenError,
@@ -193,6 +194,12 @@ def _error(
         return StoreError(
             f"{place}: denied: {text} (may this user change the table, and write to its metadata"
             " directory? A bucket of tables, such as S3 Tables, takes no files of a lake)"
+        )
+    if isinstance(error, BadRequestError) and "location" in str(error):
+        return UsageError(
+            f"{place}: {text} (such a catalog takes tables in places of its own only, as Amazon S3"
+            " Tables does; a lake needs one that takes them where the lake is)",
+            parameter="catalog",
         )
     if at_start and isinstance(error, ValueError | TypeError):
         return UsageError(f"{place}: {text}", parameter="catalog")
