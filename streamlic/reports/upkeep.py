@@ -32,7 +32,8 @@ def expire_text(done: Expiry, dest: str, *, is_dry_run: bool) -> str:
         would = "would let their" if is_dry_run else "have let their"
         lines = [*wrapped(
             f"{counted(len(done.expired), 'run')}, the newest {done.expired[0]}, {would} licenses "
-            f"go; {counted(len(done.kept), 'run')} are kept, the oldest {done.kept[-1]}"
+            f"go; {counted(len(done.kept), 'run')} {'is' if len(done.kept) == 1 else 'are'} kept, "
+            f"the oldest {done.kept[-1]}"
         )]  # fmt: skip
     would = "would be deleted" if is_dry_run else "deleted"
     if done.records:
@@ -40,8 +41,8 @@ def expire_text(done: Expiry, dest: str, *, is_dry_run: bool) -> str:
     if done.old_files:
         files = counted(done.old_files, "part file")
         lines.append(f"{files} {would} that only old versions of the tables had")
-    is_done = not (done.expired or done.records or done.old_files)
-    next_step = [] if is_done else _next_step(dest, is_dry_run=is_dry_run)
+    has_done = bool(done.expired or done.records or done.old_files)
+    next_step = _next_step(dest, is_dry_run=is_dry_run) if has_done else []
     return "\n".join([*lines, *_tables(done), *next_step])
 
 

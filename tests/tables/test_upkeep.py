@@ -235,7 +235,7 @@ def test_nothing_to_keep_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("work", [compact, partial(expire, keep=1, options=OPTIONS)])
-def test_what_is_no_lake_is_refused_and_not_made_one(
+def test_a_place_without_a_lake_is_refused_and_stays_empty(
     tmp_path: Path, work: Callable[..., object]
 ) -> None:
     given = (OPTIONS,) if work is compact else ()
