@@ -34,10 +34,11 @@ class Steps:
             is_it = self.count == self._number
             if is_it and self._when == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
-            done = work(*args, **given)
-            if is_it:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return done
+            try:
+                return work(*args, **given)
+            finally:
+                if is_it:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return step
 
