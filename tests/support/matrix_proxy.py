@@ -45,15 +45,16 @@ NEVER = Step(0)
 class SteppedProxy:
     """Counts the requests of one process, and acts at one of them.
 
-    Requests that only read count if ``counts_reads``.
+    Requests that only read count if ``counts_reads``. Each takes ``more_seconds`` on its way.
     """
 
-    def __init__(self, port: int, *, counts_reads: bool = False) -> None:
+    def __init__(self, port: int, *, counts_reads: bool = False, more_seconds: float = 0.0) -> None:
         self.port = 0
         self.counts_reads = counts_reads
         self.count = 0
         self.log: list[str] = []
         """The requests that were counted."""
+        self._more_seconds = more_seconds
         self._server = port
         self._step = NEVER
         self._process = 0
@@ -106,6 +107,8 @@ class SteppedProxy:
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        if self._more_seconds:
+            await asyncio.sleep(self._more_seconds)
         is_it = False
         if self.counts_reads or request.method not in _READS:
             self.count += 1
@@ -144,9 +147,11 @@ def _passed(headers: object) -> CIMultiDict[str]:
 
 
 @contextmanager
-def stepped_proxy(port: int, *, counts_reads: bool = False) -> Iterator[SteppedProxy]:
+def stepped_proxy(
+    port: int, *, counts_reads: bool = False, more_seconds: float = 0.0
+) -> Iterator[SteppedProxy]:
     """Run a proxy before the server on this port of loopback."""
-    proxy = SteppedProxy(port, counts_reads=counts_reads)
+    proxy = SteppedProxy(port, counts_reads=counts_reads, more_seconds=more_seconds)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[SteppedProxy]:

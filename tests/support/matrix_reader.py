@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -96,25 +96,32 @@ class Reader:
         # Of the run whose file it is: rows that were carried over have another one in ``_run``.
         rows = [(run_of(name), row["id"]) for name, part in found.items() for row in part]
         assert len({*rows}) == len(rows), f"doubled: {Counter(rows).most_common(3)}"
+        early = found.keys() - self._shown_files()
+        assert not early, f"{early}, which the log does not show yet"
+        if self._column("runs", "run_key") != nights:
+            return  # Another night has just been published, and its rows may replace these.
         newest = max((WHOLE_FROM[night] for night in nights), default=0)
         ids = frozenset(id_ for _, id_ in rows)
         lost = STATES[newest] - ids
         assert not lost, f"{nights} are in runs, and licenses lack {sorted(lost)}"
-        early = {run for run, _ in rows} - self._shown_runs()
-        assert not early, f"rows of {early}, which the log does not show yet"
 
-    def _shown_runs(self) -> set[str | None]:
-        """Return the runs of which the log, read after the rows, shows something."""
+    def _shown_files(self) -> set[str]:
+        """Return the names of the part files that the log, read after the rows, shows."""
         directory = f"{self._prefix}/_streamlic/log/"
-        shown, commits = set[str | None](), set[str]()
+        shown, commits = set[str](), set[str]()
+        promised: dict[str, set[str]] = defaultdict(set)
         for key in self._keys(directory):
             if key.rpartition("/")[2].startswith("."):
                 continue  # A disk's file in progress.
             record = json.loads(self._get(key))
             if record["kind"] == "begin" and record["publish"] == "commits":
                 commits.add(record["run"])
-            if record["kind"] == "complete" or record.get("run") in commits:
-                shown.add(record["run"])
+            if record["kind"] in ("commit", "complete"):
+                run = record["run"]
+                promised[run] |= {file["name"] for file in record["files"]}
+                promised[run] -= {*record["superseded"]}
+                if record["kind"] == "complete" or run in commits:
+                    shown |= promised[run]
         return shown
 
     def _column(self, table: str, column: str) -> list[Any]:

@@ -14,8 +14,9 @@ from tests.support.matrix_lake import Lakes, kill_at_each_step, stop_at_each_ste
 from tests.support.matrix_process import Processes
 from tests.support.object_servers import MotoServer
 
-LOCAL = {"parquet": 41, "delta": 41, "iceberg": 67}
-"""Every so many-th step of a local lake."""
+FORMATS = ("parquet", "delta", "iceberg")
+SOME = {"parquet": 90, "delta": 90}
+"""Every so many-th step of a local lake. Iceberg takes too long here."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 @pytest.mark.parametrize(
     ("table_format", "every"),
-    [*LOCAL.items(), *(pytest.param(one, 1, marks=pytest.mark.slow) for one in LOCAL)],
+    [*SOME.items(), *(pytest.param(one, 1, marks=pytest.mark.slow) for one in FORMATS)],
 )
 def test_a_local_lake_is_exact_wherever_a_writer_dies(
     tmp_path: Path, processes: Processes, table_format: str, every: int
@@ -48,12 +49,12 @@ def moto() -> Iterator[MotoServer]:
 def test_a_lake_in_a_bucket_is_exact_wherever_a_writer_dies(
     tmp_path: Path, processes: Processes, moto: MotoServer
 ) -> None:
-    found = kill_at_each_step(Lakes("parquet", processes, tmp_path, moto), every=40, first=30)
+    found = kill_at_each_step(Lakes("parquet", processes, tmp_path, moto), every=60, first=40)
     assert found.kills
 
 
 def test_a_lake_in_a_bucket_is_exact_whenever_a_writer_is_overtaken(
     tmp_path: Path, processes: Processes, moto: MotoServer
 ) -> None:
-    found = stop_at_each_step(Lakes("parquet", processes, tmp_path, moto), every=150, first=63)
+    found = stop_at_each_step(Lakes("parquet", processes, tmp_path, moto), every=300, first=63)
     assert found.overtaken
