@@ -71,7 +71,7 @@ test-cloud: $(VENV)/.dev $(CLOUD)  ## the tests of object stores, on servers of 
 	$(BIN)/python -m pytest -m "cloud and not slow" -n 2 --dist loadscope tests/cloud
 
 MEGABYTES ?= 10000
-test-cloud-long: $(VENV)/.dev $(CLOUD)  ## every kill, and the memory of exports to a slow store (MEGABYTES=10000)
+test-cloud-long: $(VENV)/.dev $(CLOUD)  ## writers killed at every request (hours), and the memory of exports to a slow store (MEGABYTES=10000)
 	$(BIN)/python -m pytest -m "cloud and slow" -n 2 --dist loadscope tests/cloud
 	STREAMLIC_TEST_MEGABYTES=$(MEGABYTES) $(BIN)/python -m pytest -m cloud -rP \
 		tests/cloud/test_exports.py -k memory

@@ -73,6 +73,8 @@ class Lakes:
         server: ObjectServer | None = None, catalog: str = "",
     ) -> None:  # fmt: skip
         self.table_format = table_format
+        self.kind = catalog or table_format
+        """The format, or the kind of the catalog of Iceberg's: "sql" or "glue"."""
         self.processes = processes
         self.server = server
         self._directory = directory
