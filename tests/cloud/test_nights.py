@@ -1,0 +1,140 @@
+"""Nights of exports into a bucket: killed, refused, repeated; the same rows as on local disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from streamlic.dataset.commit_log import load_lake
+from streamlic.dataset.verify import verify_dataset
+from streamlic.emulator import EmulatorConfig, emulated_accounts
+from streamlic.storage.open_store import open_store
+from streamlic.tables.formats import format_of
+from streamlic.tables.iceberg_catalog import open_catalog
+from tests.job.test_many_accounts import faulty
+from tests.job.test_thirty_nights import (
+    GIVEN_UP,
+    LONG,
+    PAGE_ROWS,
+    PLAIN,
+    REFUSED,
+    REPEATED,
+    Platform,
+    live_through,
+)
+from tests.support.nights import Expected
+from tests.support.object_servers import HOST, SeaweedServer
+
+CATALOG = "nights"
+
+
+@dataclass(frozen=True)
+class Url:
+    """A DEST in a bucket, used as a path is."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __truediv__(self, name: str) -> Url:
+        return Url(f"{self.text}/{name}")
+
+
+class CloudExpected(Expected):
+    """What a lake in a bucket must have, as readers of its format see it."""
+
+    table_format = "delta"
+
+    def read(self, dest: Any, table: str) -> pa.Table:
+        if self.table_format == "delta":
+            return pa.table(DeltaTable(str(dest / table)).to_pyarrow_table())
+        found = open_catalog(f"{CATALOG}.lake").find(table)
+        assert found is not None
+        # Not pyiceberg's own reader: it makes an empty list of one that is null.
+        return pl.scan_iceberg(found).collect().to_arrow()
+
+
+class CloudPlatform(Platform):
+    @property
+    def table_format(self) -> str:
+        assert isinstance(self.expected, CloudExpected)
+        return self.expected.table_format
+
+    @property
+    def command(self) -> list[str]:
+        more = ["--catalog", f"{CATALOG}.lake"] if self.table_format == "iceberg" else []
+        return [*super().command, "--format", self.table_format, *more, "--take-over"]
+
+    def unfinished(self) -> bool:
+        runs = load_lake(open_store(str(self.dest))).oldest_first
+        return any(run.commits and not run.is_complete for run in runs)
+
+    def parts(self) -> Mapping[str, int]:
+        store = open_store(str(self.dest))
+        chosen = load_lake(store).format
+        assert chosen is not None
+        return dict.fromkeys(format_of(store, chosen).visible("licenses") or (), 1)
+
+
+@pytest.mark.parametrize("table_format", ["delta", "iceberg"])
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize(
+    ("accounts", "changes", "nights"),
+    [
+        pytest.param(12, 0.2, [REFUSED, REPEATED, GIVEN_UP, PLAIN], id="short"),
+        pytest.param(
+            500, 0.03, [LONG.get(night, PLAIN) for night in range(30)], id="long",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
+async def test_nights_in_a_bucket_are_whole_and_no_account_is_lost(  # noqa: PLR0917
+    seaweed: SeaweedServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table_format: str,
+    mode: str,
+    accounts: int,
+    changes: float,
+    nights: list[str],
+) -> None:
+    for name, value in {**seaweed.environment, **catalog_of(seaweed, tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    expected = CloudExpected(mode, PAGE_ROWS)
+    expected.table_format = table_format
+    dest: Any = Url(seaweed.dest(f"nights-{uuid4().hex[:8]}"))
+    platform = CloudPlatform(dest, mode, "45%", expected)
+    config = EmulatorConfig(
+        accounts=emulated_accounts(accounts, records=15, unhealthy_share=0.05),
+        page_size=PAGE_ROWS,
+        changes=changes,
+    )
+    async with faulty(config, platform.fault) as platform.emulator:
+        for number, what in enumerate(nights):
+            platform.emulator.night = number
+            await live_through(platform, what)
+    await asyncio.to_thread(expected.check, dest)
+    assert verify_dataset(open_store(str(dest))).problems == []
+
+
+def catalog_of(server: SeaweedServer, directory: Path) -> dict[str, str]:
+    """Return the variables of a catalog in SQLite whose tables are in the server's bucket."""
+    prefix, keys = f"PYICEBERG_CATALOG__{CATALOG.upper()}__", server.environment
+    return {
+        f"{prefix}URI": f"sqlite:///{directory}/catalog.db",
+        f"{prefix}S3__ENDPOINT": f"http://{HOST}:{server.port}",
+        f"{prefix}S3__REGION": keys["AWS_REGION"],
+        f"{prefix}S3__ACCESS_KEY_ID": keys["AWS_ACCESS_KEY_ID"],
+        f"{prefix}S3__SECRET_ACCESS_KEY": keys["AWS_SECRET_ACCESS_KEY"],
+        "POLARS_ICEBERG_PLANNER": "pyiceberg",
+    }
