@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from tests.job.test_thirty_nights import (
 )
 from tests.support.nights import Expected
 from tests.support.object_servers import HOST, SeaweedServer
+from tests.support.old_duckdb import read_with_old_duckdb, s3_secret
 
 CATALOG = "nights"
 
@@ -125,6 +127,36 @@ async def test_nights_in_a_bucket_are_whole_and_no_account_is_lost(  # noqa: PLR
             await live_through(platform, what)
     await asyncio.to_thread(expected.check, dest)
     assert verify_dataset(open_store(str(dest))).problems == []
+    rows = Counter(expected.read(dest, "licenses")["_run"].to_pylist())
+    for reader, counted in (await asyncio.to_thread(other_readers, expected, dest)).items():
+        assert counted == rows, reader
+    assert await asyncio.to_thread(old_duckdb_rows, seaweed, expected, dest) == rows
+
+
+def other_readers(expected: CloudExpected, dest: Url) -> dict[str, Counter[str]]:
+    """Return the number of licenses of each run, as other readers see them."""
+    where = str(dest / "licenses")
+    if expected.table_format == "delta":
+        runs = {
+            "polars": pl.scan_delta(where).select("_run").collect()["_run"].to_list(),
+            "pyarrow": DeltaTable(where).to_pyarrow_dataset().to_table(["_run"])["_run"],
+        }
+    else:
+        found = open_catalog(f"{CATALOG}.lake").find("licenses")
+        assert found is not None
+        runs = {"pyiceberg": found.scan(selected_fields=("_run",)).to_arrow()["_run"]}
+    return {name: Counter(map(str, column)) for name, column in runs.items()}
+
+
+def old_duckdb_rows(server: SeaweedServer, expected: CloudExpected, dest: Url) -> Counter[str]:
+    """Return the number of licenses of each run, as DuckDB with its extensions sees them."""
+    scan = f"delta_scan('{dest / 'licenses'}')"
+    if expected.table_format == "iceberg":
+        found = open_catalog(f"{CATALOG}.lake").find("licenses")
+        assert found is not None
+        scan = f"iceberg_scan('{found.metadata_location}')"
+    query = f"SELECT _run, count(*) FROM {scan} GROUP BY 1"  # noqa: S608  (names of our own)
+    return Counter(dict(read_with_old_duckdb(s3_secret(server.environment), query)))
 
 
 def catalog_of(server: SeaweedServer, directory: Path) -> dict[str, str]:
