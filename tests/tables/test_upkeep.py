@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 import shutil
 import threading
@@ -24,7 +25,7 @@ from streamlic.dataset.commit_log import RECORDS, load_lake, load_run, load_runs
 from streamlic.dataset.destination import writer_lock
 from streamlic.dataset.head import rows_of_table
 from streamlic.dataset.inspect import inspect_dataset
-from streamlic.dataset.lake import STAGING, TABLES, names_in_tables
+from streamlic.dataset.lake import STAGING, TABLES, names_in_tables, rewritten_name
 from streamlic.dataset.records import Format, parsed
 from streamlic.dataset.verify import verify_dataset
 from streamlic.dataset.writer import WriteOptions
@@ -364,6 +365,77 @@ def with_more(table: pa.Table) -> pa.Table:
 def with_texts(table: pa.Table) -> pa.Table:
     place = table.schema.get_field_index("available_quantity")
     return table.set_column(place, "available_quantity", table["available_quantity"].cast("string"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"superseded": ["licenses/part-20260101T000000Z-00000000-000001-000001.parquet"]}, "Key"),
+        ({"segments": 1}, "rows are not those of its runs"),
+        ({"rows": 1, "segments": 1}, "does not have the same rows of run"),
+        ({"runs": "newest"}, "does not have the same rows of run"),
+        ({"number": 0}, "not the name of the next rewritten file"),
+        ({"unfinished": True}, "which has not ended"),
+    ],
+    ids=str,
+)
+def test_a_record_that_loses_or_doubles_rows_breaks_the_log(
+    tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    small_lake(tmp_path, 2)
+    lake = load_lake(LocalStore(tmp_path))
+    files = [(run.id, run.license_files[0]) for run in lake.oldest_first]
+    segments = [[run_id, file.rows] for run_id, file in files]
+    segments[0][1] += change.get("segments", 0)
+    name = rewritten_name("licenses", "20260101T000000Z", 9, change.get("number", 1))
+    rows = sum(file.rows for _, file in files) + change.get("rows", 0)
+    body = {
+        "files": [{"name": name, "rows": rows, "bytes": 1, "sha256": "", "segments": segments}],
+        "superseded": change.get("superseded", [file.name for _, file in files]),
+        "runs": [lake.newest_first[0].id] if "runs" in change else [],
+    }
+    if "number" in change:
+        lake.last_rewritten = (9, 0)
+    if "unfinished" in change:
+        lake.newest_first[0].is_finished = False
+    record = {**lake.next_record("expire" if "runs" in change else "rewrite", "n"), **body}
+    with pytest.raises((KeyError, ValueError)) as caught:
+        lake.fold(record, b"")
+    assert says in repr(caught.value)
+
+
+def test_files_of_a_rewrite_that_no_record_promises_are_deleted_where_they_lie(
+    tmp_path: Path,
+) -> None:
+    """Those of later epochs belong to a writer that has taken over meanwhile."""
+    small_lake(tmp_path, 3, "delta")
+    compact(LocalStore(tmp_path), OPTIONS)
+    lake = load_lake(LocalStore(tmp_path))
+    hidden = {one for one in names_in_tables(LocalStore(tmp_path)) if lake.was_hidden(one)}
+    epoch = lake.epoch
+    names = [rewritten_name("licenses", "20260101T000000Z", one, 99) for one in (epoch, epoch + 9)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+    fill(LocalStore(tmp_path), 4, Format(name="delta"))
+    assert [(tmp_path / name).exists() for name in names] == [False, True]
+    assert {*hidden} <= {*names_in_tables(LocalStore(tmp_path))}, "old versions need them"
+
+
+def test_delta_says_that_a_compaction_changes_no_data_and_that_an_expiry_does(
+    tmp_path: Path,
+) -> None:
+    """So readers that follow the changes of a table do not take the rows again."""
+    prepare(tmp_path, "expire", "delta")
+    store = LocalStore(tmp_path)
+    for work, changes in ((WORKS["compact"], False), (WORKS["expire"], True)):
+        work(store)
+        [*_, newest] = sorted((tmp_path / "licenses/_delta_log").glob("*.json"))
+        actions = [json.loads(line) for line in newest.read_text().splitlines()]
+        said = [
+            one[kind]["dataChange"] for one in actions for kind in ("add", "remove") if kind in one
+        ]
+        assert said
+        assert {*said} == {changes}
 
 
 # Death
