@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,6 +43,11 @@ DEFAULT_NAMESPACE = "streamlic"
 _SECRET = re.compile(r"secret|token|credential|password|key|connection-string|sas", re.IGNORECASE)
 _DENIED = re.compile(r"ACCESS_DENIED|AccessDenied|Forbidden|\b403\b|AuthorizationFailure")
 _LONGEST_TEXT = 400
+_FROM_ENVIRONMENT = {
+    "s3.endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "s3.region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+}
+"""Properties that pyiceberg does not take from the environment, and the lake's store does."""
 
 
 class _NoStatisticsMissing(logging.Filter):
@@ -146,6 +152,10 @@ def open_catalog(text: str) -> OpenCatalog:
             " for in PYICEBERG_HOME, then in the home directory, then in the current one",
             parameter="catalog",
         )
+    for one, variables in _FROM_ENVIRONMENT.items():
+        values = (os.environ[variable] for variable in variables if os.environ.get(variable))
+        if one not in properties and (value := next(values, None)):
+            properties = {**properties, one: value}
     try:
         try:
             catalog = load_catalog(name, **cast("dict[str, str]", properties))

@@ -19,6 +19,7 @@ from pyiceberg.table import Table
 from streamlic.dataset.lake import TABLES, schema_of, table_of
 from streamlic.dataset.part_file import Part
 from streamlic.dataset.records import PartFile
+from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
 from streamlic.tables.iceberg import IcebergFormat
 from streamlic.tables.table_format import Change
@@ -32,10 +33,17 @@ PART_ROWS = 20
 class IcebergLake:
     """Part files in a directory, and the tables that show them."""
 
-    def __init__(self, root: Path, *, partition_by: str | None = None) -> None:
-        self.store = LocalStore(root / "lake")
+    def __init__(
+        self,
+        root: Path,
+        *,
+        partition_by: str | None = None,
+        store: Store | None = None,
+        catalog: str = "local",
+    ) -> None:
+        self.store = store or LocalStore(root / "lake")
         self.partition_by = partition_by
-        self.format = IcebergFormat(self.store, "local", partition_by=partition_by)
+        self.format = IcebergFormat(self.store, catalog, partition_by=partition_by)
 
     def part(
         self,
