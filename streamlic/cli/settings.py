@@ -176,7 +176,7 @@ class CompactSettings(UpkeepSettings):
 class ExpireSettings(UpkeepSettings):
     """The settings of ``streamlic expire``."""
 
-    keep: int
+    keep: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,7 @@ def completed(commands: Path, *words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["ex"], ["export"]),
+        (["expo"], ["export"]),
         (["--conf"], ["--config"]),
         (["export", "--rate"], ["--rate-limit"]),
         (["export", "--engine", ""], ["auto", "reference", "fast"]),
@@ -113,7 +113,7 @@ async def test_the_other_shells_get_their_scripts(shell: str) -> None:
     env = {
         "_STREAMLIC_COMPLETE": f"{shell}_complete",
         "COMP_WORDS": "streamlic",
-        "COMP_CWORD": "ex",
+        "COMP_CWORD": "expo",
     }
     if shell == "zsh":
         env.update(COMP_WORDS="streamlic ex", COMP_CWORD="1")

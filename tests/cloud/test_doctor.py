@@ -1,4 +1,4 @@
-"""The doctor on real servers: what a run would meet there, and nothing left behind."""
+"""The doctor on real servers: what a run would meet there, and it leaves nothing there."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_a_sql_catalog_and_a_bucket(
 
 
 def test_glue(moto: MotoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here moto stands in for Glue."""
+    """Here moto imitates Glue."""
     for name, value in moto.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYICEBERG_CATALOG__GLUE__TYPE", "glue")

@@ -134,7 +134,7 @@ def test_a_lake_in_a_bucket_is_written_and_cleaned_with_a_profile(
             monkeypatch.delenv(name, raising=False)
         for name, value in s3.env.items():
             monkeypatch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
+        boto3.Session().client("s3").create_bucket(Bucket=BUCKET)
         store = open_store(f"s3://{BUCKET}/lake")
         lake = Lake(store)
         lake.show(1, lake.night(MONDAY))

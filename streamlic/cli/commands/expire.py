@@ -10,13 +10,14 @@ import click
 from streamlic.cli.option_sources import SettingsCommand
 from streamlic.cli.options import dataset, options, upkeep_options
 from streamlic.cli.settings import ExpireSettings, takes
+from streamlic.errors import UsageError
 
 
 @click.command(cls=SettingsCommand)
 @click.argument("dest", type=click.Path())
 @options(
-    dataset("--keep", type=click.IntRange(1), metavar="N", required=True,
-            help="How many of the newest complete runs keep their licenses."),
+    dataset("--keep", type=click.IntRange(1), metavar="N",
+            help="How many of the newest complete runs keep their licenses. It has no default."),
     *upkeep_options,
 )  # fmt: skip
 @takes(ExpireSettings)
@@ -31,6 +32,8 @@ def expire(settings: ExpireSettings) -> None:
     from streamlic.reports.upkeep import expire_text
     from streamlic.tables.upkeep import expire
 
+    if settings.keep is None:
+        raise UsageError("expected how many runs keep their licenses, got none", parameter="keep")
     dest = settings.dest
     job = JobOptions(**settings.for_job())
     store, options = job.open_store(dest), job.write_options
