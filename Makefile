@@ -11,7 +11,7 @@ ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx) $(CORE)
 # One more than the processors: some tests wait.
 WORKERS = $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)")
 
-.PHONY: demo test test-slow test-cloud test-cloud-long lint tidy warnings bench bench-compare fuzz parity neon sanitize soak reference docs clean
+.PHONY: demo test test-slow test-long test-cloud test-cloud-long lint tidy warnings bench bench-compare fuzz parity neon sanitize soak reference docs clean
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,9 @@ test: $(VENV)/.dev  ## the tests
 
 test-slow: $(VENV)/.dev  ## large bodies and long fuzzing
 	$(BIN)/python -m pytest -m "slow and not cloud" -n auto --dist worksteal
+
+test-long: $(VENV)/.dev  ## writers killed at every operation, and thirty nights of each table format
+	$(BIN)/python -m pytest -m "long and not cloud" -n auto --dist worksteal
 
 # Servers for the tests of object stores, and an older DuckDB, whose extensions PyPI has. They are in
 # places of their own, so that streamlic never finds them.

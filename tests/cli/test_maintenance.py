@@ -146,7 +146,7 @@ def _done(dest: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stride", "kills"), [(43, 1), pytest.param(1, 60, marks=pytest.mark.slow)], ids=["some", "all"]
+    ("stride", "kills"), [(43, 1), pytest.param(1, 60, marks=pytest.mark.long)], ids=["some", "all"]
 )
 @pytest.mark.parametrize("name", WORKS)
 async def test_a_command_killed_at_any_step_loses_no_row(

@@ -50,7 +50,7 @@ def check(dest: str, runs: int) -> None:
     assert set(licenses["_run"]) == {newest}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("last", LAST_WRITES)
 async def test_a_killed_export_is_resumed_and_a_repeated_one_replaces_its_day(
     s3: WatchedS3, last: int

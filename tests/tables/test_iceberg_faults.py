@@ -72,7 +72,7 @@ def test_a_killed_writer_is_repaired_and_no_row_is_seen_early_or_twice(tmp_path:
     check_kills(kill(tmp_path, 6, 13, 5), 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_writer_that_is_killed_anywhere_and_again_while_repairing(tmp_path: Path) -> None:
     found = kill(tmp_path, 1, 1, 1, 4, 12)
     check_kills(found, 100)

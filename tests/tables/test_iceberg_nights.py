@@ -100,7 +100,7 @@ class Watcher:
         pytest.param(12, 0.2, [REFUSED, REPEATED, GIVEN_UP, PLAIN], id="short"),
         pytest.param(
             500, 0.03, [LONG.get(night, PLAIN) for night in range(30)], id="long",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
         ),
     ],
 )  # fmt: skip

@@ -28,7 +28,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 @pytest.mark.parametrize(
     ("table_format", "every"),
-    [*SOME.items(), *(pytest.param(one, 1, marks=pytest.mark.slow) for one in FORMATS)],
+    [*SOME.items(), *(pytest.param(one, 1, marks=pytest.mark.long) for one in FORMATS)],
 )
 def test_a_local_lake_is_exact_wherever_a_writer_dies(
     tmp_path: Path, processes: Processes, table_format: str, every: int

@@ -528,7 +528,7 @@ def check_done(dest: Path, name: str, when: str) -> None:
 
 @pytest.mark.usefixtures("no_sync")
 @pytest.mark.parametrize(
-    "stride", [5, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+    "stride", [5, pytest.param(1, marks=pytest.mark.long)], ids=["some", "all"]
 )
 @pytest.mark.parametrize("of_format", FORMATS)
 @pytest.mark.parametrize("name", WORKS)
@@ -628,7 +628,7 @@ def test_a_reader_sees_every_row_all_the_while_and_of_delta_once(
 
 @pytest.mark.usefixtures("no_sync")
 @pytest.mark.parametrize(
-    "stride", [13, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+    "stride", [13, pytest.param(1, marks=pytest.mark.long)], ids=["some", "all"]
 )
 @pytest.mark.parametrize("name", WORKS)
 def test_readers_of_iceberg_see_every_row_once_whatever_dies(
