@@ -459,7 +459,7 @@ def test_no_step_of_a_writer_between_two_of_a_reader_is_a_problem(
             assert read(store).problems == [], f"before step {step}"
         if store.left > 0:
             break
-    assert step > 20
+    assert step > 15
 
 
 def _write_on(dest: Path) -> None:
