@@ -19,8 +19,8 @@ CASES = [
     ("moto", "iceberg", "glue"), ("seaweed", "parquet", ""), ("seaweed", "delta", ""),
     ("seaweed", "iceberg", "sql"), ("azurite", "parquet", ""), ("gcs", "parquet", ""),
 ]  # fmt: skip
-STRIDES = {"parquet": 11, "delta": 13, "sql": 61, "glue": 121}
-"""A few minutes each. The slow form takes every step, both before and after the request."""
+STRIDES = {"parquet": 29, "delta": 31, "sql": 97, "glue": 127}
+"""Under a minute each. The slow form takes every step, both before and after the request."""
 
 
 @pytest.fixture(

@@ -8,7 +8,7 @@ from tests.cloud.test_kill_matrix import lakes
 from tests.support.matrix_lake import Lakes, stop_at_each_step
 
 __all__ = ["lakes"]
-STRIDES = {"parquet": 47, "delta": 89, "sql": 199, "glue": 401}
+STRIDES = {"parquet": 101, "delta": 199, "sql": 331, "glue": 401}
 
 
 @pytest.mark.parametrize(
