@@ -71,8 +71,9 @@ def check_files(dest: Path, run: str) -> None:
     parts = {name for name in names if name.endswith(".parquet")}
     tables = {name.partition(f"/part-{run}-")[0] for name in parts}
     assert tables == {"licenses", "accounts", "runs"}
-    log = {name for name in names - parts if not name.startswith("_streamlic/log/0")}
-    assert log - {"_streamlic/lock"} == set()
+    log = ("_streamlic/log/0", "_streamlic/snapshots/0")
+    others = {name for name in names - parts if not name.startswith(log)}
+    assert others - {"_streamlic/lock"} == set()
 
 
 def check_readers(dest: Path) -> None:
