@@ -204,4 +204,4 @@ def test_any_sequence_of_jobs_and_deaths_keeps_the_promise() -> None:
 
 @pytest.mark.slow
 def test_any_long_sequence_of_jobs_and_deaths_keeps_the_promise() -> None:
-    check(100, 20)
+    check(50, 20)
