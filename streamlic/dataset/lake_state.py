@@ -88,7 +88,7 @@ class LakeState:
     @property
     def is_in_place(self) -> bool:
         """Whether part files have their names from the start: the format's own log hides them."""
-        return self.format is not None and self.format.name != "parquet"
+        return self.format is not None and self.format.is_in_place
 
     @property
     def live_files(self) -> list[PartFile]:

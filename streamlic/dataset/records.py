@@ -32,6 +32,11 @@ class Format:
     partition_by: str | None = None
     catalog: str | None = None
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether part files have their names from the start: the format's own log hides them."""
+        return self.name != "parquet"
+
 
 @dataclass(frozen=True)
 class PartFile:

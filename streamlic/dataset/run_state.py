@@ -253,7 +253,7 @@ class RunState:
     @property
     def is_in_place(self) -> bool:
         """Whether part files have their names from the start: the format's own log hides them."""
-        return self.format.name != "parquet"
+        return self.format.is_in_place
 
     @property
     def is_published(self) -> bool:

@@ -117,14 +117,8 @@ class LakeWriter:
         """
         self.lake.runs[run.id] = run
         body = {"run": run.id, **promise.as_json()}
-        try:
-            record = self._log.append(COMPLETE if promise.is_complete else COMMIT, body, promise)
-        except Fenced:
-            with suppress(StoreError):
-                self.store.delete(*(run.staged(file.name) for file in promise.files))
-            raise
-        self._show(record)
-        self._log.write_snapshot_if_due()
+        kind = COMPLETE if promise.is_complete else COMMIT
+        self._promise(kind, body, promise.files, promise)
 
     def remove(self, *run_ids: str) -> None:
         """Remove runs with their rows. ``open`` completes an interrupted removal."""
@@ -135,15 +129,14 @@ class LakeWriter:
         of_runs = [name for name in names_in_tables(self.store) if run_of(name) in gone]
         staged = [f"{STAGING}/{name}" for name in self.store.names(STAGING)]
         promised = {run.staged(file.name) for run in runs for file in run.files}
-        if self.format.name == "parquet":
+        if not self.format.is_in_place:
             seen, unseen = of_runs, [name for name in staged if name in promised]
         else:
             shown = (file for run in runs if run.is_published for file in run.live_files)
             seen = [file.name for file in shown]
             unseen = [name for name in of_runs if name not in {*seen}]
         names = {"runs": [*gone], "files": seen, "unseen": unseen}
-        self._show(self._log.append(REMOVE, names))
-        self._log.write_snapshot_if_due()
+        self._promise(REMOVE, names, ())
 
     def rewrite(
         self, files: Sequence[Rewritten], superseded: Collection[str], expired: Sequence[str] = ()
@@ -157,14 +150,7 @@ class LakeWriter:
             "superseded": [*superseded],
             "runs": [*expired],
         }
-        try:
-            record = self._log.append(EXPIRE if expired else REWRITE, body)
-        except Fenced:
-            with suppress(StoreError):
-                self.store.delete(*(self.staged(one.file.name) for one in files))
-            raise
-        self._show(record)
-        self._log.write_snapshot_if_due()
+        self._promise(EXPIRE if expired else REWRITE, body, [one.file for one in files])
 
     def delete_old_records(self) -> int:
         """Delete the records of the log that no run needs any longer; return how many."""
@@ -180,7 +166,7 @@ class LakeWriter:
 
     def staged(self, name: str) -> str:
         """Return where a part file is until readers may see it."""
-        return staged_name(name) if self.format.name == "parquet" else name
+        return name if self.format.is_in_place else staged_name(name)
 
     @contextmanager
     def fenced(self) -> Iterator[None]:
@@ -193,6 +179,23 @@ class LakeWriter:
         except (IntegrityError, StoreError):
             self._log.check_epoch()
             raise
+
+    def _promise(
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        files: Sequence[PartFile],
+        promise: Promise | None = None,
+    ) -> None:
+        """Append a record that promises these files, and show it. Fenced, delete them staged."""
+        try:
+            record = self._log.append(kind, body, promise)
+        except Fenced:
+            with suppress(StoreError):
+                self.store.delete(*(self.staged(file.name) for file in files))
+            raise
+        self._show(record)
+        self._log.write_snapshot_if_due()
 
     def _check_format(self) -> None:
         wanted, found = self._wanted, self.lake.format
@@ -243,7 +246,7 @@ class LakeWriter:
 
     def _schemas(self, shown: Sequence[PartFile]) -> dict[str, pa.Schema]:
         """Return the tables' schemas, of ``licenses`` as its part files have it."""
-        if self.format.name == "parquet":
+        if not self.format.is_in_place:
             return {}
         schemas = {}
         for file in shown:
@@ -283,7 +286,7 @@ class LakeWriter:
 
         Their numbers grow: so they follow the last one that was promised.
         """
-        if self.format.name == "parquet" or not self.lake.runs:
+        if not self.format.is_in_place or not self.lake.runs:
             return
         places = [(name, rewritten_place(name)) for name in names_in_tables(self.store)]
         last, next_epoch = self.lake.last_rewritten, (self.lake.epoch + 1, 0)
