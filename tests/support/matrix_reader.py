@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import obstore
 import pyarrow as pa
@@ -21,8 +20,8 @@ from obstore.store import ObjectStore
 
 from streamlic.dataset.lake import run_of
 from tests.support.matrix import CATALOG, ONE, STATES, THREE, TWO, WHOLE_FROM
+from tests.support.nights import Poller
 
-_POLL_SECONDS = 0.02
 _EACH_NIGHT = dict.fromkeys((ONE.key, TWO.key, THREE.key), 1)
 Rows = list[dict[str, Any]]
 
@@ -31,12 +30,13 @@ class Vanished(Exception):
     """A file was deleted between the listing and its reading: look again."""
 
 
-class Reader:
+class Reader(Poller):
     """Reads the tables of a lake in a bucket, below a prefix, or at a URL."""
 
     def __init__(
         self, files: ObjectStore, prefix: str, url: str, table_format: str, env: Mapping[str, str]
     ) -> None:
+        super().__init__()
         self._files = files
         self.namespace = prefix
         """Of the lake's Iceberg tables."""
@@ -46,17 +46,6 @@ class Reader:
         self._env = env
         self._state = 0
         self.looks = 0
-        self.wrong: list[BaseException] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="tests-matrix-reader")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def check_end(self) -> None:
         """Compare all three tables with what they must be when all nights were written."""
@@ -158,14 +147,6 @@ class Reader:
             return bytes(obstore.get(self._files, key).bytes())
         except FileNotFoundError as error:
             raise Vanished(key) from error
-
-    def _poll(self) -> None:
-        while not self._stop.wait(_POLL_SECONDS):
-            try:
-                self.look()
-            except BaseException as error:  # noqa: BLE001  (the test raises it)
-                self.wrong.append(error)
-                return
 
 
 def _delta_rows(url: str, columns: list[str], env: Mapping[str, str]) -> Rows:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -171,22 +172,15 @@ def by(keys: tuple[str, ...], rows: list[Row]) -> dict[tuple[Any, ...], Row]:
     return found
 
 
-class Reader:
-    """A reader that looks at a lake all the while, and must never see half a night.
+class Poller(ABC):
+    """Looks at something all the while, in a thread of its own, until a look finds it wrong."""
 
-    It knows the files alone. A night that is in ``runs`` is whole: in ``licenses``, or in
-    overwrite mode in its own part files there, until a later night is in ``runs``.
-    """
+    pause_seconds = 0.02
 
-    def __init__(self, dest: Path, mode: str) -> None:
-        self.dest = dest
-        self.mode = mode
-        self.looks = 0
-        self.nights: set[str] = set()
-        """Every run of which it saw a row, in any table."""
+    def __init__(self) -> None:
         self.wrong: list[BaseException] = []
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="tests-reader")
+        self._thread = threading.Thread(target=self._poll, name="tests-poller")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -196,13 +190,58 @@ class Reader:
         self._stop.set()
         self._thread.join()
 
+    @abstractmethod
+    def look(self) -> None:
+        """Look once; raise what is wrong."""
+
     def _poll(self) -> None:
-        while not self._stop.wait(_POLL_SECONDS):
+        while not self._stop.wait(self.pause_seconds):
             try:
                 self.look()
             except BaseException as error:  # noqa: BLE001  (the test raises it)
                 self.wrong.append(error)
                 return
+
+
+class RunsWatcher(Poller):
+    """Looks at licenses all the while: each look sees whole runs, in overwrite mode one.
+
+    ``files`` returns the part files that readers of the table see, by name, with their rows.
+    """
+
+    def __init__(self, mode: str, files: Callable[[], Mapping[str, int]]) -> None:
+        super().__init__()
+        self.mode = mode
+        self.seen: set[tuple[str, int]] = set()
+        """Runs with their rows, as they were seen."""
+        self._files = files
+
+    def look(self) -> None:
+        rows: Counter[str] = Counter()
+        for name, count in self._files().items():
+            run = run_of(name)
+            assert run
+            rows[run] += count
+        assert self.mode == "append" or len(rows) <= 1
+        self.seen.update(rows.items())
+
+
+class Reader(Poller):
+    """A reader that looks at a lake all the while, and must never see half a night.
+
+    It knows the files alone. A night that is in ``runs`` is whole: in ``licenses``, or in
+    overwrite mode in its own part files there, until a later night is in ``runs``.
+    """
+
+    pause_seconds = _POLL_SECONDS
+
+    def __init__(self, dest: Path, mode: str) -> None:
+        super().__init__()
+        self.dest = dest
+        self.mode = mode
+        self.looks = 0
+        self.nights: set[str] = set()
+        """Every run of which it saw a row, in any table."""
 
     def look(self) -> None:
         """Look at all tables once. What is replaced meanwhile is looked at the next time."""

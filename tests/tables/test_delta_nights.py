@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import pyarrow as pa
 import pytest
@@ -19,7 +16,6 @@ from streamlic.dataset.verify import verify_dataset
 from streamlic.emulator import EmulatorConfig, emulated_accounts
 from streamlic.storage.local import LocalStore
 from streamlic.tables.delta_maintenance import shorten_logs, vacuum
-from streamlic.tables.delta_table import run_of_part
 from tests.job.test_many_accounts import faulty
 from tests.job.test_thirty_nights import (
     GIVEN_UP,
@@ -31,7 +27,7 @@ from tests.job.test_thirty_nights import (
     Platform,
     live_through,
 )
-from tests.support.nights import Expected
+from tests.support.nights import Expected, RunsWatcher
 
 
 class DeltaExpected(Expected):
@@ -47,6 +43,9 @@ class DeltaPlatform(Platform):
     def parts(self) -> Mapping[str, int]:
         return files_of(self.dest)
 
+    def parts_by_name(self) -> Mapping[str, int]:
+        return {f"{LICENSES}/{path}": rows for path, rows in files_of(self.dest).items()}
+
 
 def files_of(dest: Path) -> Mapping[str, int]:
     """Return the part files of licenses that readers of Delta see, with their rows."""
@@ -56,44 +55,6 @@ def files_of(dest: Path) -> Mapping[str, int]:
         return {}
     columns = [actions.column(name).to_pylist() for name in ("path", "num_records")]
     return dict(zip(*columns, strict=True))
-
-
-class Watcher:
-    """Looks at licenses all the while: each look sees whole runs, in overwrite mode one."""
-
-    def __init__(self, dest: Path, mode: str) -> None:
-        self.dest = dest
-        self.mode = mode
-        self.seen: set[tuple[str, int]] = set()
-        """Runs with their rows, as they were seen."""
-        self.wrong: list[BaseException] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="tests-watcher")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _poll(self) -> None:
-        while not self._stop.wait(0.02):
-            try:
-                self.look()
-            except BaseException as error:  # noqa: BLE001  (the test raises it)
-                self.wrong.append(error)
-                return
-
-    def look(self) -> None:
-        rows: Counter[str] = Counter()
-        for path, count in files_of(self.dest).items():
-            run = run_of_part(f"{LICENSES}/{path}")
-            assert run
-            rows[run] += count
-        assert self.mode == "append" or len(rows) <= 1
-        self.seen.update(rows.items())
 
 
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
@@ -118,7 +79,7 @@ async def test_nights_are_whole_and_no_account_is_lost(
         changes=changes,
     )
     async with faulty(config, platform.fault) as platform.emulator:
-        with Watcher(platform.dest, mode) as watcher:
+        with RunsWatcher(mode, platform.parts_by_name) as watcher:
             for number, what in enumerate(nights):
                 platform.emulator.night = number
                 await live_through(platform, what)

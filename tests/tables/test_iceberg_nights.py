@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import polars as pl
 import pyarrow as pa
 import pytest
 from pyiceberg.table import Table
 
-from streamlic.dataset.lake import LICENSES, RUNS, run_of
+from streamlic.dataset.lake import LICENSES, RUNS
 from streamlic.emulator import EmulatorConfig, emulated_accounts
 from streamlic.tables.iceberg_catalog import open_catalog
 from streamlic.tables.iceberg_files import live_files
@@ -29,7 +26,7 @@ from tests.job.test_thirty_nights import (
     Platform,
     live_through,
 )
-from tests.support.nights import Expected
+from tests.support.nights import Expected, RunsWatcher
 from tests.tables.iceberg_lake import use_catalog
 
 
@@ -54,43 +51,9 @@ class IcebergPlatform(Platform):
         found = table_named(LICENSES)
         return {file.file_path: file.record_count for file in live_files(found)} if found else {}
 
-
-class Watcher:
-    """Looks at licenses all the while: each look sees whole runs, in overwrite mode one."""
-
-    def __init__(self, mode: str) -> None:
-        self.mode = mode
-        self.seen: set[tuple[str, int]] = set()
-        """Runs with their rows, as they were seen."""
-        self.wrong: list[BaseException] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="tests-watcher")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _poll(self) -> None:
-        while not self._stop.wait(0.02):
-            try:
-                self.look()
-            except BaseException as error:  # noqa: BLE001  (the test raises it)
-                self.wrong.append(error)
-                return
-
-    def look(self) -> None:
-        found = table_named(LICENSES)
-        rows: Counter[str] = Counter()
-        for file in live_files(found) if found else ():
-            run = run_of("licenses/" + file.file_path.rpartition("/licenses/")[2])
-            assert run
-            rows[run] += file.record_count
-        assert self.mode == "append" or len(rows) <= 1
-        self.seen.update(rows.items())
+    def parts_by_name(self) -> Mapping[str, int]:
+        found = self.parts().items()
+        return {f"{LICENSES}/{path.rpartition('/licenses/')[2]}": rows for path, rows in found}
 
 
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
@@ -122,7 +85,7 @@ async def test_nights_are_whole_and_no_account_is_lost(  # noqa: PLR0917
         changes=changes,
     )
     async with faulty(config, platform.fault) as platform.emulator:
-        with Watcher(mode) as watcher:
+        with RunsWatcher(mode, platform.parts_by_name) as watcher:
             for number, what in enumerate(nights):
                 platform.emulator.night = number
                 await live_through(platform, what)
