@@ -197,7 +197,7 @@ def check_format(
 
 def _is_in_catalog(catalog: str) -> bool:
     """Return whether an Iceberg catalog has a table of licenses; raises why it cannot be asked."""
-    from streamlic.tables.iceberg_catalog import open_catalog  # noqa: PLC0415  (loads pyiceberg)
+    from streamlic.tables.iceberg.catalog import open_catalog  # noqa: PLC0415  (loads pyiceberg)
 
     opened = open_catalog(catalog)
     with opened.translated(LICENSES):

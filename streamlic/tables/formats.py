@@ -19,10 +19,10 @@ def format_of(store: Store, chosen: Format) -> TableFormat:
         return ParquetFormat(store)
     check_library(chosen.name)
     if chosen.name == "iceberg":
-        from streamlic.tables.iceberg import IcebergFormat  # noqa: PLC0415  # an extra
+        from streamlic.tables.iceberg.format import IcebergFormat  # noqa: PLC0415  # an extra
 
         return IcebergFormat(store, chosen.catalog or "", partition_by=chosen.partition_by)
-    from streamlic.tables.delta import DeltaFormat  # noqa: PLC0415  # an extra
+    from streamlic.tables.delta.format import DeltaFormat  # noqa: PLC0415  # an extra
 
     return DeltaFormat(store, partition_by=chosen.partition_by)
 

@@ -10,7 +10,7 @@ import pytest
 
 from streamlic.errors import UsageError
 from streamlic.storage.open_store import StoreSettings, open_store
-from streamlic.tables.iceberg_maintenance import expire
+from streamlic.tables.iceberg.maintenance import expire
 from tests.support.object_servers import MotoServer, ObjectServer, SeaweedServer
 from tests.support.old_duckdb import read_with_old_duckdb, s3_secret
 from tests.tables.iceberg_lake import IcebergLake, use_catalog

@@ -20,7 +20,7 @@ from streamlic.dataset.verify import verify_dataset
 from streamlic.emulator import EmulatorConfig, emulated_accounts
 from streamlic.storage.open_store import open_store
 from streamlic.tables.formats import format_of
-from streamlic.tables.iceberg_catalog import open_catalog
+from streamlic.tables.iceberg.catalog import open_catalog
 from tests.job.test_many_accounts import faulty
 from tests.job.test_thirty_nights import (
     GIVEN_UP,

@@ -14,7 +14,7 @@ from streamlic.errors import UsageError
 from streamlic.storage.credentials import storage_options
 from streamlic.storage.dest_urls import parsed_url
 from streamlic.storage.open_store import open_store
-from streamlic.tables.delta_table import Table
+from streamlic.tables.delta.table import Table
 from tests.support.object_servers import MotoServer
 
 SECRET = "hunter2hunter2"

@@ -15,8 +15,8 @@ from deltalake import DeltaTable
 from streamlic.dataset.lake import LICENSES, TABLES, schema_of, table_of
 from streamlic.dataset.records import PartFile
 from streamlic.storage.base import Store
-from streamlic.tables.delta import DeltaFormat
-from streamlic.tables.delta_table import run_of_part
+from streamlic.tables.delta.format import DeltaFormat
+from streamlic.tables.delta.table import run_of_part
 from streamlic.tables.table_format import Change
 from tests.support.batches import SCHEMA, license_rows
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from streamlic.storage.local import LocalStore
-from streamlic.tables.delta_table import Table
+from streamlic.tables.delta.table import Table
 from tests.support.delta import BUCKET, NIGHTS, Lake
 
 MONDAY, TUESDAY = NIGHTS[:2]

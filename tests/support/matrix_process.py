@@ -67,8 +67,8 @@ class Processes:
 def _serve() -> None:
     # What forks need is loaded here.
     import streamlic.storage.object_store
-    import streamlic.tables.delta
-    import streamlic.tables.iceberg  # noqa: F401
+    import streamlic.tables.delta.format
+    import streamlic.tables.iceberg.format  # noqa: F401
     from tests.support import matrix
 
     for line in sys.stdin:

@@ -21,7 +21,7 @@ from streamlic.dataset.part_file import Part
 from streamlic.dataset.records import PartFile
 from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
-from streamlic.tables.iceberg import IcebergFormat
+from streamlic.tables.iceberg.format import IcebergFormat
 from streamlic.tables.table_format import Change
 from tests.support.batches import SCHEMA, license_batch
 

@@ -19,7 +19,7 @@ from streamlic.dataset.records import PartFile
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.storage.local import LocalStore
-from streamlic.tables.delta_table import Table
+from streamlic.tables.delta.table import Table
 from tests.support.delta import NIGHTS, Lake, ids_read
 from tests.support.old_duckdb import read_with_old_duckdb
 
@@ -353,7 +353,7 @@ def test_without_the_extra_the_error_names_it() -> None:
     code = (
         "import sys; sys.modules['deltalake'] = None\n"
         "from streamlic.errors import UsageError\n"
-        "try:\n    import streamlic.tables.delta\n"
+        "try:\n    import streamlic.tables.delta.format\n"
         "except UsageError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from streamlic.dataset.lake import LICENSES, TABLES
 from streamlic.errors import UsageError
 from streamlic.storage.local import LocalStore
 from streamlic.storage.open_store import open_store
-from streamlic.tables.delta_maintenance import shorten_logs, vacuum
+from streamlic.tables.delta.maintenance import shorten_logs, vacuum
 from tests.support.delta import BUCKET, NIGHTS, Lake, ids_read
 from tests.support.watched_s3 import KEYS, watched_s3
 

@@ -15,7 +15,7 @@ from streamlic.dataset.lake import LICENSES, RUNS
 from streamlic.dataset.verify import verify_dataset
 from streamlic.emulator import EmulatorConfig, emulated_accounts
 from streamlic.storage.local import LocalStore
-from streamlic.tables.delta_maintenance import shorten_logs, vacuum
+from streamlic.tables.delta.maintenance import shorten_logs, vacuum
 from tests.job.test_many_accounts import faulty
 from tests.job.test_thirty_nights import (
     GIVEN_UP,

@@ -19,7 +19,7 @@ from streamlic.dataset.part_file import Part
 from streamlic.dataset.records import PartFile
 from streamlic.schema.values import TIMESTAMP
 from streamlic.storage.local import LocalStore
-from streamlic.tables.delta_stats import stats_of
+from streamlic.tables.delta.stats import stats_of
 from tests.support.delta import NIGHTS, Lake
 
 MICROSECONDS = st.integers(-(10**17), 3 * 10**17)

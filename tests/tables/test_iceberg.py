@@ -14,7 +14,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from streamlic.dataset.lake import TABLES
 from streamlic.errors import DatasetConflict, IntegrityError
-from streamlic.tables.iceberg_maintenance import expire
+from streamlic.tables.iceberg.maintenance import expire
 from tests.support.batches import land
 from tests.support.killed_store import Killed
 from tests.tables.iceberg_lake import RUN, SCHEMAS, IcebergLake, use_catalog

@@ -20,11 +20,11 @@ from pyiceberg.exceptions import (
     UnauthorizedError,
 )
 
-import streamlic.tables.iceberg as iceberg_module
+import streamlic.tables.iceberg.format as iceberg_module
 from streamlic.errors import DatasetConflict, StoreError, StreamlicError, UsageError
 from streamlic.storage.local import LocalStore
-from streamlic.tables.iceberg import IcebergFormat
-from streamlic.tables.iceberg_catalog import open_catalog
+from streamlic.tables.iceberg.catalog import open_catalog
+from streamlic.tables.iceberg.format import IcebergFormat
 from tests.tables.iceberg_lake import IcebergLake, use_catalog
 
 Commit = Callable[..., Any]

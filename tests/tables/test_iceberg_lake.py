@@ -9,7 +9,7 @@ import pytest
 
 from streamlic.dataset.records import Format
 from streamlic.storage.base import Store
-from streamlic.tables.iceberg_catalog import open_catalog
+from streamlic.tables.iceberg.catalog import open_catalog
 from tests.tables.iceberg_lake import use_catalog
 from tests.tables.lake_tests import LakeTests
 

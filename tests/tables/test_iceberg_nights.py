@@ -13,8 +13,8 @@ from pyiceberg.table import Table
 
 from streamlic.dataset.lake import LICENSES, RUNS
 from streamlic.emulator import EmulatorConfig, emulated_accounts
-from streamlic.tables.iceberg_catalog import open_catalog
-from streamlic.tables.iceberg_files import live_files
+from streamlic.tables.iceberg.catalog import open_catalog
+from streamlic.tables.iceberg.files import live_files
 from tests.job.test_many_accounts import faulty
 from tests.job.test_thirty_nights import (
     GIVEN_UP,

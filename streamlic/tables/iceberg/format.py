@@ -28,8 +28,8 @@ from pyiceberg.table import Table, TableProperties, Transaction
 from streamlic.dataset.lake import LICENSES, TABLES, table_of
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError, UsageError
 from streamlic.storage.base import Store
-from streamlic.tables.iceberg_catalog import may_have_landed, open_catalog, shortened
-from streamlic.tables.iceberg_files import EXPORT_DATE, change_files, live_files, run_date
+from streamlic.tables.iceberg.catalog import may_have_landed, open_catalog, shortened
+from streamlic.tables.iceberg.files import EXPORT_DATE, change_files, live_files, run_date
 from streamlic.tables.table_format import Change
 
 LAKE_PROPERTY = "streamlic.lake"
@@ -93,7 +93,7 @@ class IcebergFormat:
 
     def forget_versions(self, keep_days: int, promised: Collection[str]) -> list[str]:
         """Expire snapshots older than ``keep_days`` days, with the part files of theirs."""
-        from streamlic.tables.iceberg_maintenance import expire  # noqa: PLC0415  # it imports this
+        from streamlic.tables.iceberg.maintenance import expire  # noqa: PLC0415  # it imports this
 
         return expire(self, keep_days=keep_days, promised=promised)
 

@@ -18,8 +18,8 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from streamlic.dataset.lake import TABLES, names_in_tables, run_of, table_of
-from streamlic.tables.iceberg import IcebergFormat
-from streamlic.tables.iceberg_files import has_live_files
+from streamlic.tables.iceberg.files import has_live_files
+from streamlic.tables.iceberg.format import IcebergFormat
 
 
 def expire(

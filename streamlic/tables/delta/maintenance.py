@@ -14,7 +14,7 @@ from collections.abc import Collection
 from streamlic.dataset.lake import TABLES
 from streamlic.errors import UsageError
 from streamlic.storage.base import Store
-from streamlic.tables.delta_table import Table, run_of_part
+from streamlic.tables.delta.table import Table, run_of_part
 
 _RETENTION = "delta.deletedFileRetentionDuration"
 _DELTAS_OWN_DAYS = 7

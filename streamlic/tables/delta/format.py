@@ -25,8 +25,8 @@ from streamlic.dataset.lake import LICENSES, TABLES, table_of
 from streamlic.dataset.records import PartFile
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.storage.base import Store
-from streamlic.tables.delta_stats import stats_of
-from streamlic.tables.delta_table import (
+from streamlic.tables.delta.stats import stats_of
+from streamlic.tables.delta.table import (
     AddAction,
     LostCommit,
     RemoveAction,
@@ -69,7 +69,7 @@ class DeltaFormat:
 
     def forget_versions(self, keep_days: int, promised: Collection[str]) -> list[str]:
         """Delete part files that no version of the last ``keep_days`` days needs; return them."""
-        from streamlic.tables.delta_maintenance import shorten_logs, vacuum  # noqa: PLC0415
+        from streamlic.tables.delta.maintenance import shorten_logs, vacuum  # noqa: PLC0415
 
         unneeded = vacuum(self._store, keep_days=keep_days, promised=promised)
         shorten_logs(self._store)

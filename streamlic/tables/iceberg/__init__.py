@@ -1,0 +1,1 @@
+"""A lake whose tables are Iceberg tables."""
