@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     )
     from streamlic.resources.license_schema import LICENSE_SCHEMA
     from streamlic.schema.columns import RAW_SCHEMA
+    from streamlic.share import Share
     from streamlic.truto.accounts import IntegratedAccount
     from streamlic.truto.credentials import TokenSource
     from streamlic.truto.request import LicensesRequest
@@ -107,6 +108,7 @@ __all__ = [
     "RescueError",
     "Retry",
     "RetryPolicy",
+    "Share",
     "SkippedAccount",
     "StoreError",
     "StreamlicError",
@@ -145,6 +147,7 @@ _HOMES = {
     ],
     "resources.license_schema": ["LICENSE_SCHEMA"],
     "schema.columns": ["RAW_SCHEMA"],
+    "share": ["Share"],
     "truto.accounts": ["IntegratedAccount"],
     "truto.credentials": ["TokenSource"],
     "truto.request": ["LicensesRequest"],
