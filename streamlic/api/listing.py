@@ -29,9 +29,9 @@ from streamlic.api.batch_queue import BatchQueue
 from streamlic.dataset.records import ResumePoint
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import DecodeError, ReportedFailure
-from streamlic.job.chunks import BodyPrefix
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import ChecksummingDecoder, check_count
+from streamlic.job.pipeline.chunks import BodyPrefix
 from streamlic.job.scheduler import Bounds, ScheduledAccount, Scheduler, scheduled
 from streamlic.system.machine import room_for_connections
 from streamlic.truto.client import Connection

@@ -30,7 +30,7 @@ from streamlic.formatting import counted
 from streamlic.job.committer import Committer
 from streamlic.job.options import JobOptions
 from streamlic.job.outcome import Outcome, error_of, may_complete, outcome_of
-from streamlic.job.pipeline import Pipeline
+from streamlic.job.pipeline.pipeline import Pipeline
 from streamlic.job.progress import ActiveAccount, OnProgress, ProgressRecorder, SourceStatus
 from streamlic.job.summary import Summary, failure_of
 from streamlic.storage.base import Store

@@ -19,8 +19,8 @@ from itertools import count
 
 from streamlic.dataset.records import ResumePoint
 from streamlic.errors import StreamlicError
-from streamlic.job.fair_queue import FairQueue
 from streamlic.job.page_checks import DuplicatePageDetector
+from streamlic.job.pipeline.fair_queue import FairQueue
 from streamlic.truto.account_pages import (
     AccountPages,
     CursorLoopDetector,

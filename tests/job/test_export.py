@@ -23,7 +23,7 @@ from streamlic.emulator import Emulator, EmulatorConfig, parse_fault, running_em
 from streamlic.emulator.records import license_json
 from streamlic.errors import StoreError
 from streamlic.job.export import export_async
-from streamlic.job.pipeline import Pipeline
+from streamlic.job.pipeline.pipeline import Pipeline
 from streamlic.storage.local import LocalStore
 from streamlic.tables.base import LakeWriter
 from streamlic.truto.client import Connection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlic.job.fair_queue import FairQueue
+from streamlic.job.pipeline.fair_queue import FairQueue
 
 
 def taken(queue: FairQueue[str], count: int) -> list[str]:

@@ -14,7 +14,7 @@ from streamlic.decoder import Envelope
 from streamlic.errors import DecodeError, PageMismatch, StoreError, TransportError
 from streamlic.job import pipeline as module
 from streamlic.job.committer import Committer
-from streamlic.job.pipeline import Pipeline
+from streamlic.job.pipeline.pipeline import Pipeline
 
 NUMBER_BYTES = 4
 BATCH_BYTES = 8

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from streamlic.errors import DecodeError, StoreError
-from streamlic.job.stage import Stage
+from streamlic.job.pipeline.stage import Stage
 
 
 @contextmanager

@@ -31,10 +31,10 @@ import pyarrow as pa
 from streamlic.dataset.writer import PageWriter
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import TransportError
-from streamlic.job.chunks import BodyPrefix, joined
 from streamlic.job.committer import Committer
-from streamlic.job.small_pages import SmallPage, SmallPageQueue
-from streamlic.job.stage import Stage
+from streamlic.job.pipeline.chunks import BodyPrefix, joined
+from streamlic.job.pipeline.small_pages import SmallPage, SmallPageQueue
+from streamlic.job.pipeline.stage import Stage
 
 _SOON_BYTES = 64 * 1024
 _SOON_SECONDS = 0.1

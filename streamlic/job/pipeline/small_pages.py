@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from streamlic.decoder import Decoder, Envelope
 from streamlic.job.committer import Committer
-from streamlic.job.stage import Stage
+from streamlic.job.pipeline.stage import Stage
 
 _MAX_PAGES = 32
 _MAX_BYTES = 4 << 20
