@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         DiscardedRun,
         DroppedAccount,
         FailedAccount,
+        ShardSummary,
         SkippedAccount,
         Summary,
     )
@@ -108,6 +109,7 @@ __all__ = [
     "RescueError",
     "Retry",
     "RetryPolicy",
+    "ShardSummary",
     "Share",
     "SkippedAccount",
     "StoreError",
@@ -142,6 +144,7 @@ _HOMES = {
         "DiscardedRun",
         "DroppedAccount",
         "FailedAccount",
+        "ShardSummary",
         "SkippedAccount",
         "Summary",
     ],

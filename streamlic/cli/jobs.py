@@ -32,6 +32,7 @@ def job_options_of(settings: ExportSettings | ConvertSettings) -> JobOptions:
         concurrency=settings.concurrency,
         skip_failed=settings.skip_failed,
         max_absent=settings.max_absent,
+        shard=settings.shard,
         account_details=settings.account_details,
         limits=Limits(**{name: getattr(settings, name) for name in _LIMITS}),
         **own,

@@ -122,6 +122,7 @@ class ExportSettings(JobArguments, RequestOptions, AccountFilters, RetryOptions,
     concurrency: int | None
     skip_failed: bool
     max_absent: str | None
+    shard: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ Layout, in the lake::
 
 Rules:
 1. A record is created only if no other has its number. So of two writers one is refused, however
-   late its request arrives: it meets the claim, or a later record, of the other one.
+   late its request arrives: it meets the claim, or a later record, of the other one. A writer that
+   meets records of others and no claim of its own place takes them, and appends after them.
 2. A snapshot is written after its record, and says nothing that the records do not. It makes
    opening a lake quick. Runs that have ended are in it without their single accounts.
 3. Old records are deleted only below a snapshot, and only those that no run needs which has not
@@ -27,7 +28,7 @@ from typing import Any
 
 from streamlic.dataset.lake import LOG_DIRECTORY
 from streamlic.dataset.lake_state import BEGIN, CLAIM, COMMIT, COMPLETE, LakeState, check_version
-from streamlic.dataset.records import PartFile, Promise, json_bytes, parsed, written
+from streamlic.dataset.records import Promise, json_bytes, parsed, written
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.storage.base import AlreadyExists, NotFound, Store
@@ -46,11 +47,14 @@ class Fenced(DatasetConflict):
 
 
 class CommitLog:
-    """A lake's log, for its one writer."""
+    """A lake's log, for its one writer, or for that of a shard: a run's id, and the number."""
 
-    def __init__(self, store: Store, lake: LakeState) -> None:
+    def __init__(self, store: Store, lake: LakeState, shard: tuple[str, int] | None = None) -> None:
         self.lake = lake
         self._store = store
+        self._shard = shard
+        self._epoch = self._epoch_in(lake)
+        """Of the last claim of this writer's place, as far as this one knows."""
         self._snapshot_number = _snapshot_number(store)
         self._records = lake.number - self._snapshot_number
         self._bytes = 0
@@ -65,22 +69,26 @@ class CommitLog:
         ``promise`` is what a commit's body says. Raises Fenced if another process has become the
         writer.
         """
-        record = {
-            **self.lake.next_record(kind, secrets.token_hex(8)),
-            "created_at": written(datetime.now(UTC)),
-            **body,
-        }
-        data = json_bytes(record)
-        try:
-            self._store.create(_record_name(record["number"]), data)
-        except AlreadyExists as error:
-            raise self._fenced() from error
-        if kind == BEGIN:
+        while True:
+            record = {
+                **self.lake.next_record(kind, secrets.token_hex(8), self._epoch),
+                "created_at": written(datetime.now(UTC)),
+                **body,
+            }
+            data = json_bytes(record)
+            try:
+                self._store.create(_record_name(record["number"]), data)
+                break
+            except AlreadyExists:
+                self._catch_up()
+        if kind == BEGIN or self._shard:
             self.lake.fold(record, data)
         else:
             if promise:
                 self.lake.runs[body["run"]].take(promise, record["number"])
             self.lake.advance(record, data)
+        if kind == CLAIM:
+            self._epoch = record["number"]
         self._records += 1
         self._bytes += len(data)
         return record
@@ -88,7 +96,7 @@ class CommitLog:
     def check_epoch(self) -> None:
         """Raise Fenced if another process has become the writer."""
         with suppress(StoreError, IntegrityError):
-            if load_lake(self._store).epoch != self.lake.epoch:
+            if self._epoch_in(load_lake(self._store)) != self._epoch:
                 raise self._fenced()
 
     def write_snapshot_if_due(self) -> None:
@@ -104,7 +112,8 @@ class CommitLog:
         """Write a snapshot, and delete those before the last ones."""
         name = f"{SNAPSHOTS}/{self.lake.number:08d}.json"
         if not self._store.exists(name):
-            self._store.create(name, data or json_bytes(self.lake.as_json()))
+            with suppress(AlreadyExists):  # The writer of another shard wrote the same.
+                self._store.create(name, data or json_bytes(self.lake.as_json()))
         names = _numbered(self._store, SNAPSHOTS)
         self._store.delete(*(f"{SNAPSHOTS}/{one}" for one in names[:-_KEPT_SNAPSHOTS]))
         self._snapshot_number, self._records, self._bytes = self.lake.number, 0, 0
@@ -116,6 +125,25 @@ class CommitLog:
             self.write_snapshot()
             self._store.delete(*old)
         return len(old)
+
+    def _epoch_in(self, lake: LakeState) -> int:
+        """Return the epoch of the writer whose place this one has; -1 if that place is gone."""
+        if self._shard is None:
+            return lake.epoch
+        run_id, shard = self._shard
+        run = lake.runs.get(run_id)
+        return run.shards.epoch(shard) if run and not run.is_complete else -1
+
+    def _catch_up(self) -> None:
+        """Take the records that others have appended; Fenced if one of them has taken over."""
+        before = self.lake.number
+        try:
+            _fold_records(self._store, self.lake)
+        except (IntegrityError, StoreError):
+            self.check_epoch()
+            raise
+        if self._epoch_in(self.lake) != self._epoch or self.lake.number == before:
+            raise self._fenced()
 
     def _fenced(self) -> Fenced:
         with_writer = ""
@@ -178,12 +206,14 @@ def in_full(store: Store, run: RunState) -> RunState:
     """
     if not run.is_finished or run.is_expired:
         return run
-    records = _records_of(store, run)
+    records = records_of(store, run)
     where = f"run {run.id}"
     try:
         found = RunState.of(next(records))
         for record in records:
-            if record["kind"] in (COMMIT, COMPLETE):
+            if record["kind"] == CLAIM:
+                found.claim_shard(record["shard"], record["number"])
+            elif record["kind"] in (COMMIT, COMPLETE):
                 found.fold(record)
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{where}: its records are not valid: {error!r}") from error
@@ -192,25 +222,6 @@ def in_full(store: Store, run: RunState) -> RunState:
         found.files, found.elsewhere = run.files, run.elsewhere
     found.completed_unreported = run.completed_unreported
     return found
-
-
-def license_files_with(
-    store: Store, run: RunState, accounts: Collection[str | None]
-) -> Iterator[PartFile]:
-    """Yield the run's part files of licenses that may have rows of these accounts.
-
-    Those are the files of commits in which one of them moved, or was carried over. A commit that
-    supersedes files may have any of their rows.
-    """
-    wanted = {account or "" for account in accounts}
-    by_name = {file.name: file for file in run.license_files}
-    for record in _records_of(store, run):
-        if record["kind"] not in (COMMIT, COMPLETE):
-            continue
-        moved = record["points"].keys() | record["carried_over"].keys()
-        if record["superseded"] or not wanted.isdisjoint(moved):
-            names = (file["name"] for file in record["files"])
-            yield from (by_name[name] for name in names if name in by_name)
 
 
 def record_problems(store: Store, lake: LakeState) -> list[str]:
@@ -277,6 +288,12 @@ def _load_lake(store: Store) -> LakeState:
     if old := _old_runs(store):
         check_version({"version": f"of run {old[0]}"})
     lake = _newest_snapshot(store)
+    _fold_records(store, lake)
+    return lake
+
+
+def _fold_records(store: Store, lake: LakeState) -> None:
+    """Take the records that follow."""
     names = _numbered(store, RECORDS, after=f"{lake.number:08d}.json")
     contents = store.read_each(f"{RECORDS}/{name}" for name in names)
     for name, data in zip(names, contents, strict=True):
@@ -289,7 +306,6 @@ def _load_lake(store: Store) -> LakeState:
             lake.fold(record, data)
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(f"{where}: not a valid record: {error}") from error
-    return lake
 
 
 def _newest_snapshot(store: Store) -> LakeState:
@@ -304,7 +320,8 @@ def _newest_snapshot(store: Store) -> LakeState:
         raise IntegrityError(f"{where}: not a snapshot: {error!r}") from error
 
 
-def _records_of(store: Store, run: RunState) -> Iterator[dict[str, Any]]:
+def records_of(store: Store, run: RunState) -> Iterator[dict[str, Any]]:
+    """Yield the records of a run, in order."""
     numbers = range(run.first_record, run.last_record + 1)
     return (one for one in each_record(store, numbers) if one.get("run") == run.id)
 

@@ -11,6 +11,7 @@ from streamlic.errors import DatasetConflict, StreamlicError
 from streamlic.storage.base import Store
 
 _LOCK = f"{LOG_DIRECTORY}/lock"
+_SHARD_LOCKS = f"{LOG_DIRECTORY}/shards"
 
 
 def why_no_dataset(store: Store) -> str | None:
@@ -34,20 +35,23 @@ def refuse_foreign(store: Store) -> None:
 
 
 @contextmanager
-def writer_lock(store: Store) -> Iterator[None]:
-    """Be the only writer of a dataset; DatasetConflict for another writer, or files of others."""
+def writer_lock(store: Store, shard: int = 0) -> Iterator[None]:
+    """Be the only writer of a dataset; DatasetConflict for another writer, or files of others.
+
+    With ``shard``, be the only writer of this shard of a run that several processes read.
+    """
     refuse_foreign(store)
-    with store.lock(_LOCK):
+    with store.lock(f"{_SHARD_LOCKS}/{shard}" if shard else _LOCK):
         yield
 
 
 @asynccontextmanager
-async def awaited_writer_lock(store: Store) -> AsyncIterator[None]:
+async def awaited_writer_lock(store: Store, shard: int = 0) -> AsyncIterator[None]:
     """Be the only writer, as ``writer_lock``; a task that waits for the lock can be cancelled.
 
     A thread waits: a lease of a writer that died takes half a minute to end.
     """
-    lock = writer_lock(store)
+    lock = writer_lock(store, shard)
     entering = asyncio.ensure_future(asyncio.to_thread(lock.__enter__))
     try:
         await asyncio.shield(entering)
@@ -65,4 +69,11 @@ async def awaited_writer_lock(store: Store) -> AsyncIterator[None]:
 
 def active_writer(store: Store) -> str:
     """Describe the writer of a dataset, or a process that may be one; empty if there is none."""
-    return store.writer(_LOCK)
+    return store.writer(_LOCK) or active_shard(store)
+
+
+def active_shard(store: Store) -> str:
+    """Describe the writer of a shard, or a process that may be one; empty if there is none."""
+    shards = (name for name in store.names(_SHARD_LOCKS) if name.isdecimal())
+    described = ((shard, store.writer(f"{_SHARD_LOCKS}/{shard}")) for shard in shards)
+    return next((f"shard {shard}: {writer}" for shard, writer in described if writer), "")

@@ -15,7 +15,8 @@ Rules:
 1. The records are numbered from 1 without a gap. Each has the SHA-256 of the one before it, so
    that a missing or altered record is noticed.
 2. The number of a claim is the epoch of its writer. Each record has its writer's epoch: one that
-   was written under an earlier claim breaks the log.
+   was written under an earlier claim breaks the log. A shard of a run has claims of its own, and
+   so a writer of its own, whose records say ``shard``: they may come between those of any other.
 3. What a record shows to readers, or hides, comes after the record. Until then it is pending:
    after a crash the next writer shows it again.
 4. Rows are rewritten whole: for each run and table as many as there were, but for the licenses of
@@ -123,13 +124,16 @@ class LakeState:
             place is not None and place <= self.last_rewritten
         )
 
-    def next_record(self, kind: str, nonce: str) -> dict[str, Any]:
-        """Return what every record has, of the one that would be next."""
+    def next_record(self, kind: str, nonce: str, epoch: int | None = None) -> dict[str, Any]:
+        """Return what every record has, of the one that would be next.
+
+        ``epoch`` is that of its writer, by default the lake's.
+        """
         return {
             "version": VERSION,
             "number": self.number + 1,
             "kind": kind,
-            "epoch": self.number + 1 if kind == CLAIM else self.epoch,
+            "epoch": self.number + 1 if kind == CLAIM else (epoch or self.epoch),
             "nonce": nonce,
             "previous_sha256": self.last_sha256,
         }
@@ -141,7 +145,9 @@ class LakeState:
             raise ValueError(f"expected record {self.number + 1}, got {record['number']}")
         if record["previous_sha256"] != self.last_sha256:
             raise ValueError("the record before it was altered")
-        if record["kind"] != CLAIM and record["epoch"] != self.epoch:
+        shard = record.get("shard")
+        epoch = self.runs[record["run"]].shards.epoch(shard) if shard else self.epoch
+        if record["kind"] != CLAIM and record["epoch"] != epoch:
             raise ValueError("it was written by a process that was not the writer any longer")
         if record["kind"] == BEGIN:
             run = RunState.of(record)
@@ -155,8 +161,10 @@ class LakeState:
 
     def advance(self, record: Mapping[str, Any], data: bytes) -> None:
         """Take a record whose run has taken it already."""
-        kind = record["kind"]
-        if kind == CLAIM:
+        kind, shard = record["kind"], record.get("shard")
+        if kind == CLAIM and shard:
+            self.runs[record["run"]].claim_shard(shard, record["number"])
+        elif kind == CLAIM:
             self.id = self.id or record["nonce"]
             self.epoch, self.writer = record["number"], record["writer"]
         elif kind == COMPLETE:
@@ -174,7 +182,7 @@ class LakeState:
             self._rewrite(record)
         elif kind not in (BEGIN, COMMIT):
             raise ValueError(f"it is of an unknown kind, {kind!r}")
-        if kind != CLAIM:
+        if kind != CLAIM and not shard:
             is_shown_later = kind == COMMIT and not self.runs[record["run"]].is_published
             is_pending = kind in _SHOWN and not is_shown_later
             self.pending = dict(record) if is_pending else None

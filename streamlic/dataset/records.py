@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 
 from streamlic.errors import IntegrityError
 
-VERSION = 6
+VERSION = 7
 Kept = TypeVar("Kept")
 _DIGEST = re.compile(rb', "sha256": "([0-9a-f]{64})"}\n')
 _DIGEST_BYTES = len(', "sha256": ""}') + 64 + 1
@@ -95,6 +95,66 @@ class Rewritten:
         """Return it from JSON values; KeyError or TypeError if they are not such."""
         of_file = {name: value for name, value in values.items() if name != "segments"}
         return cls(PartFile(**of_file), [(run_id, rows) for run_id, rows in values["segments"]])
+
+
+def shard_of(account: str | None, shards: int) -> int:
+    """Return which of so many shards has an account, from 1.
+
+    It is by a hash of the account alone: a longer list moves no account to another shard.
+    """
+    digest = hashlib.sha256((account or "").encode(errors="surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") % shards + 1
+
+
+@dataclass(kw_only=True)
+class Shards:
+    """The shards of a run that several processes read at once, each under claims of its own."""
+
+    of: int = 0
+    """How many there are; 0 if one process reads all accounts."""
+    epochs: dict[int, list[int]] = field(default_factory=dict)
+    """The numbers of the records that claimed each shard: the last is its writer's epoch."""
+    ended: set[int] = field(default_factory=set)
+    """Those whose accounts were all read, or may be missing."""
+
+    def claim(self, shard: int, number: int) -> None:
+        """Take the record of this number, which claims a shard; ValueError if there is none."""
+        if not 1 <= shard <= self.of:
+            raise ValueError(f"there is no shard {shard} of {self.of}")
+        self.epochs.setdefault(shard, []).append(number)
+        self.ended.discard(shard)
+
+    def has(self, shard: int, account: str | None) -> bool:
+        """Return whether an account belongs to a shard."""
+        return shard_of(account, self.of) == shard
+
+    def epoch(self, shard: int) -> int:
+        """Return the epoch of the writer of a shard; 0 if none has claimed it."""
+        return self.epochs.get(shard, [0])[-1]
+
+    @property
+    def live_epochs(self) -> set[int]:
+        """The epochs of writers that may have part files which no record promises yet."""
+        return {epochs[-1] for shard, epochs in self.epochs.items() if shard not in self.ended}
+
+    @property
+    def have_ended(self) -> bool:
+        """Whether all have ended."""
+        return len(self.ended) == self.of
+
+    def as_json(self) -> dict[str, Any]:
+        """Return them as JSON values, for ``from_json``."""
+        return {
+            "shards": self.of,
+            "shard_epochs": [*self.epochs.items()],
+            "ended_shards": sorted(self.ended),
+        }
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """Return what ``as_json`` wrote."""
+        epochs = {shard: [*numbers] for shard, numbers in state["shard_epochs"]}
+        return cls(of=state["shards"], epochs=epochs, ended={*state["ended_shards"]})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

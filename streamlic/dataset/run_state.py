@@ -7,6 +7,8 @@ Rules:
 4. Of a run that has ended, what is known of single accounts may be shed: ``load_run`` has it.
 5. Of part files that the run no longer has, because their rows lie in other files of the lake or
    are gone, only the totals are kept.
+6. Several processes may read one run at once: each has a shard of its accounts, and claims it.
+   What a shard ended without, it retries when it is claimed again.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from streamlic.dataset.records import (
     PartFile,
     Promise,
     ResumePoint,
+    Shards,
     Totals,
     each_of,
     plain,
@@ -59,6 +62,8 @@ class RunState:
     """When readers see its rows: when it is "complete", or as it "commits"."""
     format: Format = field(default_factory=Format)
     """How readers see its rows."""
+    shards: Shards = field(default_factory=Shards)
+    """The processes that read it, if not one reads all accounts."""
     details: dict[str | None, AccountDetails] = field(default_factory=dict)
     """What is known of accounts, skipped ones too."""
     is_complete: bool = False
@@ -108,6 +113,7 @@ class RunState:
             key=record["key"],
             publish=record["publish"],
             format=Format(**record["format"]),
+            shards=Shards(of=record["shards"]),
             details=each_of(AccountDetails, record["details"]),
             first_record=record["number"],
             last_record=record["number"],
@@ -122,6 +128,7 @@ class RunState:
             "mode": self.mode,
             "publish": self.publish,
             "format": plain(self.format),
+            "shards": self.shards.of,
             "accounts": self.accounts,
             "details": plain_each(self.details),
             "replaces": self.replaces,
@@ -149,6 +156,7 @@ class RunState:
             "is_finished": self.is_finished,
             "is_replaced": self.is_replaced,
             "is_expired": self.is_expired,
+            **self.shards.as_json(),
             "elsewhere": {table: plain(totals) for table, totals in self.elsewhere.items()},
         }
 
@@ -162,6 +170,7 @@ class RunState:
         run.is_finished = state["is_finished"]
         run.is_replaced = state["is_replaced"]
         run.is_expired = state["is_expired"]
+        run.shards = Shards.from_json(state)
         run.elsewhere = {table: Totals(**one) for table, one in state["elsewhere"].items()}
         return run
 
@@ -181,6 +190,16 @@ class RunState:
         if unknown := {*promise.superseded} - {file.name for file in self.files}:
             raise ValueError(f"it supersedes {min(unknown)!r}, which no earlier record promised")
         self.take(promise, record["number"])
+        if record.get("ends_shard"):
+            self.shards.ended.add(record["shard"])
+
+    def claim_shard(self, shard: int, number: int) -> None:
+        """Take the record of this number, which claims a shard; ValueError if none may."""
+        if self.is_complete:
+            raise ValueError(f"run {self.id} is complete")
+        self.shards.claim(shard, number)
+        failed = self.failed.items()
+        self.failed = {one: why for one, why in failed if not self.shards.has(shard, one)}
 
     def take(self, promise: Promise, number: int) -> None:
         """Add the promise of the log's record of this number."""

@@ -26,9 +26,8 @@ from streamlic.dataset.writer import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
 from streamlic.job.options import JobOptions
 from streamlic.job.progress import Committed
-from streamlic.tables.base import LakeWriter
 from streamlic.tables.carry_over import Carrying, CopyStopped
-from streamlic.tables.completion import complete_run
+from streamlic.tables.completion import Ending, RunWriter
 
 
 class Committer:
@@ -36,7 +35,7 @@ class Committer:
 
     def __init__(
         self,
-        lake: LakeWriter,
+        lake: RunWriter,
         run: RunState,
         options: JobOptions,
         *,
@@ -108,16 +107,14 @@ class Committer:
         if keeps:
             self._commit()  # Copying may take long.
         try:
-            complete_run(
-                self._lake,
-                self._run,
-                self._writer,
+            ending = Ending(
                 engine=self._engine,
                 points=self._moved,
                 keeps=keeps,
                 failed=failed,
                 details=self._learned_by_now(),
             )
+            self._lake.complete(self._run, self._writer, ending)
         except CopyStopped:
             self._writer.discard()
         else:

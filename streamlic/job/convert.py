@@ -17,10 +17,11 @@ from typing import Any, BinaryIO
 from streamlic.decoder import Envelope
 from streamlic.decoder.messages.error_codes import ErrorCode
 from streamlic.errors import ApiError, DecodeError, ReportedFailure, StoreError
-from streamlic.job.job import Job, RunRequest, Source, run_job
+from streamlic.job.job import Job, run_job
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import check_count
 from streamlic.job.progress import AccountEnded, OnProgress, SourceStatus
+from streamlic.job.source import RunRequest, Source
 from streamlic.job.summary import Summary
 from streamlic.truto.api_errors import reported_failure
 

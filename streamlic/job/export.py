@@ -13,12 +13,14 @@ from streamlic.dataset.records import AccountDetails
 from streamlic.decoder import Decoder, Envelope
 from streamlic.errors import DecodeError, ReportedFailure, StreamlicError
 from streamlic.job.account_details import DetailsReader, is_gone
-from streamlic.job.job import TICK_SECONDS, Job, RunRequest, Source, run_job
+from streamlic.job.job import TICK_SECONDS, Job, run_job
 from streamlic.job.options import JobOptions
 from streamlic.job.page_checks import ChecksummingDecoder, check_count
 from streamlic.job.progress import AccountEnded, ActiveAccount, OnProgress, SourceStatus
 from streamlic.job.scheduler import Bounds, ScheduledAccount, Scheduler, scheduled
 from streamlic.job.settings import Cancel
+from streamlic.job.shards import ShardRun
+from streamlic.job.source import RunRequest, Source
 from streamlic.job.summary import Summary
 from streamlic.storage.base import Store
 from streamlic.system.machine import room_for_connections
@@ -65,7 +67,12 @@ async def export_async(
         details=details,
     )
     source = ApiSource(requests, connection, cancel)
-    return await run_job(options.open_store(dest), request, source, options, on_progress)
+    store = options.open_store(dest)
+    if shard := options.own_shard:
+        return await ShardRun(
+            store, request, source, options, shard=shard, observer=on_progress
+        ).run()
+    return await run_job(store, request, source, options, on_progress)
 
 
 def accounts_of_key(store: Store, key: str | None, *, restart: bool) -> list[str] | None:
@@ -76,7 +83,7 @@ def accounts_of_key(store: Store, key: str | None, *, restart: bool) -> list[str
     that has committed nothing may make way for one.
     """
     run = run_of_key(store, key) if key is not None and not restart else None
-    if run is None or not run.commits:
+    if run is None or not (run.commits or run.shards.of):
         return None
     return [account for account in run.accounts if account]
 

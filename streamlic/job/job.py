@@ -15,11 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from streamlic.dataset.destination import awaited_writer_lock
 from streamlic.dataset.records import AccountDetails, Failed
@@ -31,73 +28,18 @@ from streamlic.job.committer import Committer
 from streamlic.job.options import JobOptions
 from streamlic.job.outcome import Outcome, error_of, may_complete, outcome_of
 from streamlic.job.pipeline.pipeline import Pipeline
-from streamlic.job.progress import ActiveAccount, OnProgress, ProgressRecorder, SourceStatus
+from streamlic.job.progress import OnProgress, ProgressRecorder
+from streamlic.job.source import RunRequest, Source
 from streamlic.job.summary import Summary, failure_of
 from streamlic.storage.base import Store
 from streamlic.tables.base import LakeWriter
 from streamlic.tables.carry_over import Carrying, Copying
+from streamlic.tables.completion import RunWriter
 from streamlic.tables.kept_accounts import carrying
 from streamlic.tables.runs import open_run
-from streamlic.truto.wait_reasons import WaitStatus
 
 TICK_SECONDS = 1.0
 """How often an observer is called though nothing happens."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunRequest:
-    """The request of a run. A later process resumes a run with an equal request.
-
-    ``identity`` is everything that decides the rows. With ``keeps_accounts`` a run that is resumed
-    keeps the accounts it started with, whatever ``accounts`` are. ``skipped`` are accounts that
-    cannot be read, with the reasons. ``details`` are what is known of accounts, skipped ones too.
-    """
-
-    identity: Mapping[str, Any]
-    accounts: list[str | None]
-    keeps_accounts: bool = False
-    skipped: Mapping[str, str] | None = None
-    details: Mapping[str, AccountDetails] | None = None
-
-
-class Source(ABC):
-    """Where a job's pages come from."""
-
-    has_one_page = False
-
-    @abstractmethod
-    async def read_pages(self, job: Job) -> None:
-        """Give the job every page that its run does not have."""
-
-    @abstractmethod
-    def status(self) -> SourceStatus:
-        """Return what is cheap to know of its progress, as of now."""
-
-    @property
-    def failed(self) -> Mapping[str, StreamlicError]:
-        """The error of each account that failed."""
-        return {}
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether it was cancelled before every page was read."""
-        return False
-
-    def waits(self) -> list[WaitStatus]:
-        """Return what requests wait for, one for each reason."""
-        return []
-
-    def slowest(self) -> list[ActiveAccount]:
-        """Return the accounts under way that started first."""
-        return []
-
-    def is_cancelled(self) -> bool:
-        """Return whether the caller wants the job to stop."""
-        return False
-
-    async def still_existing(self, accounts: list[str]) -> set[str]:  # noqa: ARG002
-        """Return which of these accounts exist, though a full listing lacks them."""
-        return set()
 
 
 async def run_job(
@@ -132,21 +74,9 @@ async def run_job(
         )
         check_skipped(lake, run, options)
         job = Job(lake, run, source, options, observer)
-        error: BaseException | None = None
-        try:
-            await source.read_pages(job)
-            if job.may_complete:
-                await job.complete()
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            outcome = job.close(error)
-    if job.write_failure:  # Whole pages were lost, which is worse than whatever ended the run.
-        raise job.write_failure
+        outcome = await job.read()
     summary = job.summary(started)
-    too_many = options.max_absent if job.lacks_too_many else None
-    if failure := error_of(outcome, summary, source.failed, run.failed, max_absent=too_many):
+    if failure := job.failure(outcome, summary):
         raise failure
     return summary
 
@@ -174,7 +104,7 @@ class Job:
 
     def __init__(
         self,
-        lake: LakeWriter,
+        lake: RunWriter,
         run: RunState,
         source: Source,
         options: JobOptions,
@@ -213,6 +143,42 @@ class Job:
             record_bytes=options.large_record_bytes,
         )
 
+    async def read(self, *, has_pages: bool = True) -> Outcome:
+        """Read every page, complete the run if it may be, and return how it ended.
+
+        Without ``has_pages`` it is only completed. Raises what ended it.
+        """
+        error: BaseException | None = None
+        try:
+            if has_pages:
+                await self._source.read_pages(self)
+            if self.may_complete:
+                await self.complete()
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            outcome = self.close(error)
+        if self.write_failure:  # Whole pages were lost, which is worse than whatever ended the run.
+            raise self.write_failure
+        return outcome
+
+    def failure(self, outcome: Outcome, summary: Summary) -> StreamlicError | None:
+        """Return the error that tells the caller of an outcome; None if every account was read."""
+        too_many = self.options.max_absent if self.lacks_too_many else None
+        failed, recorded = self._source.failed, self.run.failed
+        return error_of(outcome, summary, failed, recorded, max_absent=too_many)
+
+    @property
+    def failed(self) -> Mapping[str | None, Failed]:
+        """Why the accounts failed that the run has to be completed without."""
+        return recorded(self._source.failed)
+
+    @property
+    def accounts_done(self) -> int:
+        """How many accounts were read to their ends."""
+        return self._source.status().accounts_done
+
     @property
     def write_failure(self) -> BaseException | None:
         """What failed in the encode thread, if anything did."""
@@ -222,8 +188,8 @@ class Job:
     def may_complete(self) -> bool:
         """Whether the run may be committed as complete."""
         return may_complete(
-            self._source.failed,
-            accounts_done=self._source.status().accounts_done,
+            self.failed,
+            accounts_done=self.accounts_done,
             is_stopped=self._source.is_stopped,
             skip_failed=self.options.skip_failed,
             mode=self.options.mode,
@@ -234,7 +200,7 @@ class Job:
     def lacks_too_many(self) -> bool:
         """Whether more accounts are skipped or failed than may be absent."""
         most, run = self.options.most_absent, self.run
-        absent = len(run.skipped) + len(self._source.failed)
+        absent = len(run.skipped) + len(self.failed)
         return most is not None and most.is_exceeded(absent, len(run.accounts) + len(run.skipped))
 
     def learn(self, account: str | None, details: AccountDetails) -> None:
@@ -265,10 +231,9 @@ class Job:
         then not complete; after the copying it comes too late. Raises DatasetConflict where rows of
         another schema would have to be kept for accounts that failed.
         """
-        failed = self._source.failed
         keeps = None if self.run.is_complete else await self._carrying()
         copying = keeps.copying if keeps else Copying()
-        step = partial(self._committer.complete, keeps, recorded(failed))
+        step = partial(self._committer.complete, keeps, self.failed)
         completing = asyncio.ensure_future(self._pipeline.encode(step))
         interruption: BaseException | None = None
         while not completing.done():
@@ -287,7 +252,7 @@ class Job:
 
     async def _carrying(self) -> Carrying | None:
         """Return what the run must keep; TooManyAbsent if it would drop too many accounts."""
-        failed = {account: error.described() for account, error in self._source.failed.items()}
+        failed = {account or "": one.message for account, one in self.failed.items()}
         find = partial(
             carrying,
             self._lake.store,
@@ -319,6 +284,11 @@ class Job:
         )
         self._committer.close(keeps_pages=outcome.keeps_pages)
         return outcome
+
+    @property
+    def bytes_written(self) -> int:
+        """The bytes of all closed part files of this process."""
+        return self._committer.bytes_written
 
     def summary(self, started: float) -> Summary:
         """Sum up what is committed."""

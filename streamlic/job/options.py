@@ -15,6 +15,7 @@ from streamlic.job.limits import MostAbsent
 from streamlic.job.settings import JobSettings
 from streamlic.resources.licenses import LICENSES
 from streamlic.schema.columns import RAW_SCHEMA
+from streamlic.share import Share
 from streamlic.storage.base import Store
 from streamlic.storage.dest_urls import is_url
 from streamlic.storage.open_store import StoreSettings, open_store
@@ -75,6 +76,8 @@ class JobOptions(JobSettings):
     ``publish`` says when readers see a run's rows: when it is "complete", or as it "commits".
     ``run_key`` names the run, so that a job may be repeated: a run with this key that is complete
     is not repeated, and one that is unfinished is resumed.
+    ``shard`` is the share of the accounts that this process reads, such as "2/4", of a run that
+    others read, too: it needs a ``run_key``, and the run is complete when all shards are.
     ``account_details`` requests the integration and the tenant of each account of which they are
     not known: one request an account.
     ``format`` is how readers see the tables of a new lake: "parquet" (the default), "delta" or
@@ -112,6 +115,8 @@ class JobOptions(JobSettings):
             )
         if self.run_key is not None:
             check_run_key(self.run_key)
+        if self.own_shard:
+            self._check_shard()
         check_table_options(
             self.format,
             partition_by=self.partition_by,
@@ -127,6 +132,11 @@ class JobOptions(JobSettings):
     def most_absent(self) -> MostAbsent | None:
         """How many accounts may be skipped or fail; None is any number."""
         return None if self.max_absent is None else MostAbsent(str(self.max_absent))
+
+    @property
+    def own_shard(self) -> Share | None:
+        """The share of the accounts that this process reads; None is all of them."""
+        return Share.parse(self.shard, "shard") if isinstance(self.shard, str) else self.shard
 
     @property
     def carries_over(self) -> bool:
@@ -259,6 +269,23 @@ class JobOptions(JobSettings):
             max_record_bytes=self.record_bytes,
             max_depth=self.max_depth,
         )
+
+    def _check_shard(self) -> None:
+        """Raise UsageError for options that one shard cannot decide for the others."""
+        if self.run_key is None:
+            raise UsageError(
+                "shards of one run need its key, the same for all of them", parameter="run_key"
+            )
+        if self.restart:
+            raise UsageError(
+                "a shard cannot discard what the others read: give the run another key",
+                parameter="restart",
+            )
+        if self.publish == "commits":
+            raise UsageError(
+                "a run of several shards can only be published when it is complete",
+                parameter="publish",
+            )
 
     def settings(self) -> dict[str, Any]:
         """Return what decides how a run ends. A later process may resume it with other settings."""

@@ -81,7 +81,7 @@ def outcome_of(
 
 
 def may_complete(
-    failed: Mapping[str, StreamlicError],
+    failed: Mapping[str | None, Failed],
     *,
     accounts_done: int,
     is_stopped: bool,
@@ -101,7 +101,7 @@ def may_complete(
         return True
     if not skip_failed or accounts_done == 0:
         return False
-    return mode != "overwrite" or not any(map(is_transient, failed.values()))
+    return mode != "overwrite" or not any(one.retryable for one in failed.values())
 
 
 def error_of(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamlic.job.limits import Limits
+from streamlic.share import Share
 from streamlic.system.machine import default_memory_bytes
 
 _LIMITS = Limits()
@@ -46,6 +47,7 @@ class JobSettings:
     max_absent: int | str | None = None
     publish: str = "complete"
     run_key: str | None = None
+    shard: Share | str | None = None
     format: str | None = None
     partition_by: str | None = None
     catalog: str | None = None

@@ -118,6 +118,15 @@ class DiscardedRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShardSummary:
+    """One shard of a run that several processes read, and the numbers of those that have ended."""
+
+    number: int
+    of: int
+    ended: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """The result of a job. Rows, rescues, pages and parts are counted over the whole run.
 
@@ -151,6 +160,8 @@ class Summary:
     discarded: list[DiscardedRun] = field(default_factory=list)
     format: str = "parquet"
     catalog: str | None = None
+    shard: ShardSummary | None = None
+    """The shard that this process read; the counts are its own until the run is complete."""
 
     @classmethod
     def of(cls, run: RunState, failed: Mapping[str, StreamlicError], **this_process: Any) -> Self:
@@ -159,21 +170,7 @@ class Summary:
         ``failed`` are the accounts that failed in this process. The commit log has those that the
         run was completed without.
         """
-        accounts = [
-            AccountSummary(
-                account=account,
-                rows=point.rows,
-                rescued=point.rescued,
-                pages=point.pages,
-                partial_response=point.is_partial,
-                complete=point.is_done,
-                error=AccountError.of(error) if error else None,
-            )
-            for account, point, error in (
-                (one, run.point(one), failed.get(one or "", run.failed.get(one)))
-                for one in run.accounts
-            )
-        ]
+        accounts = cls.accounts_of(run, failed)
         return cls(
             run=run.id,
             run_key=run.key,
@@ -216,6 +213,25 @@ class Summary:
             ],
             **this_process,
         )
+
+    @staticmethod
+    def accounts_of(run: RunState, failed: Mapping[str, StreamlicError]) -> list[AccountSummary]:
+        """Sum up each account of a run; ``failed`` are those that failed in this process."""
+        return [
+            AccountSummary(
+                account=account,
+                rows=point.rows,
+                rescued=point.rescued,
+                pages=point.pages,
+                partial_response=point.is_partial,
+                complete=point.is_done,
+                error=AccountError.of(error) if error else None,
+            )
+            for account, point, error in (
+                (one, run.point(one), failed.get(one or "", run.failed.get(one)))
+                for one in run.accounts
+            )
+        ]
 
 
 class Cancelled(StreamlicError):

@@ -31,7 +31,7 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
     carried_rows = sum(one.rows for one in summary.carried_over)
     speed = summary.bytes_received / max(summary.seconds, 0.001) / 1e6
     lines = [
-        f"run {named}: {'complete' if summary.complete else 'unfinished'}{resumed}",
+        f"run {named}: {_state(summary)}{resumed}",
         (
             f"{counted(summary.rows - carried_rows, 'row')} of "
             f"{counted(len(summary.accounts), 'account')} from "
@@ -62,6 +62,20 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
     return "\n".join(
         [*lines, "", *_next_steps(dest, summary, None if summary.complete else resume_command)]
     )
+
+
+def _state(summary: Summary) -> str:
+    """Say how far the run is, and which shards of it are left."""
+    shard = summary.shard
+    if summary.complete or shard is None:
+        return "complete" if summary.complete else "unfinished"
+    own = f"shard {shard.number} of {shard.of}"
+    if shard.number not in shard.ended:
+        return f"{own} is unfinished"
+    left = [str(one) for one in range(1, shard.of + 1) if one not in shard.ended]
+    if not left:
+        return "all shards have ended, and the run is unfinished"
+    return f"{own} has ended; {', '.join(left)} {'has' if len(left) == 1 else 'have'} not"
 
 
 def _skipped(summary: Summary) -> Iterator[str]:

@@ -22,7 +22,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
-from streamlic.errors import StoreError
+from streamlic.errors import DatasetConflict, StoreError
 
 
 class NotFound(StoreError):
@@ -31,6 +31,10 @@ class NotFound(StoreError):
 
 class AlreadyExists(StoreError):
     """A file has this name already."""
+
+
+class LockHeld(DatasetConflict):
+    """Another writer holds the lock."""
 
 
 class StagedFile(Protocol):

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 import obstore
 
 from streamlic.errors import DatasetConflict, StoreError
-from streamlic.storage.base import AlreadyExists, NotFound
+from streamlic.storage.base import AlreadyExists, LockHeld, NotFound
 from streamlic.storage.cloud_errors import Place, translated
 from streamlic.storage.conditional import Version, create, read_version, swap
 from streamlic.storage.credentials import Client
@@ -152,7 +152,7 @@ class LeasedObject:
                 return
             if found[1] != version:
                 now = Lease.parsed(found[0]) or held
-                raise DatasetConflict(
+                raise LockHeld(
                     f"another writer is active in {self.place.name} ({now.writer})",
                     advice="wait for it, or end it and take its place with {take_over=True}",
                 )

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
-from streamlic.errors import DatasetConflict, StoreError, UsageError
+from streamlic.errors import StoreError, UsageError
 from streamlic.storage import locks
-from streamlic.storage.base import AlreadyExists, NotFound
+from streamlic.storage.base import AlreadyExists, LockHeld, NotFound
 from streamlic.storage.dest_paths import check_directory
 from streamlic.system.process import this_process
 from streamlic.validation import check_text
@@ -232,7 +232,7 @@ class LocalStore:
                 ) from error
         if not is_taken:
             owner = self._owner(name)
-            raise DatasetConflict(
+            raise LockHeld(
                 f"another writer is active in {self.root}" + (f" ({owner})" if owner else ""),
                 advice="wait for it, or choose another {dest}",
             )

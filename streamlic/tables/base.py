@@ -49,9 +49,11 @@ from streamlic.dataset.lake_state import (
 )
 from streamlic.dataset.records import Format, PartFile, Promise, Rewritten
 from streamlic.dataset.run_state import RunState
+from streamlic.dataset.writer import DatasetWriter
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.storage.base import Store
 from streamlic.system.process import this_process
+from streamlic.tables.completion import Ending, complete_run
 from streamlic.tables.formats import format_of
 from streamlic.tables.table_format import Change, missing_file
 
@@ -101,14 +103,8 @@ class LakeWriter:
         record = self._log.append(BEGIN, run.request_as_json())
         started = self.lake.runs[record["run"]]
         started.epoch = self.lake.epoch
-        self.prepare(started)
+        prepare_directories(self.store, started)
         return started
-
-    def prepare(self, run: RunState) -> None:
-        """Prepare the directories in which the run's part files are written."""
-        names = (run.staged(run.part_name(1, table)) for table in TABLES)
-        for directory in dict.fromkeys(str(PurePosixPath(name).parent) for name in names):
-            self.store.make_directory(directory)
 
     def commit(self, run: RunState, promise: Promise) -> None:
         """Promise staged files and resume points, then show readers what they may see.
@@ -119,6 +115,10 @@ class LakeWriter:
         body = {"run": run.id, **promise.as_json()}
         kind = COMPLETE if promise.is_complete else COMMIT
         self._promise(kind, body, promise.files, promise)
+
+    def complete(self, run: RunState, writer: DatasetWriter, ending: Ending) -> None:
+        """Commit what ``writer`` has, and that the run is complete: see ``complete_run``."""
+        complete_run(self, run, writer, ending)
 
     def remove(self, *run_ids: str) -> None:
         """Remove runs with their rows. ``open`` completes an interrupted removal."""
@@ -199,12 +199,7 @@ class LakeWriter:
 
     def _check_format(self) -> None:
         wanted, found = self._wanted, self.lake.format
-        if wanted and found and wanted != found:
-            raise DatasetConflict(
-                f"{self.store.where()} is a lake of {_described(found)}, and was asked to be one "
-                f"of {_described(wanted)}",
-                advice="leave {format} out, or choose another {dest}",
-            )
+        check_format(self.store, wanted, found)
         self.format = found or wanted or Format()
         self._tables = format_of(self.store, self.format)
 
@@ -267,7 +262,8 @@ class LakeWriter:
     def _sweep(self) -> None:
         """Delete part files that no record promises, and readers have never seen.
 
-        Those of later epochs belong to a writer that has taken over meanwhile.
+        Those of later epochs belong to a writer that has taken over meanwhile, and those of shards
+        that are being read to their writers.
         """
         promised = {
             run.staged(file.name) for run in self.runs if not run.is_finished for file in run.files
@@ -278,7 +274,10 @@ class LakeWriter:
         unfinished = {run.id for run in self.runs if run.is_in_place and not run.is_finished}
         if unfinished:
             names += [name for name in names_in_tables(self.store) if run_of(name) in unfinished]
-        swept = (name for name in names if name not in promised)
+        kept = {
+            epoch for run in self.runs if not run.is_complete for epoch in run.shards.live_epochs
+        }
+        swept = (name for name in names if name not in promised and epoch_of(name) not in kept)
         self.store.delete(*(name for name in swept if epoch_of(name) <= self.lake.epoch))
 
     def _sweep_rewritten(self) -> None:
@@ -301,6 +300,23 @@ class LakeWriter:
         missing = [file.name for file in run.files if run.staged(file.name) not in there]
         if missing:
             raise missing_file(self.store, f"{missing[0]} is not in staging")
+
+
+def prepare_directories(store: Store, run: RunState) -> None:
+    """Prepare the directories in which a run's part files are written."""
+    names = (run.staged(run.part_name(1, table)) for table in TABLES)
+    for directory in dict.fromkeys(str(PurePosixPath(name).parent) for name in names):
+        store.make_directory(directory)
+
+
+def check_format(store: Store, wanted: Format | None, found: Format | None) -> None:
+    """Raise DatasetConflict if a lake that exists has another format than is wanted."""
+    if wanted and found and wanted != found:
+        raise DatasetConflict(
+            f"{store.where()} is a lake of {_described(found)}, and was asked to be one "
+            f"of {_described(wanted)}",
+            advice="leave {format} out, or choose another {dest}",
+        )
 
 
 def _described(found: Format) -> str:

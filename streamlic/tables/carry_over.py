@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -27,8 +27,9 @@ import pyarrow.parquet as pq
 
 from streamlic.dataset.batch_sizes import batches_of, opened
 from streamlic.dataset.chosen import Chosen
-from streamlic.dataset.commit_log import license_files_with
+from streamlic.dataset.commit_log import records_of
 from streamlic.dataset.lake import ACCOUNT_COLUMN
+from streamlic.dataset.lake_state import COMMIT, COMPLETE
 from streamlic.dataset.records import AccountDetails, Carried, PartFile
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import DatasetWriter
@@ -88,7 +89,7 @@ class Carrying:
         partial = self.partial(run)
         return [
             file.name
-            for file in license_files_with(self.store, run, partial)
+            for file in _license_files_with(self.store, run, partial)
             if _has(self.store, run.staged(file.name), partial)
         ]
 
@@ -114,7 +115,7 @@ class Carrying:
                 writer.write_rows(batch)
         found: Counter[str | None] = Counter()
         for old in self.replaced:
-            for file in license_files_with(self.store, old, self.accounts.keys()):
+            for file in _license_files_with(self.store, old, self.accounts.keys()):
                 found += self._carry(file, writer)
         for file in self.rewritten if self.accounts else ():
             found += self._carry(file, writer)
@@ -141,6 +142,25 @@ class Carrying:
             for entry in pc.value_counts(batch[ACCOUNT_COLUMN]).to_pylist():
                 found[entry["values"]] += entry["counts"]
         return found
+
+
+def _license_files_with(
+    store: Store, run: RunState, accounts: Collection[str | None]
+) -> Iterator[PartFile]:
+    """Yield the run's part files of licenses that may have rows of these accounts.
+
+    Those are the files of commits in which one of them moved, or was carried over. A commit that
+    supersedes files may have any of their rows.
+    """
+    wanted = {account or "" for account in accounts}
+    by_name = {file.name: file for file in run.license_files}
+    for record in records_of(store, run):
+        if record["kind"] not in (COMMIT, COMPLETE):
+            continue
+        moved = record["points"].keys() | record["carried_over"].keys()
+        if record["superseded"] or not wanted.isdisjoint(moved):
+            names = (file["name"] for file in record["files"])
+            yield from (by_name[name] for name in names if name in by_name)
 
 
 def _check_content(store: Store, name: str, file: PartFile) -> None:

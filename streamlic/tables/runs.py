@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from streamlic.dataset.commit_log import in_full, load_lake
+from streamlic.dataset.destination import active_shard
 from streamlic.dataset.lake import PART_PREFIX, foreign_names, names_in_tables, run_of
-from streamlic.dataset.records import AccountDetails
+from streamlic.dataset.records import AccountDetails, Format, Shards
 from streamlic.dataset.run_state import PUBLISH, RunState
 from streamlic.errors import DatasetConflict, UsageError
 from streamlic.formatting import counted
 from streamlic.storage.base import Store
-from streamlic.tables.base import LakeWriter
+from streamlic.tables.base import LakeWriter, check_format, prepare_directories
 from streamlic.tables.kept_accounts import check_same_table, check_schemas, replaced_by
 
 MODES = ("error", "append", "overwrite")
@@ -35,6 +36,7 @@ def open_run(
     key: str | None = None,
     publish: str = "complete",
     details: Mapping[str, AccountDetails] | None = None,
+    shards: int = 0,
 ) -> RunState:
     """Recover the destination, then resume its unfinished run or start one.
 
@@ -50,6 +52,7 @@ def open_run(
     unfinished run with another key makes way for it.
     ``publish`` says when readers see the run's rows: when it is "complete", or as it "commits".
     ``details`` are what is known of accounts; a new run remembers them.
+    ``shards`` is how many processes read the run, each a shard of its accounts; 0 for one process.
     Raises DatasetConflict, with the options that help, if the destination holds something else: an
     unfinished run of another request, a finished dataset under ``mode`` "error", rows of another
     schema that would have to be kept or that would be added, or foreign files. Raises
@@ -72,7 +75,7 @@ def open_run(
     finished = [run for run in runs if run.is_complete]
 
     def differences_of(run: RunState) -> list[str]:
-        asked = {"the mode": mode, "publish": publish, "the run key": key}
+        asked = _asked(mode, publish, key, shards)
         # Of a run that has expired the accounts are not known any more.
         keeps = keeps_accounts or run.is_expired
         return _differences(run, request, run.accounts if keeps else accounts, asked)
@@ -106,7 +109,7 @@ def open_run(
         if carries_over and mode == "overwrite":
             check_schemas(store, run.request, run.accounts, replaced_by(store, run))
         run.is_resumed = True
-        lake.prepare(run)
+        prepare_directories(store, run)
         return run
     if finished and mode == "error":
         rows = sum(run.rows for run in finished if run.has_licenses)
@@ -129,6 +132,11 @@ def open_run(
         check_schemas(store, request, accounts, replaced)
     if mode == "append":
         check_same_table(store, request, finished)
+    if any(run.shards.of for run in unfinished) and (writer := active_shard(store)):
+        raise DatasetConflict(
+            f"{store.where()} holds an unfinished run that others read: {writer}",
+            advice="wait for it, or end it",
+        )
     lake.remove(*(run.id for run in unfinished))
     _check_nothing_foreign(lake, finished)
     started = lake.begin(
@@ -144,6 +152,7 @@ def open_run(
             key=key,
             publish=publish,
             format=lake.format,
+            shards=Shards(of=shards),
             details={account: one for account, one in (details or {}).items()},  # noqa: C416
         )
     )
@@ -158,6 +167,46 @@ def run_of_key(store: Store, key: str) -> RunState | None:
     return in_full(store, found) if found else None
 
 
+def shared_run(
+    store: Store,
+    *,
+    request: Mapping[str, Any],
+    accounts: list[str | None],
+    mode: str,
+    keeps_accounts: bool,
+    key: str,
+    publish: str,
+    shards: int,
+    wanted: Format | None,
+) -> RunState | None:
+    """Return the run with this key that other shards read too; None if it is not started.
+
+    Raises DatasetConflict if it is the run of another request. One that no shard has claimed may
+    make way for another: ``open_run`` decides.
+    """
+    run = run_of_key(store, key)
+    if run is None:
+        return None
+    asked_for = json.loads(json.dumps(request))
+    keeps = keeps_accounts or run.is_expired
+    asked = _asked(mode, publish, key, shards)
+    differences = _differences(run, asked_for, run.accounts if keeps else accounts, asked)
+    if differences and not (run.is_complete or run.shards.epochs):
+        return None
+    _check_same_key(run, differences)
+    check_format(store, wanted, run.format)
+    return run
+
+
+def _asked(mode: str, publish: str, key: str | None, shards: int) -> dict[str, str | int | None]:
+    return {
+        "the mode": mode,
+        "publish": publish,
+        "the run key": key,
+        "the number of shards": shards or None,
+    }
+
+
 def _check_same_key(run: RunState, differences: list[str]) -> None:
     if differences:
         raise DatasetConflict(
@@ -170,9 +219,9 @@ def _differences(
     run: RunState,
     request: dict[str, Any],
     accounts: list[str | None],
-    asked: Mapping[str, str | None],
+    asked: Mapping[str, str | int | None],
 ) -> list[str]:
-    before = {"the mode": run.mode, "publish": run.publish, "the run key": run.key}
+    before = _asked(run.mode, run.publish, run.key, run.shards.of)
     differences = [
         f"{name} was {_shown(before)}, now is {_shown(now)}"
         for name, before, now in [

@@ -16,7 +16,7 @@ from streamlic.dataset.nights import Vendor
 from streamlic.dataset.records import AccountDetails, ResumePoint
 from streamlic.reports.inspection import inspection_text
 from streamlic.storage.local import LocalStore
-from streamlic.tables.completion import complete_run
+from streamlic.tables.completion import Ending, complete_run
 from streamlic.tables.kept_accounts import carrying
 from tests.support.batches import land, open_local, open_writer
 from tests.support.cli import run_cli
@@ -53,7 +53,7 @@ def overwritten(dest: Path) -> Inspection:
     point = ResumePoint(is_done=True, pages=1, rescued=3)
     run.commit([], {"a": point, "d": point}, is_complete=False)
     keeps = carrying(run.store, run, {}, batch_bytes=10_000)
-    complete_run(run.lake, run, open_writer(run), engine="fast", keeps=keeps)
+    complete_run(run.lake, run, open_writer(run), Ending(engine="fast", keeps=keeps))
     return inspect_dataset(LocalStore(dest))
 
 

@@ -13,7 +13,7 @@ from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.lake import ACCOUNTS_SCHEMA, RUNS_SCHEMA, STAGING
 from streamlic.dataset.records import AccountDetails, Failed, ResumePoint
 from streamlic.storage.local import LocalStore
-from streamlic.tables.completion import complete_run
+from streamlic.tables.completion import Ending, complete_run
 from streamlic.tables.kept_accounts import carrying
 from tests.support.batches import ACCOUNTS, expected_ids, land, open_local, open_writer, visible_ids
 
@@ -66,9 +66,8 @@ def test_every_outcome_has_its_reason(tmp_path: Path) -> None:
     }
     reasons = {str(one): failure.message for one, failure in failed.items()}
     keeps = carrying(run.store, run, reasons, batch_bytes=10_000)
-    complete_run(
-        run.lake, run, open_writer(run), engine="fast", keeps=keeps, failed=failed
-    )  # fmt: skip
+    ending = Ending(engine="fast", keeps=keeps, failed=failed)
+    complete_run(run.lake, run, open_writer(run), ending)
     rows = accounts_of(tmp_path, run.id)
     assert {one: (row["outcome"], row["reason"], row["rows"]) for one, row in rows.items()} == {
         "read": ("read", None, 0),
@@ -140,7 +139,9 @@ def test_what_was_known_of_an_account_is_carried_with_its_rows(tmp_path: Path) -
     details = {A: AccountDetails(integration="slack", tenant_id="t", status="active")}
     run = open_local(tmp_path, request={}, accounts=[A], details=details)
     writer = open_writer(run)
-    complete_run(run.lake, run, writer, engine="fast", points={A: ResumePoint(is_done=True)})
+    complete_run(
+        run.lake, run, writer, Ending(engine="fast", points={A: ResumePoint(is_done=True)})
+    )
     assert accounts_of(tmp_path, run.id)[A]["status"] == "active"
     land(tmp_path, "a", mode="append", accounts=[A])
     again = land(tmp_path, "b", mode="overwrite", accounts=[B])

@@ -29,7 +29,7 @@ from streamlic.storage import locks
 from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
 from streamlic.tables.base import LakeWriter
-from streamlic.tables.completion import complete_run
+from streamlic.tables.completion import Ending, complete_run
 from streamlic.tables.kept_accounts import carrying
 from tests.support.batches import (
     SCHEMA,
@@ -384,8 +384,7 @@ def complete_without_one(dest: Path) -> None:
         lake,
         run,
         DatasetWriter(store, run, schema=SCHEMA, options=TINY),
-        engine="fast",
-        keeps=keeps,
+        Ending(engine="fast", keeps=keeps),
     )
 
 

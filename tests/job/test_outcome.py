@@ -18,6 +18,7 @@ from streamlic.errors import (
     TransportError,
     UsageError,
 )
+from streamlic.job.job import recorded
 from streamlic.job.outcome import Outcome, error_of, may_complete, outcome_of
 from streamlic.job.summary import AccountsFailed, AccountSummary, Cancelled, Summary
 
@@ -80,7 +81,7 @@ def test_any_other_error_keeps_none_unless_the_observer_raised_it(error: BaseExc
 def test_a_run_may_be_complete_without_failed_accounts(mode: str, skip_failed: bool) -> None:
     def may(failed: dict[str, StreamlicError], done: int = 1, *, is_stopped: bool = False) -> bool:
         return may_complete(
-            failed,
+            recorded(failed),
             accounts_done=done,
             is_stopped=is_stopped,
             skip_failed=skip_failed,

@@ -12,8 +12,8 @@ import pytest
 from streamlic.dataset.writer import PageWriter
 from streamlic.decoder import Envelope
 from streamlic.errors import DecodeError, PageMismatch, StoreError, TransportError
-from streamlic.job import pipeline as module
 from streamlic.job.committer import Committer
+from streamlic.job.pipeline import pipeline as module
 from streamlic.job.pipeline.pipeline import Pipeline
 
 NUMBER_BYTES = 4

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from streamlic.errors import DecodeError, PageMismatch, StoreError
-from streamlic.job import pipeline as pipeline_module
-from streamlic.job import small_pages as module
+from streamlic.job.pipeline import pipeline as pipeline_module
+from streamlic.job.pipeline import small_pages as module
 from streamlic.job.pipeline.pipeline import Pipeline
 from tests.job.test_pipeline import (
     BAD,

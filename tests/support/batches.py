@@ -20,7 +20,7 @@ from streamlic.schema.columns import JSON_RESCUED, JSON_VALUE, json_field
 from streamlic.schema.values import TIMESTAMP
 from streamlic.storage.local import LocalStore
 from streamlic.tables.base import LakeWriter
-from streamlic.tables.completion import complete_run
+from streamlic.tables.completion import Ending, complete_run
 from streamlic.tables.kept_accounts import carrying
 from streamlic.tables.runs import open_run
 
@@ -185,7 +185,7 @@ def land(
         if not run.is_complete:
             reasons = {account or "": "gone" for account in failing}
             keeps = carrying(store, run, reasons, batch_bytes=2_000)
-            complete_run(run.lake, run, writer, engine="fast", keeps=keeps)
+            complete_run(run.lake, run, writer, Ending(engine="fast", keeps=keeps))
     return run
 
 

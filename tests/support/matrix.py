@@ -17,7 +17,7 @@ from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.storage.base import Store
 from streamlic.storage.open_store import StoreSettings, open_store
 from streamlic.tables.base import LakeWriter
-from streamlic.tables.completion import complete_run
+from streamlic.tables.completion import Ending, complete_run
 from streamlic.tables.kept_accounts import carrying
 from streamlic.tables.runs import open_run
 from tests.support.batches import SCHEMA, license_batch
@@ -126,7 +126,7 @@ def _write_run(lake: LakeWriter, run: RunState, writer: DatasetWriter, night: Ni
             _write_page(lake, run, writer, night, account)
     failed = dict.fromkeys(night.failing, "gone")
     keeps = carrying(lake.store, run, failed, batch_bytes=2_000)
-    complete_run(lake, run, writer, engine="fast", keeps=keeps)
+    complete_run(lake, run, writer, Ending(engine="fast", keeps=keeps))
 
 
 def _write_page(

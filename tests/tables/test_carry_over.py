@@ -30,7 +30,7 @@ from streamlic.job import job
 from streamlic.job.progress import Progress
 from streamlic.storage.local import LocalStore
 from streamlic.tables.carry_over import Copying
-from streamlic.tables.completion import complete_run
+from streamlic.tables.completion import Ending, complete_run
 from streamlic.tables.kept_accounts import NOT_ASKED_FOR, carrying
 from tests.job.test_many_accounts import exported, faulty, ids, refused
 from tests.support.batches import (
@@ -261,7 +261,7 @@ def test_of_an_account_that_fails_the_newest_details_count_and_older_ones_comple
     run = open_local(tmp_path, request={}, accounts=[A], mode="overwrite", details=before)
     keeps = carrying(run.store, run, {str(A): "gone"}, batch_bytes=2_000)
     writer = open_writer(run)
-    complete_run(run.lake, run, writer, engine="fast", keeps=keeps, details=learned)
+    complete_run(run.lake, run, writer, Ending(engine="fast", keeps=keeps, details=learned))
     [row] = [
         row for row in ds.dataset(tmp_path / "accounts").to_table().to_pylist()
         if (row["integrated_account_id"], row["_run"]) == (A, run.id)
@@ -297,7 +297,7 @@ def test_an_account_that_is_read_and_has_nothing_more_loses_its_rows(tmp_path: P
     run.commit([], {A: ResumePoint(is_done=True)}, is_complete=False)
     keeps = carrying(run.store, run, {}, batch_bytes=1)
     assert keeps is not None
-    complete_run(run.lake, run, open_writer(run), engine="fast", keeps=keeps)
+    complete_run(run.lake, run, open_writer(run), Ending(engine="fast", keeps=keeps))
     assert visible_ids(tmp_path) == expected_ids("old", [B])
     check_sound(tmp_path)
 
@@ -381,7 +381,7 @@ def test_a_row_group_whose_bounds_lie_around_an_account_is_looked_into_by_one_co
         name: ResumePoint(is_done=True, rows=2) for name in (first, last)
     }
     points[kept] = ResumePoint(is_done=True, rows=4)
-    complete_run(old.lake, old, writer, engine="fast", points=points)
+    complete_run(old.lake, old, writer, Ending(engine="fast", points=points))
     land(tmp_path, "new", mode="overwrite", accounts=[first, last])
     assert decoded == {"looked into": 2, "decoded": 1}
     assert check_sound(tmp_path).account_rows[kept] == 4

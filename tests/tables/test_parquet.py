@@ -16,7 +16,7 @@ from streamlic.errors import DatasetConflict
 from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
 from streamlic.tables.base import LakeWriter
-from streamlic.tables.completion import complete_run
+from streamlic.tables.completion import Ending, complete_run
 from streamlic.tables.kept_accounts import carrying
 from tests.support.batches import SCHEMA, expected_ids, land, visible_ids
 from tests.support.killed_store import Killed, KilledStore
@@ -77,4 +77,4 @@ def test_a_writer_says_that_it_was_overtaken_if_it_misses_what_its_rival_deleted
     rival.remove(old.id)
     writer = DatasetWriter(lake.store, new, schema=SCHEMA)
     with pytest.raises(DatasetConflict, match="another writer has taken over"):
-        complete_run(lake, new, writer, engine="fast", keeps=keeps)
+        complete_run(lake, new, writer, Ending(engine="fast", keeps=keeps))

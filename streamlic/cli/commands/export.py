@@ -57,6 +57,9 @@ Examples:
     *limit_options,
     resource("--concurrency", type=int, metavar="N",
              help="Concurrent pages; by default as many as memory and limits allow."),
+    dataset("--shard", metavar="I/N", default=JobSettings.shard,
+            help="Read the I-th of N shards of the accounts, of a run that other processes read, "
+            "too: with the same --run-key. The run is complete when all shards are."),
     dataset("--skip-failed", is_flag=True,
             help="Complete the run without the accounts that failed. With --mode overwrite, only "
             "if no retry can help them."),
