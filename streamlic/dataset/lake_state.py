@@ -110,19 +110,43 @@ class LakeState:
             if table_of(one.file.name) == LICENSES and not one.runs.isdisjoint(run_ids)
         ]
 
+    def names_of_licenses(self, run_ids: Collection[str]) -> list[str]:
+        """Return the names of the part files that have licenses of any of these runs."""
+        runs = (self.runs.get(run_id) for run_id in run_ids)
+        names = [file.name for run in runs if run for file in run.license_files]
+        return names + [one.file.name for one in self.rewritten_licenses_of(run_ids)]
+
+    def shown_by(self, record: Mapping[str, Any]) -> list[PartFile]:
+        """Return the part files that the last record shows to readers."""
+        if record["kind"] == REMOVE:
+            return []
+        if record["kind"] in (REWRITE, EXPIRE):
+            return [Rewritten.of(file).file for file in record["files"]]
+        run = self.runs[record["run"]]
+        if run.is_complete and run.publish == "complete":
+            return run.files
+        return [PartFile(**file) for file in record["files"]]
+
+    def tables_seen(self) -> set[str]:
+        """Return the tables that have shown part files, without those of the pending record."""
+        later = {file.name for file in (self.shown_by(self.pending) if self.pending else [])}
+        shown = [run for run in self.runs.values() if run.is_published]
+        names = [*self.rewritten, *(file.name for run in shown for file in run.files)]
+        seen = {table_of(name) for name in names if name not in later}
+        return seen.union(*(run.elsewhere for run in shown))
+
     def was_hidden(self, name: str) -> bool:
-        """Return whether a part file may be one that readers saw, and do not see any longer.
+        """Return whether readers may have seen a file of a table, and do not see it any longer.
 
         Where a format's own log says what readers see, such files stay as long as its earlier
-        versions need them.
+        versions need them. So do files that another program wrote for the table.
         """
         if not self.is_in_place:
             return False
+        if place := rewritten_place(name):
+            return place <= self.last_rewritten
         run = self.runs.get(run_of(name) or "")
-        place = rewritten_place(name)
-        return (run is not None and run.is_finished) or (
-            place is not None and place <= self.last_rewritten
-        )
+        return run is None or run.is_finished
 
     def next_record(self, kind: str, nonce: str, epoch: int | None = None) -> dict[str, Any]:
         """Return what every record has, of the one that would be next.

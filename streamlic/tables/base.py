@@ -89,6 +89,7 @@ class LakeWriter:
         unfinished = [run for run in self.runs if not run.is_complete]
         for run in self.runs:
             run.epoch = self.lake.epoch
+        self._existing = self.lake.tables_seen()
         self._sweep_rewritten()
         if not (leaves_unfinished and unfinished):
             self._sweep()
@@ -105,6 +106,12 @@ class LakeWriter:
         started.epoch = self.lake.epoch
         prepare_directories(self.store, started)
         return started
+
+    def check_tables(self, run: RunState) -> None:
+        """Raise an error if the tables are not as the run needs them, before it reads anything."""
+        with self.fenced():
+            hidden = self.lake.names_of_licenses(run.replaces)
+            self._tables.check(self._change(COMPLETE, run, (), hidden))
 
     def commit(self, run: RunState, promise: Promise) -> None:
         """Promise staged files and resume points, then show readers what they may see.
@@ -176,7 +183,7 @@ class LakeWriter:
         """
         try:
             yield
-        except (IntegrityError, StoreError):
+        except (DatasetConflict, IntegrityError, StoreError):
             self._log.check_epoch()
             raise
 
@@ -189,6 +196,8 @@ class LakeWriter:
     ) -> None:
         """Append a record that promises these files, and show it. Fenced, delete them staged."""
         try:
+            if kind != COMMIT:
+                self._check(kind, body, files)
             record = self._log.append(kind, body, promise)
         except Fenced:
             with suppress(StoreError):
@@ -203,41 +212,55 @@ class LakeWriter:
         self.format = found or wanted or Format()
         self._tables = format_of(self.store, self.format)
 
+    def _check(self, kind: str, body: Mapping[str, Any], files: Sequence[PartFile]) -> None:
+        """Raise what would keep readers from seeing a change, before a record promises it."""
+        run = self.lake.runs[body["run"]] if kind == COMPLETE else None
+        if run:
+            hidden = self.lake.names_of_licenses(run.replaces)
+        else:
+            hidden = body["files"] if kind == REMOVE else body["superseded"]
+        with self.fenced():
+            self._tables.check(self._change(kind, run, files, hidden))
+
     def _show(self, record: Mapping[str, Any]) -> None:
         """Show and hide what a record says; then no work of it is left."""
-        run, shown, hidden = None, list[PartFile](), list[str]()
-        if record["kind"] == REMOVE:
+        kind, hidden = record["kind"], list[str]()
+        run = self.lake.runs[record["run"]] if kind in (COMMIT, COMPLETE) else None
+        if run and not run.is_published:
+            return
+        if kind == REMOVE:
             hidden = record["files"]
             self.store.delete(*record["unseen"])
-        elif record["kind"] in (REWRITE, EXPIRE):
-            shown = [Rewritten.of(file).file for file in record["files"]]
+        elif kind in (REWRITE, EXPIRE):
             hidden = record["superseded"]
-        else:
-            run = self.lake.runs[record["run"]]
-            if not run.is_published:
-                return
-            is_all = run.is_complete and run.publish == "complete"
-            shown = run.files if is_all else [PartFile(**file) for file in record["files"]]
-            if run.is_complete:
-                replaced = (self.lake.runs.get(run_id) for run_id in run.replaces)
-                hidden = [file.name for old in replaced if old for file in old.license_files]
-                rewritten = self.lake.rewritten_licenses_of(run.replaces)
-                hidden += [one.file.name for one in rewritten]
+        elif run and run.is_complete:
+            hidden = self.lake.names_of_licenses(run.replaces)
         with self.fenced():
-            self._tables.show(
-                Change(
-                    lake=self.lake.id,
-                    number=record["number"],
-                    run=run.id if run else "",
-                    shown=shown,
-                    hidden=hidden,
-                    schemas=self._schemas(shown),
-                    is_rewrite=record["kind"] == REWRITE,
-                )
-            )
-        if record["kind"] != COMMIT:
+            change = self._change(kind, run, self.lake.shown_by(record), hidden, record["number"])
+            self._tables.show(change)
+        self._existing |= {table_of(file.name) for file in change.shown}
+        if kind != COMMIT:
             self._sweep()
             self._log.append(FINISH, {"runs": [run.id] if run else []})
+
+    def _change(
+        self,
+        kind: str,
+        run: RunState | None,
+        shown: Sequence[PartFile],
+        hidden: Sequence[str],
+        number: int = 0,
+    ) -> Change:
+        return Change(
+            lake=self.lake.id,
+            number=number or self.lake.number + 1,
+            run=run.id if run else "",
+            shown=shown,
+            hidden=hidden,
+            schemas=self._schemas(shown),
+            is_rewrite=kind == REWRITE,
+            existing=frozenset(self._existing),
+        )
 
     def _schemas(self, shown: Sequence[PartFile]) -> dict[str, pa.Schema]:
         """Return the tables' schemas, of ``licenses`` as its part files have it."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.lake import TABLES, table_of
 from streamlic.dataset.lake_state import LakeState
-from streamlic.dataset.records import Format
+from streamlic.dataset.records import Format, Rewritten
 from streamlic.errors import StreamlicError
 from streamlic.storage.base import Store
 from streamlic.tables.parquet import ParquetFormat
@@ -25,6 +27,19 @@ def format_of(store: Store, chosen: Format) -> TableFormat:
     from streamlic.tables.delta.format import DeltaFormat  # noqa: PLC0415  # an extra
 
     return DeltaFormat(store, partition_by=chosen.partition_by)
+
+
+def seen_parts(store: Store, lake: LakeState, parts: Sequence[Rewritten]) -> list[Rewritten]:
+    """Return the part files, of those that a lake has, that readers of the tables see.
+
+    Another program may have removed rows: written again, they would come back.
+    """
+    if not lake.is_in_place or lake.format is None:
+        return [*parts]
+    tables, seen = format_of(store, lake.format), set[str]()
+    for table in {table_of(one.file.name) for one in parts}:
+        seen |= tables.visible(table) or set()
+    return [one for one in parts if one.file.name in seen]
 
 
 def unlike_the_log(store: Store) -> list[str]:

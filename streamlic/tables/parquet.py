@@ -23,6 +23,9 @@ class ParquetFormat:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def check(self, change: Change) -> None:
+        """There are only files."""
+
     def show(self, change: Change) -> None:
         """Give the files of a change their names, then delete those that it hides."""
         for table in TABLES:

@@ -108,6 +108,7 @@ def open_run(
         _check_nothing_foreign(lake, runs)
         if carries_over and mode == "overwrite":
             check_schemas(store, run.request, run.accounts, replaced_by(store, run))
+        lake.check_tables(run)
         run.is_resumed = True
         prepare_directories(store, run)
         return run
@@ -139,23 +140,23 @@ def open_run(
         )
     lake.remove(*(run.id for run in unfinished))
     _check_nothing_foreign(lake, finished)
-    started = lake.begin(
-        RunState(
-            id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
-            started_at=now,
-            request=request,
-            accounts=accounts,
-            mode=mode,
-            replaces=[run.id for run in replaced],
-            skipped=dict(skipped or {}),
-            settings=dict(settings or {}),
-            key=key,
-            publish=publish,
-            format=lake.format,
-            shards=Shards(of=shards),
-            details={account: one for account, one in (details or {}).items()},  # noqa: C416
-        )
+    new = RunState(
+        id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
+        started_at=now,
+        request=request,
+        accounts=accounts,
+        mode=mode,
+        replaces=[run.id for run in replaced],
+        skipped=dict(skipped or {}),
+        settings=dict(settings or {}),
+        key=key,
+        publish=publish,
+        format=lake.format,
+        shards=Shards(of=shards),
+        details={account: one for account, one in (details or {}).items()},  # noqa: C416
     )
+    lake.check_tables(new)
+    started = lake.begin(new)
     started.discarded = [run for run in unfinished if run.commits]
     return started
 
@@ -249,20 +250,11 @@ def _is_empty(store: Store, run: RunState) -> bool:
 
 def _check_nothing_foreign(lake: LakeWriter, runs: list[RunState]) -> None:
     store = lake.store
-    promised = {one.file.name for one in lake.lake.live_rewritten} | {
-        file.name
-        for run in runs
-        if run.is_published or run.is_in_place
-        for file in (run.files if run.is_in_place else run.live_files)
-    }
-    foreign = [
-        *foreign_names(store),
-        *(
-            name
-            for name in names_in_tables(store)
-            if name not in promised and not lake.lake.was_hidden(name)
-        ),
-    ]
+    foreign = foreign_names(store)
+    if not lake.format.is_in_place:  # Else the format's own log says which files count.
+        promised = {one.file.name for one in lake.lake.live_rewritten}
+        promised |= {file.name for run in runs if run.is_published for file in run.live_files}
+        foreign += [name for name in names_in_tables(store) if name not in promised]
     if foreign:
         raise DatasetConflict(
             f"{store.where()} holds files that are not in the commit log, such as {foreign[0]!r} "

@@ -38,6 +38,8 @@ class Change:
     """The Arrow schemas of the tables, for formats that keep one of their own."""
     is_rewrite: bool = False
     """Whether the rows stay the same, and only lie in other files."""
+    existing: Collection[str] = ()
+    """The tables that have shown part files of the lake: one that is gone is not created anew."""
 
 
 class TableFormat(Protocol):
@@ -45,6 +47,12 @@ class TableFormat(Protocol):
 
     name: str
     """As ``--format`` names it."""
+
+    def check(self, change: Change) -> None:
+        """Raise what ``show`` would raise, as far as the tables tell now.
+
+        A record cannot be taken back: so this comes before the one that promises the change.
+        """
 
     def show(self, change: Change) -> None:
         """Make a change visible, once: a change that is visible already is left as it is.

@@ -24,9 +24,10 @@ from streamlic.dataset.lake import LICENSES, TABLES, table_of
 from streamlic.dataset.lake_state import LakeState
 from streamlic.dataset.records import Rewritten
 from streamlic.dataset.writer import WriteOptions
-from streamlic.errors import UsageError
+from streamlic.errors import DatasetConflict, UsageError
 from streamlic.storage.base import Store
 from streamlic.tables.base import LakeWriter
+from streamlic.tables.formats import seen_parts
 from streamlic.tables.rewrite import OnBytes, Rewriter, Upkeep, live_parts, partition_of
 
 KEPT_VERSIONS_DAYS = 7
@@ -56,7 +57,7 @@ class Expiry(Upkeep):
 
 def compact_bytes(store: Store, options: WriteOptions) -> int:
     """Return the size of the part files that ``compact`` would write again."""
-    groups = _groups(_loaded(store), options.part_bytes)
+    groups = _groups(store, _loaded(store), options.part_bytes)
     return sum(one.file.bytes for group in groups for one in group)
 
 
@@ -78,16 +79,16 @@ def compact(
     done = Upkeep()
     done.take_before(lake)
     if dry_run:
-        return _planned(done, _groups(lake, options.part_bytes))
+        return _planned(done, _groups(store, lake, options.part_bytes))
     rewrites = 0
     with writer_lock(store):
         lake = load_lake(store)
-        if not (lake.pending or _groups(lake, options.part_bytes)):
+        if not (lake.pending or _groups(store, lake, options.part_bytes)):
             return Compaction(done.tables)
         writer = LakeWriter(store)
         writer.open()
         rewriter = Rewriter(writer, options, on_bytes)
-        for group in _groups(writer.lake, options.part_bytes):
+        for group in _groups(store, writer.lake, options.part_bytes):
             for parts in rewriter.compatible(group):
                 if len(parts) > 1:
                     writer.rewrite([rewriter.write(parts)], [one.file.name for one in parts])
@@ -106,15 +107,13 @@ def _planned(done: Upkeep, groups: Sequence[Sequence[Rewritten]]) -> Compaction:
     return Compaction(done.tables, len(groups))
 
 
-def _groups(lake: LakeState, part_bytes: int) -> list[list[Rewritten]]:
+def _groups(store: Store, lake: LakeState, part_bytes: int) -> list[list[Rewritten]]:
     """Return the small part files that become one each, in the order of the runs."""
     groups: list[list[Rewritten]] = []
+    found = [one for one in live_parts(lake) if one.file.bytes * 2 < part_bytes]
+    seen = seen_parts(store, lake, found) if len(found) > 1 else []
     for table in TABLES:
-        small = [
-            one
-            for one in live_parts(lake)
-            if table_of(one.file.name) == table and one.file.bytes * 2 < part_bytes
-        ]
+        small = [one for one in seen if table_of(one.file.name) == table]
         small.sort(key=lambda one: _kind(lake, one))  # It is stable: the runs keep their order.
         for _, alike in groupby(small, key=lambda one: _kind(lake, one)):
             groups += (group for group in _filled(alike, part_bytes) if len(group) > 1)
@@ -175,6 +174,7 @@ def expire(
         kept, old = _divided(writer.lake, keep)
         if old:
             whole, mixed = _going(writer.lake, old)
+            _check_seen(store, writer.lake, mixed)
             files = [rewriter.write([one], without=old) for one in mixed]
             writer.rewrite(files, [one.file.name for one in (*whole, *mixed)], old)
             done.take_rewritten(mixed)
@@ -213,6 +213,16 @@ def _going(lake: LakeState, old: Sequence[str]) -> tuple[list[Rewritten], list[R
     ]
     whole = [one for one in found if one.runs <= {*old}]
     return whole, [one for one in found if not one.runs <= {*old}]
+
+
+def _check_seen(store: Store, lake: LakeState, mixed: Sequence[Rewritten]) -> None:
+    seen = {one.file.name for one in seen_parts(store, lake, mixed)}
+    if gone := [one.file.name for one in mixed if one.file.name not in seen]:
+        raise DatasetConflict(
+            f"readers do not see {store.where(gone[0])}, which has rows of runs that stay: another "
+            "program has removed it from its table, and its rows would come back",
+            advice="restore the version of the table before that, or export into another {dest}",
+        )
 
 
 def _loaded(store: Store) -> LakeState:

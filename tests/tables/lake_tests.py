@@ -17,11 +17,13 @@ from streamlic.dataset.lake import STAGING, names_in_tables
 from streamlic.dataset.records import Carried, Failed, Format, PartFile, Promise, ResumePoint
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.run_tables import write_run_tables
+from streamlic.dataset.verify import verify_dataset
 from streamlic.dataset.writer import DatasetWriter
 from streamlic.errors import DatasetConflict, IntegrityError
 from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
 from streamlic.tables.base import LakeWriter
+from streamlic.tables.runs import open_run
 from tests.support.batches import SCHEMA, license_batch
 from tests.support.killed_store import Killed, KilledStore
 
@@ -191,6 +193,19 @@ class LakeTests:
         lake.remove(run.id)
         assert (self.visible(lake.store), load_runs(lake.store)) == ([], [])
         assert not lake.store.exists(run.staged(file.name))
+
+    def test_a_run_that_readers_saw_can_be_started_again(self, store: Store) -> None:
+        asked: dict[str, Any] = {"request": {}, "accounts": ["a", None], "publish": "commits"}
+        lake = self.writer(store)
+        run = open_run(lake, **asked)
+        commit(lake, run, part(lake, run, 0), points=POINTS)
+        assert self.visible(store) == ids(0)
+        again = self.writer(store)
+        run = open_run(again, **asked, restart=True)
+        assert self.visible(store) == []
+        complete(again, run, part(again, run, 20), points=POINTS)
+        assert self.visible(store) == ids(20)
+        assert verify_dataset(store).is_sound
 
     def test_a_promised_file_that_is_missing_is_an_error(self, lake: LakeWriter) -> None:
         run = start(lake, "overwrite")

@@ -1,19 +1,20 @@
-"""A lake of Delta tables keeps the promises of every lake."""
+"""A lake of Delta tables keeps the promises of every lake, next to other programs, too."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from streamlic.dataset.records import Format
 from streamlic.storage.base import Store
-from tests.tables.lake_tests import LakeTests
+from tests.tables.other_programs import TableFormatTests
 
 deltalake = pytest.importorskip("deltalake")
 
 
-class TestDeltaLake(LakeTests):
+class TestDeltaLake(TableFormatTests):
     format = Format(name="delta")
 
     def visible(self, store: Store) -> list[str]:
@@ -24,3 +25,9 @@ class TestDeltaLake(LakeTests):
             deltalake.DeltaTable(where).to_pyarrow_table(columns=["id"])["id"].to_pylist()
         )
         return sorted(ids)
+
+    def delete_rows(self, store: Store, where: str) -> None:
+        deltalake.DeltaTable(store.where("licenses")).delete(where)
+
+    def drop(self, store: Store) -> None:
+        shutil.rmtree(Path(store.where("licenses")) / "_delta_log")

@@ -1,4 +1,4 @@
-"""A lake of Iceberg tables keeps the promises of every lake."""
+"""A lake of Iceberg tables keeps the promises of every lake, next to other programs, too."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from streamlic.dataset.records import Format
 from streamlic.storage.base import Store
 from streamlic.tables.iceberg.catalog import open_catalog
 from tests.tables.iceberg_lake import use_catalog
-from tests.tables.lake_tests import LakeTests
+from tests.tables.other_programs import TableFormatTests
 
 
-class TestIcebergLake(LakeTests):
+class TestIcebergLake(TableFormatTests):
     format = Format(name="iceberg", catalog="local")
 
     @pytest.fixture(autouse=True)
@@ -38,3 +38,12 @@ class TestIcebergLake(LakeTests):
             return []
         ids: list[str] = table.scan(selected_fields=("id",)).to_arrow()["id"].to_pylist()
         return sorted(ids)
+
+    def delete_rows(self, store: Store, where: str) -> None:  # noqa: ARG002
+        table = open_catalog("local").find("licenses")
+        assert table is not None
+        table.delete(where)
+
+    def drop(self, store: Store) -> None:  # noqa: ARG002
+        opened = open_catalog("local")
+        opened.catalog.drop_table(opened.identifier("licenses"))

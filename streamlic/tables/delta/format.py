@@ -28,6 +28,7 @@ from streamlic.storage.base import Store
 from streamlic.tables.delta.stats import stats_of
 from streamlic.tables.delta.table import (
     AddAction,
+    DataFile,
     LostCommit,
     RemoveAction,
     Table,
@@ -56,6 +57,17 @@ class DeltaFormat:
         self._partition_by = partition_by
         self._created = set[str]()
 
+    def check(self, change: Change) -> None:
+        """Raise an error if a table is gone, is another's, or has other files than expected."""
+        for table in TABLES:
+            delta = self._opened(table, change)
+            if delta:
+                self._check(delta, table, change)
+                hidden = [name for name in change.hidden if table_of(name) == table]
+                _removed(delta, hidden, is_rewrite=change.is_rewrite)
+                if table in change.schemas:
+                    delta.missing_columns(self._schema(table, change, delta.partition_by))
+
     def show(self, change: Change) -> None:
         """Make a change visible, once, in one commit for each table."""
         for table in TABLES:
@@ -82,7 +94,7 @@ class DeltaFormat:
             return
         where, stats, why = self._store.where(table), list[str](), ""
         for _ in range(_ATTEMPTS):
-            delta = Table.opened(self._store, table)
+            delta = self._opened(table, change)
             if delta is None and table not in change.schemas:
                 return  # There is nothing to hide.
             if delta is None:
@@ -111,6 +123,17 @@ class DeltaFormat:
             f"the Delta table {where} takes no commit: other writers committed first, "
             f"{_ATTEMPTS} times ({why})"
         )
+
+    def _opened(self, table: str, change: Change) -> Table | None:
+        """Return a table, None if there is none yet; IntegrityError if there is none any more."""
+        delta = Table.opened(self._store, table)
+        if delta is None and table in change.existing:
+            raise IntegrityError(
+                f"{self._store.where(table)} is not a Delta table any longer, and part files of "
+                "this lake were in it",
+                advice="bring back its directory _delta_log, or export into another {dest}",
+            )
+        return delta
 
     def _create(self, table: str, change: Change) -> None:
         partition_by = (self._partition_by,) if self._partition_by and table == LICENSES else ()
@@ -173,10 +196,7 @@ def _actions(
 ) -> list[AddAction | RemoveAction]:
     now = int(time.time() * 1000)
     changes_data = not change.is_rewrite
-    files = delta.files if hidden else {}
-    removed = {path: files[path] for name in hidden if (path := _path_of(name)) in files}
-    if len(removed) < len(hidden):
-        _check_no_other_files(delta, table_of(hidden[0]))
+    removed = _removed(delta, hidden, is_rewrite=change.is_rewrite)
     dates = {file.partition.get(EXPORT_DATE) for file in removed.values()}
     actions: list[AddAction | RemoveAction] = [
         RemoveAction(path, changes_data, now, file.bytes, file.partition)
@@ -194,6 +214,25 @@ def _actions(
     return actions
 
 
+def _removed(delta: Table, hidden: Sequence[str], *, is_rewrite: bool) -> dict[str, DataFile]:
+    """Return the files that are to be hidden, by path, but for those that readers do not see.
+
+    Raises DatasetConflict if rows that must go may be in files of another program, or if another
+    one has removed rows that a rewrite would bring back.
+    """
+    files = delta.files if hidden else {}
+    removed = {path: files[path] for name in hidden if (path := _path_of(name)) in files}
+    if len(removed) < len(hidden):
+        _check_no_other_files(delta, table_of(hidden[0]))
+        if is_rewrite:
+            raise DatasetConflict(
+                f"another program has removed files from the Delta table {delta.where}, and their "
+                "rows would come back",
+                advice="give the same command again",
+            )
+    return removed
+
+
 def _check_no_other_files(delta: Table, table: str) -> None:
     """Raise DatasetConflict if rows that must go may be in files of another program."""
     for path in delta.files:
@@ -201,7 +240,8 @@ def _check_no_other_files(delta: Table, table: str) -> None:
             raise DatasetConflict(
                 f"another program has rewritten files of the Delta table {delta.where}, such as "
                 f"{path!r}: streamlic cannot find the rows there that it must replace or remove",
-                advice="add to it with {mode=append}, or export into another {dest}",
+                advice="restore the version before that, add to it with {mode=append}, or export "
+                "into another {dest}",
             )
 
 

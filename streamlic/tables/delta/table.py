@@ -24,7 +24,7 @@ from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.storage.base import Store
 
 try:
-    from deltalake import CommitProperties, DeltaTable, Schema
+    from deltalake import CommitProperties, DeltaTable, Field, Schema
     from deltalake.exceptions import (
         CommitFailedError,
         DeltaError,
@@ -158,6 +158,14 @@ class Table:
         Then it must be opened again. Raises DatasetConflict if a column has another type,
         LostCommit if the table changed meanwhile.
         """
+        missing = self.missing_columns(schema)
+        if missing:
+            with translated(self.where), _lost():
+                self._delta.alter.add_columns(missing)
+        return bool(missing)
+
+    def missing_columns(self, schema: pa.Schema) -> list[Field]:
+        """Return the columns that the table lacks; DatasetConflict if one has another type."""
         wanted, present = Schema.from_arrow(schema), _types(self._delta.schema())
         for name, kind in _types(wanted).items():
             if present.get(name, kind) != kind:
@@ -166,11 +174,7 @@ class Table:
                     f"and its new rows have {_said(kind)}",
                     advice="choose another {dest}",
                 )
-        missing = [field for field in wanted.fields if field.name not in present]
-        if missing:
-            with translated(self.where), _lost():
-                self._delta.alter.add_columns(missing)
-        return bool(missing)
+        return [field for field in wanted.fields if field.name not in present]
 
     def commit(
         self,

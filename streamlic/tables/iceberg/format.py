@@ -70,6 +70,17 @@ class IcebergFormat:
     def __repr__(self) -> str:
         return f"IcebergFormat({self.catalog.full_name()!r})"
 
+    def check(self, change: Change) -> None:
+        """Raise an error if a table is gone, is another's, or has other files than expected."""
+        for table in TABLES:
+            with self.catalog.translated(table):
+                found = self._found(change, table)
+                hidden = {name for name in change.hidden if table_of(name) == table}
+                if found:
+                    self._check(found, change, table)
+                if found and hidden:
+                    self._look(found, change, table, set(), hidden)
+
     def show(self, change: Change) -> None:
         """Make a change visible, once, in one commit for each table that it touches."""
         for table in TABLES:
@@ -100,7 +111,7 @@ class IcebergFormat:
     def _show(self, change: Change, table: str, shown: list[str], hidden: set[str]) -> None:
         for attempt in count():
             try:
-                found = self.catalog.find(table)
+                found = self._found(change, table)
                 if found is None and not shown:
                     return
                 found = found or self._create(change, table)
@@ -115,6 +126,19 @@ class IcebergFormat:
             else:
                 self._looked_at.add(table)
                 return
+
+    def _found(self, change: Change, table: str) -> Table | None:
+        """Return a table, None if there is none yet; IntegrityError if there is none any more."""
+        found = self.catalog.find(table)
+        if found is None and table in change.existing:
+            raise IntegrityError(
+                f"Iceberg table {self.catalog.full_name(table)} is gone from the catalog, and part"
+                f" files of this lake were in it: its newest metadata is in {self.path(table)}/"
+                "metadata",
+                parameter="catalog",
+                advice="register it again, or export into another {dest}",
+            )
+        return found
 
     def _create(self, change: Change, table: str) -> Table:
         """Create a table without rows. Another writer may be first."""
@@ -187,7 +211,7 @@ class IcebergFormat:
         removed: list[DataFile] = []
         if hidden or table not in self._looked_at:
             # Not for each commit: it takes a look at every file of the table.
-            there, removed = self._look(found, table, set(added), hidden)
+            there, removed = self._look(found, change, table, set(added), hidden)
             added = [path for path in added if path not in there]
         work = found.transaction()
         work.set_properties({CHANGE_PROPERTY: str(change.number)})
@@ -199,12 +223,13 @@ class IcebergFormat:
         work.commit_transaction()
 
     def _look(
-        self, found: Table, table: str, added: set[str], hidden: set[str]
+        self, found: Table, change: Change, table: str, added: set[str], hidden: set[str]
     ) -> tuple[set[str], list[DataFile]]:
         """Return which of the files to add are there, and those to remove.
 
         IntegrityError if some of these are not, and other files are that streamlic did not write:
-        another program has rewritten the table, and their rows may be in its files.
+        another program has rewritten the table, and their rows may be in its files. Also if a
+        rewrite would bring back rows that another program has removed.
         """
         there, removed, foreign = set[str](), list[DataFile](), ""
         wanted = {self.path(name) for name in hidden}
@@ -219,8 +244,14 @@ class IcebergFormat:
             raise IntegrityError(
                 f"Iceberg table {self.catalog.full_name(table)} has no longer all part files that"
                 f" this run replaces, and has {foreign} instead: another program has rewritten it",
-                advice="roll the table back to the last snapshot of streamlic, or export into"
-                " another {dest}",
+                advice="roll the table back to the last snapshot of streamlic, add to it with"
+                " {mode=append}, or export into another {dest}",
+            )
+        if change.is_rewrite and not there and len(removed) < len(wanted):
+            raise IntegrityError(
+                f"another program has removed files from the Iceberg table"
+                f" {self.catalog.full_name(table)}, and their rows would come back",
+                advice="give the same command again",
             )
         return there, removed
 

@@ -1,0 +1,149 @@
+"""What holds where other programs write to a lake's tables: for lakes of a table format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamlic.dataset.commit_log import load_lake
+from streamlic.dataset.verify import verify_dataset
+from streamlic.dataset.writer import WriteOptions
+from streamlic.errors import DatasetConflict, IntegrityError
+from streamlic.storage.base import Store
+from streamlic.tables.base import LakeWriter
+from streamlic.tables.formats import unlike_the_log
+from streamlic.tables.runs import open_run
+from streamlic.tables.upkeep import compact, compact_bytes, expire
+from tests.tables.lake_tests import POINTS, LakeTests, commit, complete, ids, part, start
+
+OPTIONS = WriteOptions()
+ASKED: dict[str, Any] = {"request": {"q": 1}, "accounts": ["a", None], "mode": "append"}
+
+
+class TableFormatTests(LakeTests):
+    """The promises of every lake, and those of tables with a log or a catalog of their own."""
+
+    def delete_rows(self, store: Store, where: str) -> None:
+        """Delete licenses, as a user does in SQL."""
+        raise NotImplementedError
+
+    def drop(self, store: Store) -> None:
+        """Make ``licenses`` vanish, and leave its part files where they are."""
+        raise NotImplementedError
+
+    def nights(self, lake: LakeWriter, count: int) -> list[str]:
+        """Append nights of 20 licenses each; return the ids of the runs."""
+        runs = []
+        for number in range(count):
+            run = start(lake)
+            complete(lake, run, part(lake, run, 20 * number))
+            runs.append(run.id)
+        return runs
+
+    def test_runs_are_added_to_a_table_that_another_program_rewrote(self, lake: LakeWriter) -> None:
+        self.nights(lake, 2)
+        self.delete_rows(lake.store, "id = 'license-0'")
+        again = self.writer(lake.store)
+        run = open_run(again, **ASKED)
+        complete(again, run, part(again, run, 40))
+        assert self.visible(lake.store) == ids(0, 20, 40)[1:]
+
+    def test_a_run_that_cannot_replace_rows_is_refused_before_it_reads_anything(
+        self, lake: LakeWriter
+    ) -> None:
+        self.nights(lake, 1)
+        self.delete_rows(lake.store, "id = 'license-0'")
+        with pytest.raises((DatasetConflict, IntegrityError), match="another program"):
+            open_run(self.writer(lake.store), **{**ASKED, "mode": "overwrite"})
+        open_run(self.writer(lake.store), **ASKED)
+
+    def test_what_cannot_be_shown_is_not_promised(self, lake: LakeWriter) -> None:
+        """Else no later writer could do anything else with the lake."""
+        [old] = self.nights(lake, 1)
+        run = start(lake, "overwrite", [old])
+        self.delete_rows(lake.store, "id = 'license-0'")
+        with pytest.raises((DatasetConflict, IntegrityError), match="another program"):
+            complete(lake, run, part(lake, run, 20))
+        again = self.writer(lake.store)
+        added = open_run(again, **ASKED, restart=True)
+        complete(again, added, part(again, added, 40))
+        assert self.visible(lake.store) == ids(0, 40)[1:]
+
+    def test_compacting_brings_no_row_back(self, lake: LakeWriter) -> None:
+        """The files that had them are still there, for earlier versions of the table."""
+        runs = self.nights(lake, 4)
+        self.delete_rows(lake.store, f"_run = '{runs[0]}'")
+        self.delete_rows(lake.store, "id = 'license-20'")
+        seen = ids(20, 40, 60)[1:]
+        assert self.visible(lake.store) == seen
+        planned = compact_bytes(lake.store, OPTIONS)
+        sizes = compact(lake.store, OPTIONS).tables["licenses"]
+        assert self.visible(lake.store) == seen
+        assert sizes.rewritten_files == 2
+        parts = [file.bytes for run in lake.lake.oldest_first[2:] for file in run.license_files]
+        assert planned >= sum(parts)
+        self.nights(self.opened(lake.store), 1)
+
+    def test_a_compaction_that_was_overtaken_by_a_deletion_is_not_promised(
+        self, lake: LakeWriter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        runs = self.nights(lake, 2)
+        rewrite = LakeWriter.rewrite
+
+        def late(*given: Any) -> None:
+            self.delete_rows(lake.store, f"_run = '{runs[0]}'")
+            rewrite(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LakeWriter, "rewrite", late)
+            with pytest.raises((DatasetConflict, IntegrityError), match="rows would come back"):
+                compact(lake.store, OPTIONS)
+        compact(lake.store, OPTIONS)
+        assert self.visible(lake.store) == ids(20)
+
+    def test_expiring_brings_no_row_back(self, lake: LakeWriter) -> None:
+        runs = self.nights(lake, 3)
+        self.delete_rows(lake.store, f"_run = '{runs[0]}'")
+        expire(lake.store, keep=2, options=OPTIONS)
+        compact(lake.store, OPTIONS)
+        self.delete_rows(lake.store, "true")
+        with pytest.raises(DatasetConflict, match="its rows would come back"):
+            expire(lake.store, keep=1, options=OPTIONS)
+        assert self.visible(lake.store) == []
+        assert load_lake(lake.store).pending is None
+
+    def test_a_table_that_is_gone_is_not_created_with_less(self, lake: LakeWriter) -> None:
+        self.nights(lake, 2)
+        unfinished = start(lake)
+        commit(lake, unfinished, part(lake, unfinished, 40), points=POINTS)
+        self.drop(lake.store)
+        with pytest.raises(IntegrityError, match="part files of this lake were in it"):
+            open_run(self.writer(lake.store), **ASKED)
+        again = self.opened(lake.store)
+        run = again.lake.runs[unfinished.id]
+        with pytest.raises(IntegrityError, match="part files of this lake were in it"):
+            complete(again, run, part(again, run, 60))
+        assert not load_lake(lake.store).runs[run.id].is_complete
+
+    @pytest.mark.parametrize("publish", ["complete", "commits"])
+    def test_a_run_is_started_again_after_its_file_arrives_late(
+        self, store: Store, publish: str
+    ) -> None:
+        """The upload of a writer that was killed may be carried out when its run is gone."""
+        lake = self.writer(store)
+        run = open_run(lake, **ASKED, publish=publish)
+        commit(lake, run, part(lake, run, 0), points=POINTS)
+        late = part(lake, run, 20)
+        data = store.read(late.name)
+        again = self.writer(store)
+        other = open_run(again, **ASKED, publish=publish, restart=True)
+        store.create(late.name, data)
+        assert self.visible(store) == []
+        complete(again, other, part(again, other, 40))
+        third = self.writer(store)
+        run = open_run(third, **{**ASKED, "request": {"q": 2}})
+        complete(third, run, part(third, run, 60))
+        assert self.visible(store) == ids(40, 60)
+        assert unlike_the_log(store) == []
+        assert not [one for one in verify_dataset(store).problems if "commit log" in one]
