@@ -106,7 +106,7 @@ def storage_options(url: DestUrl) -> dict[str, str]:
         options["AZURE_STORAGE_ACCOUNT_NAME"] = url.account
     profile = _aws_profile() if url.service == "s3" else None
     if profile is not None:
-        found = profile()
+        found = _frozen(profile)
         options["AWS_ACCESS_KEY_ID"] = found["access_key_id"]
         options["AWS_SECRET_ACCESS_KEY"] = found["secret_access_key"]
         if found.get("token"):
@@ -159,9 +159,22 @@ def _aws_profile() -> Any:
     try:
         return auth.Boto3CredentialProvider(boto3.Session())
     except Exception as error:
-        # botocore's errors say which file or profile is wrong, and quote no secret.
-        named = f"AWS_PROFILE {profile}" if profile else "the default AWS profile"
-        raise UsageError(f"{named} has no usable credentials ({type(error).__name__})") from error
+        raise _unusable(error) from error
+
+
+def _frozen(profile: Any) -> Any:
+    """Return the credentials of a profile as of now; UsageError if it has none any longer."""
+    try:
+        return profile()
+    except Exception as error:
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> UsageError:
+    # botocore's errors say which file or profile is wrong, and quote no secret.
+    profile = os.environ.get("AWS_PROFILE", "")
+    named = f"AWS_PROFILE {profile}" if profile else "the default AWS profile"
+    return UsageError(f"{named} has no usable credentials ({type(error).__name__})")
 
 
 def _profile_files() -> list[Path]:

@@ -5,6 +5,7 @@ Rules:
    progress and one more, and memory the parts of one upload.
 2. An object appears complete or not at all. An upload that was stopped may leave parts that no
    reader sees; a rule of the bucket deletes them.
+3. A file counts as uploaded only if obstore said so. Whatever else ends an upload is a failure.
 """
 
 from __future__ import annotations
@@ -67,10 +68,15 @@ class Uploads:
         with self._lock:
             if self._last is not None:
                 self._last.ended.wait()
-            self._last = _Upload(self, path, name, place)
+            upload = _Upload(self, path, name, place)
             # Not a daemon: Python must not end while obstore returns into it.
-            threading.Thread(target=self._last.run, name="streamlic-upload").start()
-            return self._last
+            thread = threading.Thread(target=upload.run, name="streamlic-upload")
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise StoreError(f"{place.name}: cannot upload it: {error}") from error
+            self._last = upload
+            return upload
 
 
 @dataclass
@@ -82,6 +88,7 @@ class _Upload:
     name: str
     place: Place
     ended: threading.Event = field(default_factory=threading.Event)
+    is_done: bool = False
     failure: StoreError | None = None
     _stop: Callable[[], Any] | None = None
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -105,6 +112,10 @@ class _Upload:
         except FOREIGN as error:
             self.failure = explained(error, "write", self.place)
             self.failure.__cause__ = error
+        except BaseException as error:  # noqa: BLE001  (a panic in obstore, memory that is full)
+            # Not its text, which may have a URL.
+            kind = type(error).__name__
+            self.failure = StoreError(f"{self.place.name}: could not write it ({kind})")
         finally:
             self.ended.set()
 
@@ -133,6 +144,7 @@ class _Upload:
                 chunk_size=self.uploads.sizes.chunk_bytes,
                 max_concurrency=self.uploads.sizes.at_once,
             )
+            self.is_done = True
         finally:
             with self._lock:
                 self._stop = None
@@ -175,6 +187,8 @@ class ScratchFile:
         self._upload.ended.wait()
         if self._upload.failure is not None:
             raise self._upload.failure
+        if not self._upload.is_done:
+            raise StoreError(f"{self._upload.place.name}: its upload was stopped")
         self._delete()
 
     def discard(self) -> None:
@@ -184,3 +198,4 @@ class ScratchFile:
         self._delete()
         if self._upload is not None:
             self._delete_object()
+            self._upload = None

@@ -39,7 +39,7 @@ class Change:
     is_rewrite: bool = False
     """Whether the rows stay the same, and only lie in other files."""
     existing: Collection[str] = ()
-    """The tables that have shown part files of the lake: one that is gone is not created anew."""
+    """The tables that have shown part files of the lake: one that is gone is not created again."""
 
 
 class TableFormat(Protocol):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -73,6 +75,25 @@ def test_deltalake_gets_a_profile_too(
     table = Table.opened(store, "licenses")
     assert table is not None
     assert (table.owner, dict(table.files)) == ("1", {})
+
+
+def test_a_profile_whose_credentials_cannot_be_renewed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a single sign-on that has ended: a process gives them once, for a minute."""
+    until = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+    given = {"Version": 1, "AccessKeyId": "K", "SecretAccessKey": SECRET, "Expiration": until}
+    (tmp_path / "given").write_text(json.dumps(given))
+    (tmp_path / ".aws").mkdir()
+    command = f"cat {tmp_path}/given && rm {tmp_path}/given"
+    (tmp_path / "give").write_text(command)
+    config = f"[profile sso]\nregion = eu-west-3\ncredential_process = sh {tmp_path}/give\n"
+    (tmp_path / ".aws" / "config").write_text(config)
+    monkeypatch.setenv("AWS_PROFILE", "sso")
+    with pytest.raises(UsageError, match="AWS_PROFILE sso has no usable credentials") as raised:
+        storage_options(parsed_url("s3://bucket/lake"))
+    assert not (tmp_path / "given").exists(), "it had some"
+    assert SECRET not in str(raised.value)
 
 
 def test_keys_precede_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
+from unittest.mock import Mock
 
 import boto3
+import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -198,6 +201,44 @@ def test_discarding_ends_an_upload(store: ObjectStore, moto: MotoServer, size: i
     assert not file.path.exists()
     assert keys(moto, store) == []
     file.wait()  # It does not wait for what was discarded.
+
+
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError, BaseException])
+def test_whatever_ends_an_upload_is_a_failure_without_its_text(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """A mock, because nobody can make obstore panic: its panics derive from BaseException."""
+
+    async def broken(*_: object, **__: object) -> None:
+        raise error("https://host/?sig=hunter2")
+
+    file = store.stage("part")
+    file.path.write_bytes(b"rows")
+    with monkeypatch.context() as patch:
+        patch.setattr(obstore, "put_async", broken)
+        file.keep()
+        with pytest.raises(StoreError, match=rf"could not write it \({error.__name__}\)") as raised:
+            file.wait()
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+    assert file.path.exists(), "it is not in the store"
+    file.discard()
+
+
+def test_an_upload_without_a_thread_is_a_failure_and_the_next_one_does_not_wait(
+    store: ObjectStore, moto: MotoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mock, because the process would have to be out of threads."""
+    first, second = store.stage("first"), store.stage("second")
+    for file in (first, second):
+        file.path.write_bytes(b"rows")
+    with monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+        with pytest.raises(StoreError, match="/first: cannot upload it: can't start new thread"):
+            first.keep()
+    second.keep()
+    second.wait()
+    assert keys(moto, store) == ["second"]
+    first.discard()
 
 
 def test_a_failed_upload_is_an_error_of_its_own_file_alone(
