@@ -1,7 +1,8 @@
 """One writer at a time, by an object that its holder renews.
 
 Rules:
-1. Only a request with a condition creates, renews or takes over a lease.
+1. Only a request with a condition creates, renews, takes over or ends a lease. No store deletes an
+   object on a condition: so one that has ended stays, with a length of 0.
 2. A rival watches the object's version for the length of the lease, by its own clock. If it does
    not change, the holder is dead or stopped, and the rival takes over.
 3. A lease is politeness. A holder that was stopped may lose it unseen and write more: the commit
@@ -48,7 +49,7 @@ class Lease:
     nonce: str
     renewals: int
     seconds: float
-    """Its length: how long it may be without a renewal."""
+    """Its length: how long it may be without a renewal. It has ended if that is 0."""
 
     def to_bytes(self) -> bytes:
         """Return it as JSON."""
@@ -108,7 +109,7 @@ class LeasedObject:
         except NotFound:
             return ""
         lease = Lease.parsed(data)
-        if lease is None:
+        if lease is None or lease.seconds <= 0:
             return ""
         silent = (datetime.now(UTC) - renewed).total_seconds()
         if silent <= lease.seconds + 1:  # Times of objects are whole seconds.
@@ -127,7 +128,7 @@ class LeasedObject:
                 continue
             data, version = found
             held = Lease.parsed(data)
-            if held is not None and not self.takes_over:
+            if held is not None and held.seconds > 0 and not self.takes_over:
                 self._watch(held, version)
             taken = swap(self.client, self.name, mine.to_bytes(), version, self.place)
             if taken is not None:
@@ -168,9 +169,9 @@ class LeasedObject:
                 version = renewed
 
     def _release(self, lease: Lease) -> None:
-        """Delete the object, if it is still ours."""
+        """End the lease, if it is still ours."""
         found = read_version(self.client, self.name, self.place)
         held = Lease.parsed(found[0]) if found else None
-        if held is not None and held.nonce == lease.nonce:
-            with translated("delete", self.place):
-                obstore.delete(self.client, self.name)
+        if found is not None and held is not None and held.nonce == lease.nonce:
+            ended = replace(held, seconds=0.0).to_bytes()
+            swap(self.client, self.name, ended, found[1], self.place)
