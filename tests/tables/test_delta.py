@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import traceback
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from streamlic.dataset.records import PartFile
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.storage.local import LocalStore
+from streamlic.storage.open_store import open_store
 from streamlic.tables.delta.table import Table
 from tests.support.delta import NIGHTS, Lake, ids_read
 from tests.support.old_duckdb import read_with_old_duckdb
+from tests.support.store_proxy import answering
 
 MONDAY, TUESDAY = NIGHTS[:2]
 
@@ -347,6 +350,30 @@ def test_a_damaged_log_of_delta_is_the_stores_error(lake: Lake) -> None:
     lake.path(f"{LICENSES}/_delta_log/{1:020d}.json").write_text("{")
     with pytest.raises(StoreError, match="licenses"):
         lake.format.visible(LICENSES)
+
+
+@pytest.mark.parametrize("dest", ["s3://bucket/lake", "az://bucket/lake"])
+def test_an_answer_of_a_store_is_not_shown(dest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may repeat what was signed, and a URL has a signature in its query."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "hunter2",
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+        "AZURE_STORAGE_ACCOUNT_NAME": "account",
+        "AZURE_STORAGE_SAS_TOKEN": "sv=2026-01-01&sp=rl&sig=hunter2",
+        "AZURE_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with answering([(403, "AuthenticationFailed")]) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", url)
+        with pytest.raises(StoreError, match=rf"Delta table {dest}/licenses: ") as refused:
+            Table.opened(open_store(dest), LICENSES)
+    assert str(refused.value).endswith("403 Forbidden : AuthenticationFailed")
+    shown = "".join(traceback.format_exception(refused.value))
+    assert "hunter2" not in shown
+    assert "Message" not in shown
 
 
 def test_without_the_extra_the_error_names_it() -> None:

@@ -2,7 +2,8 @@
 
 Rules:
 1. Data files are never written or read here, only Delta's log.
-2. What deltalake raises is translated here. Its messages hold URLs: their queries are cut off.
+2. What deltalake raises is translated here. Its messages hold URLs and a store's answers, which
+   may repeat what was signed: status and code are kept. So it is not the cause, either.
 3. A commit that failed may have landed. Only the log says so: see ``transaction``.
 
 Importing this module needs the extra ``delta``.
@@ -59,7 +60,9 @@ _PROPERTIES: Final = {
     "delta.deletedFileRetentionDuration": "interval 30 days",
 }
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
-_QUERY = re.compile(r"(https?://[^\s?'\")]*)\?[^\s'\")]*")
+_QUERY = re.compile(r"\?[^\s'\")]*=[^\s'\")]*")
+_ANSWER = re.compile(r"<(?:\?xml|Error|html)\b.*", re.DOTALL | re.IGNORECASE)
+_CODE = re.compile(r"<(?:Code|code)>([A-Za-z0-9.]{1,60})</")
 _LONGEST_REASON = 600
 
 
@@ -247,9 +250,9 @@ def translated(where: str) -> Iterator[None]:
             f"the Delta table {where} has features that the installed deltalake cannot write: "
             f"{_reason(error)}",
             advice="update deltalake, or choose another {dest}",
-        ) from error
+        ) from None
     except (DeltaError, OSError, ValueError) as error:
-        raise StoreError(f"the Delta table {where}: {_reason(error)}") from error
+        raise StoreError(f"the Delta table {where}: {_reason(error)}") from None
 
 
 @contextmanager
@@ -257,12 +260,14 @@ def _lost() -> Iterator[None]:
     try:
         yield
     except CommitFailedError as error:
-        raise LostCommit(_reason(error)) from error
+        raise LostCommit(_reason(error)) from None
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error says: in one line, without colours, secrets and queries."""
-    text = _QUERY.sub(r"\1", _STYLE.sub("", str(error)).replace("↳", ":"))
+    """Return what an error says: in one line, without colours, queries and answers of a store."""
+    text = _STYLE.sub("", str(error)).replace("↳", ":")
+    code = next(iter(_CODE.findall(text)), "")
+    text = _QUERY.sub("", _ANSWER.sub(code, text))
     return " ".join(text.split())[:_LONGEST_REASON]
 
 
