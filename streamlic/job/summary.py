@@ -134,6 +134,7 @@ class Summary:
     ``bytes_received``, ``bytes_written``, ``seconds`` and ``retries`` are of this process only.
     ``format`` is how readers see the tables, and ``catalog`` the Iceberg catalog that has them.
     ``repeated``: an earlier process completed the run, and this one asked for its key again.
+    ``expired``: the licenses of such a run were let go since, and its accounts are not known here.
     """
 
     run: str
@@ -158,6 +159,7 @@ class Summary:
     carried_over: list[CarriedOverAccount] = field(default_factory=list)
     dropped: list[DroppedAccount] = field(default_factory=list)
     discarded: list[DiscardedRun] = field(default_factory=list)
+    expired: bool = False
     format: str = "parquet"
     catalog: str | None = None
     shard: ShardSummary | None = None
@@ -179,6 +181,7 @@ class Summary:
             complete=run.is_complete,
             resumed=run.is_resumed,
             repeated=run.is_repeated,
+            expired=run.is_expired,
             rows=run.rows,
             rescued=sum(one.rescued for one in accounts),
             pages=sum(one.pages for one in accounts),

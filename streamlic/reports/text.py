@@ -26,12 +26,16 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
     """
     resumed = ", resumed after an interruption" if summary.resumed else ""
     if summary.repeated:
-        resumed = " since an earlier command, so nothing was requested"
+        what = "exported" if summary.expired else "requested"
+        resumed = f" since an earlier command, so nothing was {what}"
     named = f"{summary.run} ({summary.run_key})" if summary.run_key else summary.run
     carried_rows = sum(one.rows for one in summary.carried_over)
     speed = summary.bytes_received / max(summary.seconds, 0.001) / 1e6
+    head = f"run {named}: {_state(summary)}{resumed}"
+    if summary.expired:
+        return "\n".join([head, *_expired(summary), "", *_next_steps(dest, summary, None)])
     lines = [
-        f"run {named}: {_state(summary)}{resumed}",
+        head,
         (
             f"{counted(summary.rows - carried_rows, 'row')} of "
             f"{counted(len(summary.accounts), 'account')} from "
@@ -76,6 +80,13 @@ def _state(summary: Summary) -> str:
     if not left:
         return "all shards have ended, and the run is unfinished"
     return f"{own} has ended; {', '.join(left)} {'has' if len(left) == 1 else 'have'} not"
+
+
+def _expired(summary: Summary) -> Iterable[str]:
+    return wrapped(
+        f"its {counted(summary.rows, 'row')} had expired: streamlic expire let them go, and the "
+        "tables accounts and runs still have its history. To export now, use another --run-key"
+    )
 
 
 def _skipped(summary: Summary) -> Iterator[str]:

@@ -88,12 +88,13 @@ def compact(
         writer = LakeWriter(store)
         writer.open()
         rewriter = Rewriter(writer, options, on_bytes)
-        for group in _groups(store, writer.lake, options.part_bytes):
-            for parts in rewriter.compatible(group):
-                if len(parts) > 1:
-                    writer.rewrite([rewriter.write(parts)], [one.file.name for one in parts])
-                    done.take_rewritten(parts)
-                    rewrites += 1
+        with writer.fenced():
+            for group in _groups(store, writer.lake, options.part_bytes):
+                for parts in rewriter.compatible(group):
+                    if len(parts) > 1:
+                        writer.rewrite([rewriter.write(parts)], [one.file.name for one in parts])
+                        done.take_rewritten(parts)
+                        rewrites += 1
     done.take_after(writer.lake)
     return Compaction(done.tables, rewrites)
 
@@ -172,14 +173,15 @@ def expire(
         writer.open()
         rewriter = Rewriter(writer, options, on_bytes)
         kept, old = _divided(writer.lake, keep)
-        if old:
-            whole, mixed = _going(writer.lake, old)
-            _check_seen(store, writer.lake, mixed)
-            files = [rewriter.write([one], without=old) for one in mixed]
-            writer.rewrite(files, [one.file.name for one in (*whole, *mixed)], old)
-            done.take_rewritten(mixed)
-        records = writer.delete_old_records()
-        old_files = writer.forget_versions(KEPT_VERSIONS_DAYS)
+        with writer.fenced():
+            if old:
+                whole, mixed = _going(writer.lake, old)
+                _check_seen(store, writer.lake, mixed)
+                files = [rewriter.write([one], without=old) for one in mixed]
+                writer.rewrite(files, [one.file.name for one in (*whole, *mixed)], old)
+                done.take_rewritten(mixed)
+            records = writer.delete_old_records()
+            old_files = writer.forget_versions(KEPT_VERSIONS_DAYS)
     done.take_after(writer.lake)
     return Expiry(done.tables, kept=kept, expired=old, records=records, old_files=len(old_files))
 

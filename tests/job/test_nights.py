@@ -90,6 +90,19 @@ async def test_a_complete_run_of_a_key_is_reported_and_not_repeated(night: Night
     assert night.requests == before, "nothing was requested, not even the accounts"
 
 
+async def test_the_key_of_a_run_that_has_expired_exports_nothing_and_says_so(night: Night) -> None:
+    for key in ("1", "2"):
+        ended = await night.export("--mode", "append", "--run-key", key)
+        assert ended.code == 0, ended.err
+    assert (await run_cli("expire", str(night.dest), "--keep", "1")).code == 0
+    again = await night.export("--mode", "append", "--run-key", "1")
+    assert again.code == 0, again.err
+    said = [again.summary[name] for name in ("complete", "repeated", "expired", "rows")]
+    assert said == [True, True, True, 50]
+    assert len(landed(night.dest)) == 50
+    assert [one["run_key"] for one in night.runs()] == ["1", "2"]
+
+
 async def test_a_later_key_adds_or_replaces_as_the_mode_says(night: Night) -> None:
     for mode, rows in (("append", 100), ("overwrite", 50)):
         night.dest = night.dest.with_name(mode)

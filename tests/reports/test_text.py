@@ -73,6 +73,16 @@ def test_a_summary_fits_a_screen() -> None:
         assert figure in text, figure
 
 
+def test_a_run_that_has_expired_is_said_to_be_and_has_no_figures_of_accounts() -> None:
+    expired = replace(SUMMARY, run_key="night", repeated=True, expired=True, rows=60)
+    [first, *rest] = summary_text(expired, "licenses").splitlines()
+    assert first == (
+        f"run {SUMMARY.run} (night): complete since an earlier command, so nothing was exported"
+    )
+    assert " ".join(rest).startswith("its 60 rows had expired: streamlic expire let them go")
+    assert "0 accounts" not in " ".join(rest)
+
+
 def test_all_failed_accounts_are_named_and_no_line_is_too_wide() -> None:
     failed = replace(SUMMARY, complete=False, failed=[failing(one) for one in range(25)])
     lines = summary_text(failed, "licenses", RESUME).splitlines()

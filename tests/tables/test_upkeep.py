@@ -315,7 +315,7 @@ def test_the_key_of_a_night_that_has_expired_is_still_known(tmp_path: Path) -> N
     nights(tmp_path, 1)
     expire(store, keep=1, options=OPTIONS)
     again = open_local(tmp_path, key="2026-01-01", **asked)
-    assert (again.id, again.is_repeated) == (run.id, True)
+    assert (again.id, again.is_repeated, again.is_expired) == (run.id, True, True)
 
 
 def test_files_with_other_columns_keep_them_and_other_types_stay_apart(tmp_path: Path) -> None:
