@@ -21,7 +21,7 @@ import pytest
 
 from streamlic.dataset.destination import awaited_writer_lock
 from streamlic.errors import DatasetConflict
-from streamlic.storage import lease
+from streamlic.storage import conditional, lease
 from tests.support.bucket import SHORT_SECONDS, opened, stopped
 from tests.support.object_servers import MotoServer
 
@@ -109,7 +109,7 @@ def test_a_writer_that_is_stopped_while_it_ends_its_lease_leaves_the_new_one_alo
     """It has seen that the lease is its own, and is another's when it wakes up."""
     first = opened(dest, tmp_path)
     rivals = opened(dest, tmp_path, takes_over=True, lease_seconds=1000).lock("log/lock")
-    read, taken = lease.read_version, list[bytes]()
+    read, taken = conditional.read_version, list[bytes]()
 
     def slow(*given: Any) -> Any:
         found = read(*given)

@@ -10,7 +10,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,13 @@ from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
 from streamlic.tables.base import LakeWriter
 from streamlic.tables.formats import unlike_the_log
+from streamlic.tables.rewrite import Rewriter
 from streamlic.tables.upkeep import compact, expire
 from tests.support.batches import ACCOUNTS, PAGES, expected_ids, land, open_local, visible_ids
 from tests.support.bucket import opened
 from tests.support.killed_store import Killed, KilledStore
 from tests.support.object_servers import MotoServer
-from tests.tables.lake_tests import POINTS, complete, part, start
+from tests.tables.lake_tests import POINTS, complete, ids, part, start
 
 OPTIONS = WriteOptions(row_group_bytes=1 << 20)
 KEEP = 2
@@ -305,6 +306,42 @@ def test_a_writer_that_was_stopped_is_refused_after_its_records_are_gone(tmp_pat
     with pytest.raises(DatasetConflict, match="another writer has taken over"):
         stopped.commit([], {}, is_complete=False)
     check_sound(tmp_path)
+
+
+class UnlockedStore(LocalStore):
+    """A store whose lock a stopped writer loses unseen, as it loses the lease in a bucket."""
+
+    def lock(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        return nullcontext()
+
+
+@pytest.mark.parametrize("of_format", ["parquet", "delta"])
+@pytest.mark.parametrize("work", [compact, partial(expire, keep=1, options=OPTIONS)])
+def test_maintenance_that_was_overtaken_says_so_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_format: str, work: Callable[..., object]
+) -> None:
+    """Not that files are missing, or altered: the other writer has replaced them."""
+    store = UnlockedStore(tmp_path)
+    small_lake(tmp_path, 3, of_format)
+    if work is not compact:
+        compact(store, OPTIONS)
+    write = Rewriter.write
+
+    def late(rewriter: Rewriter, *given: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        rival = LakeWriter(store)
+        run = start(rival, "overwrite", [run.id for run in rival.open()])
+        complete(rival, run, part(rival, run, 80), points=POINTS)
+        for file in load_lake(store).oldest_first[0].license_files if of_format == "delta" else ():
+            store.delete(file.name)  # As an expiry does after a week.
+        return write(rewriter, *given, **options)
+
+    monkeypatch.setattr(Rewriter, "write", late)
+    with pytest.raises(DatasetConflict, match="another writer has taken over"):
+        work(store, *([OPTIONS] if work is compact else []))
+    assert seen_in(tmp_path) == ids(80)
+    assert store.names(STAGING) == []
+    assert unlike_the_log(store) == []
 
 
 def test_the_key_of_a_night_that_has_expired_is_still_known(tmp_path: Path) -> None:
