@@ -32,6 +32,10 @@ ALLOWED: dict[str, set[str]] = {
         "system", "tables", "truto", "validation",
     },
     "api": {"dataset", "decoder", "errors", "job", "resources", "schema", "system", "truto"},
+    "integrations": {
+        "api", "dataset", "errors", "formatting", "job", "resources", "schema", "storage", "truto",
+        "validation",
+    },
     "terminal": {"job", "formatting", "system", "truto"},
     "reports": {"dataset", "errors", "job", "formatting", "tables"},
     "diagnostics": {

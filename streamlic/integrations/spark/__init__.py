@@ -1,0 +1,1 @@
+"""streamlic on Spark: ``spark.read.format("truto")``. Needs the extra ``spark``."""
