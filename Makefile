@@ -11,7 +11,7 @@ ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx) $(CORE)
 # One more than the processors: some tests wait.
 WORKERS = $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)")
 
-.PHONY: demo test test-slow test-long test-cloud test-cloud-long lint tidy warnings bench bench-compare fuzz parity neon sanitize soak reference docs clean
+.PHONY: demo test test-slow test-long test-cloud test-cloud-long test-spark test-spark-long lint tidy warnings bench bench-compare fuzz parity neon sanitize soak reference docs clean
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,10 @@ $(VENV)/.docs: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
 
+$(VENV)/.spark: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable ".[spark]"
+	touch $@
+
 $(VENV)/.fuzz: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
 	touch $@
@@ -41,7 +45,7 @@ test: $(VENV)/.dev  ## the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(VENV)/.dev  ## large bodies and long fuzzing
-	$(BIN)/python -m pytest -m "slow and not cloud" -n auto --dist worksteal
+	$(BIN)/python -m pytest -m "slow and not cloud and not spark" -n auto --dist worksteal
 
 test-long: $(VENV)/.dev  ## writers killed at every operation, and thirty nights of each table format
 	$(BIN)/python -m pytest -m "long and not cloud" -n auto --dist worksteal
@@ -78,6 +82,13 @@ test-cloud-long: $(VENV)/.dev $(CLOUD)  ## writers killed at every request (hour
 	$(BIN)/python -m pytest -m "cloud and slow" -n 2 --dist loadscope tests/cloud
 	STREAMLIC_TEST_MEGABYTES=$(MEGABYTES) $(BIN)/python -m pytest -m cloud -rP \
 		tests/cloud/test_exports.py -k memory
+
+# Need Java 17 or newer (Debian: openjdk-17-jre-headless).
+test-spark: $(VENV)/.spark  ## the tests on a Spark cluster of this machine: a master and two workers
+	$(BIN)/python -m pytest -m "spark and not slow" tests/spark
+
+test-spark-long: $(VENV)/.spark  ## the same, with millions of licenses and many kills
+	$(BIN)/python -m pytest -m spark tests/spark
 
 SECONDS_EACH ?= 600
 BODIES ?= 100000

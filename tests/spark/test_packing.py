@@ -57,6 +57,6 @@ def test_an_unknown_account_weighs_as_much_as_the_median() -> None:
 
 
 def test_small_accounts_share_as_many_tasks_as_run_at_once() -> None:
-    """Twenty accounts of a page are no work to divide into sixty tasks."""
+    """Twenty accounts of a page each are not worth sixty tasks."""
     assert [len(bundle) for bundle in pack(NAMES[:20], {}, 2)] == [10, 10]
     assert len(pack(NAMES, dict.fromkeys(NAMES, 100), 4)) == 12
