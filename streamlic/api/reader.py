@@ -2,7 +2,7 @@
 
 Rules:
 1. No request is sent before the first batch is read. Then a thread with an event loop of its own
-   takes up to ``_BATCHES_AHEAD`` batches ahead, in addition to those that the listing holds.
+   takes up to two batches ahead, in addition to those that the listing holds.
 2. The reader raises the original exception. So Arrow reads the batches as an IPC stream from a
    Python object: Arrow passes that object's exceptions through, but not those of a C stream, and
    closing the reader closes the object, which a reader made by ``from_batches`` does not do. This
@@ -16,27 +16,24 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from queue import SimpleQueue
 from typing import Any
 
 import pyarrow as pa
 
 from streamlic.api.accounts_table import ACCOUNT_FIELDS, accounts_table
+from streamlic.api.batch_source import BatchSource
 from streamlic.api.listing import Listing, reading_options
 from streamlic.api.selection import Selection
-from streamlic.api.sync import CrossThreadTask
 from streamlic.errors import UsageError
 from streamlic.job.options import JobOptions
 from streamlic.truto.accounts import IntegratedAccount
 from streamlic.truto.client import Connection
 from streamlic.truto.settings import ConnectionSettings
 
-_BATCHES_AHEAD = 2
 _CLOSED = "the reader is closed: call read_licenses for another"
 
 
@@ -193,7 +190,7 @@ class _Stream:
         self._message = licenses.schema.serialize()
         self._at = 0
         self._licenses = licenses
-        self._source = source = _Source(licenses.batches)
+        self._source = source = BatchSource(licenses.batches, _CLOSED)
         self._failure: BaseException | None = None
         self.closed = False
         weakref.finalize(self, source.stop)
@@ -234,60 +231,3 @@ class _Stream:
         self.closed = True
         self._source.stop()
         self._source.join()
-
-
-class _Source:
-    """Takes batches from an asynchronous generator that runs in a thread of its own."""
-
-    def __init__(self, batches: Callable[[], AsyncGenerator[pa.RecordBatch, None]]) -> None:
-        self._batches = batches
-        self._arrived: SimpleQueue[pa.RecordBatch | BaseException | None] = SimpleQueue()
-        self._room = asyncio.Semaphore(_BATCHES_AHEAD)
-        self.is_over = False
-        """Whether the last batch was taken."""
-        self._task = CrossThreadTask()
-        self._thread: threading.Thread | None = None
-
-    def take(self) -> pa.RecordBatch | None:
-        """Wait for the next batch; None at the end. Raises the error that ended it."""
-        if self.is_over:
-            return None
-        if self._thread is None:
-            # A daemon, so that a process can exit in the middle of a listing.
-            self._thread = threading.Thread(target=self._run, name="streamlic-read", daemon=True)
-            self._thread.start()
-        arrived = self._arrived.get()
-        if isinstance(arrived, BaseException):
-            raise arrived
-        if arrived is None:
-            self.is_over = True
-        else:
-            self._task.call(self._room.release)
-        return arrived
-
-    def stop(self) -> None:
-        """Tell the thread to end; a thread that waits for a batch gets UsageError."""
-        if not self._task.is_stopped:
-            self._arrived.put(UsageError(_CLOSED))
-            self._task.stop()
-
-    def join(self) -> None:
-        """Wait for the thread's end, unless this is it."""
-        if self._thread and self._thread is not threading.current_thread():
-            self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._fill())
-        except BaseException as error:  # noqa: BLE001  # take() raises it
-            self._arrived.put(error)
-        else:
-            self._arrived.put(None)
-
-    async def _fill(self) -> None:
-        self._task.begin()
-        async with aclosing(self._batches()) as batches:
-            await self._room.acquire()
-            async for batch in batches:
-                self._arrived.put(batch)
-                await self._room.acquire()

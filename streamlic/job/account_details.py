@@ -44,7 +44,7 @@ class DetailsReader:
         """Request an account's details. The page that follows needs a permit of its own."""
         known = self._job.run.details_of(account)
         self._requested.add(account)
-        found = await self._requested_details(account, permit)
+        found = await requested_details(self._connection, account, permit)
         self._job.learn(
             account,
             AccountDetails(
@@ -55,17 +55,23 @@ class DetailsReader:
             ),
         )
 
-    async def _requested_details(self, account: str, permit: Permit) -> AccountDetails:
-        first: Permit | None = permit
-        for seconds in _WAITS_SECONDS:
-            await asyncio.sleep(seconds)
-            try:
-                return details_of(await integrated_account(self._connection, account, first))
-            except StreamlicError as error:
-                first = None
-                if not is_transient(error):
-                    break
-        return UNKNOWN
+
+async def requested_details(
+    connection: Connection, account: str, permit: Permit | None = None
+) -> AccountDetails:
+    """Return what Truto says of an account; nothing is known where it cannot be had.
+
+    ``permit`` is for the first request.
+    """
+    for seconds in _WAITS_SECONDS:
+        await asyncio.sleep(seconds)
+        try:
+            return details_of(await integrated_account(connection, account, permit))
+        except StreamlicError as error:
+            permit = None
+            if not is_transient(error):
+                break
+    return UNKNOWN
 
 
 async def is_gone(connection: Connection, account: str) -> bool:
