@@ -1,0 +1,172 @@
+"""What the driver decides of a read: its settings, its accounts, and which task reads which."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pyarrow as pa
+
+from streamlic.api.listing import reading_options
+from streamlic.api.selection import Selection
+from streamlic.api.sync import run_sync
+from streamlic.dataset.head import rows_of_table
+from streamlic.dataset.lake import ACCOUNT_COLUMN, ACCOUNTS, ACCOUNTS_SCHEMA
+from streamlic.dataset.records import UNKNOWN, AccountDetails
+from streamlic.dataset.run_tables import READ
+from streamlic.errors import UsageError
+from streamlic.formatting import counted
+from streamlic.integrations.spark.accounts_file import read_accounts_file
+from streamlic.integrations.spark.columns import narrowed
+from streamlic.integrations.spark.option_table import REQUEST_NAMES
+from streamlic.integrations.spark.packing import pack
+from streamlic.integrations.spark.reading import Reading
+from streamlic.job.account_details import details_of
+from streamlic.job.options import JobOptions
+from streamlic.truto.client import Connection
+from streamlic.truto.credentials import TokenSource
+from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.settings import ConnectionSettings
+
+_LOG = logging.getLogger("streamlic")
+_OF_READING = ("concurrency", "engine", "rows_at", "strict", "memory_bytes")
+_OF_CONNECTION = ("allow_http", "ca_file", "rate_limit")
+_ROWS_OF_A_PAGE = 4000
+"""A page with more rows takes longer to decode than the token's limit makes it wait."""
+_MOST_KNOWN_ROWS = 2_000_000
+"""The rows of a table of accounts in which weights are searched, the newest first."""
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """A read as its options describe it. Raises UsageError for options that do not go together."""
+
+    selection: Selection
+    details: Mapping[str, AccountDetails]
+    connection: ConnectionSettings
+    given: Mapping[str, Any]
+    """The options that decide how a task reads."""
+    asks_details: bool
+    skips_failed: bool
+    slots: int
+    packing_from: str | None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], *, slots: int | None) -> Self:
+        """Return the plan of options; ``slots`` is used where none of them says it."""
+        parameters = {name: value for name, value in given.items() if name in REQUEST_NAMES}
+        sources = [
+            name for name in ("accounts", "accounts_file", "all_accounts") if given.get(name)
+        ]
+        if len(sources) != 1:
+            raise UsageError(
+                "which accounts? Expected one of the options accounts, accountsFile and "
+                f"allAccounts=true, got {' and '.join(sources) or 'none'}"
+            )
+        details: dict[str, AccountDetails] = {}
+        if "accounts_file" in given:
+            details = read_accounts_file(given["accounts_file"])
+        selection = Selection.of(
+            given.get("accounts") or list(details) or None,
+            all_accounts=given.get("all_accounts", False),
+            integration=given.get("integration"),
+            tenant=given.get("tenant"),
+            parameters=parameters,
+        )
+        of_reading = {name: given[name] for name in _OF_READING if name in given}
+        reading_options(selection.shared, **of_reading)  # Checks them.
+        slots = given.get("slots", slots)
+        if slots is None:
+            raise UsageError(
+                "how many tasks run at once? Register the source with "
+                "streamlic.integrations.spark.register(spark), or give the option slots"
+            )
+        return cls(
+            selection=selection,
+            details=details,
+            connection=_connection(given),
+            given=of_reading,
+            asks_details=given.get("account_details", True),
+            skips_failed=given.get("skip_failed", False),
+            slots=slots,
+            packing_from=given.get("packing_from"),
+        )
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the vendors' own records are read."""
+        return self.selection.shared.response_format == "raw"
+
+    def reading(self, columns: Sequence[str]) -> Reading:
+        """Return what the tasks have in common if these columns are read."""
+        return Reading(
+            connection=self.connection,
+            request=narrowed(self.selection.shared, columns),
+            given=self.given,
+            columns=tuple(columns),
+            asks_details=self.asks_details,
+            skips_failed=self.skips_failed,
+        )
+
+    def bundles(self) -> list[dict[str, AccountDetails]]:
+        """Return the accounts of each task, with what is known of them. There is one at least.
+
+        Raises UsageError if no account matches, or none of those that do can be read.
+        """
+        if self.selection.is_all:
+            accounts = run_sync(self._discovered(), when_stopped="nothing was read")
+        else:
+            named = [request.account for request in self.selection.named]
+            accounts = {one: self.details.get(one, UNKNOWN) for one in named}
+        weights = {} if self.packing_from is None else known_weights(self.packing_from, accounts)
+        bundles = pack(list(accounts), weights, self.slots)
+        return [{one: accounts[one] for one in bundle} for bundle in bundles]
+
+    async def _discovered(self) -> dict[str, AccountDetails]:
+        requests, discovered = await self.selection.resolve(Connection(self.connection))
+        if discovered.reasons:
+            first = [f"{one} ({why})" for one, why in list(discovered.reasons.items())[:10]]
+            of = counted(len(discovered.reasons) + len(requests), "account")
+            _LOG.warning(
+                "%s of %s cannot be read now and are left out: %s",
+                f"{len(discovered.reasons):,}", of, ", ".join(first),
+            )  # fmt: skip
+        return {one.id: details_of(one) for one in discovered.readable}
+
+
+def known_weights(dest: str, accounts: Mapping[str, object]) -> dict[str, float]:
+    """Return how long accounts took in a lake's newest run that read them, in pages.
+
+    Raises UsageError if there is no lake.
+    """
+    store = JobOptions().open_store(dest)
+    names = [ACCOUNT_COLUMN, "outcome", "pages", "rows"]
+    schema = pa.schema([ACCOUNTS_SCHEMA.field(name) for name in names])
+    weights: dict[str, float] = {}
+    for batch in rows_of_table(store, ACCOUNTS).batches(schema, _MOST_KNOWN_ROWS):
+        for row in batch.to_pylist():
+            account = row[ACCOUNT_COLUMN]
+            if row["outcome"] == READ and account in accounts:
+                pages, rows = row["pages"] or 0, row["rows"] or 0
+                weights.setdefault(account, float(max(pages, rows / _ROWS_OF_A_PAGE)))
+        if len(weights) == len(accounts):
+            break
+    return weights
+
+
+def _connection(given: Mapping[str, Any]) -> ConnectionSettings:
+    """Return the settings; the URL is the driver's, the token is read where it is used."""
+    token_file = given.get("token_file")
+    others = {name: given[name] for name in _OF_CONNECTION if name in given}
+    if "retry_for_seconds" in given:
+        others["retry"] = RetryPolicy(retry_for_seconds=given["retry_for_seconds"])
+    settings = ConnectionSettings(
+        token=TokenSource.from_environment()
+        if token_file is None
+        else TokenSource.from_file(token_file),
+        base_url=given.get("base_url"),
+        **others,
+    )
+    return ConnectionSettings(token=settings.token, base_url=settings.url(), **others)
