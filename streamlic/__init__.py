@@ -60,7 +60,10 @@ if TYPE_CHECKING:
     from streamlic.schema.columns import RAW_SCHEMA
     from streamlic.share import Share
     from streamlic.truto.accounts import IntegratedAccount
+    from streamlic.truto.budget.base import TokenBudget, TokenPermit
+    from streamlic.truto.budget.shared import shared_budget
     from streamlic.truto.credentials import TokenSource
+    from streamlic.truto.rate_limit import LocalBudget, RateLimit
     from streamlic.truto.request import LicensesRequest
     from streamlic.truto.retry import Retry, RetryPolicy
     from streamlic.truto.settings import ConnectionSettings
@@ -99,11 +102,13 @@ __all__ = [
     "LimitExceeded",
     "Limits",
     "ListingTooLarge",
+    "LocalBudget",
     "MachineError",
     "NotAListing",
     "PageDone",
     "PageMismatch",
     "Progress",
+    "RateLimit",
     "RateLimited",
     "ReportedFailure",
     "RescueError",
@@ -116,6 +121,8 @@ __all__ = [
     "StreamlicError",
     "Summary",
     "Timeouts",
+    "TokenBudget",
+    "TokenPermit",
     "TokenSource",
     "TooManyAbsent",
     "TransportError",
@@ -125,6 +132,7 @@ __all__ = [
     "export",
     "open_decoder",
     "read_licenses",
+    "shared_budget",
 ]
 
 _HOMES = {
@@ -152,7 +160,10 @@ _HOMES = {
     "schema.columns": ["RAW_SCHEMA"],
     "share": ["Share"],
     "truto.accounts": ["IntegratedAccount"],
+    "truto.budget.base": ["TokenBudget", "TokenPermit"],
+    "truto.budget.shared": ["shared_budget"],
     "truto.credentials": ["TokenSource"],
+    "truto.rate_limit": ["LocalBudget", "RateLimit"],
     "truto.request": ["LicensesRequest"],
     "truto.retry": ["Retry", "RetryPolicy"],
     "truto.settings": ["ConnectionSettings"],

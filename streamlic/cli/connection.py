@@ -54,6 +54,7 @@ def connection_with(
             allow_http=settings.allow_http,
             ca_file=settings.ca_file,
             rate_limit=settings.rate_limit,
+            token_share=settings.token_share,
             timeouts=timeouts,
             retry=retry or RetryPolicy(),
         )

@@ -19,6 +19,7 @@ from streamlic.terminal.log import FORMATS
 from streamlic.truto.credentials import DEFAULT_BASE_URL
 from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT
 from streamlic.truto.retry import RetryPolicy
+from streamlic.truto.settings import ConnectionSettings
 from streamlic.truto.timeouts import Timeouts
 
 account = group("Accounts")
@@ -84,6 +85,9 @@ connection_options = (
     connection("--rate-limit", metavar="N/Ss|none", show_default=True,
                default=f"{ACCOUNT_RATE_LIMIT.requests}/{ACCOUNT_RATE_LIMIT.window_seconds:g}s",
                help="Rate limit of each account; none turns it off."),
+    connection("--token-share", metavar="I/N", **default_of(ConnectionSettings, "token_share"),
+               help="Use only share I of N equal shares of the token's rate limit, as 2/4, where N "
+               "processes use one token at once."),
 )  # fmt: skip
 
 

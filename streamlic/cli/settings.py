@@ -63,6 +63,7 @@ class ConnectionOptions:
     token_file: str | None
     ca_file: str | None
     rate_limit: str
+    token_share: str | None
     read_timeout: float
 
 

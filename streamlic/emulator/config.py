@@ -17,7 +17,8 @@ class EmulatorConfig:
     Every account has ``records`` licenses, unless ``accounts`` is given: then only those accounts
     exist, each with its own number, and ``GET /integrated-account`` lists them. ``latency_ms``
     passes before each answer. ``integration`` decides which parameters are required.
-    ``window_seconds`` is the window of both ``rate_limits``.
+    ``window_seconds`` is the window of both ``rate_limits``, in which a token may send
+    ``token_requests``, and each account receive ``account_requests``.
     ``is_partial`` marks every answer as partial. ``compress`` encodes bodies as the client accepts.
 
     ``accounts`` and ``records`` are those of night 0. From one night to the next about a share of
@@ -32,6 +33,8 @@ class EmulatorConfig:
     token: str | None = None
     rate_limits: bool = False
     window_seconds: float = 10.0
+    token_requests: int = 500
+    account_requests: int = 50
     accounts: Mapping[str, int | EmulatedAccount] | None = None
     integration: str = "generic"
     is_partial: bool = False

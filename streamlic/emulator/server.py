@@ -24,8 +24,6 @@ from streamlic.emulator.worlds import World
 from streamlic.errors import UsageError
 from streamlic.system.signals import heeded
 
-_TOKEN_REQUESTS = 500
-_ACCOUNT_REQUESTS = 50
 _LOGGED_REQUESTS = 10_000
 
 
@@ -76,13 +74,17 @@ class Listener:
 
 
 class Emulator:
-    """An emulated Truto. ``requests`` are the last 10,000 requests, without their tokens."""
+    """An emulated Truto. ``requests`` are the last 10,000 requests, without their tokens.
+
+    ``refused`` counts those that exceeded a rate limit.
+    """
 
     def __init__(self, config: EmulatorConfig, faults: tuple[Fault, ...] = ()) -> None:
         self.config = config
         self.faults = FaultPlan(faults, config.seed)
         self.listener: Listener | None = None
         self.url = ""
+        self.refused = 0
         self.requests: deque[Asked] = deque(maxlen=_LOGGED_REQUESTS)
         self._windows: dict[str, deque[float]] = {}
 
@@ -138,15 +140,17 @@ class Emulator:
         The headers describe the tier that is used up, or else the account's.
         """
         now, seconds = time.monotonic(), self.config.window_seconds
+        token_limit, account_limit = self.config.token_requests, self.config.account_requests
         token = self._window("token " + asked.headers.get("authorization", ""), now)
         name = asked.value("integrated_account_id")
         account = self._window(f"account {name}", now) if name else deque[float]()
-        is_tokens = len(token) >= _TOKEN_REQUESTS
-        is_over = is_tokens or len(account) >= _ACCOUNT_REQUESTS
+        is_tokens = len(token) >= token_limit
+        is_over = is_tokens or len(account) >= account_limit
         if not is_over:
             token.append(now)
             account.append(now)
-        window, limit = (token, _TOKEN_REQUESTS) if is_tokens else (account, _ACCOUNT_REQUESTS)
+        self.refused += is_over
+        window, limit = (token, token_limit) if is_tokens else (account, account_limit)
         oldest = window[0] if window else now
         return math.ceil(seconds) if is_over else 0, {
             "ratelimit-limit": f"{limit};w={math.ceil(seconds)}",

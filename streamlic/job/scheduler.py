@@ -187,8 +187,10 @@ class Scheduler:
             wait = rate_limiter.account_delay(account.account, now)
             if wait > 0:
                 self._defer(account, now + wait, rate_limiter.account_cause(account.account))
-            else:
-                self._start(account, rate_limiter.acquire(account.account, now))
+            elif permit := rate_limiter.acquire(account.account, now):
+                self._start(account, permit)
+            else:  # Another client of the token was faster.
+                self._enqueue(account)
         return max(self._later[0][0] - now, 0.0) if self._later else None
 
     def _enqueue(self, account: ScheduledAccount) -> None:

@@ -47,7 +47,7 @@ from streamlic.truto.credentials import (
 )
 from streamlic.truto.network_errors import refused_by, translated
 from streamlic.truto.proxies import proxy_for
-from streamlic.truto.rate_limit import Permit, RateLimiter
+from streamlic.truto.rate_limit import Permit
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.response import HTML_TYPES, Page
 from streamlic.truto.settings import ConnectionSettings
@@ -79,7 +79,7 @@ class Connection:
         self._token = CurrentToken(settings.token_source(), self._timeouts.token_seconds)
         self.policy = settings.retry
         """How long a page is retried, and the waits between its attempts."""
-        self.rate_limiter = RateLimiter(settings.account_rate_limit())
+        self.rate_limiter = settings.rate_limiter()
         """Decides when the next request may be sent."""
         self.read_buffer_bytes = _READ_BUFFER_BYTES
         """The size of each page's read buffer. Set it before entering."""
@@ -216,10 +216,13 @@ class Connection:
 
     async def _permit(self, account: str) -> Permit:
         """Wait until a request of this account may be sent."""
-        # Only time changes this: there is no event to wait for.
-        while (delay := self.rate_limiter.delay(account, time.monotonic())) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(delay)
-        return self.rate_limiter.acquire(account, time.monotonic())
+        # Only time and other clients change this: there is no event to wait for.
+        while True:
+            now = time.monotonic()
+            if (delay := self.rate_limiter.delay(account, now)) > 0:
+                await asyncio.sleep(delay)
+            elif permit := self.rate_limiter.acquire(account, now):
+                return permit
 
     async def _send(self, url: URL, token: str, permit: Permit) -> aiohttp.ClientResponse:
         if self._session is None:

@@ -7,20 +7,22 @@ integrated account, and answers 429 with Retry-After above that. All times are s
 from __future__ import annotations
 
 import re
+import threading
 from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NoReturn
 
-from streamlic.errors import (
-    UsageError,
-)
+from streamlic.errors import UsageError
+from streamlic.formatting import counted
+from streamlic.share import Share
+from streamlic.truto.budget.base import UNDER_WAY_SECONDS, TokenBudget, TokenPermit
 from streamlic.truto.wait_headers import is_used_up, retry_after_seconds, seconds_of
 from streamlic.truto.wait_reasons import WaitCause, WaitReason
 
 _MARGIN_SECONDS = 0.02  # For differences between two clocks and their resolution.
-_UNDER_WAY_SECONDS = 0.5
 _MAX_ACCOUNTS = 10_000
 _RATE = re.compile(r"([0-9]{1,6})/([0-9]{1,6}(?:\.[0-9]{1,6})?)s")
 
@@ -32,23 +34,41 @@ class RateLimit:
     requests: int
     window_seconds: float
 
+    def __post_init__(self) -> None:
+        if self.requests < 1 or not self.window_seconds > 0:
+            raise UsageError(f"expected 1 request or more in more than 0 s, got {self}")
+
     def __str__(self) -> str:
-        return f"{self.requests:,} requests in {self.window_seconds:g} s"
+        return f"{counted(self.requests, 'request')} in {self.window_seconds:g} s"
+
+    def share(self, number: int, of: int) -> RateLimit:
+        """Return share ``number`` of ``of`` equal shares, from 1. They add up to this limit.
+
+        Raises UsageError if there are more shares than requests.
+        """
+        share = Share(number, of)
+        if of > self.requests:
+            raise UsageError(
+                f"{self} cannot be shared among {of:,}: some would have no request at all",
+                parameter="token_share",
+            )
+        return RateLimit(share.part_of(self.requests), self.window_seconds)
 
 
 TOKEN_RATE_LIMIT = RateLimit(500, 10)
 ACCOUNT_RATE_LIMIT = RateLimit(50, 10)
+_NO_LIMIT = RateLimit(1_000_000, 1e-9)
 
 
-def parse_rate_limit(text: str) -> RateLimit | None:
-    """Read ``50/10s``; None for ``none``; UsageError for anything else."""
+def parse_rate_limit(text: str, parameter: str = "rate_limit") -> RateLimit | None:
+    """Read ``50/10s``; None for ``none``; UsageError for anything else, naming ``parameter``."""
     match = _RATE.fullmatch(text)
     if text == "none":
         return None
     if match is None or not int(match[1]) or not float(match[2]):
         raise UsageError(
             f"expected requests/seconds such as 50/10s, or none, got {text!r}",
-            parameter="rate_limit",
+            parameter=parameter,
         )
     return RateLimit(int(match[1]), float(match[2]))
 
@@ -64,8 +84,19 @@ class SlidingWindow:
 
     def __init__(self, limit: RateLimit) -> None:
         self._limit = limit
+        self._kept = limit.requests
         self._counted: deque[float] = deque()
         self._not_before = 0.0
+
+    @property
+    def limit(self) -> RateLimit:
+        """The limit, which may be set to another one: what was counted stays counted."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: RateLimit) -> None:
+        self._limit = limit
+        self._kept = max(self._kept, limit.requests)  # A later limit may be as high as one before.
 
     def delay(self, now: float) -> float:
         """Return the seconds until the next request may be sent; 0 if it may be sent now."""
@@ -80,11 +111,12 @@ class SlidingWindow:
     def _free_at(self) -> float:
         if len(self._counted) < self._limit.requests:
             return 0.0
-        return self._counted[0] + self._limit.window_seconds + _MARGIN_SECONDS
+        oldest = self._counted[-self._limit.requests]
+        return oldest + self._limit.window_seconds + _MARGIN_SECONDS
 
     def count(self, moment: float) -> None:
         """Count a request at ``moment``. With a full window, this drops the oldest."""
-        if len(self._counted) == self._limit.requests:
+        if len(self._counted) == self._kept:
             self._counted.popleft()
         insort(self._counted, moment)
 
@@ -93,13 +125,91 @@ class SlidingWindow:
 
         If it is no longer in the log, or was moved before, it was sent again: count it again.
         """
+        self.forget(moment)
+        self.count(now)
+
+    def forget(self, moment: float) -> None:
+        """Forget a request that was counted at ``moment``, and was not sent."""
         if moment in self._counted:
             self._counted.remove(moment)
-        self.count(now)
 
     def wait_until(self, moment: float) -> None:
         """Send no request before ``moment``: the server said so."""
         self._not_before = max(self._not_before, moment)
+
+
+class LocalBudget:
+    """One process's count of a token's requests, for clients and exports in any of its threads.
+
+    None as the limit counts nothing: only waits that the API asks for hold. ``limit`` may be text:
+    ``500/10s``. It does not pickle: another process has no part in it, but LeasedBudget has.
+    """
+
+    def __init__(self, limit: RateLimit | str | None = TOKEN_RATE_LIMIT) -> None:
+        limit = parse_rate_limit(limit) if isinstance(limit, str) else limit
+        self._is_counted = limit is not None
+        self._window = SlidingWindow(limit or _NO_LIMIT)
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"LocalBudget({self._window.limit if self._is_counted else None})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a LocalBudget counts the requests of one process and does not pickle: a LeasedBudget, "
+            "which asks a PermitServer, does"
+        )
+
+    @property
+    def limit(self) -> RateLimit | None:
+        """The limit. It may be set to another one: requests that were counted stay counted."""
+        return self._window.limit if self._is_counted else None
+
+    @limit.setter
+    def limit(self, limit: RateLimit | None) -> None:
+        with self._lock:
+            self._is_counted = limit is not None
+            self._window.limit = limit or _NO_LIMIT
+
+    def delay(self, now: float) -> float:
+        """Return the seconds until the next request may be sent; 0 if it may be sent now."""
+        with self._lock:
+            return self._window.delay(now)
+
+    def take(self, now: float, *, valid_seconds: float = 0.0) -> TokenPermit | None:
+        """Count a request that is sent at ``now``, or until ``valid_seconds`` later.
+
+        None if it must wait, as ``delay`` says.
+        """
+        with self._lock:
+            if self._window.delay(now) > 0:
+                return None
+            permit = TokenPermit(now + valid_seconds + UNDER_WAY_SECONDS)
+            if self._is_counted:
+                self._window.count(permit.counted_at)
+            return permit
+
+    def recount(self, permit: TokenPermit, moment: float) -> None:
+        """Count a permit's request at ``moment``: it was sent later, or answered sooner."""
+        with self._lock:
+            if self._is_counted:
+                self._window.recount(permit.counted_at, moment)
+            permit.counted_at = moment
+
+    def give_back(self, permit: TokenPermit) -> None:
+        """Forget a permit with which nothing was sent, and nothing will be."""
+        with self._lock:
+            self._window.forget(permit.counted_at)
+
+    def wait_until(self, moment: float) -> None:
+        """Send no request of the token before ``moment``: the API said so."""
+        with self._lock:
+            self._window.wait_until(moment)
+
+    def cause(self) -> WaitCause:
+        """Return why the next request waits."""
+        with self._lock:
+            return self._window.cause(WaitReason.TOKEN_LIMIT)
 
 
 @dataclass
@@ -108,18 +218,30 @@ class Permit:
 
     account: str
     counted_at: float
+    of_token: TokenPermit
 
 
 class RateLimiter:
-    """Both tiers: one window for the token, one for each account that was requested lately.
+    """Both tiers: the token's budget, and a window for each account that was requested lately.
 
-    ``account_limit`` None turns off our own limits; waits that the server asks for still apply.
+    ``account_limit`` None turns off our own limits; waits that the server asks for still apply, and
+    so does a ``budget`` that is given. ``token_limit`` is the token's in all: without a budget,
+    ``share`` of it is this limiter's own.
     """
 
-    def __init__(self, account_limit: RateLimit | None = ACCOUNT_RATE_LIMIT) -> None:
-        self._account_limit = account_limit or RateLimit(1_000_000, 1e-9)
-        self._token = SlidingWindow(TOKEN_RATE_LIMIT if account_limit else self._account_limit)
+    def __init__(
+        self,
+        account_limit: RateLimit | None = ACCOUNT_RATE_LIMIT,
+        *,
+        token_limit: RateLimit | None = TOKEN_RATE_LIMIT,
+        share: Share | None = None,
+        budget: TokenBudget | None = None,
+    ) -> None:
+        self._account_limit = account_limit or _NO_LIMIT
         self._is_counted = account_limit is not None
+        self._token_requests = (token_limit or TOKEN_RATE_LIMIT).requests
+        own = token_limit.share(share.number, share.of) if token_limit and share else token_limit
+        self._token = budget or LocalBudget(own if account_limit else None)
         self._accounts: OrderedDict[str, SlidingWindow] = OrderedDict()
 
     def token_delay(self, now: float) -> float:
@@ -133,7 +255,7 @@ class RateLimiter:
 
     def token_cause(self) -> WaitCause:
         """Return why requests of all accounts wait."""
-        return self._token.cause(WaitReason.TOKEN_LIMIT)
+        return self._token.cause()
 
     def account_cause(self, account: str) -> WaitCause:
         """Return why requests of this account wait."""
@@ -143,17 +265,22 @@ class RateLimiter:
         """Return the seconds until a request of this account may be sent."""
         return max(self.token_delay(now), self.account_delay(account, now))
 
-    def acquire(self, account: str, now: float) -> Permit:
-        """Count a request of this account that is sent at ``now``."""
-        permit = Permit(account, now + _UNDER_WAY_SECONDS)
+    def acquire(self, account: str, now: float) -> Permit | None:
+        """Count a request of this account that is sent at ``now``.
+
+        None if another client of the token's budget took the last permit: see ``token_delay``.
+        """
+        of_token = self._token.take(now)
+        if of_token is None:
+            return None
+        permit = Permit(account, now + UNDER_WAY_SECONDS, of_token)
         if self._is_counted:
-            self._token.count(permit.counted_at)
             self._window(account).count(permit.counted_at)
         return permit
 
     def sent(self, permit: Permit, now: float) -> None:
         """Count the request at ``now``, when it was really sent: it may wait for a connection."""
-        self._recount(permit, now + _UNDER_WAY_SECONDS)
+        self._recount(permit, now + UNDER_WAY_SECONDS)
 
     def answered(self, permit: Permit, now: float) -> None:
         """Count the request at ``now``, when its response came: the server counted it before."""
@@ -174,10 +301,10 @@ class RateLimiter:
         """Return whether a 429's headers show that the account's own tier is used up.
 
         This holds whatever limit this client uses, or the account has: there are two tiers, and a
-        limit below the token's belongs to the account.
+        limit below the token's in all belongs to the account.
         """
         limit = seconds_of(headers.get("ratelimit-limit", "").partition(";")[0])
-        return is_used_up(headers) and limit is not None and limit < TOKEN_RATE_LIMIT.requests
+        return is_used_up(headers) and limit is not None and limit < self._token_requests
 
     def observe(
         self, account: str, headers: Mapping[str, str], now: float, today: datetime
@@ -193,8 +320,8 @@ class RateLimiter:
             self._window(account).wait_until(now + wait)
 
     def _recount(self, permit: Permit, moment: float) -> None:
+        self._token.recount(permit.of_token, moment)
         if self._is_counted:
-            self._token.recount(permit.counted_at, moment)
             self._window(permit.account).recount(permit.counted_at, moment)
         permit.counted_at = moment
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from streamlic.errors import UsageError
+from streamlic.share import Share
+from streamlic.truto.budget.base import TokenBudget
 from streamlic.truto.credentials import TokenSource, base_url_from_environment
-from streamlic.truto.rate_limit import ACCOUNT_RATE_LIMIT, RateLimit, parse_rate_limit
+from streamlic.truto.rate_limit import (
+    ACCOUNT_RATE_LIMIT,
+    TOKEN_RATE_LIMIT,
+    RateLimit,
+    RateLimiter,
+    parse_rate_limit,
+)
 from streamlic.truto.retry import RetryPolicy
 from streamlic.truto.timeouts import Timeouts
 
@@ -20,9 +30,11 @@ class ConnectionSettings:
     TokenSource. If ``base_url`` is None, the variable TRUTO_API_BASE_URL is used, or else Truto's
     URL. ``allow_http`` lets the token travel unencrypted to other machines. ``ca_file`` is a PEM
     file of certificate authorities to trust in addition to the system's. ``rate_limit`` is the
-    limit of each account (``50/10s``); None or ``none`` sets no limit. ``timeouts`` bounds each
-    wait for the network, and ``retry`` says how long a page is retried. Proxies come from the
-    environment (``HTTPS_PROXY``, ``NO_PROXY``), as for curl.
+    limit of each account (``50/10s``); None or ``none`` turns off our own limits, the token's too.
+    ``token_rate_limit`` is what Truto allows the token in all. Where several processes use it, each
+    has a ``token_share`` (``2/4`` is the second of four), or all have a ``budget`` instead, such as
+    a LeasedBudget. ``timeouts`` bounds each wait for the network, and ``retry`` says how long a
+    page is retried. Proxies come from the environment (``HTTPS_PROXY``, ``NO_PROXY``), as for curl.
     """
 
     token: TokenSource | str | None = field(default=None, repr=False)
@@ -30,11 +42,14 @@ class ConnectionSettings:
     allow_http: bool = False
     ca_file: str | Path | None = None
     rate_limit: RateLimit | str | None = ACCOUNT_RATE_LIMIT
+    token_rate_limit: RateLimit | str | None = TOKEN_RATE_LIMIT
+    token_share: Share | str | None = None
+    budget: TokenBudget | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
-        self.account_rate_limit()
+        self.rate_limiter()
 
     def token_source(self) -> TokenSource:
         """Return where the token comes from."""
@@ -48,7 +63,25 @@ class ConnectionSettings:
         """Return the API's URL; UsageError if the environment's is empty."""
         return base_url_from_environment() if self.base_url is None else self.base_url
 
+    def token_id(self) -> str:
+        """Return a name for the token at this URL, which does not reveal the token."""
+        text = f"{self.url().rstrip('/')}\n{self.token_source().read()}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
     def account_rate_limit(self) -> RateLimit | None:
         """Return the limit of each account, None for none; UsageError if it cannot be read."""
         limit = self.rate_limit
         return parse_rate_limit(limit) if isinstance(limit, str) else limit
+
+    def rate_limiter(self) -> RateLimiter:
+        """Return a rate limiter of these settings; UsageError if they contradict each other."""
+        account, token, share = self.account_rate_limit(), self.token_rate_limit, self.token_share
+        token = parse_rate_limit(token, "token_rate_limit") if isinstance(token, str) else token
+        share = Share.parse(share, "token_share") if isinstance(share, str) else share
+        if share and (self.budget or not account or not token):
+            came = "a budget with a limit of its own" if self.budget else "none"
+            raise UsageError(
+                f"expected a limit of the token to take share {share} of, got {came}",
+                parameter="token_share",
+            )
+        return RateLimiter(account, token_limit=token, share=share, budget=self.budget)

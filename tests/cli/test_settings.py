@@ -384,6 +384,8 @@ async def test_config_after_the_command_says_where_it_belongs() -> None:
     [
         ("rate-limit = 'fast'", {}, "(--rate-limit, from c.toml: rate-limit)\n"),
         ("", {"STREAMLIC_RATE_LIMIT": "fast"}, "(--rate-limit, from STREAMLIC_RATE_LIMIT)\n"),
+        ("token-share = '5/4'", {}, "got '5/4' (--token-share, from c.toml: token-share)\n"),
+        ("", {"STREAMLIC_TOKEN_SHARE": "1/900"}, "(--token-share, from STREAMLIC_TOKEN_SHARE)\n"),
         ("[export]\naccount = ['a']", {}, "(--account, from c.toml: [export] account)\n"),
         ("[export]\naccount = ['a']\nall-accounts = true", {},
          "[--all-accounts is from c.toml: [export] all-accounts; --account is from c.toml"),

@@ -29,7 +29,7 @@ from streamlic.truto.timeouts import Timeouts
 _PLACEHOLDER = re.compile(r"\{(\w+)(?:=(\w+))?\}")
 _OF_PYTHON = {
     *("next_cursor", "row_group_bytes", "page_row_group_bytes", "page_buffer_bytes"),
-    *("batch_rows", "batch_bytes", "max_rescued"),
+    *("batch_rows", "batch_bytes", "max_rescued", "token_rate_limit"),
 }
 """Parameters that the command line never gives."""
 _SETTINGS = (JobSettings, Limits, ConnectionSettings, RetryPolicy, Timeouts)
