@@ -9,8 +9,8 @@ import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -311,8 +311,9 @@ def test_a_writer_that_was_stopped_is_refused_after_its_records_are_gone(tmp_pat
 class UnlockedStore(LocalStore):
     """A store whose lock a stopped writer loses unseen, as it loses the lease in a bucket."""
 
-    def lock(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
-        return nullcontext()
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:  # noqa: ARG002
+        yield
 
 
 @pytest.mark.parametrize("of_format", ["parquet", "delta"])
