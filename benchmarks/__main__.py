@@ -1,7 +1,7 @@
 """``python -m benchmarks PART``: measure, print tables, write results and pictures.
 
 ``readme RESULTS`` prints the ratios of a results file as markdown; ``compare BASE`` sets this tree
-next to another revision of itself.
+next to another revision of itself. ``uploads`` needs an object store of the tests.
 """
 
 from __future__ import annotations
@@ -17,7 +17,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compare, job, machine, parsing, peers, pictures, readme, report, scale
+from benchmarks import (
+    compare,
+    job,
+    machine,
+    parsing,
+    peers,
+    pictures,
+    readme,
+    report,
+    scale,
+    uploads,
+)  # fmt: skip
 from benchmarks.measure import Group, run_group
 from benchmarks.plan import QUICK, Plan
 
@@ -56,6 +67,8 @@ def main() -> None:
 def _parts(name: str, what: str) -> list[Groups]:
     if name == "compare":
         return [partial(compare.groups, base=what)]
+    if name == "uploads":
+        return [uploads.groups]
     return list(PARTS.values()) if name == "all" else [PARTS[name]]
 
 
@@ -88,7 +101,7 @@ def _say(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = [*PARTS, "all", "compare", "readme"]
+    parts = [*PARTS, "uploads", "all", "compare", "readme"]
     parser.add_argument("part", choices=parts, nargs="?", default="all")
     parser.add_argument("what", nargs="?", help="readme: the results file; compare: the revision")
     parser.add_argument("--quick", action="store_true", help="small and short: only to see it run")
