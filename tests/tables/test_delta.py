@@ -17,7 +17,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from streamlic.dataset.lake import ACCOUNTS, LICENSES, RUNS, TABLES
 from streamlic.dataset.records import PartFile
-from streamlic.errors import DatasetConflict, IntegrityError, StoreError
+from streamlic.errors import DatasetConflict, IntegrityError, StoreError, UsageError
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.storage.local import LocalStore
 from streamlic.storage.open_store import open_store
@@ -55,6 +55,13 @@ def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
     lake.show(1, lake.night(MONDAY))
     assert ids_read(lake, "pyarrow") == lake.ids(MONDAY)
     assert lake.format.visible(LICENSES) == {lake.part(MONDAY, 1)}
+
+
+@pytest.mark.parametrize("name", ["100%25", "back\\slash"])
+def test_a_path_that_deltalake_reads_as_another_one_is_refused(tmp_path: Path, name: str) -> None:
+    """It would create tables elsewhere, or none, when the run is complete already."""
+    with pytest.raises(UsageError, match="in a path as another character"):
+        Lake(LocalStore(tmp_path / name))
 
 
 def test_licenses_come_first_and_runs_last(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from streamlic.dataset.records import Format
 from streamlic.storage.base import Store
+from streamlic.storage.local import LocalStore
 from streamlic.tables.iceberg.catalog import open_catalog
 from tests.tables.iceberg_lake import use_catalog
+from tests.tables.lake_tests import complete, ids, part, start
 from tests.tables.other_programs import TableFormatTests
 
 
@@ -31,6 +33,19 @@ class TestIcebergLake(TableFormatTests):
         shutil.copytree(saved / "lake", start)
         shutil.copy(saved / "catalog.db", catalog)
         return start
+
+    def test_a_lake_may_be_named_from_anywhere(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By a path from the current directory, or an absolute one: readers have another one."""
+        (tmp_path / "below").mkdir()
+        monkeypatch.chdir(tmp_path / "below")
+        for number, dest in enumerate(("../lake", "../below/../lake", str(tmp_path / "lake"))):
+            lake = self.opened(LocalStore(dest))
+            run = start(lake)
+            complete(lake, run, part(lake, run, 20 * number))
+        monkeypatch.chdir(tmp_path)
+        assert self.visible(LocalStore(tmp_path)) == ids(0, 20, 40)
 
     def visible(self, store: Store) -> list[str]:  # noqa: ARG002
         table = open_catalog("local").find("licenses")

@@ -14,6 +14,8 @@ Rules:
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -23,7 +25,7 @@ import pyarrow as pa
 from streamlic.dataset.column_meanings import MEANINGS
 from streamlic.dataset.lake import LICENSES, TABLES, table_of
 from streamlic.dataset.records import PartFile
-from streamlic.errors import DatasetConflict, IntegrityError, StoreError
+from streamlic.errors import DatasetConflict, IntegrityError, StoreError, UsageError
 from streamlic.storage.base import Store
 from streamlic.tables.delta.stats import stats_of
 from streamlic.tables.delta.table import (
@@ -41,6 +43,7 @@ EXPORT_DATE: Final = "export_date"
 """The partition column: the UTC date at which the run started. It is not in the files."""
 _EXPORT_DATE_FIELD: Final = pa.field(EXPORT_DATE, pa.date32())
 _ATTEMPTS: Final = 10
+_CHANGED = re.compile(r"%[0-9A-Fa-f]{2}|\\")
 
 
 class DeltaFormat:
@@ -48,11 +51,20 @@ class DeltaFormat:
 
     ``partition_by`` is the partition column of ``licenses`` in a new lake: EXPORT_DATE, or None for
     none. In an existing one it must be the table's, or None: then the table says it.
+    Raises UsageError for a path that deltalake would read as another one.
     """
 
     name = "delta"
 
     def __init__(self, store: Store, *, partition_by: str | None = None) -> None:
+        where = store.where()
+        found = _CHANGED.search(where if "://" in where else os.path.abspath(where))  # noqa: PTH100
+        if found:
+            raise UsageError(
+                f"deltalake reads {found[0]!r} in a path as another character: expected a path "
+                f"without it, got {where}",
+                parameter="dest",
+            )
         self._store = store
         self._partition_by = partition_by
         self._created = set[str]()

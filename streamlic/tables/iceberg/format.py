@@ -15,6 +15,7 @@ Iceberg has no commit for several tables that all catalogs offer. So licenses co
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -99,8 +100,12 @@ class IcebergFormat:
             return {self._name(table, file.file_path) for file in live_files(found)}
 
     def path(self, name: str) -> str:
-        """Return the location of a part file, or of a table, as Iceberg's metadata has it."""
-        return self.store.where(name).rstrip("/")
+        """Return the location of a part file, or of a table, as Iceberg's metadata has it.
+
+        A path is absolute there: readers start elsewhere, and DEST may be given in other ways.
+        """
+        where = self.store.where(name).rstrip("/")
+        return where if "://" in where else os.path.abspath(where)  # noqa: PTH100  (".." goes, too)
 
     def forget_versions(self, keep_days: int, promised: Collection[str]) -> list[str]:
         """Expire snapshots older than ``keep_days`` days, with the part files of theirs."""
