@@ -14,6 +14,8 @@ Rules:
    opening a lake quick. Runs that have ended are in it without their single accounts.
 3. Old records are deleted only below a snapshot, and only those that no run needs which has not
    expired. Claims stay: the claim that follows a writer's last record is what refuses its next one.
+   A process that was not the writer may find the number after its last record free: so a claim
+   counts only if no snapshot has its number, or a later one.
 """
 
 from __future__ import annotations
@@ -81,6 +83,10 @@ class CommitLog:
                 break
             except AlreadyExists:
                 self._catch_up()
+        if kind == CLAIM and _snapshot_number(self._store) >= record["number"]:
+            # This process loaded the log long ago, and the number is that of a deleted record.
+            self._store.delete(_record_name(record["number"]))
+            raise self._fenced()
         if kind == BEGIN or self._shard:
             self.lake.fold(record, data)
         else:

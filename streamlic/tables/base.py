@@ -55,7 +55,7 @@ from streamlic.storage.base import Store
 from streamlic.system.process import this_process
 from streamlic.tables.completion import Ending, complete_run
 from streamlic.tables.formats import format_of
-from streamlic.tables.table_format import Change, missing_file
+from streamlic.tables.table_format import Change, Kept, missing_file
 
 
 class LakeWriter:
@@ -168,8 +168,8 @@ class LakeWriter:
 
         Returns the names of these files. Plain Parquet has no versions.
         """
-        promised = {file.name for file in self.lake.live_files}
-        return self._tables.forget_versions(keep_days, promised)
+        kept = Kept({file.name for file in self.lake.live_files}, self.lake.epoch)
+        return self._tables.forget_versions(keep_days, kept)
 
     def staged(self, name: str) -> str:
         """Return where a part file is until readers may see it."""

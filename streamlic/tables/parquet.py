@@ -8,11 +8,9 @@ that it replaces. On a local disk that takes a system call a file, in an object 
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from streamlic.dataset.lake import TABLES, staged_name, table_of
 from streamlic.storage.base import NotFound, Store
-from streamlic.tables.table_format import Change, missing_file
+from streamlic.tables.table_format import Change, Kept, missing_file
 
 
 class ParquetFormat:
@@ -40,7 +38,7 @@ class ParquetFormat:
     def visible(self, table: str) -> set[str] | None:
         """A listing says what readers see."""
 
-    def forget_versions(self, keep_days: int, promised: Collection[str]) -> list[str]:
+    def forget_versions(self, keep_days: int, kept: Kept, *, dry_run: bool = False) -> list[str]:
         """There are no versions."""
-        del keep_days, promised
+        del keep_days, kept, dry_run
         return []

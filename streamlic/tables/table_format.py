@@ -9,12 +9,14 @@ Rules:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
 
+from streamlic.dataset.lake import epoch_of
 from streamlic.dataset.records import PartFile
 from streamlic.errors import IntegrityError
 from streamlic.storage.base import Store
@@ -42,6 +44,20 @@ class Change:
     """The tables that have shown part files of the lake: one that is gone is not created again."""
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Which part files stay, whatever a table says of them."""
+
+    promised: Collection[str] = ()
+    """By name: the commit log promises them, whether readers see them or not."""
+    epoch: int = sys.maxsize
+    """Those of later epochs: they belong to a writer that has taken over meanwhile."""
+
+    def has(self, name: str) -> bool:
+        """Return whether a part file stays."""
+        return name in self.promised or epoch_of(name) > self.epoch
+
+
 class TableFormat(Protocol):
     """How readers see the part files of a lake."""
 
@@ -67,11 +83,11 @@ class TableFormat(Protocol):
         None means that a listing says it. The names are those in the lake, with their table.
         """
 
-    def forget_versions(self, keep_days: int, promised: Collection[str]) -> list[str]:
+    def forget_versions(self, keep_days: int, kept: Kept, *, dry_run: bool = False) -> list[str]:
         """Let versions of the tables go that are older than ``keep_days`` days.
 
-        Deletes the part files that only they needed, and returns their names; ``promised`` ones
-        stay. The caller holds the lake's lock.
+        Deletes the part files that only they needed, and returns their names; ``kept`` ones stay.
+        The caller holds the lake's lock. ``dry_run`` only returns the names.
         """
 
 

@@ -27,8 +27,9 @@ from streamlic.dataset.writer import WriteOptions
 from streamlic.errors import DatasetConflict, UsageError
 from streamlic.storage.base import Store
 from streamlic.tables.base import LakeWriter
-from streamlic.tables.formats import seen_parts
+from streamlic.tables.formats import format_of, seen_parts
 from streamlic.tables.rewrite import OnBytes, Rewriter, Upkeep, live_parts, partition_of
+from streamlic.tables.table_format import Kept
 
 KEPT_VERSIONS_DAYS = 7
 """For how long a format that has versions of its tables keeps those that were replaced."""
@@ -196,7 +197,18 @@ def _planned_expiry(store: Store, lake: LakeState, keep: int, done: Upkeep) -> E
     if mixed:
         sizes.bytes_after = None
     records = len(old_records(store, lake, old))
-    return Expiry(done.tables, kept=kept, expired=old, records=records)
+    old_files = _forgettable(store, lake)
+    return Expiry(done.tables, kept=kept, expired=old, records=records, old_files=old_files)
+
+
+def _forgettable(store: Store, lake: LakeState) -> int:
+    """Return how many files only old versions of the format's tables need."""
+    if lake.format is None:
+        return 0
+    # Of the last epoch a writer may be writing some just now.
+    stay = Kept({file.name for file in lake.live_files}, lake.epoch - 1)
+    tables = format_of(store, lake.format)
+    return len(tables.forget_versions(KEPT_VERSIONS_DAYS, stay, dry_run=True))
 
 
 def _divided(lake: LakeState, keep: int) -> tuple[list[str], list[str]]:

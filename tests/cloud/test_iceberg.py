@@ -11,6 +11,7 @@ import pytest
 from streamlic.errors import UsageError
 from streamlic.storage.open_store import StoreSettings, open_store
 from streamlic.tables.iceberg.maintenance import expire
+from streamlic.tables.table_format import Kept
 from tests.support.object_servers import MotoServer, ObjectServer, SeaweedServer
 from tests.support.old_duckdb import read_with_old_duckdb, s3_secret
 from tests.tables.iceberg_lake import IcebergLake, use_catalog
@@ -35,7 +36,7 @@ def check_changes(lake: IcebergLake) -> None:
     for change in (*changes, *changes):
         lake.format.show(change)
     assert (lake.parts(), lake.parts("runs")) == ([2, 3], [1])
-    assert expire(lake.format, keep_days=0, promised=[]) == [old.name]
+    assert expire(lake.format, keep_days=0, kept=Kept()) == [old.name]
     assert not lake.store.exists(old.name)
     assert lake.parts() == [2, 3]
     assert pl.scan_iceberg(lake.table()).collect().height == 40

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from streamlic.dataset.commit_log import load_lake
+from streamlic.dataset.lake import names_in_tables
 from streamlic.dataset.verify import verify_dataset
 from streamlic.dataset.writer import WriteOptions
 from streamlic.errors import DatasetConflict, IntegrityError
 from streamlic.storage.base import Store
+from streamlic.tables import upkeep
 from streamlic.tables.base import LakeWriter
 from streamlic.tables.formats import unlike_the_log
 from streamlic.tables.runs import open_run
@@ -147,3 +149,18 @@ class TableFormatTests(LakeTests):
         assert self.visible(store) == ids(40, 60)
         assert unlike_the_log(store) == []
         assert not [one for one in verify_dataset(store).problems if "commit log" in one]
+
+    # Old versions
+
+    def test_a_dry_run_says_which_old_files_an_expiry_deletes(
+        self, lake: LakeWriter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(upkeep, "KEPT_VERSIONS_DAYS", 0)
+        self.nights(lake, 2)
+        compact(lake.store, OPTIONS)
+        self.nights(self.opened(lake.store), 1)
+        before = names_in_tables(lake.store)
+        planned = expire(lake.store, keep=3, options=OPTIONS, dry_run=True).old_files
+        assert names_in_tables(lake.store) == before
+        done = expire(lake.store, keep=3, options=OPTIONS).old_files
+        assert planned == done == len(before) - len(names_in_tables(lake.store)) == 6

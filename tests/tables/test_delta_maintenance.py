@@ -15,6 +15,7 @@ from streamlic.errors import UsageError
 from streamlic.storage.local import LocalStore
 from streamlic.storage.open_store import open_store
 from streamlic.tables.delta.maintenance import shorten_logs, vacuum
+from streamlic.tables.table_format import Kept
 from tests.support.delta import BUCKET, NIGHTS, Lake, ids_read
 from tests.support.watched_s3 import KEYS, watched_s3
 
@@ -34,15 +35,15 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def test_only_what_no_version_needs_is_deleted(lake: Lake) -> None:
-    assert vacuum(lake.store, keep_days=7, promised=()) == []
+    assert vacuum(lake.store, keep_days=7, kept=Kept()) == []
     old = [lake.part(MONDAY, 1)]
-    assert vacuum(lake.store, keep_days=0, promised=(), dry_run=True) == old
+    assert vacuum(lake.store, keep_days=0, kept=Kept(), dry_run=True) == old
     assert lake.store.exists(old[0])
-    assert vacuum(lake.store, keep_days=0, promised=()) == old
+    assert vacuum(lake.store, keep_days=0, kept=Kept()) == old
     assert not lake.store.exists(old[0])
     assert ids_read(lake) == lake.ids(TUESDAY)
     assert len(DeltaTable(lake.store.where("runs")).to_pyarrow_table()) == 2
-    assert vacuum(lake.store, keep_days=0, promised=()) == []
+    assert vacuum(lake.store, keep_days=0, kept=Kept()) == []
 
 
 def test_a_promised_part_file_stays_although_no_version_names_it(lake: Lake) -> None:
@@ -50,7 +51,7 @@ def test_a_promised_part_file_stays_although_no_version_names_it(lake: Lake) -> 
     promised, unpromised = lake.night(WEDNESDAY, parts=2)[:2]
     for file in (promised, unpromised):
         os.utime(lake.path(file.name), (OLD, OLD))
-    deleted = vacuum(lake.store, keep_days=30, promised={promised.name})
+    deleted = vacuum(lake.store, keep_days=30, kept=Kept({promised.name}))
     assert deleted == [unpromised.name]
     lake.show(3, [promised])
     assert ids_read(lake) == sorted(lake.ids(TUESDAY) + lake.ids(WEDNESDAY))
@@ -62,31 +63,31 @@ def test_files_of_other_programs_and_the_log_stay(lake: Lake) -> None:
         lake.path(name).parent.mkdir(parents=True, exist_ok=True)
         lake.path(name).write_bytes(b"x")
         os.utime(lake.path(name), (OLD, OLD))
-    assert vacuum(lake.store, keep_days=0, promised=()) == [lake.part(MONDAY, 1)]
+    assert vacuum(lake.store, keep_days=0, kept=Kept()) == [lake.part(MONDAY, 1)]
     assert all(lake.store.exists(name) for name in others)
 
 
 def test_a_recently_removed_file_stays_when_the_log_is_short(lake: Lake) -> None:
     """It is old, but its removal is not: yesterday's version needs it."""
     shorten_logs(lake.store)
-    assert vacuum(lake.store, keep_days=30, promised=()) == []
+    assert vacuum(lake.store, keep_days=30, kept=Kept()) == []
     before = DeltaTable(lake.store.where(LICENSES), version=1)
     assert len(before.to_pyarrow_table()) == len(lake.ids(MONDAY))
 
 
 def test_no_more_days_are_kept_than_delta_remembers(lake: Lake) -> None:
     with pytest.raises(UsageError, match=r"removed for 30 days .*, so versions cannot .* for 31"):
-        vacuum(lake.store, keep_days=31, promised=())
+        vacuum(lake.store, keep_days=31, kept=Kept())
     for table in TABLES:
         delta = DeltaTable(lake.store.where(table))
         delta.alter.set_table_properties({"delta.deletedFileRetentionDuration": "interval 5 weeks"})
-    assert vacuum(lake.store, keep_days=31, promised=()) == []
+    assert vacuum(lake.store, keep_days=31, kept=Kept()) == []
 
 
 def test_a_lake_without_tables_has_nothing_to_clean(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     shorten_logs(store)
-    assert vacuum(store, keep_days=0, promised=()) == []
+    assert vacuum(store, keep_days=0, kept=Kept()) == []
 
 
 def test_the_log_gets_a_checkpoint_by_itself(tmp_path: Path) -> None:
@@ -141,8 +142,8 @@ def test_a_lake_in_a_bucket_is_written_and_cleaned_with_a_profile(
         lake.show(2, lake.night(TUESDAY), hidden=[lake.part(MONDAY, 1)])
         assert lake.format.visible(LICENSES) == {lake.part(TUESDAY, 1)}
         shorten_logs(store)
-        assert vacuum(store, keep_days=1, promised=()) == []
-        assert vacuum(store, keep_days=0, promised=()) == [lake.part(MONDAY, 1)]
+        assert vacuum(store, keep_days=1, kept=Kept()) == []
+        assert vacuum(store, keep_days=0, kept=Kept()) == [lake.part(MONDAY, 1)]
         options = store.storage_options()
         read = DeltaTable(store.where(LICENSES), storage_options=options).to_pyarrow_table()
         assert sorted(read["id"].to_pylist()) == lake.ids(TUESDAY)

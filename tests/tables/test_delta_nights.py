@@ -16,6 +16,7 @@ from streamlic.dataset.verify import verify_dataset
 from streamlic.emulator import EmulatorConfig, emulated_accounts
 from streamlic.storage.local import LocalStore
 from streamlic.tables.delta.maintenance import shorten_logs, vacuum
+from streamlic.tables.table_format import Kept
 from tests.job.test_many_accounts import faulty
 from tests.job.test_thirty_nights import (
     GIVEN_UP,
@@ -98,7 +99,7 @@ def clean(store: LocalStore, expected: Expected) -> None:
     dest = Path(store.where())
     seen = {f"{LICENSES}/{path}" for path in files_of(dest)}
     shorten_logs(store)
-    vacuum(store, keep_days=0, promised=())
+    vacuum(store, keep_days=0, kept=Kept())
     left = {f"{LICENSES}/{name}" for name in store.names(LICENSES) if name.endswith(".parquet")}
     assert left == seen
     expected.check(dest)

@@ -15,6 +15,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from streamlic.dataset.lake import TABLES
 from streamlic.errors import DatasetConflict, IntegrityError
 from streamlic.tables.iceberg.maintenance import expire
+from streamlic.tables.table_format import Kept
 from tests.support.batches import land
 from tests.support.killed_store import Killed
 from tests.tables.iceberg_lake import RUN, SCHEMAS, IcebergLake, use_catalog
@@ -299,11 +300,11 @@ def test_files_that_no_snapshot_needs_are_deleted(root: Path, lake: IcebergLake)
     foreign = root / "lake" / "licenses" / "notes.txt"
     foreign.write_text("mine")
     lake.store.create("_streamlic/log/00000001.json", b"{}\n")
-    assert expire(lake.format, keep_days=1, promised=[promised.name]) == []
-    assert expire(lake.format, keep_days=0, promised=[promised.name], dry_run=True) == [old.name]
+    assert expire(lake.format, keep_days=1, kept=Kept([promised.name])) == []
+    assert expire(lake.format, keep_days=0, kept=Kept([promised.name]), dry_run=True) == [old.name]
     assert lake.store.exists(old.name)
     manifests = lake.store.names("licenses/metadata")
-    assert expire(lake.format, keep_days=0, promised=[promised.name]) == [old.name]
+    assert expire(lake.format, keep_days=0, kept=Kept([promised.name])) == [old.name]
     assert not lake.store.exists(old.name)
     assert foreign.exists()
     assert lake.store.exists("_streamlic/log/00000001.json")
@@ -321,7 +322,7 @@ def test_what_a_tag_needs_is_kept(lake: IcebergLake) -> None:
     assert snapshot
     lake.table().manage_snapshots().create_tag(snapshot.snapshot_id, "audit").commit()
     lake.format.show(lake.change(2, [new], [old]))
-    assert expire(lake.format, keep_days=0, promised=[]) == []
+    assert expire(lake.format, keep_days=0, kept=Kept()) == []
     rows = lake.table().scan(snapshot_id=snapshot.snapshot_id).to_arrow()
     assert set(rows["id"].to_pylist()) == {f"license-{i}" for i in range(20, 40)}
 
@@ -335,8 +336,8 @@ def test_an_expiry_that_died_is_completed_by_the_next_one(
     with monkeypatch.context() as context:
         context.setattr(PyArrowFileIO, "delete", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
-            expire(lake.format, keep_days=0, promised=[])
+            expire(lake.format, keep_days=0, kept=Kept())
     assert len(lake.table().snapshots()) == 1
     assert lake.store.exists(old.name)
-    assert expire(lake.format, keep_days=0, promised=[]) == [old.name]
+    assert expire(lake.format, keep_days=0, kept=Kept()) == [old.name]
     assert lake.parts() == [2]

@@ -32,6 +32,7 @@ from streamlic.dataset.writer import WriteOptions
 from streamlic.errors import DatasetConflict, IntegrityError, UsageError
 from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
+from streamlic.tables import base
 from streamlic.tables.base import LakeWriter
 from streamlic.tables.formats import unlike_the_log
 from streamlic.tables.rewrite import Rewriter
@@ -305,6 +306,31 @@ def test_a_writer_that_was_stopped_is_refused_after_its_records_are_gone(tmp_pat
     expire(LocalStore(tmp_path), keep=1, options=OPTIONS)
     with pytest.raises(DatasetConflict, match="another writer has taken over"):
         stopped.commit([], {}, is_complete=False)
+    check_sound(tmp_path)
+
+
+def test_a_claim_with_the_number_of_a_deleted_record_is_refused_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    """Its process was stopped after it loaded the log, in the middle of another one's run."""
+    store = LocalStore(tmp_path)
+    stopped, writer = LakeWriter(store), LakeWriter(store)
+    writer.open()
+    run = start(writer)
+    with pytest.MonkeyPatch.context() as patch:
+        lake = load_lake(store)
+        complete(writer, run, part(writer, run, 0), points=POINTS)
+        nights(tmp_path, 1)
+        expire(store, keep=1, options=OPTIONS)
+        unfinished = land(tmp_path, "later", mode="append", pages=1)
+        before = digests(tmp_path)
+        assert store.names(STAGING)
+        assert f"{lake.number + 1:08d}.json" not in store.names(RECORDS)
+        patch.setattr(base, "load_lake", lambda _: lake)
+        with pytest.raises(DatasetConflict, match="another writer has taken over"):
+            stopped.open()
+    assert digests(tmp_path) == before
+    assert land(tmp_path, "later", mode="append").id == unfinished.id
     check_sound(tmp_path)
 
 

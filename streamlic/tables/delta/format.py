@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -37,7 +37,7 @@ from streamlic.tables.delta.table import (
     run_of_part,
     with_columns,
 )
-from streamlic.tables.table_format import Change
+from streamlic.tables.table_format import Change, Kept
 
 EXPORT_DATE: Final = "export_date"
 """The partition column: the UTC date at which the run started. It is not in the files."""
@@ -91,12 +91,13 @@ class DeltaFormat:
         opened = Table.opened(self._store, table)
         return {f"{table}/{path}" for path in opened.files} if opened else set()
 
-    def forget_versions(self, keep_days: int, promised: Collection[str]) -> list[str]:
+    def forget_versions(self, keep_days: int, kept: Kept, *, dry_run: bool = False) -> list[str]:
         """Delete part files that no version of the last ``keep_days`` days needs; return them."""
         from streamlic.tables.delta.maintenance import shorten_logs, vacuum  # noqa: PLC0415
 
-        unneeded = vacuum(self._store, keep_days=keep_days, promised=promised)
-        shorten_logs(self._store)
+        unneeded = vacuum(self._store, keep_days=keep_days, kept=kept, dry_run=dry_run)
+        if not dry_run:
+            shorten_logs(self._store)
         return unneeded
 
     def _show(self, table: str, change: Change) -> None:

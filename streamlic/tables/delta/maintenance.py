@@ -2,7 +2,8 @@
 
 Rules:
 1. Delta says which files no version in its log needs any longer. Of these only part files of
-   streamlic are deleted, and none that the lake's own log promises: it may still be shown.
+   streamlic are deleted, and none that the lake's own log promises, which may still be shown, or
+   that a later writer wrote, which has taken over meanwhile.
 2. The caller holds the lake's lock.
 """
 
@@ -15,6 +16,7 @@ from streamlic.dataset.lake import TABLES
 from streamlic.errors import UsageError
 from streamlic.storage.base import Store
 from streamlic.tables.delta.table import Table, run_of_part
+from streamlic.tables.table_format import Kept
 
 _RETENTION = "delta.deletedFileRetentionDuration"
 _DELTAS_OWN_DAYS = 7
@@ -22,12 +24,9 @@ _INTERVAL = re.compile(r"(?:interval )?(\d+) (day|week|hour)s?", re.IGNORECASE)
 _HOURS = {"hour": 1, "day": 24, "week": 168}
 
 
-def vacuum(
-    store: Store, *, keep_days: int, promised: Collection[str], dry_run: bool = False
-) -> list[str]:
+def vacuum(store: Store, *, keep_days: int, kept: Kept, dry_run: bool = False) -> list[str]:
     """Delete part files that no version of the last ``keep_days`` days needs; return their names.
 
-    ``promised`` are the part files that the commit log promises, whether they are visible or not.
     ``dry_run`` only returns the names. Raises UsageError if Delta's log does not reach back so far:
     it would then miss files that younger versions need.
     """
@@ -36,9 +35,9 @@ def vacuum(
         delta = Table.opened(store, table)
         if delta:
             _check_log_reaches(delta, keep_days)
-            kept = {*promised, *(f"{table}/{path}" for path in delta.files)}
-            names = (f"{table}/{path}" for path in delta.unneeded(keep_days * 24))
-            ours = {name for name in names if run_of_part(name) and name not in kept}
+            seen = {f"{table}/{path}" for path in delta.files}
+            names = {f"{table}/{path}" for path in delta.unneeded(keep_days * 24)} - seen
+            ours = {name for name in names if run_of_part(name) and not kept.has(name)}
             unneeded += sorted(ours & _existing(store, ours))
     if not dry_run:
         store.delete(*unneeded)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
 from contextlib import suppress
 from itertools import count
 
@@ -31,7 +30,7 @@ from streamlic.errors import DatasetConflict, IntegrityError, StoreError, UsageE
 from streamlic.storage.base import Store
 from streamlic.tables.iceberg.catalog import may_have_landed, open_catalog, shortened
 from streamlic.tables.iceberg.files import EXPORT_DATE, change_files, live_files, run_date
-from streamlic.tables.table_format import Change
+from streamlic.tables.table_format import Change, Kept
 
 LAKE_PROPERTY = "streamlic.lake"
 CHANGE_PROPERTY = "streamlic.change"
@@ -107,11 +106,11 @@ class IcebergFormat:
         where = self.store.where(name).rstrip("/")
         return where if "://" in where else os.path.abspath(where)  # noqa: PTH100  (".." goes, too)
 
-    def forget_versions(self, keep_days: int, promised: Collection[str]) -> list[str]:
+    def forget_versions(self, keep_days: int, kept: Kept, *, dry_run: bool = False) -> list[str]:
         """Expire snapshots older than ``keep_days`` days, with the part files of theirs."""
         from streamlic.tables.iceberg.maintenance import expire  # noqa: PLC0415  # it imports this
 
-        return expire(self, keep_days=keep_days, promised=promised)
+        return expire(self, keep_days=keep_days, kept=kept, dry_run=dry_run)
 
     def _show(self, change: Change, table: str, shown: list[str], hidden: set[str]) -> None:
         for attempt in count():

@@ -4,13 +4,14 @@ Rules:
 1. The catalog forgets snapshots before a file of theirs is deleted. What a crash in between leaves
    is part files, which the next call finds by their names, and manifests, which are small.
 2. A part file is deleted if no snapshot, branch or tag needs it, and the lake's own log does not
-   promise it: it may still be shown. Files of other programs stay.
+   promise it: it may still be shown. Files of other programs stay, and those of a later writer: it
+   has taken over meanwhile, and the snapshots here may lack them.
 3. The caller holds the lake's lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -20,38 +21,38 @@ from pyiceberg.table.snapshots import Snapshot
 from streamlic.dataset.lake import TABLES, names_in_tables, run_of, table_of
 from streamlic.tables.iceberg.files import has_live_files
 from streamlic.tables.iceberg.format import IcebergFormat
+from streamlic.tables.table_format import Kept
 
 
 def expire(
-    tables: IcebergFormat, *, keep_days: int, promised: Collection[str], dry_run: bool = False
+    tables: IcebergFormat, *, keep_days: int, kept: Kept, dry_run: bool = False
 ) -> list[str]:
     """Expire snapshots older than ``keep_days`` days; delete the part files that none needs.
 
-    The current snapshot stays, and those of branches and tags. ``promised`` are the part files that
-    the commit log promises, whether they are visible or not. Returns the names of the part files;
+    The current snapshot stays, and those of branches and tags. Returns the names of the part files;
     ``dry_run`` changes nothing.
     """
     before = datetime.now(UTC) - timedelta(days=keep_days)
     unneeded: list[str] = []
     for table in TABLES:
         with tables.catalog.translated(table):
-            unneeded += _expire(tables, table, before, promised, dry_run=dry_run)
+            unneeded += _expire(tables, table, before, kept, dry_run=dry_run)
     return unneeded
 
 
 def _expire(
-    tables: IcebergFormat, table: str, before: datetime, promised: Collection[str], *, dry_run: bool
+    tables: IcebergFormat, table: str, before: datetime, kept: Kept, *, dry_run: bool
 ) -> list[str]:
     found = tables.catalog.find(table)
     if found is None:
         return []
-    old, kept = _divided(found, before)
-    manifests, needed = _manifests_and_files(found, kept)
+    old, new = _divided(found, before)
+    manifests, needed = _manifests_and_files(found, new)
     names = [name for name in names_in_tables(tables.store) if table_of(name) == table]
     unneeded = [
         name
         for name in names
-        if run_of(name) and name not in promised and tables.path(name) not in needed
+        if run_of(name) and not kept.has(name) and tables.path(name) not in needed
     ]
     if dry_run:
         return unneeded
