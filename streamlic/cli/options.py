@@ -183,8 +183,8 @@ dataset_options = (
             help="What to do if DEST holds a finished dataset."),
     dataset("--absent-accounts", type=click.Choice(["keep", "drop"]),
             **default_of(JobSettings, "absent_accounts"),
-            help="What --mode overwrite does with the rows of accounts that were not read to the "
-            "end."),
+            help="What --mode overwrite, or another run of a partition's date, does with the rows "
+            "of accounts that were not read to the end."),
     dataset("--publish", type=click.Choice(["complete", "commits"]),
             **default_of(JobSettings, "publish"),
             help="When readers see the rows of a run: when it is complete, or as it commits."),

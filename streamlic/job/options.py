@@ -69,8 +69,9 @@ class JobOptions(JobSettings):
 
     ``concurrency`` is how many pages may be requested at once, each of another account; by default
     as many as memory allows. ``skip_failed`` completes a run without the accounts that failed.
-    ``absent_accounts`` says what ``mode`` "overwrite" does with the rows of accounts that were not
-    read: "keep" carries them over, "drop" removes them.
+    ``absent_accounts`` says what a run that replaces others does with the rows of accounts that
+    were not read: "keep" carries them over, "drop" removes them. Such are ``mode`` "overwrite", and
+    another run of a day that has a partition.
     ``max_absent`` is how many accounts may be skipped or fail, as a number or a percentage such as
     "5%": with more a run is not completed, so that nothing is published and nothing replaced.
     ``publish`` says when readers see a run's rows: when it is "complete", or as it "commits".

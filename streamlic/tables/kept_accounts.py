@@ -1,8 +1,9 @@
-"""Which accounts a run that overwrites keeps of the runs that it replaces, and which it drops.
+"""Which accounts a run keeps of the runs that it replaces, and which it drops.
 
 Rules:
 1. The rows of accounts that the run read completely are replaced. All other accounts' rows are
-   carried over: skipped accounts, failed ones, and those that were not requested.
+   carried over: skipped accounts, failed ones, and those that were not requested. That also holds
+   for a run that replaces the earlier one of its day.
 2. A run of all accounts, listed without a filter, drops the accounts that the list does not have,
    but for those that the API still knows: a list may miss one while others come and go.
 3. Integration and tenant of such an account are carried over, too, where the run does not know
@@ -51,7 +52,7 @@ def carrying(
     """
     read = [account for account in run.accounts if (account or "") not in failed]
     not_read = frozenset(run.accounts) - frozenset(read)
-    if run.mode != "overwrite":
+    if run.mode != "overwrite" and not run.replaces:
         drops = bool(failed) and run.publish == "complete"
         return Carrying(store, {}, {}, [], not_read, {}, batch_bytes) if drops else None
     replaced = replaced_by(store, run)
