@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Self
 
 import pyarrow as pa
@@ -33,6 +34,7 @@ from streamlic.truto.settings import ConnectionSettings
 _LOG = logging.getLogger("streamlic")
 _OF_READING = ("concurrency", "engine", "rows_at", "strict", "memory_bytes")
 _OF_CONNECTION = ("allow_http", "ca_file", "rate_limit")
+_NAMED_ACCOUNTS = 10
 _ROWS_OF_A_PAGE = 4000
 """A page with more rows takes longer to decode than the token's limit makes it wait."""
 _MOST_KNOWN_ROWS = 2_000_000
@@ -127,12 +129,14 @@ class ReadPlan:
     async def _discovered(self) -> dict[str, AccountDetails]:
         requests, discovered = await self.selection.resolve(Connection(self.connection))
         if discovered.reasons:
-            first = [f"{one} ({why})" for one, why in list(discovered.reasons.items())[:10]]
-            of = counted(len(discovered.reasons) + len(requests), "account")
+            out = counted(len(discovered.reasons), "account")
+            are = "is" if len(discovered.reasons) == 1 else "are"
+            every = len(discovered.reasons) + len(requests)
+            some = islice(discovered.reasons.items(), _NAMED_ACCOUNTS)
+            named = ", ".join(f"{one} ({why})" for one, why in some)
             _LOG.warning(
-                "%s of %s cannot be read now and are left out: %s",
-                f"{len(discovered.reasons):,}", of, ", ".join(first),
-            )  # fmt: skip
+                "%s of %s cannot be read now and %s left out: %s", out, f"{every:,}", are, named
+            )
         return {one.id: details_of(one) for one in discovered.readable}
 
 

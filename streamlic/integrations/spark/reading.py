@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +25,8 @@ from streamlic.api.batch_source import BatchSource
 from streamlic.api.listing import Listing, reading_options
 from streamlic.dataset.lake import ACCOUNT_COLUMN, INTEGRATION_COLUMN, TENANT_COLUMN
 from streamlic.dataset.records import UNKNOWN, AccountDetails, Failed
-from streamlic.errors import StreamlicError
+from streamlic.errors import StreamlicError, described
+from streamlic.integrations.spark.option_table import option_of
 from streamlic.job.account_details import requested_details
 from streamlic.job.options import JobOptions
 from streamlic.truto.client import Connection
@@ -60,7 +61,9 @@ class Reading:
         return pa.schema([every.field(name) for name in self.columns])
 
 
-def read(reading: Reading, accounts: Mapping[str, AccountDetails]) -> Iterator[pa.RecordBatch]:
+def read(
+    reading: Reading, accounts: Mapping[str, AccountDetails]
+) -> Generator[pa.RecordBatch, None, None]:
     """Yield the licenses of accounts, of which the details are known that are given."""
     bundle = _Bundle(reading, accounts)
     source = BatchSource(bundle.batches, "the read was ended")
@@ -136,7 +139,8 @@ def _with_account(account: str, batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _reason(failed: Failed) -> str:
-    return f"{failed.kind}: {failed.message} (retryable: {str(failed.retryable).lower()})"
+    message = described(failed.message, failed.parameter, option_of)
+    return f"{failed.kind}: {message} (retryable: {str(failed.retryable).lower()})"
 
 
 def _failure(account: str, failed: Failed, *, rows: int) -> StreamlicError:

@@ -1,0 +1,155 @@
+"""What the driver decides of a read, without a cluster: options, accounts and bundles."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+
+import pytest
+
+import streamlic
+from streamlic.emulator import EmulatedAccount, EmulatorConfig
+from tests.support.cli import TOKEN
+from tests.support.reading import settings_of
+from tests.support.server_thread import served, threads_of_ours
+
+pytest.importorskip("pyspark", reason="`make test-spark` installs it")
+
+from streamlic.integrations.spark.columns import column_names, narrowed, spark_schema
+from streamlic.integrations.spark.option_table import OPTIONS, read_options
+from streamlic.integrations.spark.plan import ReadPlan
+from streamlic.integrations.spark.reading import read
+from streamlic.resources.licenses import LICENSES
+
+SMALL = EmulatedAccount(id="62f44730-dd91-461e-bd6a-aedd9e0ad79d", records=150)
+HUGE = EmulatedAccount(id="0aa44730-dd91-461e-bd6a-aedd9e0ad79d", records=30_000, tenant_id="t")
+BLOCKED = EmulatedAccount(id="0bb44730-dd91-461e-bd6a-aedd9e0ad79d", records=1, is_blocked=True)
+OTHERS = [EmulatedAccount(id=f"{i:08x}-0000-4000-8000-000000000000", records=150) for i in range(9)]
+ACCOUNTS = {one.id: one for one in (SMALL, HUGE, BLOCKED, *OTHERS)}
+
+
+def plan(url: str, **options: str) -> ReadPlan:
+    given = {"baseUrl": url, "rateLimit": "none", **options}
+    return ReadPlan.of(read_options(given), slots=2)
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUTO_API_TOKEN", TOKEN)
+
+
+def test_unreadable_accounts_are_named_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    with served(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
+        with caplog.at_level(logging.WARNING):
+            bundles = plan(emulator.url, allAccounts="true").bundles()
+    assert {one for bundle in bundles for one in bundle} == ACCOUNTS.keys() - {BLOCKED.id}
+    assert len(bundles) == 2
+    assert (
+        f"1 account of 12 cannot be read now and is left out: {BLOCKED.id} (blocked)" in caplog.text
+    )
+
+
+def test_a_lake_of_an_earlier_run_says_which_accounts_are_huge(tmp_path: Path) -> None:
+    with served(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
+        connection = settings_of(emulator.url)
+        streamlic.export(tmp_path / "lake", all_accounts=True, connection=connection)
+        packed = plan(emulator.url, allAccounts="true", packingFrom=str(tmp_path / "lake"))
+        bundles = [list(one) for one in packed.bundles()]
+    assert bundles[0] == [HUGE.id]
+    assert len(bundles) == 6
+
+
+def test_a_lake_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    packed = plan("http://127.0.0.1:9", accounts=SMALL.id, packingFrom=str(tmp_path / "lake"))
+    with pytest.raises(streamlic.UsageError, match="lake"):
+        packed.bundles()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "names no account"),
+        ("# nothing\n\naccount,tenant_id\n", "names no account"),
+        ("account,product\nx,onedrive\n", "expected a header with account"),
+        ("account,tenant_id\nx\n", "line 2: expected 2 cells, got 1"),
+        (f"{SMALL.id}\n{SMALL.id.upper()}\n", "line 2: .* is there twice"),
+        ("not-an-account\n", "must be a UUID"),
+    ],
+)
+def test_a_file_of_accounts_is_checked(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "accounts.csv"
+    file.write_text(text)
+    with pytest.raises(streamlic.UsageError, match=says):
+        plan("http://127.0.0.1:9", accountsFile=str(file))
+
+
+def test_every_parameter_of_a_request_is_an_option() -> None:
+    texts = {
+        "responseFormat": "unified",
+        "product": "onedrive",
+        "organizationId": "7",
+        "limit": "10",
+        "ignoreLimit": "true",
+        "keyBy": "name",
+        "ignoreRemoteData": "TRUE",
+        "excludeFields": "roles, products",
+        "remoteQuery": "a[b]=1&c[]=2",
+        "query": "updated_at[gt]=2026-01-01&x=y=z",
+    }
+    request = plan("http://127.0.0.1:9", accounts=SMALL.id, **texts).selection.shared
+    assert request == streamlic.LicensesRequest(
+        account=SMALL.id,
+        response_format="unified",
+        product="onedrive",
+        organization_id="7",
+        limit=10,
+        ignore_limit=True,
+        key_by="name",
+        ignore_remote_data=True,
+        exclude_fields=("roles", "products"),
+        remote_query={"a": {"b": "1"}, "c": ["2"]},
+        query=(("updated_at[gt]", "2026-01-01"), ("x", "y=z")),
+    )
+    assert len(texts) == len(LICENSES.parameters)
+    assert {*texts} <= {*OPTIONS}
+
+
+def test_the_pickle_of_a_plan_and_of_a_reading_has_no_token() -> None:
+    of_task = plan("http://127.0.0.1:9", accounts=SMALL.id)
+    for one in (of_task, of_task.reading(("id",))):
+        assert TOKEN.encode() not in pickle.dumps(one)
+
+
+def test_the_slots_have_to_be_known() -> None:
+    with pytest.raises(streamlic.UsageError, match=r"register\(spark\), or give the option slots"):
+        ReadPlan.of(read_options({"accounts": SMALL.id}), slots=None)
+    assert ReadPlan.of(read_options({"accounts": SMALL.id, "slots": "7"}), slots=None).slots == 7
+
+
+def test_a_key_is_requested_even_if_no_column_needs_it() -> None:
+    request = streamlic.LicensesRequest(account=SMALL.id, key_by="name")
+    assert "name" not in narrowed(request, ["status"]).exclude_fields
+    assert narrowed(request, spark_schema(raw=False).fieldNames()) == request
+
+
+def test_the_schema_of_spark_is_that_of_the_lake() -> None:
+    schema = spark_schema(raw=False)
+    assert column_names(schema, raw=False) == tuple(schema.fieldNames())
+    assert schema["products"].dataType.simpleString() == (
+        "array<struct<id:string,name:string,status:string>>"
+    )
+    assert schema["remote_data"].dataType.simpleString() == "string"
+    assert schema["created_at"].dataType.simpleString() == "timestamp"
+
+
+def test_closing_a_read_ends_its_thread_and_connections() -> None:
+    with served(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
+        of_task = plan(emulator.url, accounts=HUGE.id, limit="10")
+        (bundle,) = of_task.bundles()
+        rows = read(of_task.reading(("id", "tenant_id")), bundle)
+        first = next(rows)
+        rows.close()
+        assert first.column("tenant_id").to_pylist()[0] == "t"
+        assert threads_of_ours() == []
+        assert len(emulator.requests) < 3000
