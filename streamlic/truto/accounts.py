@@ -24,7 +24,7 @@ from streamlic.truto.retry import Retry
 from streamlic.validation import check_text
 
 PATH = "/integrated-account"
-_LIMIT = 100
+ACCOUNTS_OF_A_PAGE = 100
 _SHOWN_INTEGRATIONS = 20
 
 
@@ -62,7 +62,7 @@ class _AccountsRequest:
         query = {
             "integration.name": self.integration,
             "tenant_id": self.tenant,
-            "limit": str(_LIMIT),
+            "limit": str(ACCOUNTS_OF_A_PAGE),
             "next_cursor": self.next_cursor,
         }
         return "&".join(

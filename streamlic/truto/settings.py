@@ -75,9 +75,7 @@ class ConnectionSettings:
 
     def rate_limiter(self) -> RateLimiter:
         """Return a rate limiter of these settings; UsageError if they contradict each other."""
-        account, token, share = self.account_rate_limit(), self.token_rate_limit, self.token_share
-        token = parse_rate_limit(token, "token_rate_limit") if isinstance(token, str) else token
-        share = Share.parse(share, "token_share") if isinstance(share, str) else share
+        account, token, share = self.account_rate_limit(), self._token_limit(), self._share()
         if share and (self.budget or not account or not token):
             came = "a budget with a limit of its own" if self.budget else "none"
             raise UsageError(
@@ -85,3 +83,18 @@ class ConnectionSettings:
                 parameter="token_share",
             )
         return RateLimiter(account, token_limit=token, share=share, budget=self.budget)
+
+    def own_token_limit(self) -> RateLimit | None:
+        """Return what the token may send with these settings; None for no limit of our own."""
+        token, share = self._token_limit(), self._share()
+        if token is None or self.account_rate_limit() is None:
+            return None
+        return token.share(share.number, share.of) if share else token
+
+    def _token_limit(self) -> RateLimit | None:
+        limit = self.token_rate_limit
+        return parse_rate_limit(limit, "token_rate_limit") if isinstance(limit, str) else limit
+
+    def _share(self) -> Share | None:
+        share = self.token_share
+        return Share.parse(share, "token_share") if isinstance(share, str) else share

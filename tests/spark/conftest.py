@@ -40,6 +40,7 @@ def cluster(whole_cluster: Cluster) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def whole_session(whole_cluster: Cluster) -> Iterator[SparkSession]:
     """Run the session of all tests. Tests use ``spark``."""
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     with pytest.MonkeyPatch.context() as patch:
@@ -53,6 +54,8 @@ def whole_session(whole_cluster: Cluster) -> Iterator[SparkSession]:
             yield session
         finally:
             session.stop()
+            SparkContext._gateway.shutdown()  # Before its JVM is gone.
+            SparkContext._gateway = SparkContext._jvm = None
 
 
 @pytest.fixture

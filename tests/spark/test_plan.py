@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import streamlic
+from streamlic import RateLimit
 from streamlic.emulator import EmulatedAccount, EmulatorConfig
 from tests.support.cli import TOKEN
 from tests.support.reading import settings_of
@@ -147,9 +148,38 @@ def test_closing_a_read_ends_its_thread_and_connections() -> None:
     with served(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
         of_task = plan(emulator.url, accounts=HUGE.id, limit="10")
         (bundle,) = of_task.bundles()
-        rows = read(of_task.reading(("id", "tenant_id")), bundle)
+        rows = read(of_task.reading(("id", "tenant_id")), bundle, None)
         first = next(rows)
         rows.close()
         assert first.column("tenant_id").to_pylist()[0] == "t"
         assert threads_of_ours() == []
         assert len(emulator.requests) < 3000
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, RateLimit(250, 10)),
+        ({"slots": "10"}, RateLimit(50, 10)),
+        ({"slots": "3", "tokenRateLimit": "100/1s"}, RateLimit(33, 1)),
+        ({"tokenShare": "1/2"}, RateLimit(125, 10)),
+        ({"rateLimit": "none"}, None),
+        ({"tokenRateLimit": "none"}, None),
+    ],
+)
+def test_a_task_has_an_equal_part_of_the_rate(
+    options: dict[str, str], says: RateLimit | None
+) -> None:
+    given = {"rateLimit": "50/10s", **options}
+    assert plan("http://127.0.0.1:9", accounts=SMALL.id, **given).limit_of_a_task(1) == says
+
+
+def test_tasks_leave_room_for_what_the_driver_has_requested() -> None:
+    of_all = plan("http://127.0.0.1:9", allAccounts="true", rateLimit="50/10s")
+    assert of_all.limit_of_a_task(5_000) == RateLimit((500 - 51) // 2, 10)
+    assert of_all.limit_of_a_task(1_000_000) == RateLimit(125, 10)
+
+
+def test_more_slots_than_requests_are_refused() -> None:
+    with pytest.raises(streamlic.UsageError, match=r"among 501 tasks .* option slots"):
+        plan("http://127.0.0.1:9", accounts=SMALL.id, rateLimit="50/10s", slots="501")

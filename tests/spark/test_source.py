@@ -307,3 +307,18 @@ def test_the_rows_are_the_same_after_a_worker_was_killed_in_the_middle(
         writing.result()
         assert same(found, dest, ", ".join(frame.columns)) == (40_000, 0, 0)
         assert asked < pages(emulator) < 2 * asked
+
+
+def test_no_request_is_one_too_many(source: DataFrameReader) -> None:
+    """With both limits of the API enforced, two tasks at a time, and a list of accounts before."""
+    accounts = emulated_accounts(40, records=700)
+    config = EmulatorConfig(
+        accounts=accounts, token=TOKEN, rate_limits=True, window_seconds=2, token_requests=100,
+        account_requests=10,
+    )  # fmt: skip
+    with served(config) as emulator:
+        options = {"allAccounts": "true", "rateLimit": "10/2s", "tokenRateLimit": "100/2s"}
+        frame = source.options(baseUrl=emulator.url, **options).load()
+        assert frame.select("id").union(frame.select("id")).count() == 56_000
+        assert pages(emulator) == 560
+        assert emulator.refused == 0

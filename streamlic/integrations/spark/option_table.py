@@ -98,6 +98,8 @@ _OTHERS: dict[str, Read] = {
     "ca_file": _text,
     "token_file": _text,
     "rate_limit": _text,
+    "token_rate_limit": _text,
+    "token_share": _text,
     "retry_for_seconds": _seconds,
     "slots": _number,
     "packing_from": _text,

@@ -26,14 +26,16 @@ from streamlic.integrations.spark.packing import pack
 from streamlic.integrations.spark.reading import Reading
 from streamlic.job.account_details import details_of
 from streamlic.job.options import JobOptions
+from streamlic.truto.accounts import ACCOUNTS_OF_A_PAGE
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
+from streamlic.truto.rate_limit import RateLimit
 from streamlic.truto.retry import RetryPolicy
 from streamlic.truto.settings import ConnectionSettings
 
 _LOG = logging.getLogger("streamlic")
 _OF_READING = ("concurrency", "engine", "rows_at", "strict", "memory_bytes")
-_OF_CONNECTION = ("allow_http", "ca_file", "rate_limit")
+_OF_CONNECTION = ("allow_http", "ca_file", "rate_limit", "token_rate_limit", "token_share")
 _NAMED_ACCOUNTS = 10
 _ROWS_OF_A_PAGE = 4000
 """A page with more rows takes longer to decode than the token's limit makes it wait."""
@@ -80,15 +82,22 @@ class ReadPlan:
         of_reading = {name: given[name] for name in _OF_READING if name in given}
         reading_options(selection.shared, **of_reading)  # Checks them.
         slots = given.get("slots", slots)
+        connection = _connection(given)
+        limit = connection.own_token_limit()
         if slots is None:
             raise UsageError(
                 "how many tasks run at once? Register the source with "
                 "streamlic.integrations.spark.register(spark), or give the option slots"
             )
+        if limit and slots > limit.requests:
+            raise UsageError(
+                f"the token's limit of {limit} cannot be shared among {slots:,} tasks that run at "
+                "once: give the option slots"
+            )
         return cls(
             selection=selection,
             details=details,
-            connection=_connection(given),
+            connection=connection,
             given=of_reading,
             asks_details=given.get("account_details", True),
             skips_failed=given.get("skip_failed", False),
@@ -111,6 +120,19 @@ class ReadPlan:
             asks_details=self.asks_details,
             skips_failed=self.skips_failed,
         )
+
+    def limit_of_a_task(self, accounts: int) -> RateLimit | None:
+        """Return the part of the token's rate that a task has; None for no limit.
+
+        Without the requests with which the driver listed so many accounts: they were sent shortly
+        before.
+        """
+        limit = self.connection.own_token_limit()
+        if limit is None:
+            return None
+        listed = accounts // ACCOUNTS_OF_A_PAGE + 1 if self.selection.is_all else 0
+        left = max(limit.requests - listed, limit.requests // 2)
+        return RateLimit(max(left // self.slots, 1), limit.window_seconds)
 
     def bundles(self) -> list[dict[str, AccountDetails]]:
         """Return the accounts of each task, with what is known of them. There is one at least.

@@ -6,7 +6,9 @@ Rules:
 2. Where the consumer stops early, the thread and its connections end.
 3. An account's failure ends the task as soon as the next batch shows it: the rows would not be
    whole. With ``skip_failed`` an account is left out that failed before it had rows.
-4. Details that nobody gave are requested once an account, when its first rows have come.
+4. A task has an equal part of the token's rate. The process counts it, and not the task: the next
+   task of a process does not start with a whole limit.
+5. Details that nobody gave are requested once an account, when its first rows have come.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from streamlic.errors import StreamlicError, described
 from streamlic.integrations.spark.option_table import option_of
 from streamlic.job.account_details import requested_details
 from streamlic.job.options import JobOptions
+from streamlic.truto.budget.shared import shared_budget
 from streamlic.truto.client import Connection
+from streamlic.truto.rate_limit import RateLimit
 from streamlic.truto.request import LicensesRequest
 from streamlic.truto.settings import ConnectionSettings
 
@@ -62,10 +66,13 @@ class Reading:
 
 
 def read(
-    reading: Reading, accounts: Mapping[str, AccountDetails]
+    reading: Reading, accounts: Mapping[str, AccountDetails], limit: RateLimit | None
 ) -> Generator[pa.RecordBatch, None, None]:
-    """Yield the licenses of accounts, of which the details are known that are given."""
-    bundle = _Bundle(reading, accounts)
+    """Yield the licenses of accounts, of which the details are known that are given.
+
+    ``limit`` is the part of the token's rate that this task has.
+    """
+    bundle = _Bundle(reading, accounts, _own_part(reading.connection, limit))
     source = BatchSource(bundle.batches, "the read was ended")
     try:
         while (batch := source.take()) is not None:
@@ -75,16 +82,27 @@ def read(
         source.join()
 
 
+def _own_part(settings: ConnectionSettings, limit: RateLimit | None) -> ConnectionSettings:
+    """Return settings that keep to a limit, counted over all tasks of this process."""
+    budget = shared_budget(settings.token_id(), limit)
+    return replace(settings, token_share=None, budget=budget)
+
+
 class _Bundle:
     """The accounts of one task, while they are read."""
 
-    def __init__(self, reading: Reading, accounts: Mapping[str, AccountDetails]) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        accounts: Mapping[str, AccountDetails],
+        connection: ConnectionSettings,
+    ) -> None:
         self._reading = reading
         self._details = dict(accounts)
         self._are_details_wanted = any(name in reading.columns for name in _DETAILS)
         self._skipped: set[str] = set()
         self._schema = reading.schema()
-        self._connection = Connection(reading.connection)
+        self._connection = Connection(connection)
 
     async def batches(self) -> AsyncGenerator[pa.RecordBatch, None]:
         """Yield the batches of all accounts."""

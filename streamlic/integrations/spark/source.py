@@ -25,6 +25,7 @@ from streamlic.integrations.spark.columns import column_names, spark_schema
 from streamlic.integrations.spark.option_table import read_options, spelled
 from streamlic.integrations.spark.plan import ReadPlan
 from streamlic.integrations.spark.reading import Reading, read
+from streamlic.truto.rate_limit import RateLimit
 
 
 @contextmanager
@@ -38,9 +39,13 @@ def _spelled() -> Iterator[None]:
 
 @dataclass
 class Bundle(InputPartition):  # type: ignore[misc]  # pyspark's types are not used
-    """A partition: the accounts of one task, with what is known of them."""
+    """A partition: the accounts of one task, with what is known of them.
+
+    ``limit`` is its part of the token's rate.
+    """
 
     accounts: Mapping[str, AccountDetails]
+    limit: RateLimit | None
 
 
 class TrutoDataSource(DataSource):  # type: ignore[misc]
@@ -84,9 +89,11 @@ class TrutoReader(DataSourceReader):  # type: ignore[misc]
     def partitions(self) -> list[Bundle]:
         """Return the bundles of accounts. Spark calls this once a ``load``."""
         with _spelled():
-            return [Bundle(accounts) for accounts in self._plan.bundles()]
+            bundles = self._plan.bundles()
+            limit = self._plan.limit_of_a_task(sum(map(len, bundles)))
+            return [Bundle(accounts, limit) for accounts in bundles]
 
     def read(self, partition: Bundle) -> Iterator[pa.RecordBatch]:
         """Yield a bundle's licenses. Called in an executor."""
         with _spelled():
-            yield from read(self._reading, partition.accounts)
+            yield from read(self._reading, partition.accounts, partition.limit)
