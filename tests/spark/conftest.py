@@ -54,8 +54,11 @@ def whole_session(whole_cluster: Cluster) -> Iterator[SparkSession]:
             yield session
         finally:
             session.stop()
-            SparkContext._gateway.shutdown()  # Before its JVM is gone.
+            gateway = SparkContext._gateway
             SparkContext._gateway = SparkContext._jvm = None
+            gateway.shutdown()
+            gateway.proc.stdin.close()  # The JVM ends with it.
+            gateway.proc.wait()
 
 
 @pytest.fixture
