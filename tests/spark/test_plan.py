@@ -11,6 +11,7 @@ import pytest
 import streamlic
 from streamlic import RateLimit
 from streamlic.emulator import EmulatedAccount, EmulatorConfig
+from tests.spark.cluster import ROOT
 from tests.support.cli import TOKEN
 from tests.support.reading import settings_of
 from tests.support.server_thread import served, threads_of_ours
@@ -183,3 +184,8 @@ def test_tasks_leave_room_for_what_the_driver_has_requested() -> None:
 def test_more_slots_than_requests_are_refused() -> None:
     with pytest.raises(streamlic.UsageError, match=r"among 501 tasks .* option slots"):
         plan("http://127.0.0.1:9", accounts=SMALL.id, rateLimit="50/10s", slots="501")
+
+
+def test_the_page_about_spark_has_every_option() -> None:
+    page = (ROOT / "docs" / "how-to" / "spark.md").read_text()
+    assert [one for one in OPTIONS if f"`{one}`" not in page] == []

@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def register(spark: SparkSession) -> None:
+def register(spark: SparkSession, *, slots: int | None = None) -> None:
     """Make ``spark.read.format("truto")`` known to a session.
 
-    The number of tasks that run at once is that of the cluster's cores now. The option ``slots``
-    gives another.
+    ``slots`` is how many tasks run at once: by default the cores that the cluster has now. Spark
+    Connect does not say: give it there. The option ``slots`` of a read gives another number.
     """
     from streamlic.integrations.spark.source import TrutoDataSource  # noqa: PLC0415  (pyspark)
 
-    slots = spark.sparkContext.defaultParallelism
-    spark.dataSource.register(type("TrutoDataSource", (TrutoDataSource,), {"slots": slots}))
+    given = {"slots": spark.sparkContext.defaultParallelism if slots is None else slots}
+    spark.dataSource.register(type("TrutoDataSource", (TrutoDataSource,), given))
