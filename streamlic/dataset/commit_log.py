@@ -28,11 +28,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from streamlic.dataset.destination import Fenced, lake_lost, run_changed, shard_lost
 from streamlic.dataset.lake import LOG_DIRECTORY
 from streamlic.dataset.lake_state import BEGIN, CLAIM, COMMIT, COMPLETE, LakeState, check_version
 from streamlic.dataset.records import Promise, json_bytes, parsed, written
 from streamlic.dataset.run_state import RunState
-from streamlic.errors import DatasetConflict, IntegrityError, StoreError
+from streamlic.errors import IntegrityError, StoreError
 from streamlic.storage.base import AlreadyExists, NotFound, Store
 
 RECORDS = f"{LOG_DIRECTORY}/log"
@@ -42,10 +43,6 @@ _SNAPSHOT_RECORDS = 100
 _SNAPSHOT_BYTES = 1 << 20
 _KEPT_SNAPSHOTS = 2
 _OLD_RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
-
-
-class Fenced(DatasetConflict):
-    """Another process is the writer now."""
 
 
 class CommitLog:
@@ -69,8 +66,11 @@ class CommitLog:
         """Make the next record durable, take it, and return it.
 
         ``promise`` is what a commit's body says. Raises Fenced if another process has become the
-        writer.
+        writer, or has written a shard of a run that the record completes or removes.
         """
+        if self._epoch < 0:
+            raise self._fenced()
+        concerned = {body.get("run"), *body.get("runs", ())}
         while True:
             record = {
                 **self.lake.next_record(kind, secrets.token_hex(8), self._epoch),
@@ -82,8 +82,10 @@ class CommitLog:
                 self._store.create(_record_name(record["number"]), data)
                 break
             except AlreadyExists:
-                self._catch_up()
-        if kind == CLAIM and _snapshot_number(self._store) >= record["number"]:
+                changed = self._catch_up() & concerned
+                if changed and self._shard is None:  # Decided without what shards wrote meanwhile.
+                    raise run_changed(self._store.where(), str(changed.pop())) from None
+        if (kind == CLAIM or self._shard) and _snapshot_number(self._store) >= record["number"]:
             # This process loaded the log long ago, and the number is that of a deleted record.
             self._store.delete(_record_name(record["number"]))
             raise self._fenced()
@@ -140,26 +142,26 @@ class CommitLog:
         run = lake.runs.get(run_id)
         return run.shards.epoch(shard) if run and not run.is_complete else -1
 
-    def _catch_up(self) -> None:
-        """Take the records that others have appended; Fenced if one of them has taken over."""
+    def _catch_up(self) -> set[str | None]:
+        """Take the records that others have appended; return the runs whose shards they are of.
+
+        Raises Fenced if one of them has taken over.
+        """
         before = self.lake.number
         try:
-            _fold_records(self._store, self.lake)
+            of_runs = _fold_records(self._store, self.lake)
         except (IntegrityError, StoreError):
             self.check_epoch()
             raise
         if self._epoch_in(self.lake) != self._epoch or self.lake.number == before:
             raise self._fenced()
+        return of_runs
 
     def _fenced(self) -> Fenced:
-        with_writer = ""
+        lake, where = self.lake, self._store.where()
         with suppress(StoreError, IntegrityError):
-            with_writer = f" ({load_lake(self._store).writer})"
-        return Fenced(
-            f"another writer has taken over {self._store.where()}{with_writer}, and this one has "
-            "ended: what it committed is kept",
-            advice="wait for it, or choose another {dest}",
-        )
+            lake = load_lake(self._store)
+        return shard_lost(where, lake, *self._shard) if self._shard else lake_lost(where, lake)
 
 
 def load_lake(store: Store) -> LakeState:
@@ -298,8 +300,9 @@ def _load_lake(store: Store) -> LakeState:
     return lake
 
 
-def _fold_records(store: Store, lake: LakeState) -> None:
-    """Take the records that follow."""
+def _fold_records(store: Store, lake: LakeState) -> set[str | None]:
+    """Take the records that follow; return the runs whose shards they are of."""
+    of_runs = set[str | None]()
     names = _numbered(store, RECORDS, after=f"{lake.number:08d}.json")
     contents = store.read_each(f"{RECORDS}/{name}" for name in names)
     for name, data in zip(names, contents, strict=True):
@@ -312,6 +315,9 @@ def _fold_records(store: Store, lake: LakeState) -> None:
             lake.fold(record, data)
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(f"{where}: not a valid record: {error}") from error
+        if record.get("shard"):
+            of_runs.add(record["run"])
+    return of_runs
 
 
 def _newest_snapshot(store: Store) -> LakeState:

@@ -7,11 +7,48 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from streamlic.dataset.lake import LOG_DIRECTORY
+from streamlic.dataset.lake_state import LakeState
 from streamlic.errors import DatasetConflict, StreamlicError
 from streamlic.storage.base import Store
 
 _LOCK = f"{LOG_DIRECTORY}/lock"
 _SHARD_LOCKS = f"{LOG_DIRECTORY}/shards"
+
+
+class Fenced(DatasetConflict):
+    """Another process is the writer now, or has changed what a record is about."""
+
+
+def lake_lost(where: str, lake: LakeState) -> Fenced:
+    """Return the error of a writer of the lake. ``lake`` is as it is now."""
+    with_writer = f" ({lake.writer})" if lake.writer else ""
+    return Fenced(
+        f"another writer has taken over {where}{with_writer}, and this one has ended: what it "
+        "committed is kept",
+        advice="wait for it, or choose another {dest}",
+    )
+
+
+def shard_lost(where: str, lake: LakeState, run_id: str, shard: int) -> Fenced:
+    """Return the error of a writer of a shard. ``lake`` is as it is now."""
+    run = lake.runs.get(run_id)
+    if run is None:
+        return Fenced(
+            f"run {run_id} was removed from {where} while shard {shard} of it was read",
+            advice="give each run a key of its own with {run_key}",
+        )
+    if run.is_complete:
+        return Fenced(f"run {run_id} in {where} was completed by another process")
+    return Fenced(
+        f"another process has taken over shard {shard} of run {run_id} in {where}, and this one "
+        "has ended: what it committed is kept",
+        advice="give each process a {shard} of its own",
+    )
+
+
+def run_changed(where: str, run_id: str) -> Fenced:
+    """Return the error of a writer that decided about a run without what its shards wrote since."""
+    return Fenced(f"run {run_id} in {where} is read by other processes", advice="wait for them")
 
 
 def why_no_dataset(store: Store) -> str | None:

@@ -130,8 +130,6 @@ class ApiSource(Source):
 
         One that the API does not deny exists: the rows of a customer are at stake.
         """
-        if not self._job.options.account_details:
-            return set()
         async with self._connection:
             return {one for one in accounts if not await is_gone(self._connection, one)}
 

@@ -264,8 +264,9 @@ class Job:
         keeps = find()
         if keeps is None or not keeps.dropped:
             return keeps
-        if existing := await self._source.still_existing([*filter(None, keeps.dropped)]):
-            keeps = find(existing=existing)
+        if self.options.account_details:
+            existing = await self._source.still_existing([*filter(None, keeps.dropped)])
+            keeps = find(existing=existing) if existing else keeps
         if keeps and keeps.dropped and (most := self.options.most_absent):
             most.check_dropped(self.run, len(failed), len(keeps.dropped))
         return keeps

@@ -41,6 +41,16 @@ class MostAbsent:
             return absent * 100 > float(self.text[:-1]) * accounts
         return absent > int(self.text)
 
+    def check_skipped(self, run: RunState) -> None:
+        """Raise TooManyAbsent if too many accounts were skipped when a run started."""
+        accounts = len(run.accounts) + len(run.skipped)
+        if self.is_exceeded(len(run.skipped), accounts):
+            raise TooManyAbsent(
+                f"{len(run.skipped):,} of {counted(accounts, 'account')} are skipped, more than "
+                f"{self.text}, so nothing is published",
+                parameter="max_absent",
+            )
+
     def check_dropped(self, run: RunState, failed: int, dropped: int) -> None:
         """Raise TooManyAbsent if a run would drop so many accounts that too many are absent."""
         absent = len(run.skipped) + failed + dropped

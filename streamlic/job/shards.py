@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from streamlic.dataset.commit_log import in_full, load_lake
-from streamlic.dataset.destination import awaited_writer_lock
+from streamlic.dataset.destination import Fenced, awaited_writer_lock
 from streamlic.dataset.records import Failed
 from streamlic.dataset.run_state import RunState
 from streamlic.decoder import engine_named
@@ -69,15 +70,22 @@ class ShardRun:
         has another number of shards.
         """
         run = await self._start()
-        has_failed = any(run.shards.has(self._shard.number, account) for account in run.failed)
-        if not run.is_complete and (has_failed or self._shard.number not in run.shards.ended):
+        if self._is_left(run):
             await self._read(run)
         run = await self._complete(run)
         summary = self._summary(run)
-        recorded = {one.account: run.failed[one.account] for one in summary.failed}
-        if failure := error_of(Outcome.COMPLETE, summary, {}, recorded):
+        failed = run.failed if run.is_complete else shard_view(run, self._shard.number).failed
+        if failure := error_of(Outcome.COMPLETE, summary, {}, failed):
             raise failure
         return summary
+
+    def _is_left(self, run: RunState | None) -> bool:
+        """Return whether the shard has to be read, or accounts of it that failed again."""
+        number = self._shard.number
+        if run is None or run.is_complete:
+            return False
+        has_failed = any(run.shards.has(number, account) for account in run.failed)
+        return has_failed or number not in run.shards.ended
 
     async def _start(self) -> RunState:
         """Return the run: one that another shard started, or a new one."""
@@ -96,7 +104,7 @@ class ShardRun:
                 wanted=options.table_format,
             )
             if found:
-                found.is_repeated = found.is_complete
+                found.is_repeated = found.is_finished
                 return found
             try:
                 async with awaited_writer_lock(self._store):
@@ -117,7 +125,7 @@ class ShardRun:
                     )
                     check_skipped(lake, run, options)
                     return run
-            except LockHeld:
+            except (LockHeld, Fenced):
                 if time.monotonic() > end:
                     raise
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -125,7 +133,10 @@ class ShardRun:
     async def _read(self, run: RunState) -> None:
         """Read the shard's accounts. Raises what ended it before the last of them."""
         async with awaited_writer_lock(self._store, self._shard.number):
-            writer = ShardWriter(self._store, load_lake(self._store), run, self._shard.number)
+            lake = load_lake(self._store)
+            if not self._is_left(lake.runs.get(run.id)):
+                return  # Another process read it while this one waited.
+            writer = ShardWriter(self._store, lake, run, self._shard.number)
             job = ShardJob(writer, writer.open(), self._source, self._options, self._observer)
             outcome = await job.read()
         self._bytes_written += job.bytes_written
@@ -145,24 +156,29 @@ class ShardRun:
                     f"run {run.id} was removed from {self._store.where()} while it was read",
                     advice="give each run a key of its own with {run_key}",
                 )
-            if found.is_complete or not found.shards.have_ended:
+            # A process that completed it may have died before readers saw it.
+            if found.is_finished or not (found.is_complete or found.shards.have_ended):
                 found = in_full(self._store, found)
                 found.is_repeated = run.is_repeated
                 return found
             if self._source.is_cancelled():
                 raise Cancelled(self._summary(found))
-            try:
+            with suppress(LockHeld, Fenced):  # Another process has come first.
                 async with awaited_writer_lock(self._store):
-                    return await self._complete_now(run)
-            except LockHeld:
-                await asyncio.sleep(_LOOK_SECONDS)
+                    if completed := await self._complete_now(run):
+                        return completed
+                    continue
+            await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _complete_now(self, run: RunState) -> RunState:
+    async def _complete_now(self, run: RunState) -> RunState | None:
+        """Complete the run; None if another process has, or reads a shard again."""
         lake = LakeWriter(self._store, self._options.table_format)
         lake.open()
-        whole = lake.lake.runs[run.id]
-        if whole.is_complete:
-            return in_full(self._store, whole)
+        whole = lake.lake.runs.get(run.id)
+        if whole is None or whole.is_complete or not whole.shards.have_ended:
+            return None
+        if most := self._options.most_absent:
+            most.check_skipped(whole)
         job = CompletingJob(lake, whole, self._source, self._options, self._observer)
         outcome = await job.read(has_pages=False)
         self._bytes_written += job.bytes_written
@@ -177,7 +193,7 @@ class ShardRun:
         view = run if run.is_complete else shard_view(run, self._shard.number)
         summary = Summary.of(
             view,
-            self._source.failed,
+            {} if view.is_complete else self._source.failed,
             bytes_received=status.bytes_received,
             bytes_written=self._bytes_written,
             seconds=round(time.monotonic() - self._started_at, 3),

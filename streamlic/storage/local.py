@@ -13,9 +13,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 import shutil
 import socket
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -121,19 +121,30 @@ class LocalStore:
         The disk answers once: a file that is there is never ours, whatever it holds.
         """
         path = self.path(name)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}")
         directory = str(PurePosixPath(name).parent)
         self.make_directory("" if directory == "." else directory)
         with _translated(path):
-            try:
-                with partial.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                self._link(partial, path)
-            finally:
-                partial.unlink(missing_ok=True)
+            while not self._created(path, data):
+                pass
             _sync_directory(path.parent)
+
+    def _created(self, path: Path, data: bytes) -> bool:
+        """Create a file; False if another process took the partial file for one that was left."""
+        # On a shared disk, processes of two containers may have the same number.
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            self._link(partial, path)
+        except FileNotFoundError:
+            if path.parent.is_dir():
+                return False
+            raise
+        finally:
+            partial.unlink(missing_ok=True)
+        return True
 
     def stage(self, name: str) -> LocalFile:
         """Return a new file of this name, to be written in its prepared directory."""

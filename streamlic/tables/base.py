@@ -25,7 +25,8 @@ from typing import Any
 import pyarrow as pa
 
 from streamlic.dataset.batch_sizes import opened
-from streamlic.dataset.commit_log import CommitLog, Fenced, delete_partial_files, load_lake
+from streamlic.dataset.commit_log import CommitLog, delete_partial_files, load_lake
+from streamlic.dataset.destination import Fenced
 from streamlic.dataset.lake import (
     STAGING,
     TABLES,
@@ -168,7 +169,10 @@ class LakeWriter:
 
         Returns the names of these files. Plain Parquet has no versions.
         """
-        kept = Kept({file.name for file in self.lake.live_files}, self.lake.epoch)
+        names = {file.name for file in self.lake.live_files}
+        # Shards may write and commit meanwhile.
+        unfinished = {run.id for run in self.runs if not run.is_finished}
+        kept = Kept(names, self.lake.epoch, unfinished)
         return self._tables.forget_versions(keep_days, kept)
 
     def staged(self, name: str) -> str:

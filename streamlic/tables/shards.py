@@ -18,7 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from streamlic.dataset.commit_log import CommitLog, Fenced
+from streamlic.dataset.commit_log import CommitLog
+from streamlic.dataset.destination import Fenced
 from streamlic.dataset.lake import STAGING, epoch_of, names_in_tables, run_of
 from streamlic.dataset.lake_state import CLAIM, COMMIT, LakeState
 from streamlic.dataset.records import Promise

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from streamlic.dataset.lake import epoch_of
+from streamlic.dataset.lake import epoch_of, run_of
 from streamlic.dataset.records import PartFile
 from streamlic.errors import IntegrityError
 from streamlic.storage.base import Store
@@ -53,9 +53,13 @@ class Kept:
     epoch: int = sys.maxsize
     """Those of later epochs: they belong to a writer that has taken over meanwhile."""
 
+    unfinished: Collection[str] = ()
+    """Those of these runs: other processes may write them."""
+
     def has(self, name: str) -> bool:
         """Return whether a part file stays."""
-        return name in self.promised or epoch_of(name) > self.epoch
+        is_later = epoch_of(name) > self.epoch
+        return is_later or name in self.promised or run_of(name) in self.unfinished
 
 
 class TableFormat(Protocol):

@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,7 +77,8 @@ def test_a_created_file_is_durable_before_it_has_its_name(
     store.make_directory("log")
     steps = trace(monkeypatch)
     store.create("log/1.json", b"one")
-    partial = f".1.json.{os.getpid()}.{threading.get_native_id()}"
+    partial = steps[0][1]
+    assert partial.startswith(".1.json.")
     assert steps == [
         ("fsync file", partial),
         ("link", "1.json"),
@@ -86,6 +86,25 @@ def test_a_created_file_is_durable_before_it_has_its_name(
         ("fsync directory", "log"),
     ]
     assert store.names("log") == ["1.json"]
+
+
+def test_a_partial_file_that_another_process_deletes_is_written_again(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that takes over deletes what dead ones left, and a live one may be at work."""
+    link, names = os.link, []
+
+    def swept_once(source: Path, destination: Path) -> None:
+        names.append(source.name)
+        if len(names) == 1:
+            source.unlink()
+        link(source, destination)
+
+    monkeypatch.setattr(os, "link", swept_once)
+    store.create("log/1.json", b"one")
+    assert store.read("log/1.json") == b"one"
+    assert store.names("log") == ["1.json"]
+    assert len({*names}) == 2, "processes of two containers may have the same number"
 
 
 def test_a_new_directory_and_all_its_new_parents_are_durable(
