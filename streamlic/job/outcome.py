@@ -123,7 +123,8 @@ def error_of(
     if failed:
         return _error_of_failed(summary, failed, max_absent)
     if recorded:
-        return AccountsFailed(summary, {str(account): one for account, one in recorded.items()})
+        by_name = {str(account): one for account, one in recorded.items()}
+        return AccountsFailed(summary, by_name, max_absent=max_absent)
     return None
 
 

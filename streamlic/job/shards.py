@@ -62,6 +62,7 @@ class ShardRun:
         self._observer = observer
         self._started_at = time.monotonic()
         self._bytes_written = 0
+        self._discarded: list[RunState] = []
 
     async def run(self) -> Summary:
         """Read the shard, and sum up: the whole run if it is complete, else the shard.
@@ -70,6 +71,7 @@ class ShardRun:
         has another number of shards.
         """
         run = await self._start()
+        self._discarded = run.discarded
         if self._is_left(run):
             await self._read(run)
         run = await self._complete(run)
@@ -192,7 +194,7 @@ class ShardRun:
         status = self._source.status()
         view = run if run.is_complete else shard_view(run, self._shard.number)
         summary = Summary.of(
-            view,
+            replace(view, discarded=self._discarded),
             {} if view.is_complete else self._source.failed,
             bytes_received=status.bytes_received,
             bytes_written=self._bytes_written,

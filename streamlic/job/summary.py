@@ -125,6 +125,11 @@ class ShardSummary:
     of: int
     ended: list[int]
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether this shard has."""
+        return self.number in self.ended
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -280,6 +285,8 @@ class AccountsFailed(StreamlicError):
             absent = len(errors) + len(summary.skipped)
             left = f"{absent:,} are absent, more than {max_absent}, so nothing is published: {left}"
             parameter = "max_absent"
+        elif summary.shard and summary.shard.has_ended:
+            left = f"the shard has ended without them, and until the run is complete you can {left}"
         elif hopeless == len(errors) < len(summary.accounts):
             left += ", or skip them to complete the run without them"
             parameter = "skip_failed"

@@ -74,7 +74,7 @@ def _state(summary: Summary) -> str:
     if summary.complete or shard is None:
         return "complete" if summary.complete else "unfinished"
     own = f"shard {shard.number} of {shard.of}"
-    if shard.number not in shard.ended:
+    if not shard.has_ended:
         return f"{own} is unfinished"
     left = [str(one) for one in range(1, shard.of + 1) if one not in shard.ended]
     if not left:
