@@ -138,7 +138,7 @@ def export(
         tenant=tenant,
         parameters=parameters,
     )
-    session = Connection(connection or ConnectionSettings())
+    session = Connection((connection or ConnectionSettings()).for_shard(options.own_shard))
 
     async def work() -> Summary:
         # On one connection, whose rate limits count the requests for the list too.

@@ -15,13 +15,16 @@ from streamlic.cli.settings import (
 from streamlic.cli.watch import log_of_command
 
 if TYPE_CHECKING:
+    from streamlic.share import Share
     from streamlic.truto.client import Connection
     from streamlic.truto.credentials import TokenSource
     from streamlic.truto.retry import RetryPolicy
     from streamlic.truto.timeouts import Timeouts
 
 
-def connection_of(settings: ExportSettings | AccountsSettings) -> Connection:
+def connection_of(
+    settings: ExportSettings | AccountsSettings, shard: Share | None = None
+) -> Connection:
     """Return the connection that the settings describe; warn if others can read its token."""
     from streamlic.truto.credentials import readable_by_others
     from streamlic.truto.retry import RetryPolicy
@@ -36,11 +39,15 @@ def connection_of(settings: ExportSettings | AccountsSettings) -> Connection:
         settings,
         Timeouts(silence_seconds=settings.read_timeout),
         RetryPolicy(retry_for_seconds=settings.retry_for),
+        shard,
     )
 
 
 def connection_with(
-    settings: ConnectionOptions, timeouts: Timeouts, retry: RetryPolicy | None = None
+    settings: ConnectionOptions,
+    timeouts: Timeouts,
+    retry: RetryPolicy | None = None,
+    shard: Share | None = None,
 ) -> Connection:
     """Return the connection that the settings describe, with these timeouts and retries."""
     from streamlic.truto.client import Connection
@@ -57,7 +64,7 @@ def connection_with(
             token_share=settings.token_share,
             timeouts=timeouts,
             retry=retry or RetryPolicy(),
-        )
+        ).for_shard(shard)
     )
 
 

@@ -22,8 +22,9 @@ def command_of(
     run_key: str | None = None,
     accounts: Sequence[str | None],
     settings: Mapping[str, Any],
+    shard: str | None = None,
 ) -> str:
-    """Return a command with the request and the settings of a run.
+    """Return a command with the request and the settings of a run, or of a shard of it.
 
     The log has no connection options, and a command has no options that differ between accounts.
     """
@@ -36,6 +37,8 @@ def command_of(
         words += ["--publish", publish]
     if run_key is not None:
         words += ["--run-key", run_key]
+    if shard is not None:
+        words += ["--shard", shard]
     if settings.get("absent_accounts", "keep") != "keep":
         words += ["--absent-accounts", settings["absent_accounts"]]
     if settings.get("skip_failed"):
@@ -58,8 +61,18 @@ def add_resume_commands(dest: str, runs: Iterable[dict[str, Any]]) -> None:
                 run_key=run["run_key"],
                 accounts=accounts,
                 settings=run["settings"],
+                shard=_next_shard(run["shards"]),
             )
         )
+
+
+def _next_shard(shards: Mapping[str, Any] | None) -> str | None:
+    """Return the first shard that is left; if all have ended, any completes the run."""
+    if not shards:
+        return None
+    busy = {*shards["ended"], *shards["active"]}
+    left = (one for one in range(1, shards["of"] + 1) if one not in busy)
+    return f"{next(left, 1)}/{shards['of']}"
 
 
 def _body_options(request: dict[str, Any], accounts: Sequence[str | None]) -> Iterator[str]:

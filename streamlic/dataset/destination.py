@@ -111,6 +111,15 @@ def active_writer(store: Store) -> str:
 
 def active_shard(store: Store) -> str:
     """Describe the writer of a shard, or a process that may be one; empty if there is none."""
-    shards = (name for name in store.names(_SHARD_LOCKS) if name.isdecimal())
-    described = ((shard, store.writer(f"{_SHARD_LOCKS}/{shard}")) for shard in shards)
-    return next((f"shard {shard}: {writer}" for shard, writer in described if writer), "")
+    return next((f"shard {shard}: {writer}" for shard, writer in _writers_of_shards(store)), "")
+
+
+def active_shards(store: Store) -> list[int]:
+    """Return the numbers of the shards that processes read now, or may read."""
+    return sorted(shard for shard, _ in _writers_of_shards(store))
+
+
+def _writers_of_shards(store: Store) -> Iterator[tuple[int, str]]:
+    for name in store.names(_SHARD_LOCKS):
+        if name.isdecimal() and (writer := store.writer(f"{_SHARD_LOCKS}/{name}")):
+            yield int(name), writer

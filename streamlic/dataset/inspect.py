@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streamlic.dataset.commit_log import load_lake, runs_in_full
-from streamlic.dataset.destination import why_no_dataset
+from streamlic.dataset.destination import active_shards, why_no_dataset
 from streamlic.dataset.lake import LICENSES, staged_name, table_of
 from streamlic.dataset.lake_state import LakeState
 from streamlic.dataset.nights import Night, Vendor, accounts_as_json, nights_of, vendors_of
@@ -137,7 +137,7 @@ def _inspection_of(
     all_runs = runs_in_full(store, lake)
     runs = [run for run in all_runs if not run.is_expired]
     found = Inspection(
-        [_run_facts(run) for run in runs],
+        [_run_facts(store, run) for run in runs],
         nights_of(runs),
         expired=len(all_runs) - len(runs),
         format=lake.format or Format(),
@@ -175,8 +175,8 @@ def _loaded(store: Store) -> LakeState:
     return lake
 
 
-def _run_facts(run: RunState) -> dict[str, Any]:
-    """Return what the commit log says about a run."""
+def _run_facts(store: Store, run: RunState) -> dict[str, Any]:
+    """Return what the commit log says about a run, and which shards of it are being read."""
     points = run.points.values()
     return {
         "run": run.id,
@@ -209,7 +209,19 @@ def _run_facts(run: RunState) -> dict[str, Any]:
         ],
         "request": run.request,
         "settings": run.settings,
+        "shards": _shard_facts(store, run) if run.shards.of else None,
         "account_ids": run.accounts,
+    }
+
+
+def _shard_facts(store: Store, run: RunState) -> dict[str, Any]:
+    """Return how many shards a run has, which have ended, and which processes read now."""
+    shards = run.shards
+    active = [] if run.is_complete else active_shards(store)
+    return {
+        "of": shards.of,
+        "ended": sorted(shards.ended),
+        "active": [one for one in active if one not in shards.ended],
     }
 
 

@@ -206,8 +206,7 @@ def _verify_run(
         return
     if not run.is_complete:
         report.notes.append(
-            f"run {run.id} is unfinished, with {counted(run.rows, 'row')}: "
-            "run the same export again"
+            f"run {run.id} is unfinished, with {counted(run.rows, 'row')}: {_to_resume(run)}"
         )
     of_accounts = sum(run.account_rows.values())
     if of_accounts != run.rows and not run.is_expired:
@@ -218,6 +217,17 @@ def _verify_run(
         report.problems += _problems_of_tables(run)
     for file in run.live_files:
         _verify_file(store, file, report, on_bytes)
+
+
+def _to_resume(run: RunState) -> str:
+    """Say what to do about an unfinished run."""
+    left = [str(one) for one in range(1, run.shards.of + 1) if one not in run.shards.ended]
+    if not left:
+        return "run the same export again"
+    return (
+        f"{counted(len(left), 'shard')} of {run.shards.of} {'has' if len(left) == 1 else 'have'} "
+        f"not ended, such as {left[0]}: run their exports again"
+    )
 
 
 def _verify_file(

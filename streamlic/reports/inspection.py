@@ -147,9 +147,27 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
     if carried := run["carried_over"]:
         rows = counted(sum(one["rows"] for one in carried), "row")
         yield f"  {rows} of {counted(len(carried), 'account')} were carried over"
+    if run["shards"] and not run["complete"]:
+        yield from wrapped(f"  {_shards(run['shards'])}")
     if not run["complete"]:
         yield "  to resume, with the connection options of that run (--base-url):"
         yield f"  {run['resume_command']}"
+
+
+def _shards(shards: dict[str, Any]) -> str:
+    """Say which shards of a run have ended, which processes read now, and which are left."""
+    ended, active = shards["ended"], shards["active"]
+    left = [one for one in range(1, shards["of"] + 1) if one not in (*ended, *active)]
+    parts = [
+        f"{', '.join(map(str, numbers))} {singular if len(numbers) == 1 else plural}"
+        for numbers, singular, plural in (
+            (ended, "has ended", "have ended"),
+            (active, "is being read", "are being read"),
+            (left, "is left", "are left"),
+        )
+        if numbers
+    ]
+    return f"of {shards['of']} shards {'; '.join(parts)}"
 
 
 def _column_lines(found: Inspection, *, is_verbose: bool) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from streamlic.errors import UsageError
@@ -32,7 +32,8 @@ class ConnectionSettings:
     file of certificate authorities to trust in addition to the system's. ``rate_limit`` is the
     limit of each account (``50/10s``); None or ``none`` turns off our own limits, the token's too.
     ``token_rate_limit`` is what Truto allows the token in all. Where several processes use it, each
-    has a ``token_share`` (``2/4`` is the second of four), or all have a ``budget`` instead, such as
+    has a ``token_share`` (``2/4`` is the second of four; by default a shard of a run has its own
+    number), or all have a ``budget`` instead, such as
     a LeasedBudget. ``timeouts`` bounds each wait for the network, and ``retry`` says how long a
     page is retried. Proxies come from the environment (``HTTPS_PROXY``, ``NO_PROXY``), as for curl.
     """
@@ -72,6 +73,18 @@ class ConnectionSettings:
         """Return the limit of each account, None for none; UsageError if it cannot be read."""
         limit = self.rate_limit
         return parse_rate_limit(limit) if isinstance(limit, str) else limit
+
+    def for_shard(self, shard: Share | None) -> ConnectionSettings:
+        """Return the settings of a process that reads one shard of a run.
+
+        It uses the same share of the token's rate, since all shards usually have one token. A
+        ``token_share`` or a ``budget`` of its own counts instead: ``1/1`` where the shard has a
+        token of its own.
+        """
+        has_limit = self.account_rate_limit() and self._token_limit()
+        if shard is None or self.token_share or self.budget or not has_limit:
+            return self
+        return replace(self, token_share=shard)
 
     def rate_limiter(self) -> RateLimiter:
         """Return a rate limiter of these settings; UsageError if they contradict each other."""

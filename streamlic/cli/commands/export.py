@@ -58,8 +58,9 @@ Examples:
     resource("--concurrency", type=int, metavar="N",
              help="Concurrent pages; by default as many as memory and limits allow."),
     dataset("--shard", metavar="I/N", default=JobSettings.shard,
-            help="Read the I-th of N shards of the accounts, of a run that other processes read, "
-            "too: with the same --run-key. The run is complete when all shards are."),
+            help="Read shard I of N of the accounts, of a run that other processes read, too: with "
+            "the same --run-key. The run is complete when all shards have ended. --token-share is "
+            "by default the same; give 1/1 if the shard has a token of its own."),
     dataset("--skip-failed", is_flag=True,
             help="Complete the run without the accounts that failed. With --mode overwrite, only "
             "if no retry can help them."),
@@ -83,7 +84,7 @@ def export(settings: ExportSettings) -> None:
     options = job_options_of(settings)
     store = options.open_store(dest)  # Before any request: it refuses what cannot be written.
     requests, details = requests_named(settings)
-    connection = connection_of(settings)
+    connection = connection_of(settings, options.own_shard)
     all_of: dict[str, Any] | None = None
     skipped: dict[str, str] = {}
     if settings.all_accounts:
@@ -105,7 +106,7 @@ def export(settings: ExportSettings) -> None:
             f"export to {dest}",
             settings,
             settings.memory_bytes,
-            lambda: expected_pages(dest, requests),
+            lambda: expected_pages(dest, requests, options.own_shard),
         ) as watch:
             job = export_async(
                 dest, requests, connection, options, watch,
