@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         MachineError,
         NotAListing,
         PageMismatch,
+        PermitsUnavailable,
         RateLimited,
         ReportedFailure,
         RescueError,
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from streamlic.share import Share
     from streamlic.truto.accounts import IntegratedAccount
     from streamlic.truto.budget.base import TokenBudget, TokenPermit
+    from streamlic.truto.budget.leased import LeasedBudget
+    from streamlic.truto.budget.server import PermitServer
     from streamlic.truto.budget.shared import shared_budget
     from streamlic.truto.credentials import TokenSource
     from streamlic.truto.rate_limit import LocalBudget, RateLimit
@@ -97,6 +100,7 @@ __all__ = [
     "IntegratedAccount",
     "IntegrityError",
     "JobOptions",
+    "LeasedBudget",
     "LicensesReader",
     "LicensesRequest",
     "LimitExceeded",
@@ -107,6 +111,8 @@ __all__ = [
     "NotAListing",
     "PageDone",
     "PageMismatch",
+    "PermitServer",
+    "PermitsUnavailable",
     "Progress",
     "RateLimit",
     "RateLimited",
@@ -161,6 +167,8 @@ _HOMES = {
     "share": ["Share"],
     "truto.accounts": ["IntegratedAccount"],
     "truto.budget.base": ["TokenBudget", "TokenPermit"],
+    "truto.budget.leased": ["LeasedBudget"],
+    "truto.budget.server": ["PermitServer"],
     "truto.budget.shared": ["shared_budget"],
     "truto.credentials": ["TokenSource"],
     "truto.rate_limit": ["LocalBudget", "RateLimit"],

@@ -290,6 +290,10 @@ class TransportError(StreamlicError):
             self.exit_code = NO_RETRY_HELPS
 
 
+class PermitsUnavailable(StreamlicError):
+    """A permit server gives no permits: it cannot be reached, or refuses the key."""
+
+
 # The machine's fault
 
 

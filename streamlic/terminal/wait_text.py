@@ -13,6 +13,8 @@ def cause_text(cause: WaitCause) -> str:
             return f"the token's rate limit, {cause.detail}"
         case WaitReason.ACCOUNT_LIMIT:
             return f"the account's rate limit, {cause.detail}"
+        case WaitReason.PERMIT_SERVER:
+            return f"the permit server at {cause.detail} does not answer"
         case WaitReason.SERVER_LIMIT:
             return "the API reported that its rate limit is used up"
         case WaitReason.RETRY_AFTER:

@@ -100,7 +100,11 @@ class SlidingWindow:
 
     def delay(self, now: float) -> float:
         """Return the seconds until the next request may be sent; 0 if it may be sent now."""
-        return max(self._not_before - now, self._free_at() - now, 0.0)
+        return max(self.held_seconds(now), self._free_at() - now)
+
+    def held_seconds(self, now: float) -> float:
+        """Return how long a response still asks for no request; 0 if none does."""
+        return max(self._not_before - now, 0.0)
 
     def cause(self, counts: WaitReason) -> WaitCause:
         """Return why the next request waits: a response said so, or our own count, ``counts``."""
@@ -205,6 +209,11 @@ class LocalBudget:
         """Send no request of the token before ``moment``: the API said so."""
         with self._lock:
             self._window.wait_until(moment)
+
+    def held_seconds(self, now: float) -> float:
+        """Return how long the API still asks all to wait; 0 if it does not."""
+        with self._lock:
+            return self._window.held_seconds(now)
 
     def cause(self) -> WaitCause:
         """Return why the next request waits."""

@@ -13,6 +13,8 @@ class WaitReason(StrEnum):
     """Our own count of the token's requests."""
     ACCOUNT_LIMIT = "account_rate_limit"
     """Our own count of the account's requests."""
+    PERMIT_SERVER = "permit_server"
+    """The server that leases the token's permits does not answer."""
     SERVER_LIMIT = "server_rate_limit"
     """A response, perhaps to another request, said that the limit is used up."""
     RETRY_AFTER = "retry_after"

@@ -30,6 +30,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)(?:=(\w+))?\}")
 _OF_PYTHON = {
     *("next_cursor", "row_group_bytes", "page_row_group_bytes", "page_buffer_bytes"),
     *("batch_rows", "batch_bytes", "max_rescued", "token_rate_limit"),
+    *("fallback", "key_file", "key_variable"),
 }
 """Parameters that the command line never gives."""
 _SETTINGS = (JobSettings, Limits, ConnectionSettings, RetryPolicy, Timeouts)
