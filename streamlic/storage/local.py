@@ -41,6 +41,7 @@ _NOT_THE_DISKS = {
     errno.EMFILE: "let this process open more files: ulimit -n",
     errno.ENFILE: "the system has too many files open",
 }
+_TRIES = 3
 _WRITER = re.compile(r"process (?P<process>[0-9]+) on (?P<host>.*)", re.DOTALL)
 
 
@@ -116,35 +117,23 @@ class LocalStore:
                 _sync_directory(one.parent)
 
     def create(self, name: str, data: bytes) -> None:
-        """Create a file durably, complete or not at all; AlreadyExists if one has this name.
-
-        The disk answers once: a file that is there is never ours, whatever it holds.
-        """
+        """Create a file durably, complete or not at all; AlreadyExists if one has this name."""
         path = self.path(name)
         directory = str(PurePosixPath(name).parent)
         self.make_directory("" if directory == "." else directory)
         with _translated(path):
-            while not self._created(path, data):
-                pass
+            for attempt in range(_TRIES):
+                # Not by the process's number: containers that share a disk may have the same.
+                partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+                try:
+                    self._create(partial, path, data)
+                    break
+                except FileNotFoundError:  # Another writer takes it for one of a dead writer.
+                    if attempt == _TRIES - 1 or partial.exists():
+                        raise
+                finally:
+                    partial.unlink(missing_ok=True)
             _sync_directory(path.parent)
-
-    def _created(self, path: Path, data: bytes) -> bool:
-        """Create a file; False if another process took the partial file for one that was left."""
-        # On a shared disk, processes of two containers may have the same number.
-        partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            self._link(partial, path)
-        except FileNotFoundError:
-            if path.parent.is_dir():
-                return False
-            raise
-        finally:
-            partial.unlink(missing_ok=True)
-        return True
 
     def stage(self, name: str) -> LocalFile:
         """Return a new file of this name, to be written in its prepared directory."""
@@ -253,6 +242,18 @@ class LocalStore:
         with suppress(StoreError):
             return self.read(_owner_of(name)).decode(errors="replace")[:200]
         return ""
+
+    def _create(self, partial: Path, path: Path, data: bytes) -> None:
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            self._link(partial, path)
+        except FileExistsError:
+            # NFS sends a request again whose answer was lost, and the second one fails (link(2)).
+            if not (partial.exists() and path.samefile(partial)):
+                raise
 
     def _link_staged(self, old: Path, new: Path) -> None:
         """Give a staged file its final name too, unless it has it."""

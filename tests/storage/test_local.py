@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from streamlic.dataset.commit_log import RECORDS, delete_partial_files
 from streamlic.diagnostics.doctor import check_dest
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.storage import locks
@@ -78,7 +80,7 @@ def test_a_created_file_is_durable_before_it_has_its_name(
     steps = trace(monkeypatch)
     store.create("log/1.json", b"one")
     partial = steps[0][1]
-    assert partial.startswith(".1.json.")
+    assert re.fullmatch(r"\.1\.json\.[0-9a-f]{16}", partial)
     assert steps == [
         ("fsync file", partial),
         ("link", "1.json"),
@@ -88,23 +90,57 @@ def test_a_created_file_is_durable_before_it_has_its_name(
     assert store.names("log") == ["1.json"]
 
 
-def test_a_partial_file_that_another_process_deletes_is_written_again(
+def test_a_link_whose_answer_was_lost_is_our_own(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A writer that takes over deletes what dead ones left, and a live one may be at work."""
-    link, names = os.link, []
+    """A mock: NFS sends the request again, and the second one finds the file of the first."""
+    link = os.link
 
-    def swept_once(source: Path, destination: Path) -> None:
-        names.append(source.name)
-        if len(names) == 1:
-            source.unlink()
-        link(source, destination)
+    def lost(old: Path, new: Path) -> None:
+        link(old, new)
+        link(old, new)
 
-    monkeypatch.setattr(os, "link", swept_once)
-    store.create("log/1.json", b"one")
-    assert store.read("log/1.json") == b"one"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", lost)
+        store.create("log/1.json", b"one")
+        with pytest.raises(AlreadyExists):
+            store.create("log/1.json", b"one")
     assert store.names("log") == ["1.json"]
-    assert len({*names}) == 2, "processes of two containers may have the same number"
+
+
+def test_writers_that_cannot_tell_each_other_apart_create_different_files(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as two containers, in each of which streamlic is process 1, that share a disk."""
+    link = os.link
+
+    def overtaken(old: Path, new: Path) -> None:
+        monkeypatch.undo()
+        LocalStore(store.root).create("log/1.json", b"other")
+        link(old, new)
+
+    monkeypatch.setattr(os, "link", overtaken)
+    with pytest.raises(AlreadyExists):
+        store.create("log/1.json", b"mine")
+    assert store.read("log/1.json") == b"other"
+    assert store.names("log") == ["1.json"]
+
+
+def test_a_file_whose_partial_one_is_cleared_away_is_created(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that starts takes it for one of a process that died."""
+    link = os.link
+
+    def cleared(old: Path, new: Path) -> None:
+        monkeypatch.undo()
+        delete_partial_files(store)
+        link(old, new)
+
+    monkeypatch.setattr(os, "link", cleared)
+    store.create(f"{RECORDS}/1.json", b"one")
+    assert store.read(f"{RECORDS}/1.json") == b"one"
+    assert store.names(RECORDS) == ["1.json"]
 
 
 def test_a_new_directory_and_all_its_new_parents_are_durable(
