@@ -184,8 +184,10 @@ def test_a_forked_process_counts_its_own_requests() -> None:
     assert taken(budget, 100.0) == 5
     child = os.fork()
     if not child:
-        own = shared_budget("a token of this test", RateLimit(5, 10))
-        os._exit(taken(own, 100.0))
+        try:
+            os._exit(taken(shared_budget("a token of this test", RateLimit(5, 10)), 100.0))
+        finally:
+            os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
 
 
