@@ -140,7 +140,8 @@ class ShardRun:
                 return  # Another process read it while this one waited.
             writer = ShardWriter(self._store, lake, run, self._shard.number)
             job = ShardJob(writer, writer.open(), self._source, self._options, self._observer)
-            outcome = await job.read()
+            with writer.fenced():  # Its part files are gone, if another process reads the shard.
+                outcome = await job.read()
         self._bytes_written += job.bytes_written
         if not job.run.is_complete:
             summary = self._summary(load_lake(self._store).runs.get(run.id, run))
@@ -182,7 +183,8 @@ class ShardRun:
         if most := self._options.most_absent:
             most.check_skipped(whole)
         job = CompletingJob(lake, whole, self._source, self._options, self._observer)
-        outcome = await job.read(has_pages=False)
+        with lake.fenced():
+            outcome = await job.read(has_pages=False)
         self._bytes_written += job.bytes_written
         if job.run.is_complete:
             return job.run

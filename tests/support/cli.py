@@ -181,9 +181,14 @@ def check_landed(
     check_accounts(dest, dict.fromkeys(accounts, records), seed)
 
 
-def check_accounts(dest: Path, sizes: dict[str, int], seed: int = 7) -> None:
-    """Compare a lake of accounts of these sizes with the function that says what each record is."""
-    rows = landed(dest)
+def check_accounts(
+    dest: Path, sizes: dict[str, int], seed: int = 7, rows: list[dict[str, Any]] | None = None
+) -> None:
+    """Compare a lake of accounts of these sizes with the function that says what each record is.
+
+    ``rows`` are what another reader sees than that of plain Parquet.
+    """
+    rows = landed(dest) if rows is None else rows
     assert len(rows) == sum(sizes.values())
     by_account: dict[str, list[dict[str, Any]]] = {account: [] for account in sizes}
     vendors = set()
