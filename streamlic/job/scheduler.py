@@ -177,8 +177,8 @@ class Scheduler:
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             self._enqueue(heappop(self._later)[2])
-        while self._queue and len(self._running) < self.bounds.pages:
-            wait = rate_limiter.token_delay(now)
+        while self._queue and (room := self.bounds.pages - len(self._running)) > 0:
+            wait = rate_limiter.token_delay(now, min(len(self._queue), room))
             if wait > 0:
                 return wait
             account = self._queue.pop(has_room_for_large=self._large < self.bounds.large_pages)

@@ -175,7 +175,7 @@ class LocalBudget:
             self._is_counted = limit is not None
             self._window.limit = limit or _NO_LIMIT
 
-    def delay(self, now: float) -> float:
+    def delay(self, now: float, wanted: int = 1) -> float:  # noqa: ARG002  (any number is alike)
         """Return the seconds until the next request may be sent; 0 if it may be sent now."""
         with self._lock:
             return self._window.delay(now)
@@ -253,9 +253,9 @@ class RateLimiter:
         self._token = budget or LocalBudget(own if account_limit else None)
         self._accounts: OrderedDict[str, SlidingWindow] = OrderedDict()
 
-    def token_delay(self, now: float) -> float:
-        """Return the seconds until a request of any account may be sent."""
-        return self._token.delay(now)
+    def token_delay(self, now: float, wanted: int = 1) -> float:
+        """Return the seconds until a request of any account may be sent, of ``wanted`` ones."""
+        return self._token.delay(now, wanted)
 
     def account_delay(self, account: str, now: float) -> float:
         """Return the seconds until this account's own tier allows a request."""

@@ -71,6 +71,8 @@ class Process:
         world = self.world
         if not self.is_alive:
             return
+        if self.left:
+            self.pool.delay(world.now, self.left)
         while self.left and world.draw() < 0.8 and (permit := self.pool.take(world.now)):
             self.left -= 1
             self.send(permit)
@@ -241,23 +243,24 @@ def test_a_429_of_one_process_holds_for_all_of_them() -> None:
     assert ledger.answer(Ask(wanted=1), 130.3).permits == 1
 
 
-def test_a_process_asks_for_more_only_as_it_uses_more() -> None:
+def test_a_process_asks_for_what_it_has_a_use_for() -> None:
+    """What it leased and did not use, no other process could use for a second."""
     ledger = PermitLedger(LocalBudget(RateLimit(500, 10)), RateLimit(500, 10))
-    pool, now, sizes = LeasePool(), 100.0, []
-    for _ in range(6):
-        now += 0.1
-        assert pool.delay(now) > 0
-        sizes.append((ask := pool.ask(now)).wanted)
-        pool.answered(ledger.answer(ask, now), now)
-        while pool.take(now):
-            pass
-    assert sizes == [1, 2, 4, 8, 16, 32]
-    now += 0.1
-    pool.answered(ledger.answer(pool.ask(now), now), now)
-    assert pool.take(now)
-    assert pool.delay(now + 2) > 0
-    back = pool.ask(now + 2)
-    assert (len(back.unused), back.wanted) == (24, 1), "no more than a twentieth is granted at once"
+    pool = LeasePool()
+    assert pool.delay(100.0, 3) > 0
+    assert pool.delay(100.0, 2) > 0, "another client of the process"
+    assert pool.ask(100.0).wanted == 3
+    pool.answered(ledger.answer(pool.ask(100.0), 100.0), 100.0)
+    assert [bool(pool.take(100.1)) for _ in range(4)] == [True, True, True, False]
+    assert pool.delay(100.1, 10**9) > 0
+    assert pool.ask(100.1).wanted == MOST_REPORTED
+    pool.answered(ledger.answer(pool.ask(100.1), 100.1), 100.1)
+    assert sum(pool.take(100.2) is not None for _ in range(100)) == 25, "a twentieth at most"
+    pool.answered(ledger.answer(pool.ask(100.3), 100.3), 100.3)
+    assert pool.delay(100.4) == 0
+    assert pool.delay(102.0) > 0
+    back = pool.ask(102.0)
+    assert (len(back.unused), back.wanted) == (1, 1), "it comes back after its second"
 
 
 def test_a_process_that_sends_nothing_asks_nothing() -> None:

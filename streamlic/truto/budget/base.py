@@ -28,8 +28,11 @@ class TokenBudget(Protocol):
     All methods return at once, and may be called from any thread. ``now`` is ``time.monotonic()``.
     """
 
-    def delay(self, now: float) -> float:
-        """Return the seconds after which to ask again; 0 if ``take`` has a permit, or raises."""
+    def delay(self, now: float, wanted: int = 1) -> float:
+        """Return the seconds after which to ask again; 0 if ``take`` has a permit, or raises.
+
+        ``wanted`` is how many requests could be sent now.
+        """
         ...
 
     def take(self, now: float) -> TokenPermit | None:

@@ -18,7 +18,7 @@ _MOST_FLUSH_SECONDS = 0.5
 
 
 class LeasePool:
-    """The permits of one process. It asks for twice as many each time that it used all."""
+    """The permits of one process. It asks when it has none left, and for what it has a use for."""
 
     def __init__(self) -> None:
         self._permits: deque[tuple[int, float]] = deque()
@@ -28,23 +28,27 @@ class LeasePool:
         self._held_until = 0.0
         self._new_hold: float | None = None
         self._ask_at = 0.0
-        self._size = 1
         self._limit = TOKEN_RATE_LIMIT
         self._asked = Ask()
         self._asked_at = 0.0
         self._reported: dict[int, float] = {}
         self._reported_hold: float | None = None
+        self._wanted = 0
         self._wanted_at = 0.0
-        self.is_wanted = False
-        """Whether a request waits for a permit."""
 
-    def delay(self, now: float) -> float:
-        """Return the seconds until a permit may be there; 0 if one is."""
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a request waits for a permit."""
+        return self._wanted > 0
+
+    def delay(self, now: float, wanted: int = 1) -> float:
+        """Return the seconds until a permit may be there for ``wanted`` requests; 0 if one is."""
         self._drop_expired(now)
         if self._held_until <= now and self._permits:
             return 0.0
-        if not self.is_wanted:
-            self.is_wanted, self._wanted_at = True, now
+        if not self._wanted:
+            self._wanted_at = now
+        self._wanted = max(self._wanted, min(wanted, MOST_REPORTED))
         free_at = max(self._held_until, self._ask_at)
         waited = now - max(self._wanted_at, free_at)
         return max(free_at - now, min(max(waited / 4, _POLL_SECONDS), _MOST_POLL_SECONDS))
@@ -79,19 +83,18 @@ class LeasePool:
         moments = [self._report_at, None if self._new_hold is None else now]
         if self._permits:
             moments.append(self._permits[0][1])
-        elif self.is_wanted:
+        elif self._wanted:
             moments.append(max(self._ask_at, self._held_until))
         return min((one for one in moments if one is not None), default=None)
 
     def ask(self, now: float) -> Ask:
         """Return what to ask and report. It stays on the list until ``answered``."""
         self._drop_expired(now)
-        is_due = self.is_wanted and not self._permits
-        may_ask = is_due and max(self._ask_at, self._held_until) <= now
+        may_ask = not self._permits and max(self._ask_at, self._held_until) <= now
         self._asked_at, self._reported_hold = now, self._new_hold
         self._reported = dict(list(self._sent.items())[:MOST_REPORTED])
         self._asked = Ask(
-            self._size if may_ask else 0,
+            self._wanted if may_ask else 0,
             {number: now - moment for number, moment in self._reported.items()},
             self._unused[:MOST_REPORTED],
             0.0 if self._new_hold is None else max(self._new_hold - now, 0.0),
@@ -119,8 +122,7 @@ class LeasePool:
             # Valid from before the question: the server granted them later.
             numbers = range(answer.first, answer.first + answer.permits)
             self._permits += [(number, self._asked_at + VALID_SECONDS) for number in numbers]
-            self._size = min(answer.permits * 2, MOST_REPORTED)
-            self.is_wanted = False
+            self._wanted = 0
 
     @property
     def held_until(self) -> float:
@@ -129,7 +131,7 @@ class LeasePool:
 
     def forget(self) -> None:
         """Ask and report nothing of what was: there is no server for it."""
-        self.is_wanted = False
+        self._wanted = 0
         self._sent.clear()
         self._reported.clear()
         self._unused.clear()
@@ -139,7 +141,6 @@ class LeasePool:
         """Hand back the permits whose second is over."""
         while self._permits and self._permits[0][1] <= now:
             self._unused.append(self._permits.popleft()[0])
-            self._size = 1
             self._report_at = now
 
     def _report_soon(self, now: float) -> None:

@@ -39,9 +39,12 @@ class LeasedBudget:
         parse_address(self.address)
         self._own_limit()
 
-    def delay(self, now: float) -> float:
-        """Return the seconds after which to ask again; 0 if ``take`` has a permit, or raises."""
-        return self._lessee().delay(now)
+    def delay(self, now: float, wanted: int = 1) -> float:
+        """Return the seconds after which to ask again; 0 if ``take`` has a permit, or raises.
+
+        ``wanted`` is how many requests could be sent now: so many permits are leased, if there are.
+        """
+        return self._lessee().delay(now, wanted)
 
     def take(self, now: float) -> TokenPermit | None:
         """Return a permit for a request that is sent at ``now``, None if it must wait.

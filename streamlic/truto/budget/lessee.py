@@ -56,7 +56,7 @@ class Lessee:
         self._fails_until = 0.0
         self._own: LocalBudget | None = None
 
-    def delay(self, now: float) -> float:
+    def delay(self, now: float, wanted: int) -> float:
         """Return the seconds after which to ask again; 0 if ``take`` has a permit, or raises."""
         with self._changed:
             if self._own:
@@ -64,7 +64,7 @@ class Lessee:
             if self._failure and now < self._fails_until:
                 return 0.0
             self._failure = None
-            delay = self._pool.delay(now)
+            delay = self._pool.delay(now, wanted)
             if delay > 0:
                 self._wake()
             return 0.0 if self._failure else max(delay, self._next_attempt_at - now)
