@@ -24,6 +24,9 @@ from streamlic.truto.wait_reasons import WaitCause, WaitReason
 
 _MARGIN_SECONDS = 0.02  # For differences between two clocks and their resolution.
 _MAX_ACCOUNTS = 10_000
+_QUEUE_SECONDS = 2.5
+_LATE_REQUESTS = 200
+"""About so many of the last responses say whether late ones are usual."""
 _RATE = re.compile(r"([0-9]{1,6})/([0-9]{1,6}(?:\.[0-9]{1,6})?)s")
 
 
@@ -125,10 +128,7 @@ class SlidingWindow:
         insort(self._counted, moment)
 
     def recount(self, moment: float, now: float) -> None:
-        """Count a request at ``now`` that was counted at ``moment``.
-
-        If it is no longer in the log, or was moved before, it was sent again: count it again.
-        """
+        """Count a request at ``now``, no longer at ``moment``; again if it is not counted there."""
         self.forget(moment)
         self.count(now)
 
@@ -181,10 +181,7 @@ class LocalBudget:
             return self._window.delay(now)
 
     def take(self, now: float, *, valid_seconds: float = 0.0) -> TokenPermit | None:
-        """Count a request that is sent at ``now``, or until ``valid_seconds`` later.
-
-        None if it must wait, as ``delay`` says.
-        """
+        """Count a request that is sent within ``valid_seconds``; None if ``delay`` says to wait."""
         with self._lock:
             if self._window.delay(now) > 0:
                 return None
@@ -251,6 +248,7 @@ class RateLimiter:
         self._token_requests = (token_limit or TOKEN_RATE_LIMIT).requests
         own = token_limit.share(share.number, share.of) if token_limit and share else token_limit
         self._token = budget or LocalBudget(own if account_limit else None)
+        self._late_share = 0.0
         self._accounts: OrderedDict[str, SlidingWindow] = OrderedDict()
 
     def token_delay(self, now: float, wanted: int = 1) -> float:
@@ -292,8 +290,14 @@ class RateLimiter:
         self._recount(permit, now + UNDER_WAY_SECONDS)
 
     def answered(self, permit: Permit, now: float) -> None:
-        """Count the request at ``now``, when its response came: the server counted it before."""
-        if now < permit.counted_at:
+        """Count the request at ``now``, when its response came: the server counted it before.
+
+        A response that comes late may mean that the request waited in a queue, uncounted, unless
+        most are late: then the server takes its time to respond to what it has counted.
+        """
+        late_seconds = now - permit.counted_at
+        self._late_share += ((late_seconds > 0) - self._late_share) / _LATE_REQUESTS
+        if late_seconds < 0 or (late_seconds < _QUEUE_SECONDS and self._late_share < 0.5):
             self._recount(permit, now)
 
     def forget(self, account: str) -> None:

@@ -117,6 +117,18 @@ def test_a_request_counts_from_its_answer_and_if_that_is_slow_from_soon_after_it
     assert rate_limiter.delay("a", 101.0) == pytest.approx(9.2, abs=0.1)
 
 
+def test_a_request_that_is_answered_late_may_have_waited_uncounted_unless_all_are_late() -> None:
+    rate_limiter = RateLimiter(RateLimit(1, 10))
+    asked(rate_limiter, "a", 100.0, seconds=2.0)
+    assert rate_limiter.delay("a", 102.0) == pytest.approx(10, abs=0.1)
+    asked(rate_limiter, "b", 100.0, seconds=5.0)
+    assert rate_limiter.delay("b", 105.0) == pytest.approx(5.5, abs=0.1), "too long for a queue"
+    for number in range(200):
+        asked(rate_limiter, str(number), 200.0, seconds=2.0)
+    asked(rate_limiter, "c", 200.0, seconds=2.0)
+    assert rate_limiter.delay("c", 202.0) == pytest.approx(8.5, abs=0.1)
+
+
 def test_a_request_that_waited_for_its_connection_counts_later() -> None:
     rate_limiter = RateLimiter()
     permits = [acquired(rate_limiter, "a", 100.0) for _ in range(50)]
