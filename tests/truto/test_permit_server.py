@@ -7,12 +7,15 @@ import os
 import pickle
 import socket
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from pyarrow.dataset import dataset
 
 import streamlic
 from streamlic import LeasedBudget, LocalBudget, PermitServer, PermitsUnavailable, RateLimit
@@ -23,6 +26,7 @@ from streamlic.truto.budget.base import TokenBudget, TokenPermit
 from streamlic.truto.budget.messages import Answer, Ask
 from streamlic.truto.budget.sockets import Channel, WrongKey, parse_address
 from streamlic.truto.wait_reasons import WaitReason
+from tests.support.examples import ROOT, blocks_of
 from tests.support.forked import start_forked
 from tests.support.leasing import export_leased
 from tests.support.reading import settings_of, until
@@ -407,6 +411,22 @@ async def exported_by_processes(
 async def test_processes_keep_one_limit_and_one_that_is_killed_starts_again(tmp_path: Path) -> None:
     """The emulator refuses what exceeds the limit in any window; it refuses nothing."""
     await exported_by_processes(tmp_path, RateLimit(60, 2), 6, 120, is_one_killed=True)
+
+
+@pytest.mark.slow
+def test_the_programs_of_the_page_share_one_token(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "many-accounts.md").read_text()
+    programs = [block.text for block in blocks_of(page) if block.language == "py"]
+    [serves] = (program for program in programs if "PermitServer(" in program)
+    [works] = (program for program in programs if "LeasedBudget(" in program)
+    (tmp_path / "work.py").write_text(works)
+    for name, accounts in (("first", IDS[:3]), ("second", IDS[3:8])):
+        (tmp_path / f"{name}.txt").write_text("\n".join(accounts))
+    with served(EmulatorConfig(records=2, token="any")) as emulator:
+        env = {**os.environ, "TRUTO_API_BASE_URL": emulator.url, "TRUTO_API_TOKEN": "any"}
+        subprocess.run([sys.executable, "-c", serves], cwd=tmp_path, env=env, check=True)
+    for name, rows in (("first", 6), ("second", 10)):
+        assert dataset(tmp_path / f"lake-{name}" / "licenses").count_rows() == rows
 
 
 @pytest.mark.slow
