@@ -20,6 +20,7 @@ pytest.importorskip("pyspark", reason="`make test-spark` installs it")
 
 from streamlic.integrations.spark.columns import column_names, narrowed, spark_schema
 from streamlic.integrations.spark.option_table import OPTIONS, read_options
+from streamlic.integrations.spark.permits import Permits
 from streamlic.integrations.spark.plan import ReadPlan
 from streamlic.integrations.spark.reading import read
 from streamlic.resources.licenses import LICENSES
@@ -189,3 +190,34 @@ def test_more_slots_than_requests_are_refused() -> None:
 def test_the_page_about_spark_has_every_option() -> None:
     page = (ROOT / "docs" / "how-to" / "spark.md").read_text()
     assert [one for one in OPTIONS if f"`{one}`" not in page] == []
+
+
+def test_permits_are_for_the_token_of_the_environment(tmp_path: Path) -> None:
+    permits = Permits("127.0.0.1:9", "the-key-of-the-server", RateLimit(100, 1))
+    given = {"accounts": SMALL.id, "baseUrl": "http://127.0.0.1:9"}
+
+    def planned(**options: str) -> ReadPlan:
+        return ReadPlan.of(read_options({**given, **options}), slots=4, permits=permits)
+
+    assert planned().permits == permits
+    assert planned().limit_of_a_task(1) == RateLimit(25, 1)
+    assert planned(tokenFile=str(tmp_path / "token")).permits is None
+    assert planned(tokenShare="1/2").limit_of_a_task(1) == RateLimit(62, 10)
+    assert "the-key" not in repr(permits)
+
+
+def test_a_task_that_cannot_lease_has_its_part_of_the_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamlic.integrations.spark.permits._PATIENCE_SECONDS", 0.2)
+    permits = Permits("127.0.0.1:9", "the-key-of-the-server", RateLimit(100, 1))
+    with served(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
+        given = read_options({"allAccounts": "true", "baseUrl": emulator.url})
+        of_all = ReadPlan.of(given, slots=2, permits=permits)
+        reading = of_all.reading(("id",))
+        rows = [
+            sum(batch.num_rows for batch in read(reading, bundle, of_all.limit_of_a_task(12)))
+            for bundle in of_all.bundles()
+            if HUGE.id not in bundle
+        ]
+    assert sum(rows) == 6 * 150

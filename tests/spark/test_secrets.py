@@ -53,6 +53,7 @@ def test_the_token_is_in_no_plan_page_log_command_line_or_error(
     from pyspark.errors import AnalysisException, PythonException
 
     from streamlic.integrations.spark import register
+    from streamlic.integrations.spark.permits import _servers
 
     register(spark)
     config = EmulatorConfig(accounts={ACCOUNT.id: ACCOUNT}, token=TOKEN)
@@ -93,5 +94,7 @@ def test_the_token_is_in_no_plan_page_log_command_line_or_error(
     assert any(name.startswith("events/") and "truto" in text for name, text in logs.items())
     assert any(name.startswith("work-") and name.endswith("stderr") for name in logs)
     every = {**found, **logs, "plans and errors": "\n".join(said), "ps": "\n".join(commands)}
-    for secret in (TOKEN, OF_FILE, OF_OPTION):
+    keys = [server.key for server in _servers.values()]
+    assert keys
+    for secret in (TOKEN, OF_FILE, OF_OPTION, *keys):
         assert [name for name, text in every.items() if secret in text] == []

@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 import streamlic
+from streamlic import RateLimit
 from streamlic.emulator import EmulatedAccount, Emulator, EmulatorConfig, emulated_accounts
 from tests.spark.cluster import Cluster
 from tests.support.cli import TOKEN
@@ -309,16 +310,30 @@ def test_the_rows_are_the_same_after_a_worker_was_killed_in_the_middle(
         assert asked < pages(emulator) < 2 * asked
 
 
-def test_no_request_is_one_too_many(source: DataFrameReader) -> None:
-    """With both limits of the API enforced, two tasks at a time, and a list of accounts before."""
+@pytest.mark.parametrize("way", ["parts", "permits"])
+def test_no_request_is_one_too_many(spark: SparkSession, way: str) -> None:
+    """With both limits of the API enforced, two tasks at a time, and a list of accounts before.
+
+    Parts of the rate are counted by each process. Permits are leased by all: twenty slots do not
+    make two tasks slow.
+    """
+    from streamlic.integrations.spark import register
+    from streamlic.integrations.spark.permits import _servers
+
     accounts = emulated_accounts(40, records=700)
     config = EmulatorConfig(
         accounts=accounts, token=TOKEN, rate_limits=True, window_seconds=2, token_requests=100,
         account_requests=10,
     )  # fmt: skip
+    register(spark, token_rate_limit="100/2s", slots=2 if way == "parts" else 20)
     with served(config) as emulator:
-        options = {"allAccounts": "true", "rateLimit": "10/2s", "tokenRateLimit": "100/2s"}
-        frame = source.options(baseUrl=emulator.url, **options).load()
+        options = {"allAccounts": "true", "rateLimit": "10/2s", "limit": str(PAGE)}
+        if way == "parts":
+            options["tokenRateLimit"] = "100/2s"
+        frame = spark.read.format("truto").options(baseUrl=emulator.url, **options).load()
         assert frame.select("id").union(frame.select("id")).count() == 56_000
         assert pages(emulator) == 560
         assert emulator.refused == 0
+    [server] = [one for (_, _, limit), one in _servers.items() if limit == RateLimit(100, 2)]
+    leased = len(server.budget._window._counted)
+    assert leased == 0 if way == "parts" else leased > 0

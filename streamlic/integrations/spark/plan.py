@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Self
 
@@ -23,6 +23,7 @@ from streamlic.integrations.spark.accounts_file import read_accounts_file
 from streamlic.integrations.spark.columns import narrowed
 from streamlic.integrations.spark.option_table import REQUEST_NAMES
 from streamlic.integrations.spark.packing import pack
+from streamlic.integrations.spark.permits import Permits, budgeted
 from streamlic.integrations.spark.reading import Reading
 from streamlic.job.account_details import details_of
 from streamlic.job.options import JobOptions
@@ -36,6 +37,7 @@ from streamlic.truto.settings import ConnectionSettings
 _LOG = logging.getLogger("streamlic")
 _OF_READING = ("concurrency", "engine", "rows_at", "strict", "memory_bytes")
 _OF_CONNECTION = ("allow_http", "ca_file", "rate_limit", "token_rate_limit", "token_share")
+_ABOUT_THE_TOKEN = frozenset({"token_file", "token_rate_limit", "token_share"})
 _NAMED_ACCOUNTS = 10
 _ROWS_OF_A_PAGE = 4000
 """A page with more rows takes longer to decode than the token's limit makes it wait."""
@@ -50,6 +52,8 @@ class ReadPlan:
     selection: Selection
     details: Mapping[str, AccountDetails]
     connection: ConnectionSettings
+    permits: Permits | None
+    """What tasks lease of the driver; None if each has a part of the rate."""
     given: Mapping[str, Any]
     """The options that decide how a task reads."""
     asks_details: bool
@@ -58,8 +62,14 @@ class ReadPlan:
     packing_from: str | None
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], *, slots: int | None) -> Self:
-        """Return the plan of options; ``slots`` is used where none of them says it."""
+    def of(
+        cls, given: Mapping[str, Any], *, slots: int | None, permits: Permits | None = None
+    ) -> Self:
+        """Return the plan of options; ``slots`` is used where none of them says it.
+
+        ``permits`` are for the token of the environment, and are used unless an option says
+        something else about the token.
+        """
         parameters = {name: value for name, value in given.items() if name in REQUEST_NAMES}
         sources = [
             name for name in ("accounts", "accounts_file", "all_accounts") if given.get(name)
@@ -83,6 +93,10 @@ class ReadPlan:
         reading_options(selection.shared, **of_reading)  # Checks them.
         slots = given.get("slots", slots)
         connection = _connection(given)
+        if permits and not _ABOUT_THE_TOKEN & given.keys():
+            connection = replace(connection, token_rate_limit=permits.limit)
+        else:
+            permits = None
         limit = connection.own_token_limit()
         if slots is None:
             raise UsageError(
@@ -98,6 +112,7 @@ class ReadPlan:
             selection=selection,
             details=details,
             connection=connection,
+            permits=permits,
             given=of_reading,
             asks_details=given.get("account_details", True),
             skips_failed=given.get("skip_failed", False),
@@ -114,6 +129,7 @@ class ReadPlan:
         """Return what the tasks have in common if these columns are read."""
         return Reading(
             connection=self.connection,
+            permits=self.permits,
             request=narrowed(self.selection.shared, columns),
             given=self.given,
             columns=tuple(columns),
@@ -122,7 +138,7 @@ class ReadPlan:
         )
 
     def limit_of_a_task(self, accounts: int) -> RateLimit | None:
-        """Return the part of the token's rate that a task has; None for no limit.
+        """Return the part of the token's rate that a task has by itself; None for no limit.
 
         Without the requests with which the driver listed so many accounts: they were sent shortly
         before.
@@ -149,7 +165,10 @@ class ReadPlan:
         return [{one: accounts[one] for one in bundle} for bundle in bundles]
 
     async def _discovered(self) -> dict[str, AccountDetails]:
-        requests, discovered = await self.selection.resolve(Connection(self.connection))
+        settings = self.connection
+        if self.permits:
+            settings = budgeted(settings, self.permits, self.limit_of_a_task(0))
+        requests, discovered = await self.selection.resolve(Connection(settings))
         if discovered.reasons:
             out = counted(len(discovered.reasons), "account")
             are = "is" if len(discovered.reasons) == 1 else "are"

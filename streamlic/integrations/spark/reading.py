@@ -6,9 +6,7 @@ Rules:
 2. Where the consumer stops early, the thread and its connections end.
 3. An account's failure ends the task as soon as the next batch shows it: the rows would not be
    whole. With ``skip_failed`` an account is left out that failed before it had rows.
-4. A task has an equal part of the token's rate. The process counts it, and not the task: the next
-   task of a process does not start with a whole limit.
-5. Details that nobody gave are requested once an account, when its first rows have come.
+4. Details that nobody gave are requested once an account, when its first rows have come.
 """
 
 from __future__ import annotations
@@ -29,9 +27,9 @@ from streamlic.dataset.lake import ACCOUNT_COLUMN, INTEGRATION_COLUMN, TENANT_CO
 from streamlic.dataset.records import UNKNOWN, AccountDetails, Failed
 from streamlic.errors import StreamlicError, described
 from streamlic.integrations.spark.option_table import option_of
+from streamlic.integrations.spark.permits import Permits, budgeted
 from streamlic.job.account_details import requested_details
 from streamlic.job.options import JobOptions
-from streamlic.truto.budget.shared import shared_budget
 from streamlic.truto.client import Connection
 from streamlic.truto.rate_limit import RateLimit
 from streamlic.truto.request import LicensesRequest
@@ -49,6 +47,7 @@ class Reading:
     """
 
     connection: ConnectionSettings
+    permits: Permits | None
     request: LicensesRequest
     given: Mapping[str, Any]
     columns: tuple[str, ...]
@@ -70,9 +69,9 @@ def read(
 ) -> Generator[pa.RecordBatch, None, None]:
     """Yield the licenses of accounts, of which the details are known that are given.
 
-    ``limit`` is the part of the token's rate that this task has.
+    ``limit`` is the part of the token's rate that this task has without permits of the driver.
     """
-    bundle = _Bundle(reading, accounts, _own_part(reading.connection, limit))
+    bundle = _Bundle(reading, accounts, budgeted(reading.connection, reading.permits, limit))
     source = BatchSource(bundle.batches, "the read was ended")
     try:
         while (batch := source.take()) is not None:
@@ -80,12 +79,6 @@ def read(
     finally:
         source.stop()
         source.join()
-
-
-def _own_part(settings: ConnectionSettings, limit: RateLimit | None) -> ConnectionSettings:
-    """Return settings that keep to a limit, counted over all tasks of this process."""
-    budget = shared_budget(settings.token_id(), limit)
-    return replace(settings, token_share=None, budget=budget)
 
 
 class _Bundle:

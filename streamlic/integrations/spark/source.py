@@ -23,6 +23,7 @@ from streamlic.dataset.records import AccountDetails
 from streamlic.errors import StreamlicError
 from streamlic.integrations.spark.columns import column_names, spark_schema
 from streamlic.integrations.spark.option_table import read_options, spelled
+from streamlic.integrations.spark.permits import Permits
 from streamlic.integrations.spark.plan import ReadPlan
 from streamlic.integrations.spark.reading import Reading, read
 from streamlic.truto.rate_limit import RateLimit
@@ -41,7 +42,7 @@ def _spelled() -> Iterator[None]:
 class Bundle(InputPartition):  # type: ignore[misc]  # pyspark's types are not used
     """A partition: the accounts of one task, with what is known of them.
 
-    ``limit`` is its part of the token's rate.
+    ``limit`` is its part of the token's rate, where the driver leases no permits.
     """
 
     accounts: Mapping[str, AccountDetails]
@@ -51,15 +52,17 @@ class Bundle(InputPartition):  # type: ignore[misc]  # pyspark's types are not u
 class TrutoDataSource(DataSource):  # type: ignore[misc]
     """Licenses of the Truto API: ``spark.read.format("truto").option("accounts", …).load()``.
 
-    ``slots`` is the number of tasks that run at once, where no option says it.
+    ``slots`` is the number of tasks that run at once, where no option says it. ``permits`` are
+    those of the driver, if it leases any.
     """
 
     slots: ClassVar[int | None] = None
+    permits: ClassVar[Permits | None] = None
 
     def __init__(self, options: MutableMapping[str, str]) -> None:
         super().__init__(options)
         with _spelled():
-            self._plan = ReadPlan.of(read_options(options), slots=self.slots)
+            self._plan = ReadPlan.of(read_options(options), slots=self.slots, permits=self.permits)
 
     @classmethod
     def name(cls) -> str:
