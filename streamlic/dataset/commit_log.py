@@ -29,15 +29,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from streamlic.dataset.destination import Fenced, lake_lost, run_changed, shard_lost
-from streamlic.dataset.lake import LOG_DIRECTORY
+from streamlic.dataset.lake import LOG_DIRECTORY, RECORDS, SNAPSHOTS
 from streamlic.dataset.lake_state import BEGIN, CLAIM, COMMIT, COMPLETE, LakeState, check_version
 from streamlic.dataset.records import Promise, json_bytes, parsed, written
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.storage.base import AlreadyExists, NotFound, Store
 
-RECORDS = f"{LOG_DIRECTORY}/log"
-SNAPSHOTS = f"{LOG_DIRECTORY}/snapshots"
 _NUMBERED = re.compile(r"([0-9]{8,})\.json")
 _SNAPSHOT_RECORDS = 100
 _SNAPSHOT_BYTES = 1 << 20
@@ -270,13 +268,6 @@ def old_records(store: Store, lake: LakeState, expiring: Collection[str] = ()) -
     maybe = [number for number in numbers if number <= lake.number and number not in needed]
     found = zip(maybe, each_record(store, maybe), strict=True)
     return [_record_name(number) for number, record in found if record["kind"] != CLAIM]
-
-
-def delete_partial_files(store: Store) -> None:
-    """Delete what a process left that died while it created a file of the log."""
-    for place in (RECORDS, SNAPSHOTS):
-        partial = [name for name in store.names(place) if name.startswith(".")]
-        store.delete(*(f"{place}/{name}" for name in partial))
 
 
 def each_record(store: Store, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
-from streamlic.dataset.lake import LOG_DIRECTORY
+from streamlic.dataset.lake import LOG_DIRECTORY, RECORDS, SNAPSHOTS
 from streamlic.dataset.lake_state import LakeState
 from streamlic.errors import DatasetConflict, StreamlicError
 from streamlic.storage.base import Store
@@ -123,3 +123,10 @@ def _writers_of_shards(store: Store) -> Iterator[tuple[int, str]]:
     for name in store.names(_SHARD_LOCKS):
         if name.isdecimal() and (writer := store.writer(f"{_SHARD_LOCKS}/{name}")):
             yield int(name), writer
+
+
+def delete_partial_files(store: Store) -> None:
+    """Delete what a process left that died while it created a file of the log."""
+    for place in (RECORDS, SNAPSHOTS):
+        partial = [name for name in store.names(place) if name.startswith(".")]
+        store.delete(*(f"{place}/{name}" for name in partial))

@@ -26,6 +26,9 @@ from streamlic.schema.values import TIMESTAMP
 from streamlic.storage.base import Store
 
 LOG_DIRECTORY: Final = "_streamlic"
+RECORDS: Final = f"{LOG_DIRECTORY}/log"
+"""The commit log's records."""
+SNAPSHOTS: Final = f"{LOG_DIRECTORY}/snapshots"
 STAGING: Final = f"{LOG_DIRECTORY}/staging"
 """Part files that readers do not see yet."""
 LICENSES: Final = "licenses"

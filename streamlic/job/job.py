@@ -146,8 +146,13 @@ class Job:
     async def read(self, *, has_pages: bool = True) -> Outcome:
         """Read every page, complete the run if it may be, and return how it ended.
 
-        Without ``has_pages`` it is only completed. Raises what ended it.
+        Without ``has_pages`` it is only completed. Raises what ended it: that another process has
+        become the writer, if a file is missing because of that.
         """
+        with self._lake.fenced():
+            return await self._read(has_pages=has_pages)
+
+    async def _read(self, *, has_pages: bool) -> Outcome:
         error: BaseException | None = None
         try:
             if has_pages:

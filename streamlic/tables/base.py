@@ -25,8 +25,8 @@ from typing import Any
 import pyarrow as pa
 
 from streamlic.dataset.batch_sizes import opened
-from streamlic.dataset.commit_log import CommitLog, delete_partial_files, load_lake
-from streamlic.dataset.destination import Fenced
+from streamlic.dataset.commit_log import CommitLog, load_lake
+from streamlic.dataset.destination import Fenced, delete_partial_files
 from streamlic.dataset.lake import (
     STAGING,
     TABLES,
@@ -55,7 +55,7 @@ from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.storage.base import Store
 from streamlic.system.process import this_process
 from streamlic.tables.completion import Ending, complete_run
-from streamlic.tables.formats import format_of
+from streamlic.tables.formats import check_format, format_of
 from streamlic.tables.table_format import Change, Kept, missing_file
 
 
@@ -334,19 +334,3 @@ def prepare_directories(store: Store, run: RunState) -> None:
     names = (run.staged(run.part_name(1, table)) for table in TABLES)
     for directory in dict.fromkeys(str(PurePosixPath(name).parent) for name in names):
         store.make_directory(directory)
-
-
-def check_format(store: Store, wanted: Format | None, found: Format | None) -> None:
-    """Raise DatasetConflict if a lake that exists has another format than is wanted."""
-    if wanted and found and wanted != found:
-        raise DatasetConflict(
-            f"{store.where()} is a lake of {_described(found)}, and was asked to be one "
-            f"of {_described(wanted)}",
-            advice="leave {format} out, or choose another {dest}",
-        )
-
-
-def _described(found: Format) -> str:
-    partitioned = f" partitioned by {found.partition_by}" if found.partition_by else ""
-    catalog = f" in the catalog {found.catalog}" if found.catalog else ""
-    return f"{found.name} tables{partitioned}{catalog}"

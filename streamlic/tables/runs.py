@@ -16,7 +16,8 @@ from streamlic.dataset.run_state import PUBLISH, RunState
 from streamlic.errors import DatasetConflict, UsageError
 from streamlic.formatting import counted
 from streamlic.storage.base import Store
-from streamlic.tables.base import LakeWriter, check_format, prepare_directories
+from streamlic.tables.base import LakeWriter, prepare_directories
+from streamlic.tables.formats import check_format
 from streamlic.tables.kept_accounts import check_same_table, check_schemas, replaced_by
 
 MODES = ("error", "append", "overwrite")

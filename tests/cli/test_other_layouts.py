@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlic.dataset.commit_log import RECORDS
-from streamlic.dataset.lake import TABLES
+from streamlic.dataset.lake import RECORDS, TABLES
 from streamlic.dataset.records import VERSION, json_bytes, parsed
 from tests.support.batches import land
 from tests.support.cli import ACCOUNT, run_cli

@@ -20,9 +20,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.dataset.commit_log import RECORDS, load_lake, load_runs
+from streamlic.dataset.commit_log import load_lake, load_runs
 from streamlic.dataset.destination import writer_lock
-from streamlic.dataset.lake import STAGING
+from streamlic.dataset.lake import RECORDS, STAGING
 from streamlic.dataset.records import ResumePoint, json_bytes, parsed
 from streamlic.dataset.verify import verify_dataset
 from streamlic.errors import (

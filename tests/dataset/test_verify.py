@@ -17,10 +17,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.dataset.commit_log import RECORDS
 from streamlic.dataset.destination import writer_lock
 from streamlic.dataset.inspect import Inspection, inspect_dataset
-from streamlic.dataset.lake import ACCOUNTS, RUNS, TABLES, table_of
+from streamlic.dataset.lake import ACCOUNTS, RECORDS, RUNS, TABLES, table_of
 from streamlic.dataset.records import PartFile, ResumePoint
 from streamlic.dataset.run_tables import write_run_tables
 from streamlic.dataset.verify import VerifyReport, promised_bytes, verify_dataset

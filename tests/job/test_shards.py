@@ -12,9 +12,9 @@ import pyarrow.dataset as ds
 import pytest
 
 import streamlic
-from streamlic.dataset.commit_log import RECORDS, load_lake, load_runs
+from streamlic.dataset.commit_log import load_lake, load_runs
 from streamlic.dataset.destination import writer_lock
-from streamlic.dataset.lake import STAGING
+from streamlic.dataset.lake import RECORDS, STAGING
 from streamlic.dataset.verify import verify_dataset
 from streamlic.dataset.writer import WriteOptions
 from streamlic.errors import DatasetConflict, TooManyAbsent, UsageError

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from streamlic.dataset.commit_log import RECORDS, delete_partial_files
+from streamlic.dataset.destination import delete_partial_files
+from streamlic.dataset.lake import RECORDS
 from streamlic.diagnostics.doctor import check_dest
 from streamlic.errors import DatasetConflict, StoreError, UsageError
 from streamlic.storage import locks

@@ -17,9 +17,9 @@ import pytest
 from aiohttp import web
 
 import streamlic
-from streamlic.dataset.commit_log import RECORDS, load_runs
+from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.inspect import inspect_dataset
-from streamlic.dataset.lake import ACCOUNT_COLUMN, STAGING
+from streamlic.dataset.lake import ACCOUNT_COLUMN, RECORDS, STAGING
 from streamlic.dataset.records import AccountDetails, Carried, ResumePoint, written
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.verify import verify_dataset

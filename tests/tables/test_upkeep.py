@@ -21,11 +21,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.dataset.commit_log import RECORDS, load_lake, load_run, load_runs
+from streamlic.dataset.commit_log import load_lake, load_run, load_runs
 from streamlic.dataset.destination import writer_lock
 from streamlic.dataset.head import rows_of_table
 from streamlic.dataset.inspect import inspect_dataset
-from streamlic.dataset.lake import STAGING, TABLES, names_in_tables, rewritten_name
+from streamlic.dataset.lake import RECORDS, STAGING, TABLES, names_in_tables, rewritten_name
 from streamlic.dataset.records import Format, parsed
 from streamlic.dataset.verify import verify_dataset
 from streamlic.dataset.writer import WriteOptions
