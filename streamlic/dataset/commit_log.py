@@ -13,9 +13,8 @@ Rules:
 2. A snapshot is written after its record, and says nothing that the records do not. It makes
    opening a lake quick. Runs that have ended are in it without their single accounts.
 3. Old records are deleted only below a snapshot, and only those that no run needs which has not
-   expired. Claims stay: the claim that follows a writer's last record is what refuses its next one.
-   A process that was not the writer may find the number after its last record free: so a claim
-   counts only if no snapshot has its number, or a later one.
+   expired. Claims stay: what follows a writer's last record refuses its next one. A claim with the
+   number of a deleted record does not count.
 """
 
 from __future__ import annotations
@@ -50,12 +49,9 @@ class CommitLog:
         self.lake = lake
         self._store = store
         self._shard = shard
-        self._epoch = self._epoch_in(lake)
-        """Of the last claim of this writer's place, as far as this one knows."""
-        self._snapshot_number = _snapshot_number(store)
-        self._records = lake.number - self._snapshot_number
-        self._bytes = 0
-        """Of the records since the last snapshot, as far as this process wrote them."""
+        self._epoch = self._epoch_in(lake)  # Of the last claim of its place, as far as it knows.
+        self._records = lake.number - max(_numbers(store, SNAPSHOTS), default=0)
+        self._bytes = 0  # Of the records since the last snapshot that this process wrote.
         self._due_bytes = _SNAPSHOT_BYTES
 
     def append(
@@ -83,10 +79,9 @@ class CommitLog:
                 changed = self._catch_up() & concerned
                 if changed and self._shard is None:  # Decided without what shards wrote meanwhile.
                     raise run_changed(self._store.where(), str(changed.pop())) from None
-        if (kind == CLAIM or self._shard) and _snapshot_number(self._store) >= record["number"]:
-            # This process loaded the log long ago, and the number is that of a deleted record.
-            self._store.delete(_record_name(record["number"]))
-            raise self._fenced()
+        is_far = max(_numbers(self._store, SNAPSHOTS), default=0) >= record["number"]
+        if (kind == CLAIM or self._shard) and is_far:
+            self._check_covered(record, data)
         if kind == BEGIN or self._shard:
             self.lake.fold(record, data)
         else:
@@ -122,7 +117,7 @@ class CommitLog:
                 self._store.create(name, data or json_bytes(self.lake.as_json()))
         names = _numbered(self._store, SNAPSHOTS)
         self._store.delete(*(f"{SNAPSHOTS}/{one}" for one in names[:-_KEPT_SNAPSHOTS]))
-        self._snapshot_number, self._records, self._bytes = self.lake.number, 0, 0
+        self._records, self._bytes = 0, 0
 
     def delete_old_records(self) -> int:
         """Write a snapshot, and delete the records that it makes superfluous; return how many."""
@@ -139,6 +134,17 @@ class CommitLog:
         run_id, shard = self._shard
         run = lake.runs.get(run_id)
         return run.shards.epoch(shard) if run and not run.is_complete else -1
+
+    def _check_covered(self, record: Mapping[str, Any], data: bytes) -> None:
+        """Raise Fenced unless a record that a snapshot covers counts; delete it if it never did."""
+        number, epoch = record["number"], record["epoch"]
+        if self._epoch_in(load_lake(self._store)) != epoch:
+            following = dict[str, Any]()
+            with suppress(NotFound):
+                following = parsed(self._store.read(_record_name(number + 1)), "the next record")
+            if following.get("previous_sha256") != hashlib.sha256(data).hexdigest():
+                self._store.delete(_record_name(number))
+            raise self._fenced()
 
     def _catch_up(self) -> set[str | None]:
         """Take the records that others have appended; return the runs whose shards they are of.
@@ -213,7 +219,6 @@ def in_full(store: Store, run: RunState) -> RunState:
     if not run.is_finished or run.is_expired:
         return run
     records = records_of(store, run)
-    where = f"run {run.id}"
     try:
         found = RunState.of(next(records))
         for record in records:
@@ -222,7 +227,7 @@ def in_full(store: Store, run: RunState) -> RunState:
             elif record["kind"] in (COMMIT, COMPLETE):
                 found.fold(record)
     except (KeyError, TypeError, ValueError) as error:
-        raise IntegrityError(f"{where}: its records are not valid: {error!r}") from error
+        raise IntegrityError(f"run {run.id}: its records are not valid: {error!r}") from error
     found.is_finished, found.is_replaced = run.is_finished, run.is_replaced
     if run.elsewhere:
         found.files, found.elsewhere = run.files, run.elsewhere
@@ -236,8 +241,7 @@ def record_problems(store: Store, lake: LakeState) -> list[str]:
     Old ones may have been deleted: then the next one cannot be compared with the one before it.
     """
     problems = []
-    numbers = [int(name.partition(".")[0]) for name in _numbered(store, RECORDS)]
-    numbers = [number for number in numbers if number <= lake.number]
+    numbers = [number for number in _numbers(store, RECORDS) if number <= lake.number]
     before, digest = 0, ""
     for number, data in zip(numbers, store.read_each(map(_record_name, numbers)), strict=True):
         where = _record_name(number)
@@ -263,9 +267,8 @@ def old_records(store: Store, lake: LakeState, expiring: Collection[str] = ()) -
         for run in lake.runs.values()
         if not run.is_expired and run.id not in expiring
     ]
-    numbers = [int(name.partition(".")[0]) for name in _numbered(store, RECORDS)]
     needed = {number for one in kept for number in one}
-    maybe = [number for number in numbers if number <= lake.number and number not in needed]
+    maybe = [one for one in _numbers(store, RECORDS) if one <= lake.number and one not in needed]
     found = zip(maybe, each_record(store, maybe), strict=True)
     return [_record_name(number) for number, record in found if record["kind"] != CLAIM]
 
@@ -329,9 +332,8 @@ def records_of(store: Store, run: RunState) -> Iterator[dict[str, Any]]:
     return (one for one in each_record(store, numbers) if one.get("run") == run.id)
 
 
-def _snapshot_number(store: Store) -> int:
-    names = _numbered(store, SNAPSHOTS)
-    return int(names[-1].partition(".")[0]) if names else 0
+def _numbers(store: Store, directory: str) -> list[int]:
+    return [int(name.partition(".")[0]) for name in _numbered(store, directory)]
 
 
 def _numbered(store: Store, directory: str, *, after: str = "") -> list[str]:

@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.dataset.commit_log import load_lake, load_run, load_runs
+from streamlic.dataset.commit_log import CommitLog, load_lake, load_run, load_runs
 from streamlic.dataset.destination import writer_lock
 from streamlic.dataset.head import rows_of_table
 from streamlic.dataset.inspect import inspect_dataset
@@ -332,6 +332,56 @@ def test_a_claim_with_the_number_of_a_deleted_record_is_refused_and_leaves_nothi
     assert digests(tmp_path) == before
     assert land(tmp_path, "later", mode="append").id == unfinished.id
     check_sound(tmp_path)
+
+
+def test_a_claim_that_a_snapshot_covers_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer of another shard may write one as soon as the claim is there."""
+    nights(tmp_path, 1)
+    store = LocalStore(tmp_path)
+    create = LocalStore.create
+
+    def covered(self: LocalStore, name: str, data: bytes) -> None:
+        create(self, name, data)
+        if name.startswith(RECORDS):
+            lake = load_lake(self)
+            CommitLog(self, lake).write_snapshot()
+
+    monkeypatch.setattr(LocalStore, "create", covered)
+    writer = LakeWriter(store)
+    writer.open()
+    assert f"{writer.lake.epoch:08d}.json" in store.names(RECORDS)
+    run = start(writer)
+    complete(writer, run, part(writer, run, 0), points=POINTS)
+    check_sound(tmp_path)
+
+
+def test_a_claim_that_did_count_stays_where_its_writer_was_overtaken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses the writer before it, which may wake up yet."""
+    nights(tmp_path, 1)
+    store = LocalStore(tmp_path)
+    first, second = LakeWriter(store), LakeWriter(store)
+    first.open()
+    run = start(first)
+    create = LocalStore.create
+
+    def overtaken(self: LocalStore, name: str, data: bytes) -> None:
+        create(self, name, data)
+        if name == f"{RECORDS}/{first.lake.number + 1:08d}.json":
+            monkeypatch.undo()
+            rival = LakeWriter(store)
+            rival.open()
+            CommitLog(store, rival.lake).write_snapshot()
+
+    monkeypatch.setattr(LocalStore, "create", overtaken)
+    with pytest.raises(DatasetConflict, match="another writer has taken over"):
+        second.open()
+    with pytest.raises(DatasetConflict, match="another writer has taken over"):
+        complete(first, run, part(first, run, 0), points=POINTS)
+    assert verify_dataset(store).is_sound
 
 
 class UnlockedStore(LocalStore):
