@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamlic
@@ -32,6 +32,7 @@ def taken(budget: TokenBudget, now: float) -> int:
     return count
 
 
+@settings(deadline=None)
 @given(st.integers(1, 600), st.integers(1, 600))
 def test_the_shares_of_a_limit_add_up_to_it(requests: int, of: int) -> None:
     limit = RateLimit(requests, 10)
@@ -52,16 +53,16 @@ def test_a_limit_of_nothing_is_refused(requests: int, seconds: float) -> None:
 
 
 def test_settings_say_the_tokens_limit_and_the_share_of_it() -> None:
-    settings = streamlic.ConnectionSettings(token_rate_limit="90/3s", token_share="1/4")
-    limiter = settings.rate_limiter()
+    connection = streamlic.ConnectionSettings(token_rate_limit="90/3s", token_share="1/4")
+    limiter = connection.rate_limiter()
     for number in range(22):
         assert limiter.acquire(str(number), 100.0)
     assert limiter.acquire("another", 100.0) is None
     assert limiter.token_delay(100.0) == pytest.approx(3.5, abs=0.1)
     assert str(limiter.token_cause().detail) == "22 requests in 3 s"
     assert streamlic.ConnectionSettings(token_share=Share(2, 4)).rate_limiter().token_delay(0) == 0
-    again = pickle.loads(pickle.dumps(settings))  # noqa: S301  (our own, of just now)
-    assert again == settings
+    again = pickle.loads(pickle.dumps(connection))  # noqa: S301  (our own, of just now)
+    assert again == connection
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,7 @@ def test_threads_take_no_permit_twice() -> None:
         assert sum(pool.map(take, range(8))) == 400
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 6), st.floats(0, 6)), min_size=1, max_size=40))
 def test_what_was_counted_stays_counted_when_the_limit_changes(
     steps: list[tuple[int, float]],
@@ -155,9 +157,9 @@ def test_a_permit_that_is_given_back_is_not_counted() -> None:
 
 
 def test_a_budget_of_one_process_says_why_it_does_not_pickle() -> None:
-    settings = streamlic.ConnectionSettings(budget=LocalBudget())
+    connection = streamlic.ConnectionSettings(budget=LocalBudget())
     with pytest.raises(TypeError, match=r"one process.*a LeasedBudget.*does"):
-        pickle.dumps(settings)
+        pickle.dumps(connection)
     assert repr(LocalBudget()) == "LocalBudget(500 requests in 10 s)"
     assert repr(LocalBudget(None)) == "LocalBudget(None)"
 
@@ -198,13 +200,13 @@ def test_exports_in_threads_keep_the_limit_of_their_token_together(tmp_path: Pat
     )
     budget = LocalBudget("20/1s")
     with served(config) as emulator:
-        settings = settings_of(emulator.url, rate_limit="50/1s", budget=budget)
+        connection = settings_of(emulator.url, rate_limit="50/1s", budget=budget)
 
         def export(number: int) -> streamlic.Summary:
             return streamlic.export(
                 tmp_path / str(number),
                 accounts[number::2],
-                connection=settings,
+                connection=connection,
                 options=streamlic.JobOptions(account_details=False),
             )
 
