@@ -172,7 +172,10 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         """Answer one process until it leaves."""
-        channel = Channel(self.request, _SILENCE_SECONDS)
+        try:
+            channel = Channel(self.request, _SILENCE_SECONDS)
+        except OSError:
+            return  # It has left already.
         self.server.meet(channel)
         try:
             channel.admit(self.server.key)
