@@ -194,11 +194,13 @@ def test_permits_are_granted_five_times_as_fast_as_on_average_and_no_faster() ->
     """All processes start at once. A burst of a whole limit would wait in queues, uncounted."""
     ledger = PermitLedger(LocalBudget(RateLimit(500, 10)), RateLimit(500, 10))
     granted: list[int] = []
+    assert ledger.answer(Ask(), 99.0).wait_seconds == 0, "it wants none"
     for step in range(300):
         answer = ledger.answer(Ask(wanted=MOST_REPORTED), 100 + step * 0.01)
         granted.append(answer.permits)
         assert answer.permits or answer.wait_seconds > 0
     assert granted[0] == 25, "a twentieth"
+    assert granted[1] < 5
     assert sum(granted[:101]) == 25 + 250
     assert sum(granted) == 500
 

@@ -72,7 +72,7 @@ class PermitLedger:
             self._budget.wait_until(now + ask.hold_seconds)
         first, permits = self._next, self._granted(ask.wanted, now)
         wait, hold = self._budget.delay(now), self._budget.held_seconds(now)
-        if not wait and not permits:
+        if ask.wanted and not wait and not permits:
             wait = self._spacing_seconds * self._most / 2
         elif wait > hold:
             # A few permits become free soon after the first: one message can carry them all.
