@@ -415,6 +415,33 @@ async def test_processes_keep_one_limit_and_one_that_is_killed_starts_again(tmp_
 
 
 @pytest.mark.slow
+async def test_processes_whose_server_ends_continue_with_their_shares(tmp_path: Path) -> None:
+    """No window holds requests of their permits and of their shares together."""
+    limit = RateLimit(60, 2)
+    config = EmulatorConfig(
+        records=2, rate_limits=True, token_requests=60, window_seconds=2, latency_ms=20
+    )
+    with served(config) as emulator, served_permits("60/2s") as server:
+
+        async def export(number: int) -> str:
+            budget = LeasedBudget(
+                address=server.address, fallback=limit.share(number + 1, 3), patience_seconds=0.1
+            )
+            given = (budget, emulator.url, str(tmp_path / str(number)), IDS[:240][number::3])
+            env = {**os.environ, "TRUTO_PERMIT_KEY": KEY}
+            out, err = await (await start_forked(export_leased, *given, env=env)).communicate()
+            assert out, err.decode()
+            return out.decode()
+
+        ended = [asyncio.create_task(export(number)) for number in range(3)]
+        await asyncio.to_thread(until, lambda: len(emulator.requests) > 90)
+        server.__exit__(None, None, None)
+        outputs = await asyncio.gather(*ended)
+    assert emulator.refused == 0
+    assert [output.split()[2:] for output in outputs] == [["160", "0"]] * 3
+
+
+@pytest.mark.slow
 def test_the_programs_of_the_page_share_one_token(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "how-to" / "many-accounts.md").read_text()
     programs = [block.text for block in blocks_of(page) if block.language == "py"]
