@@ -194,7 +194,8 @@ def test_raw_rows_and_other_time_zones(
     ("options", "says"),
     [
         ({}, r"which accounts\?.* got none"),
-        ({"accounts": "a", "allAccounts": "true"}, "got accounts and all_accounts"),
+        ({"accounts": "a", "allAccounts": "true"}, "got accounts and allAccounts"),
+        ({"accounts": "a", "tenant": "b"}, "tenant needs allAccounts=true"),
         ({"accounts": "a"}, r"must be a UUID such as .*\(accounts\)"),
         ({"allAccounts": "true", "limits": "5"}, r"no option 'limits' \(did you mean limit\?\)"),
         ({"allAccounts": "true", "response_format": "raw"}, "did you mean responseFormat"),

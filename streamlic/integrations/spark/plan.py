@@ -21,7 +21,7 @@ from streamlic.errors import UsageError
 from streamlic.formatting import counted
 from streamlic.integrations.spark.accounts_file import read_accounts_file
 from streamlic.integrations.spark.columns import narrowed
-from streamlic.integrations.spark.option_table import REQUEST_NAMES
+from streamlic.integrations.spark.option_table import REQUEST_NAMES, camel_case
 from streamlic.integrations.spark.packing import pack
 from streamlic.integrations.spark.permits import Permits, budgeted
 from streamlic.integrations.spark.reading import Reading
@@ -77,8 +77,11 @@ class ReadPlan:
         if len(sources) != 1:
             raise UsageError(
                 "which accounts? Expected one of the options accounts, accountsFile and "
-                f"allAccounts=true, got {' and '.join(sources) or 'none'}"
+                f"allAccounts=true, got {' and '.join(map(camel_case, sources)) or 'none'}"
             )
+        chosen = [name for name in ("integration", "tenant") if name in given]
+        if chosen and sources != ["all_accounts"]:
+            raise UsageError(f"the option {chosen[0]} needs allAccounts=true")
         details: dict[str, AccountDetails] = {}
         if "accounts_file" in given:
             details = read_accounts_file(given["accounts_file"])
