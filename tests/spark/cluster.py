@@ -183,10 +183,18 @@ class Cluster:
         self._processes[f"worker-{number}"].wait()
 
     def revive(self) -> None:
-        """Start each worker that has been killed."""
+        """Start each worker that has been killed, and let each have an executor again.
+
+        Meanwhile the other worker has got the executor that was lost: it is killed there.
+        """
         for number in range(len(HOSTS)):
             if self._processes[f"worker-{number}"].poll() is not None:
                 self.start_worker(number)
+        there = [self.executors(number) for number in range(len(HOSTS))]
+        crowded, lonely = max(there, key=len), there.index(min(there, key=len))
+        if len(crowded) == CORES and not there[lonely]:
+            processes.kill_tree(crowded[0])
+            self.wait_for(lambda: bool(self.executors(lonely)))
 
     def state(self) -> dict[str, Any] | None:
         """Return the page of the master, as JSON; None if it does not answer."""

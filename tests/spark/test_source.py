@@ -305,6 +305,7 @@ def test_the_rows_are_the_same_after_a_worker_was_killed_in_the_middle(
         writing = pool.submit(frame.write.parquet, str(found))
         cluster.wait_for(lambda: pages(emulator) > asked / 3)
         assert not writing.done()
+        assert cluster.executors(1)
         cluster.kill_worker(1)
         writing.result()
         assert same(found, dest, ", ".join(frame.columns)) == (40_000, 0, 0)
