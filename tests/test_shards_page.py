@@ -1,7 +1,7 @@
 """The recipes of docs/how-to/shards.md run: each starts four processes, which read one run.
 
-Airflow, Ray and Dask are not among the packages of the tests. Without them an imitation of each runs
-the recipe's function in processes of its own; with them they do.
+Airflow, Ray and Dask are not among the packages of the tests. Without them an imitation of each
+runs the recipe's function in processes of its own; with them they do.
 """
 
 from __future__ import annotations
