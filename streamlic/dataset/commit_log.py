@@ -79,9 +79,10 @@ class CommitLog:
                 changed = self._catch_up() & concerned
                 if changed and self._shard is None:  # Decided without what shards wrote meanwhile.
                     raise run_changed(self._store.where(), str(changed.pop())) from None
-        is_far = max(_numbers(self._store, SNAPSHOTS), default=0) >= record["number"]
-        if (kind == CLAIM or self._shard) and is_far:
-            self._check_covered(record, data)
+        if not self._is_in_log(record, data):
+            # This process loaded the log long ago, and the number is that of a deleted record.
+            self._store.delete(_record_name(record["number"]))
+            raise self._fenced()
         if kind == BEGIN or self._shard:
             self.lake.fold(record, data)
         else:
@@ -127,6 +128,22 @@ class CommitLog:
             self._store.delete(*old)
         return len(old)
 
+    def _is_in_log(self, record: Mapping[str, Any], data: bytes) -> bool:
+        """Return whether a new record is what the next one, or a snapshot, comes after."""
+        number = record["number"]
+        # Without shards, the claim of the next writer refuses it: claims are not deleted.
+        has_shards = any(run.shards.of for run in self.lake.runs.values())
+        is_safe = record["kind"] != CLAIM and not has_shards
+        if is_safe or max(_numbers(self._store, SNAPSHOTS), default=0) < number:
+            return True
+        snapshot, digest = _newest_snapshot(self._store), hashlib.sha256(data).hexdigest()
+        if snapshot.number == number:
+            return snapshot.last_sha256 == digest
+        with suppress(NotFound):
+            name = _record_name(number + 1)
+            return bool(parsed(self._store.read(name), name)["previous_sha256"] == digest)
+        return False
+
     def _epoch_in(self, lake: LakeState) -> int:
         """Return the epoch of the writer whose place this one has; -1 if that place is gone."""
         if self._shard is None:
@@ -134,17 +151,6 @@ class CommitLog:
         run_id, shard = self._shard
         run = lake.runs.get(run_id)
         return run.shards.epoch(shard) if run and not run.is_complete else -1
-
-    def _check_covered(self, record: Mapping[str, Any], data: bytes) -> None:
-        """Raise Fenced unless a record that a snapshot covers counts; delete it if it never did."""
-        number, epoch = record["number"], record["epoch"]
-        if self._epoch_in(load_lake(self._store)) != epoch:
-            following = dict[str, Any]()
-            with suppress(NotFound):
-                following = parsed(self._store.read(_record_name(number + 1)), "the next record")
-            if following.get("previous_sha256") != hashlib.sha256(data).hexdigest():
-                self._store.delete(_record_name(number))
-            raise self._fenced()
 
     def _catch_up(self) -> set[str | None]:
         """Take the records that others have appended; return the runs whose shards they are of.
@@ -203,12 +209,6 @@ def runs_in_full(store: Store, lake: LakeState) -> list[RunState]:
                 raise
             runs.append(now)
     return runs
-
-
-def load_run(store: Store, run_id: str) -> RunState | None:
-    """Return a run in full; None if there is none with this id."""
-    run = load_lake(store).runs.get(run_id)
-    return in_full(store, run) if run else None
 
 
 def in_full(store: Store, run: RunState) -> RunState:

@@ -4,7 +4,7 @@ Rules:
 1. The request comes first, then the promises in order, each once.
 2. A record that breaks a rule raises KeyError, TypeError or ValueError, and the state is spent.
 3. A promise may supersede part files of earlier ones: they no longer count.
-4. Of a run that has ended, what is known of single accounts may be shed: ``load_run`` has it.
+4. Of a run that has ended, what is known of single accounts may be shed: ``in_full`` has it.
 5. Of part files that the run no longer has, because their rows lie in other files of the lake or
    are gone, only the totals are kept.
 6. Several processes may read one run at once: each has a shard of its accounts, and claims it.

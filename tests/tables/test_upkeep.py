@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from streamlic.dataset.commit_log import CommitLog, load_lake, load_run, load_runs
+from streamlic.dataset.commit_log import CommitLog, in_full, load_lake, load_runs
 from streamlic.dataset.destination import writer_lock
 from streamlic.dataset.head import rows_of_table
 from streamlic.dataset.inspect import inspect_dataset
@@ -108,8 +108,8 @@ def test_compacting_changes_no_row_and_leaves_one_file_a_table(tmp_path: Path) -
         rows = rows_of_table(LocalStore(tmp_path), "licenses", run=run_id)
         [found] = {one for b in rows.batches(rows.schema(), 9) for one in b["_run"].to_pylist()}
         assert found == run_id
-        run = load_run(LocalStore(tmp_path), run_id)
-        assert run
+        store = LocalStore(tmp_path)
+        run = in_full(store, load_lake(store).runs[run_id])
         assert run.rows == sum(run.account_rows.values()) == 320
 
 
@@ -377,8 +377,9 @@ def test_a_claim_that_did_count_stays_where_its_writer_was_overtaken(
             CommitLog(store, rival.lake).write_snapshot()
 
     monkeypatch.setattr(LocalStore, "create", overtaken)
+    second.open()
     with pytest.raises(DatasetConflict, match="another writer has taken over"):
-        second.open()
+        start(second)
     with pytest.raises(DatasetConflict, match="another writer has taken over"):
         complete(first, run, part(first, run, 0), points=POINTS)
     assert verify_dataset(store).is_sound
