@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -25,8 +26,10 @@ from streamlic.dataset.records import (
     PartFile,
     Promise,
     ResumePoint,
+    Shards,
     json_bytes,
     plain,
+    shard_of,
 )
 from streamlic.dataset.run_state import RunState
 
@@ -164,3 +167,92 @@ def test_a_record_that_does_not_follow_is_refused(changed: dict[str, Any], says:
     with pytest.raises(ValueError, match=says):
         lake.fold(record, json_bytes(record))
     assert lake.number == 2
+
+
+def in_shards(of: int = 2, accounts: str = "abcdefgh") -> LakeState:
+    lake = LakeState()
+    write(lake, CLAIM, writer="process 1 on a host")
+    begin(lake, RUN, accounts=[*accounts], shards=Shards(of=of))
+    return lake
+
+
+def claim_shard(lake: LakeState, shard: int) -> int:
+    write(lake, CLAIM, run=RUN, shard=shard, writer="process 2 on another host")
+    return lake.number
+
+
+def commit_shard(lake: LakeState, shard: int, epoch: int = 0, **promise: Any) -> None:
+    ends = promise.pop("ends_shard", False)
+    epoch = epoch or lake.runs[RUN].shards.epoch(shard)
+    record = {
+        **lake.next_record(COMMIT, "nonce", epoch),
+        "run": RUN,
+        "shard": shard,
+        "ends_shard": ends,
+        **Promise(**promise).as_json(),
+    }
+    lake.fold(json.loads(json.dumps(record)), json_bytes(record))
+
+
+def test_shards_and_the_lakes_writer_write_between_each_other() -> None:
+    lake = in_shards()
+    one, two = claim_shard(lake, 1), claim_shard(lake, 2)
+    commit_shard(lake, 1)
+    write(lake, CLAIM, writer="process 3")
+    commit_shard(lake, 2, ends_shard=True)
+    begin(lake, OTHER)
+    commit_shard(lake, 1, ends_shard=True)
+    shards = lake.runs[RUN].shards
+    assert (shards.epochs, shards.ended, shards.have_ended) == ({1: [one], 2: [two]}, {1, 2}, True)
+    assert shards.live_epochs == set()
+    assert lake.epoch not in (one, two), "that of the lake's own writer"
+    commit(lake, is_complete=True)
+    assert LakeState.from_json(json.loads(json.dumps(lake.as_json()))) == lake
+
+
+def test_only_the_last_writer_of_a_shard_may_write() -> None:
+    lake = in_shards()
+    first, second = claim_shard(lake, 1), claim_shard(lake, 1)
+    assert lake.runs[RUN].shards.live_epochs == {second}
+    with pytest.raises(ValueError, match="not the writer any longer"):
+        commit_shard(lake, 1, epoch=first)
+    with pytest.raises(ValueError, match="not the writer any longer"):
+        commit_shard(in_shards(), 1, epoch=1)  # The lake's writer, for a shard that nobody has.
+
+
+@pytest.mark.parametrize("shard", [3, -1])
+def test_a_shard_that_a_run_does_not_have_cannot_be_claimed(shard: int) -> None:
+    with pytest.raises(ValueError, match=f"there is no shard {shard} of 2"):
+        claim_shard(in_shards(), shard)
+
+
+def test_a_shard_of_a_complete_run_cannot_be_claimed() -> None:
+    lake = in_shards(of=1)
+    claim_shard(lake, 1)
+    commit_shard(lake, 1, ends_shard=True)
+    commit(lake, is_complete=True)
+    with pytest.raises(ValueError, match="is complete"):
+        claim_shard(lake, 1)
+
+
+def test_what_a_shard_ended_without_is_tried_again_by_its_next_writer() -> None:
+    failed = {one: Failed(kind="Gone", message="gone", retryable=False) for one in "ab"}
+    shard_of_a, shard_of_b = shard_of("a", 2), shard_of("b", 2)
+    lake = in_shards()
+    for shard in (1, 2):
+        claim_shard(lake, shard)
+        own = {account: why for account, why in failed.items() if shard_of(account, 2) == shard}
+        commit_shard(lake, shard, failed=own, ends_shard=True)
+    assert lake.runs[RUN].failed == failed
+    claim_shard(lake, shard_of_a)
+    assert lake.runs[RUN].failed.keys() == {"a", "b"} - (
+        {"a"} | ({"b"} if shard_of_b == shard_of_a else set())
+    )
+    assert lake.runs[RUN].shards.ended == {1, 2} - {shard_of_a}
+
+
+def test_a_longer_list_moves_no_account_to_another_shard() -> None:
+    """The numbers are part of every lake: they never change."""
+    assert [shard_of(account, 7) for account in ("a", "b", "c", None)] == [5, 1, 4, 2]
+    counts = Counter(shard_of(f"account-{number}", 8) for number in range(4000))
+    assert min(counts.values()) > 420
