@@ -301,6 +301,10 @@ class MachineError(StreamlicError):
     """The system gives this process less than a run needs: too few threads, or open files."""
 
 
+class TaskFailed(StreamlicError):
+    """A task of an engine that distributes work, such as Spark, failed in each of its attempts."""
+
+
 # The disk's fault
 
 

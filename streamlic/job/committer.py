@@ -20,10 +20,18 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from streamlic.dataset.records import AccountDetails, Failed, Promise, ResumePoint, written
+from streamlic.dataset.records import (
+    AccountDetails,
+    Failed,
+    PartFile,
+    Promise,
+    ResumePoint,
+    written,
+)
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import DatasetWriter, PageWriter
 from streamlic.decoder import Envelope
+from streamlic.errors import StoreError
 from streamlic.job.options import JobOptions
 from streamlic.job.progress import Committed
 from streamlic.tables.carry_over import Carrying, CopyStopped
@@ -95,6 +103,13 @@ class Committer:
         self._move_point(account, envelope)
         self.commit_if_due()
 
+    def take_promise(self, promise: Promise) -> None:
+        """Commit what another process has read and staged. Raises StoreError if it is not there."""
+        with self._lake.fenced():
+            self._check_staged(promise.files)
+        self._lake.commit(self._run, promise)
+        self._on_commit(Committed(self._run.rows, len(self._run.license_files)))
+
     def complete(self, keeps: Carrying | None, failed: Mapping[str | None, Failed]) -> None:
         """Commit every whole page, and that the run is complete, unless it is already.
 
@@ -127,6 +142,17 @@ class Committer:
                 self._commit()
         finally:
             self._writer.discard()
+
+    def _check_staged(self, files: Sequence[PartFile]) -> None:
+        store = self._lake.store
+        for staged in (self._run.staged(file.name) for file in files):
+            if not store.exists(staged):
+                raise StoreError(
+                    f"{store.where(staged)} is not there, which another machine has written: the "
+                    "machines do not share this directory",
+                    advice="choose a directory that all of them share, or an object store, as "
+                    "{dest}",
+                )
 
     def _move_point(self, account: str | None, envelope: Envelope) -> None:
         before = self._moved.get(account) or self._run.point(account)

@@ -55,17 +55,7 @@ async def export_async(
     """
     options = options or JobOptions()
     requests = sorted(requests, key=lambda request: request.account)
-    check_requests(requests)
-    identity = {**identity_of(requests), **options.identity()}
-    if all_of is not None:
-        identity["all_of"] = dict(all_of)
-    request = RunRequest(
-        identity=identity,
-        accounts=[request.account for request in requests],
-        keeps_accounts=all_of is not None,
-        skipped=skipped,
-        details=details,
-    )
+    request = run_request(requests, options, all_of=all_of, skipped=skipped, details=details)
     source = ApiSource(requests, connection, cancel)
     store = options.open_store(dest)
     if shard := options.own_shard:
@@ -73,6 +63,28 @@ async def export_async(
             store, request, source, options, shard=shard, observer=on_progress
         ).run()
     return await run_job(store, request, source, options, on_progress)
+
+
+def run_request(
+    requests: list[LicensesRequest],
+    options: JobOptions,
+    *,
+    all_of: Mapping[str, Any] | None = None,
+    skipped: Mapping[str, str] | None = None,
+    details: Mapping[str, AccountDetails] | None = None,
+) -> RunRequest:
+    """Return the request of a run of these accounts' requests, as ``export_async`` takes them."""
+    check_requests(requests)
+    identity = {**identity_of(requests), **options.identity()}
+    if all_of is not None:
+        identity["all_of"] = dict(all_of)
+    return RunRequest(
+        identity=identity,
+        accounts=[request.account for request in requests],
+        keeps_accounts=all_of is not None,
+        skipped=skipped,
+        details=details,
+    )
 
 
 def accounts_of_key(store: Store, key: str | None, *, restart: bool) -> list[str] | None:
@@ -114,6 +126,10 @@ class ApiSource(Source):
     def is_cancelled(self) -> bool:
         """Return whether the caller wants the job to stop."""
         return self._cancel is not None and self._cancel.is_set()
+
+    def drain(self) -> None:
+        """Request no further page; ``read_pages`` ends when the pages in flight have ended."""
+        self._scheduler.drain()
 
     def status(self) -> SourceStatus:
         """Return what is cheap to know of its progress, as of now."""

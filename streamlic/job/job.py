@@ -19,7 +19,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 
 from streamlic.dataset.destination import awaited_writer_lock
-from streamlic.dataset.records import AccountDetails, Failed
+from streamlic.dataset.records import AccountDetails, Failed, Promise
 from streamlic.dataset.run_state import RunState
 from streamlic.decoder import Decoder, Envelope, engine_named
 from streamlic.errors import StreamlicError, TooManyAbsent
@@ -228,6 +228,10 @@ class Job:
     async def commit_if_due(self) -> None:
         """Commit what has waited for ``commit_seconds``, though no page may end for long."""
         await self._pipeline.encode(self._committer.commit_if_due)
+
+    async def take_promise(self, promise: Promise) -> None:
+        """Commit what another process has read and staged."""
+        await self._pipeline.encode(partial(self._committer.take_promise, promise))
 
     async def complete(self) -> None:
         """Commit every page, and that the run is complete.

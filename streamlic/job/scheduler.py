@@ -103,6 +103,7 @@ class Scheduler:
         self._changed = asyncio.Event()
         self._fatal: BaseException | None = None
         self._is_stopped = False
+        self._is_draining = False
 
     @property
     def is_stopped(self) -> bool:
@@ -113,6 +114,11 @@ class Scheduler:
         """End ``run`` soon, with an error or without; pages in flight are cancelled."""
         self._is_stopped = True
         self._fatal = self._fatal or error
+        self._changed.set()
+
+    def drain(self) -> None:
+        """Start no further page; ``run`` ends when the pages in flight have ended."""
+        self._is_draining = True
         self._changed.set()
 
     @property
@@ -146,8 +152,9 @@ class Scheduler:
             self._queue.push(account, 0)
         try:
             while not (self._is_stopped or self._fatal):
-                wait = self._launch()
-                if not (self._running or self._queue or self._later):
+                wait = None if self._is_draining else self._launch()
+                has_more = not self._is_draining and (self._queue or self._later)
+                if not (self._running or has_more):
                     break
                 if wait and not self._running:
                     self.on_change(None)  # Nothing else reports it.

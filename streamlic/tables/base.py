@@ -293,14 +293,19 @@ class LakeWriter:
         that are being read to their writers.
         """
         promised = {
-            run.staged(file.name) for run in self.runs if not run.is_finished for file in run.files
+            run.staged(file.name)
+            for run in self.runs
+            if run.is_in_place or not run.is_finished
+            for file in run.files
         }
         if self.lake.pending and self.lake.pending["kind"] in (REWRITE, EXPIRE):
             promised |= {self.staged(file["name"]) for file in self.lake.pending["files"]}
         names = [f"{STAGING}/{name}" for name in self.store.names(STAGING)]
-        unfinished = {run.id for run in self.runs if run.is_in_place and not run.is_finished}
-        if unfinished:
-            names += [name for name in names_in_tables(self.store) if run_of(name) in unfinished]
+        # A task of a run that has ended may have written one meanwhile. A run that has given up
+        # files does not know all names that readers saw.
+        known = {run.id for run in self.runs if run.is_in_place and not run.elsewhere}
+        if known:
+            names += [name for name in names_in_tables(self.store) if run_of(name) in known]
         kept = {
             epoch for run in self.runs if not run.is_complete for epoch in run.shards.live_epochs
         }
