@@ -33,8 +33,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "api": {"dataset", "decoder", "errors", "job", "resources", "schema", "system", "truto"},
     "integrations": {
-        "api", "dataset", "errors", "formatting", "job", "resources", "schema", "storage", "truto",
-        "validation",
+        "api", "dataset", "errors", "formatting", "job", "resources", "schema", "share", "storage",
+        "truto", "validation",
     },
     "terminal": {"job", "formatting", "system", "truto"},
     "reports": {"dataset", "errors", "job", "formatting", "tables"},

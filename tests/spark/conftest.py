@@ -10,15 +10,27 @@ import pytest
 
 from tests.spark.cluster import Cluster, why_no_cluster
 from tests.support.cli import TOKEN
+from tests.support.object_servers import MotoServer, ObjectServer
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+_GATEWAYS: list[object] = []
+"""Kept until this process ends, as the JVM is: Python warns of a process that it forgets."""
+
+
 @pytest.fixture(scope="session")
-def cluster_environment() -> dict[str, str]:
+def object_server() -> Iterator[ObjectServer]:
+    """Run an object store, which executors reach by their environment."""
+    with MotoServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cluster_environment(object_server: ObjectServer) -> dict[str, str]:
     """Return what workers, executors and the driver find in their environment."""
-    return {"TRUTO_API_TOKEN": TOKEN}
+    return {"TRUTO_API_TOKEN": TOKEN, **object_server.environment}
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +62,7 @@ def whole_session(whole_cluster: Cluster) -> Iterator[SparkSession]:
                 patch.setenv(name, value)
         builder = SparkSession.builder.appName("streamlic-tests")
         session = builder.config(map=whole_cluster.settings()).getOrCreate()
+        _GATEWAYS.append(session.sparkContext._gateway)
         try:
             yield session
         finally:

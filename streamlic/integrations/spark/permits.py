@@ -60,10 +60,11 @@ def budgeted(
     if permits is None or part is None:
         budget = shared_budget(settings.token_id(), part)
         return replace(settings, token_share=None, budget=budget)
-    os.environ[_KEY_VARIABLE] = permits.key
+    variable = f"{_KEY_VARIABLE}_{permits.address.rpartition(':')[2]}"
+    os.environ[variable] = permits.key
     leased = LeasedBudget(
         address=permits.address,
-        key_variable=_KEY_VARIABLE,
+        key_variable=variable,
         fallback=part,
         patience_seconds=_PATIENCE_SECONDS,
     )

@@ -1,0 +1,373 @@
+"""``export_with_spark`` on a cluster: the rows that ``export`` lands, whatever is killed."""
+
+from __future__ import annotations
+
+import json
+import random
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+from deltalake import DeltaTable
+
+import streamlic
+from streamlic.dataset.commit_log import load_lake
+from streamlic.emulator import EmulatedAccount, Emulator, EmulatorConfig, emulated_accounts
+from streamlic.job.options import JobOptions
+from streamlic.storage.local import LocalStore
+from streamlic.tables.iceberg.catalog import open_catalog
+from tests.spark import processes
+from tests.spark.cluster import Cluster
+from tests.support.cli import TOKEN
+from tests.support.object_servers import ObjectServer
+from tests.support.reading import settings_of
+from tests.support.server_thread import served
+from tests.tables.iceberg_lake import use_catalog
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytest.importorskip("pyspark", reason="needs `make test-spark`")
+pytestmark = pytest.mark.spark
+PAGE = 100
+ACCOUNTS = emulated_accounts(24, records=50, sizes="power-law")
+ROWS = sum(one.records for one in ACCOUNTS.values())
+PAGES = sum(-(-one.records // PAGE) for one in ACCOUNTS.values())
+HEALTHY = emulated_accounts(3, records=50, seed=8)
+BLOCKED = EmulatedAccount(id="0aa44730-dd91-461e-bd6a-aedd9e0ad79d", records=10, is_blocked=True)
+ENVIRONMENT = streamlic.TokenSource.from_environment()
+
+
+@pytest.fixture(scope="module")
+def whole_emulator() -> Iterator[Emulator]:
+    with served(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(whole_emulator: Emulator) -> Emulator:
+    whole_emulator.requests.clear()
+    return whole_emulator
+
+
+@pytest.fixture(scope="module")
+def exported(whole_emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a lake of the same accounts, which ``export`` made."""
+    dest = tmp_path_factory.mktemp("exported") / "lake"
+    connection = settings_of(whole_emulator.url)
+    streamlic.export(dest, all_accounts=True, connection=connection, limit=PAGE)
+    return dest
+
+
+def land(spark: SparkSession, dest: str | Path, url: str, **given: Any) -> streamlic.Summary:
+    from streamlic.integrations.spark import export_with_spark
+
+    options = {name: given.pop(name) for name in [*given] if hasattr(JobOptions, name)}
+    connection = settings_of(url, **{"token": ENVIRONMENT, **given.pop("connection", {})})
+    account = given.pop("account", None)
+    return export_with_spark(
+        spark, dest, account, all_accounts=account is None, connection=connection, limit=PAGE,
+        options=JobOptions(**options), **given,
+    )  # fmt: skip
+
+
+def pages(emulator: Emulator) -> int:
+    return sum("licenses" in one.path for one in emulator.requests)
+
+
+def differences(found: duckdb.DuckDBPyRelation, lake: Path) -> tuple[int, int, int]:
+    """Return how many licenses there are, and how many differ from a lake's, both ways."""
+    columns = "* exclude (_run, _exported_at)"
+    theirs = found.select(columns)
+    ours = duckdb.read_parquet(f"{lake}/licenses/*.parquet").select(columns)
+    return len(theirs), len(theirs.except_(ours)), len(ours.except_(theirs))
+
+
+def check_lake(dest: Path, exported: Path, rows: int = ROWS) -> None:
+    """Check that a lake of plain Parquet has the rows, a complete run, and nothing else."""
+    found = duckdb.read_parquet(f"{dest}/licenses/*.parquet")
+    assert differences(found, exported) == (rows, 0, 0)
+    of_accounts = duckdb.read_parquet(f"{dest}/accounts/*.parquet")
+    assert of_accounts.filter("outcome <> 'read'").fetchall() == []
+    assert not [*dest.glob("_streamlic/staging/*")]
+    lake = load_lake(LocalStore(dest))
+    promised = {file.name for file in lake.live_files}
+    assert {str(one.relative_to(dest)) for one in dest.glob("*/part-*")} == promised
+
+
+def test_the_rows_are_those_that_export_lands(
+    spark: SparkSession, emulator: Emulator, exported: Path, tmp_path: Path
+) -> None:
+    """Each page is requested once, and the same call with its key again asks for nothing."""
+    dest = tmp_path / "lake"
+    emulator.requests.clear()
+    summary = land(spark, dest, emulator.url, run_key="nightly")
+    assert (summary.complete, summary.rows, summary.pages) == (True, ROWS, PAGES)
+    check_lake(dest, exported)
+    assert pages(emulator) == PAGES
+    again = land(spark, dest, emulator.url, run_key="nightly")
+    assert (again.repeated, again.run) == (True, summary.run)
+    assert pages(emulator) == PAGES
+    replaced = land(spark, dest, emulator.url, run_key="tomorrow", mode="overwrite")
+    assert replaced.rows == ROWS
+    check_lake(dest, exported)
+
+
+@pytest.mark.parametrize("table_format", ["delta", "iceberg"])
+def test_delta_and_iceberg_have_the_same_rows(  # noqa: PLR0917
+    spark: SparkSession,
+    emulator: Emulator,
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table_format: str,
+) -> None:
+    use_catalog(tmp_path / "catalog", monkeypatch.setenv)
+    dest = tmp_path / "lake"
+    catalog = {"catalog": "local"} if table_format == "iceberg" else {}
+    summary = land(spark, dest, emulator.url, format=table_format, **catalog)
+    assert (summary.complete, summary.rows) == (True, ROWS)
+    if table_format == "delta":
+        found = duckdb.from_arrow(DeltaTable(dest / "licenses").to_pyarrow_table())
+    else:
+        table = open_catalog("local").find("licenses")
+        assert table
+        planned = [one.file.file_path for one in table.scan().plan_files()]
+        found = duckdb.read_parquet(planned)
+    assert differences(found, exported) == (ROWS, 0, 0)
+    promised = {file.name for file in load_lake(LocalStore(dest)).live_files}
+    assert {str(one.relative_to(dest)) for one in dest.glob("*/part-*")} == promised
+
+
+def test_an_object_store_has_the_same_rows(
+    spark: SparkSession,
+    emulator: Emulator,
+    exported: Path,
+    object_server: ObjectServer,
+    tmp_path: Path,
+) -> None:
+    """Executors reach it by their own environment."""
+    dest = object_server.dest("landed")
+    summary = land(spark, dest, emulator.url, scratch=str(tmp_path / "scratch"))
+    assert (summary.complete, summary.rows) == (True, ROWS)
+    store = JobOptions().open_store(dest)
+    for name in store.names("licenses"):
+        (tmp_path / "licenses").mkdir(exist_ok=True)
+        (tmp_path / "licenses" / name).write_bytes(store.read(f"licenses/{name}"))
+    found = duckdb.read_parquet(f"{tmp_path}/licenses/*.parquet")
+    assert differences(found, exported) == (ROWS, 0, 0)
+    assert not store.names("_streamlic/staging")
+
+
+def test_an_account_that_fails_is_a_row_and_no_exception(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    accounts = {**HEALTHY, BLOCKED.id: BLOCKED}
+    with served(EmulatorConfig(accounts=accounts, token=TOKEN)) as emulator:
+        named = {"account": [*accounts]}
+        with pytest.raises(streamlic.AccountsFailed) as raised:
+            land(spark, tmp_path / "lake", emulator.url, **named)
+        assert [one.kind for one in raised.value.summary.failed] == ["AccountBlocked"]
+        refused = [
+            one for one in emulator.requests if one.value("integrated_account_id") == BLOCKED.id
+        ]
+        assert len(refused) == 1
+        with pytest.raises(streamlic.AccountsFailed) as raised:
+            land(spark, tmp_path / "lake", emulator.url, skip_failed=True, **named)
+        summary = raised.value.summary
+    assert (summary.complete, summary.resumed, summary.rows) == (True, True, 150)
+
+
+def test_the_limits_are_kept_by_leased_permits(
+    spark: SparkSession, exported: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The emulator counts: it refuses what is over the limits, and that is nothing."""
+    config = EmulatorConfig(
+        accounts=ACCOUNTS, token=TOKEN, rate_limits=True, window_seconds=1,
+        token_requests=50, account_requests=1000,
+    )  # fmt: skip
+    limits = {"rate_limit": "1000/1s", "token_rate_limit": "50/1s"}
+    with served(config) as emulator:
+        summary = land(spark, tmp_path / "lake", emulator.url, connection=limits)
+        assert summary.pages == PAGES
+        assert emulator.refused == 0
+        shares = land(
+            spark, tmp_path / "other", emulator.url, connection=limits, leases=False
+        )  # fmt: skip
+        assert shares.pages == PAGES
+        assert emulator.refused == 0
+    check_lake(tmp_path / "lake", exported)
+    assert not caplog.records
+
+
+def test_a_token_as_text_is_refused(
+    spark: SparkSession, emulator: Emulator, tmp_path: Path
+) -> None:
+    for token in (TOKEN, streamlic.TokenSource.from_value(TOKEN)):
+        with pytest.raises(streamlic.UsageError, match="would travel to the executors") as raised:
+            land(spark, tmp_path / "lake", emulator.url, connection={"token": token})
+        assert TOKEN not in str(raised.value)
+    with pytest.raises(streamlic.UsageError, match="Spark divides the accounts itself"):
+        land(spark, tmp_path / "lake", emulator.url, run_key="a", shard="1/2")
+    assert not emulator.requests
+
+
+def test_a_token_file_that_executors_lack_is_named(
+    spark: SparkSession, emulator: Emulator, tmp_path: Path
+) -> None:
+    """Once, by its own error, and with the host: no attempt can help."""
+    file = tmp_path / "token"
+    file.write_text("another-token")
+    source = streamlic.TokenSource.from_file(file)
+    with pytest.raises(streamlic.AuthenticationError) as raised:
+        land(
+            spark, tmp_path / "lake", emulator.url, account=[*HEALTHY],
+            connection={"token": source, "timeouts": streamlic.Timeouts(token_seconds=0)},
+        )  # fmt: skip
+    assert "another-token" not in str(raised.value)
+    assert any("in a task on" in note for note in raised.value.__notes__)
+
+
+# Kills
+
+LARGE = emulated_accounts(40, records=300, seed=9)
+LARGE_ROWS = sum(one.records for one in LARGE.values())
+LARGE_PAGES = LARGE_ROWS // PAGE
+
+
+@pytest.fixture(scope="module")
+def slow_emulator() -> Iterator[Emulator]:
+    with served(EmulatorConfig(accounts=LARGE, token=TOKEN, latency_ms=100)) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def large_exported(slow_emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    dest = tmp_path_factory.mktemp("large") / "lake"
+    connection = settings_of(slow_emulator.url)
+    streamlic.export(dest, all_accounts=True, connection=connection, limit=PAGE)
+    return dest
+
+
+def moment(seed: int) -> int:
+    """Return after how many pages something is killed."""
+    print(f"seed {seed}")
+    return random.Random(seed).randrange(1, LARGE_PAGES - 10)
+
+
+def moments(short: int, long: int = 10) -> list[Any]:
+    """Return seeds: the short form has the first, ``make test-spark-long`` all."""
+    seeds = [random.Random().randrange(1_000_000) for _ in range(long)]
+    return [pytest.param(one, marks=[pytest.mark.slow] if number >= short else [],
+                         id=str(number)) for number, one in enumerate(seeds)]  # fmt: skip
+
+
+def kill_worker(cluster: Cluster) -> None:
+    cluster.kill_worker(1)
+
+
+def kill_executor(cluster: Cluster) -> None:
+    cluster.kill_executors(1)
+
+
+def kill_pythons(cluster: Cluster) -> None:
+    """Kill the Python processes in which tasks run, and leave their executors."""
+    for number in range(2):
+        for executor in cluster.executors(number):
+            tasks = [one for one in processes.descendants(executor)
+                     if "pyspark.daemon" in processes.command_line(one)]  # fmt: skip
+            processes.kill(*tasks[1:])  # The first one only starts the others.
+
+
+@pytest.mark.parametrize("seed", moments(1))
+@pytest.mark.parametrize("kill", [kill_worker, kill_executor, kill_pythons])
+def test_a_task_that_is_killed_doubles_and_loses_nothing(  # noqa: PLR0917
+    cluster: Cluster,
+    spark: SparkSession,
+    slow_emulator: Emulator,
+    large_exported: Path,
+    tmp_path: Path,
+    kill: Callable[[Cluster], None],
+    seed: int,
+) -> None:
+    """Only what its tasks had read is requested again."""
+    after = moment(seed)
+    slow_emulator.requests.clear()
+    with ThreadPoolExecutor() as pool:
+        landing = pool.submit(
+            land, spark, tmp_path / "lake", slow_emulator.url, concurrency=2, commit_seconds=1
+        )
+        cluster.wait_for(lambda: landing.done() or pages(slow_emulator) >= after)
+        kill(cluster)
+        summary = landing.result()
+    assert summary.complete
+    check_lake(tmp_path / "lake", large_exported, LARGE_ROWS)
+    assert LARGE_PAGES <= pages(slow_emulator) < 2 * LARGE_PAGES
+
+
+def driver(cluster: Cluster, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+    """Start ``python -m streamlic.integrations.spark`` as a driver of its own."""
+    given = {**cluster.settings(), **settings}
+    confs = [f"--conf {shlex.quote(f'{name}={value}')}" for name, value in given.items()]
+    return subprocess.Popen(
+        [sys.executable, "-m", "streamlic.integrations.spark", *arguments],
+        env={**cluster.environment, "PYSPARK_SUBMIT_ARGS": f"{' '.join(confs)} pyspark-shell"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("seed", moments(1))
+def test_a_driver_that_is_killed_continues_from_the_last_result(
+    cluster: Cluster, slow_emulator: Emulator, large_exported: Path, tmp_path: Path, seed: int
+) -> None:
+    dest = tmp_path / "lake"
+    command = [
+        str(dest), "--all-accounts", "--run-key", "nightly", "--base-url", slow_emulator.url,
+        "--limit", str(PAGE), "--rate-limit", "none", "--concurrency", "2", "--commit-seconds", "1",
+    ]  # fmt: skip
+    after = moment(seed)
+    slow_emulator.requests.clear()
+    first = driver(cluster, *command)
+    cluster.wait_for(lambda: first.poll() is not None or pages(slow_emulator) >= after)
+    processes.kill_tree(first.pid)
+    first.communicate()
+    second = driver(cluster, *command)
+    output, log = second.communicate()
+    assert second.returncode == 0, log
+    summary = json.loads(output)
+    assert (summary["complete"], summary["rows"]) == (True, LARGE_ROWS)
+    check_lake(dest, large_exported, LARGE_ROWS)
+    assert LARGE_PAGES <= pages(slow_emulator) < 2 * LARGE_PAGES
+
+
+def test_speculation_doubles_nothing_and_is_warned_of(
+    cluster: Cluster, slow_emulator: Emulator, large_exported: Path, tmp_path: Path
+) -> None:
+    """A copy of each slow task runs on the other host; the API is asked for more."""
+    dest = tmp_path / "lake"
+    slow_emulator.requests.clear()
+    process = driver(
+        cluster, str(dest), "--all-accounts", "--base-url", slow_emulator.url,
+        "--limit", str(PAGE), "--rate-limit", "none", "--concurrency", "2", "--slots", "1",
+        **{
+            "spark.speculation": "true",
+            "spark.speculation.interval": "100ms",
+            "spark.speculation.task.duration.threshold": "1s",
+        },
+    )  # fmt: skip
+    output, log = process.communicate()
+    assert process.returncode == 0, log
+    assert json.loads(output)["rows"] == LARGE_ROWS
+    check_lake(dest, large_exported, LARGE_ROWS)
+    assert pages(slow_emulator) > LARGE_PAGES
+    assert "spark.speculation is on" in log
+    assert TOKEN not in log + output
