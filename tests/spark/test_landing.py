@@ -206,6 +206,17 @@ def test_the_limits_are_kept_by_leased_permits(
     assert not caplog.records
 
 
+def test_tasks_that_follow_each_other_share_a_process(
+    cluster: Cluster, spark: SparkSession, emulator: Emulator, tmp_path: Path
+) -> None:
+    """Its count of requests would end with it, and the next one send a whole limit at once."""
+    land(spark, tmp_path / "first", emulator.url, account=[*ACCOUNTS][:4])
+    before = pythons(cluster)
+    assert before
+    land(spark, tmp_path / "second", emulator.url, account=[*ACCOUNTS][:4])
+    assert pythons(cluster) & before
+
+
 def test_a_token_as_text_is_refused(
     spark: SparkSession, emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -278,11 +289,17 @@ def kill_executor(cluster: Cluster) -> None:
 
 def kill_pythons(cluster: Cluster) -> None:
     """Kill the Python processes in which tasks run, and leave their executors."""
-    for number in range(2):
-        for executor in cluster.executors(number):
-            tasks = [one for one in processes.descendants(executor)
-                     if "pyspark.daemon" in processes.command_line(one)]  # fmt: skip
-            processes.kill(*tasks[1:])  # The first one only starts the others.
+    processes.kill(*pythons(cluster))
+
+
+def pythons(cluster: Cluster) -> set[int]:
+    """Return the Python processes in which tasks run."""
+    found: set[int] = set()
+    for executor in [*cluster.executors(0), *cluster.executors(1)]:
+        of_executor = [one for one in processes.descendants(executor)
+                       if "pyspark.daemon" in processes.command_line(one)]  # fmt: skip
+        found.update(of_executor[1:])  # The first one only starts the others.
+    return found
 
 
 @pytest.mark.parametrize("seed", moments(1))

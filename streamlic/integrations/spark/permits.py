@@ -55,7 +55,7 @@ def budgeted(
     """Return settings whose requests are counted with those of other tasks.
 
     ``part`` is the part of the rate that this task has where it leases no permits. This process
-    counts it over all of its tasks. None means that there is no limit.
+    counts it over all of its tasks. Without a part nothing is limited.
     """
     if permits is None or part is None:
         budget = shared_budget(settings.token_id(), part)

@@ -22,7 +22,7 @@ _LOG = logging.getLogger("streamlic")
 class TaskRate:
     """How the tasks of a run, and its driver, count their requests.
 
-    ``part`` is that of each where no permits are leased; None is no limit of ours.
+    ``part`` is that of each where no permits are leased. Without one nothing is limited.
     """
 
     permits: Permits | None

@@ -84,8 +84,12 @@ class SparkTasks:
         return result  # type: ignore[no-any-return]
 
 
-def _work(task: Task, rate: TaskRate, most_attempts: int, _: Iterator[Any]) -> Iterator[TaskResult]:
+def _work(
+    task: Task, rate: TaskRate, most_attempts: int, given: Iterator[Any]
+) -> Iterator[TaskResult]:
     """Run one attempt of a task, in the Python process of an executor."""
+    for _ in given:
+        pass  # Spark ends a process that leaves some: the next task would count from nothing.
     context = TaskContext.get()
     assert context is not None  # noqa: S101  (a task runs here)
     is_last = context.attemptNumber() + 1 >= most_attempts
