@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,26 @@ async def check_in_bucket(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(obstore.get(server.store(), key).bytes()))
     check_read(tmp_path / name, "parquet")
+
+
+@pytest.mark.slow
+async def test_four_shards_of_one_token_keep_its_rate(tmp_path: Path) -> None:
+    """The token's limit is what they wait for: they ask for more than one window allows."""
+    sizes = {one.id: one.records for one in emulated_accounts(30, records=220).values()}
+    dest = str(tmp_path / "lake")
+    options = ("--commit-seconds", "2")
+    async with running_emulator(EmulatorConfig(accounts=sizes, rate_limits=True)) as emulator:
+        started_at = time.monotonic()
+        processes = [
+            await exported(dest, emulator.url, *options, shard=number)
+            for number in range(1, SHARDS + 1)
+        ]
+        await asyncio.gather(*map(ended, processes))
+        seconds = time.monotonic() - started_at
+        assert len(emulator.requests) > 600
+        assert emulator.refused == 0
+    assert seconds > 10
+    check_accounts(tmp_path / "lake", sizes)
 
 
 def check_whole(dest: str, summaries: list[dict[str, Any]]) -> None:
