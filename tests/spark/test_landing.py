@@ -19,6 +19,7 @@ from deltalake import DeltaTable
 import streamlic
 from streamlic.dataset.commit_log import load_lake
 from streamlic.emulator import EmulatedAccount, Emulator, EmulatorConfig, emulated_accounts
+from streamlic.integrations.spark import permits
 from streamlic.job.options import JobOptions
 from streamlic.storage.local import LocalStore
 from streamlic.tables.iceberg.catalog import open_catalog
@@ -72,7 +73,8 @@ def land(spark: SparkSession, dest: str | Path, url: str, **given: Any) -> strea
     connection = settings_of(url, **{"token": ENVIRONMENT, **given.pop("connection", {})})
     account = given.pop("account", None)
     return export_with_spark(
-        spark, dest, account, all_accounts=account is None, connection=connection, limit=PAGE,
+        spark, dest, account, all_accounts=account is None, connection=connection,
+        limit=given.pop("page", PAGE),
         options=JobOptions(**options), **given,
     )  # fmt: skip
 
@@ -133,13 +135,7 @@ def test_delta_and_iceberg_have_the_same_rows(  # noqa: PLR0917
     catalog = {"catalog": "local"} if table_format == "iceberg" else {}
     summary = land(spark, dest, emulator.url, format=table_format, **catalog)
     assert (summary.complete, summary.rows) == (True, ROWS)
-    if table_format == "delta":
-        found = duckdb.from_arrow(DeltaTable(dest / "licenses").to_pyarrow_table())
-    else:
-        table = open_catalog("local").find("licenses")
-        assert table
-        planned = [one.file.file_path for one in table.scan().plan_files()]
-        found = duckdb.read_parquet(planned)
+    found = licenses(str(dest), table_format, tmp_path)
     assert differences(found, exported) == (ROWS, 0, 0)
     promised = {file.name for file in load_lake(LocalStore(dest)).live_files}
     assert {str(one.relative_to(dest)) for one in dest.glob("*/part-*")} == promised
@@ -156,13 +152,8 @@ def test_an_object_store_has_the_same_rows(
     dest = object_server.dest("landed")
     summary = land(spark, dest, emulator.url, scratch=str(tmp_path / "scratch"))
     assert (summary.complete, summary.rows) == (True, ROWS)
-    store = JobOptions().open_store(dest)
-    for name in store.names("licenses"):
-        (tmp_path / "licenses").mkdir(exist_ok=True)
-        (tmp_path / "licenses" / name).write_bytes(store.read(f"licenses/{name}"))
-    found = duckdb.read_parquet(f"{tmp_path}/licenses/*.parquet")
+    found = licenses(dest, "bucket", tmp_path)
     assert differences(found, exported) == (ROWS, 0, 0)
-    assert not store.names("_streamlic/staging")
 
 
 def test_an_account_that_fails_is_a_row_and_no_exception(
@@ -204,6 +195,20 @@ def test_the_limits_are_kept_by_leased_permits(
         assert emulator.refused == 0
     check_lake(tmp_path / "lake", exported)
     assert not caplog.records
+
+
+def test_token_and_key_are_in_no_log_page_or_command_line(
+    cluster: Cluster, spark: SparkSession, tmp_path: Path
+) -> None:
+    """The event log has what Spark's pages show."""
+    with served(EmulatorConfig(accounts=HEALTHY, token=TOKEN)) as emulator:
+        land(spark, tmp_path / "lake", emulator.url, connection={"rate_limit": "50/10s"})
+    keys = [server.key for server in permits._servers.values()]
+    assert keys
+    texts = [*cluster.texts().values(), *processes.command_lines()]
+    assert any("streamlic: 3 accounts from" in text for text in texts)
+    for secret in (TOKEN, *keys):
+        assert not [text for text in texts if secret in text]
 
 
 def test_tasks_that_follow_each_other_share_a_process(
@@ -388,3 +393,54 @@ def test_speculation_doubles_nothing_and_is_warned_of(
     assert pages(slow_emulator) > LARGE_PAGES
     assert "spark.speculation is on" in log
     assert TOKEN not in log + output
+
+
+# At scale
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table_format", ["parquet", "delta", "iceberg", "bucket"])
+def test_two_million_licenses_land_within_the_limits(
+    spark: SparkSession,
+    object_server: ObjectServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table_format: str,
+) -> None:
+    """No request is one too many, and the rows are those of ``export``."""
+    use_catalog(tmp_path / "catalog", monkeypatch.setenv)
+    accounts = emulated_accounts(500, records=4000)
+    exported, dest = tmp_path / "exported", str(tmp_path / "lake")
+    options: dict[str, Any] = {"format": table_format}
+    if table_format == "bucket":
+        dest, options = object_server.dest("large"), {"scratch": str(tmp_path / "scratch")}
+    if table_format == "iceberg":
+        options["catalog"] = "local"
+    with served(EmulatorConfig(accounts=accounts, token=TOKEN)) as emulator:
+        given: dict[str, Any] = {"connection": settings_of(emulator.url), "limit": 1000}
+        streamlic.export(exported, all_accounts=True, **given)
+    config = EmulatorConfig(accounts=accounts, token=TOKEN, rate_limits=True)
+    with served(config) as emulator:
+        limits = {"rate_limit": "50/10s"}
+        land(spark, dest, emulator.url, connection=limits, page=1000, **options)
+        assert emulator.refused == 0
+        assert pages(emulator) == 2000
+    assert differences(licenses(dest, table_format, tmp_path), exported) == (2_000_000, 0, 0)
+
+
+def licenses(dest: str, table_format: str, place: Path) -> duckdb.DuckDBPyRelation:
+    """Return the licenses of a lake, as readers of its format find them."""
+    if table_format == "delta":
+        return duckdb.read_parquet(DeltaTable(f"{dest}/licenses").file_uris())
+    if table_format == "iceberg":
+        table = open_catalog("local").find("licenses")
+        assert table
+        return duckdb.read_parquet([one.file.file_path for one in table.scan().plan_files()])
+    if table_format == "parquet":
+        return duckdb.read_parquet(f"{dest}/licenses/*.parquet")
+    store = JobOptions().open_store(dest)
+    assert not store.names("_streamlic/staging")
+    (place / "licenses").mkdir()
+    for name in store.names("licenses"):
+        (place / "licenses" / name).write_bytes(store.read(f"licenses/{name}"))
+    return duckdb.read_parquet(f"{place}/licenses/*.parquet")
