@@ -123,6 +123,16 @@ class ApiSource(Source):
         """Whether it was cancelled before every page was read."""
         return self._scheduler.is_stopped
 
+    async def rest(self) -> None:
+        """Wait until requests of a process that this one replaces cannot exceed a limit.
+
+        It may have been sending until now, with the same share of the token's rate.
+        """
+        limit = self._connection.own_token_limit
+        end = time.monotonic() + (limit.window_seconds if limit else 0)
+        while (left := end - time.monotonic()) > 0 and not self.is_cancelled():
+            await asyncio.sleep(min(left, TICK_SECONDS))
+
     def is_cancelled(self) -> bool:
         """Return whether the caller wants the job to stop."""
         return self._cancel is not None and self._cancel.is_set()

@@ -222,6 +222,13 @@ class ShardJob(Job):
         """How many accounts were read to their ends, but never none: other shards may have some."""
         return super().accounts_done or 1
 
+    async def read(self, *, has_pages: bool = True) -> Outcome:
+        """Read every page of the shard. What an earlier process sent just now counts, too."""
+        points = (self.run.point(account) for account in self.run.accounts)
+        if self.run.is_resumed and not all(point.is_done for point in points):
+            await self._source.rest()
+        return await super().read(has_pages=has_pages)
+
     async def _carrying(self) -> Carrying | None:
         return None
 

@@ -63,6 +63,9 @@ class Source(ABC):
         """Return the accounts under way that started first."""
         return []
 
+    async def rest(self) -> None:
+        """Wait until requests of a process that this one replaces cannot exceed a limit."""
+
     def is_cancelled(self) -> bool:
         """Return whether the caller wants the job to stop."""
         return False

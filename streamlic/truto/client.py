@@ -81,6 +81,8 @@ class Connection:
         """How long a page is retried, and the waits between its attempts."""
         self.rate_limiter = settings.rate_limiter()
         """Decides when the next request may be sent."""
+        self.own_token_limit = None if settings.budget else settings.own_token_limit()
+        """What this client alone may send of the token; None if others count with it, or nobody."""
         self.read_buffer_bytes = _READ_BUFFER_BYTES
         """The size of each page's read buffer. Set it before entering."""
         self._session: aiohttp.ClientSession | None = None
