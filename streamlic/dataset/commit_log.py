@@ -98,7 +98,8 @@ class CommitLog:
     def check_epoch(self) -> None:
         """Raise Fenced if another process has become the writer."""
         with suppress(StoreError, IntegrityError):
-            if self._epoch_in(load_lake(self._store)) != self._epoch:
+            now = load_lake(self._store)
+            if now.number and self._epoch_in(now) != self._epoch:  # 0: it vanished with its disk.
                 raise self._fenced()
 
     def write_snapshot_if_due(self) -> None:

@@ -130,7 +130,7 @@ class ApiSource(Source):
         """
         limit = self._connection.own_token_limit
         end = time.monotonic() + (limit.window_seconds if limit else 0)
-        while (left := end - time.monotonic()) > 0 and not self.is_cancelled():
+        while (left := end - time.monotonic()) > 0 and not self.is_cancelled():  # noqa: ASYNC110
             await asyncio.sleep(min(left, TICK_SECONDS))
 
     def is_cancelled(self) -> bool:

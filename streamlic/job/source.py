@@ -63,7 +63,7 @@ class Source(ABC):
         """Return the accounts under way that started first."""
         return []
 
-    async def rest(self) -> None:
+    async def rest(self) -> None:  # noqa: B027  (a source without limits need not)
         """Wait until requests of a process that this one replaces cannot exceed a limit."""
 
     def is_cancelled(self) -> bool:

@@ -23,8 +23,8 @@ from streamlic.dataset.destination import why_no_dataset
 from streamlic.dataset.records import AccountDetails
 from streamlic.errors import UsageError
 from streamlic.integrations.spark.packing import pack
-from streamlic.integrations.spark.plan import known_weights
 from streamlic.integrations.spark.task_rate import TaskRate, settings_of_tasks, task_rate
+from streamlic.integrations.spark.weights import known_weights
 from streamlic.job.account_details import details_of
 from streamlic.job.export import run_request
 from streamlic.job.job import Job, run_job

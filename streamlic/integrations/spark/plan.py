@@ -8,15 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Self
 
-import pyarrow as pa
-
 from streamlic.api.listing import reading_options
 from streamlic.api.selection import Selection
 from streamlic.api.sync import run_sync
-from streamlic.dataset.head import rows_of_table
-from streamlic.dataset.lake import ACCOUNT_COLUMN, ACCOUNTS, ACCOUNTS_SCHEMA
 from streamlic.dataset.records import UNKNOWN, AccountDetails
-from streamlic.dataset.run_tables import READ
 from streamlic.errors import UsageError
 from streamlic.formatting import counted
 from streamlic.integrations.spark.accounts_file import read_accounts_file
@@ -25,8 +20,8 @@ from streamlic.integrations.spark.option_table import REQUEST_NAMES, camel_case
 from streamlic.integrations.spark.packing import pack
 from streamlic.integrations.spark.permits import Permits, budgeted
 from streamlic.integrations.spark.reading import Reading
+from streamlic.integrations.spark.weights import known_weights
 from streamlic.job.account_details import details_of
-from streamlic.job.options import JobOptions
 from streamlic.truto.accounts import ACCOUNTS_OF_A_PAGE
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
@@ -39,10 +34,6 @@ _OF_READING = ("concurrency", "engine", "rows_at", "strict", "memory_bytes")
 _OF_CONNECTION = ("allow_http", "ca_file", "rate_limit", "token_rate_limit", "token_share")
 _ABOUT_THE_TOKEN = frozenset({"token_file", "token_rate_limit", "token_share"})
 _NAMED_ACCOUNTS = 10
-_ROWS_OF_A_PAGE = 4000
-"""A page with more rows takes longer to decode than the token's limit makes it wait."""
-_MOST_KNOWN_ROWS = 2_000_000
-"""The rows of a table of accounts in which weights are searched, the newest first."""
 
 
 @dataclass(frozen=True)
@@ -182,26 +173,6 @@ class ReadPlan:
                 "%s of %s cannot be read now and %s left out: %s", out, f"{every:,}", are, named
             )
         return {one.id: details_of(one) for one in discovered.readable}
-
-
-def known_weights(dest: str, accounts: Mapping[str, object]) -> dict[str, float]:
-    """Return how long accounts took in a lake's newest run that read them, in pages.
-
-    Raises UsageError if there is no lake.
-    """
-    store = JobOptions().open_store(dest)
-    names = [ACCOUNT_COLUMN, "outcome", "pages", "rows"]
-    schema = pa.schema([ACCOUNTS_SCHEMA.field(name) for name in names])
-    weights: dict[str, float] = {}
-    for batch in rows_of_table(store, ACCOUNTS).batches(schema, _MOST_KNOWN_ROWS):
-        for row in batch.to_pylist():
-            account = row[ACCOUNT_COLUMN]
-            if row["outcome"] == READ and account in accounts:
-                pages, rows = row["pages"] or 0, row["rows"] or 0
-                weights.setdefault(account, float(max(pages, rows / _ROWS_OF_A_PAGE)))
-        if len(weights) == len(accounts):
-            break
-    return weights
 
 
 def _connection(given: Mapping[str, Any]) -> ConnectionSettings:
