@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from streamlic._version import __version__
 
 if TYPE_CHECKING:
+    from streamlic.answers.figures import Report
     from streamlic.api.client import Client, export
     from streamlic.api.reader import LicensesReader, read_licenses
+    from streamlic.api.report import report
     from streamlic.decoder import Decoder, Envelope, open_decoder
     from streamlic.errors import (
         AccountBlocked,
@@ -117,6 +119,7 @@ __all__ = [
     "Progress",
     "RateLimit",
     "RateLimited",
+    "Report",
     "ReportedFailure",
     "RescueError",
     "Retry",
@@ -140,12 +143,15 @@ __all__ = [
     "export",
     "open_decoder",
     "read_licenses",
+    "report",
     "shared_budget",
 ]
 
 _HOMES = {
     "api.client": ["Client", "export"],
+    "answers.figures": ["Report"],
     "api.reader": ["LicensesReader", "read_licenses"],
+    "api.report": ["report"],
     "decoder": ["Decoder", "Envelope", "open_decoder"],
     "job.settings": ["Cancel"],
     "job.limits": ["Limits"],

@@ -231,7 +231,7 @@ def test_an_error_that_names_an_option_is_found_where_it_is_made() -> None:
 def test_no_package_below_the_faces_holds_an_option() -> None:
     """Nor does a message that no test makes. ``system`` reads the command line's words."""
     root = Path(streamlic.__file__).parent
-    faces = {"cli", "terminal", "reports", "diagnostics", "system", "formatting.py"}
+    faces = {"answers", "cli", "terminal", "reports", "diagnostics", "system", "formatting.py"}
     programs = {root / "integrations/spark/__main__.py"}
     for path in {*root.rglob("*.py")} - programs:
         if path.relative_to(root).parts[0] not in faces:

@@ -31,13 +31,16 @@ ALLOWED: dict[str, set[str]] = {
         "dataset", "decoder", "errors", "formatting", "resources", "schema", "share", "storage",
         "system", "tables", "truto", "validation",
     },
-    "api": {"dataset", "decoder", "errors", "job", "resources", "schema", "system", "truto"},
+    "reports": {"dataset", "errors", "job", "formatting", "tables"},
+    "answers": {"_version", "dataset", "errors", "reports", "storage"},
+    "api": {
+        "answers", "dataset", "decoder", "errors", "job", "resources", "schema", "system", "truto",
+    },
     "integrations": {
         "api", "dataset", "errors", "formatting", "job", "resources", "schema", "share", "storage",
         "truto", "validation",
     },
     "terminal": {"job", "formatting", "system", "truto"},
-    "reports": {"dataset", "errors", "job", "formatting", "tables"},
     "diagnostics": {
         "_version", "dataset", "decoder", "errors", "formatting", "job", "storage", "system",
         "tables", "truto",

@@ -54,6 +54,8 @@ def wasted_seats(dest: str, most: int = 10) -> list[Waste]:
     columns = ["name", "available_quantity", "assigned_quantity"]
     paid = ds.dataset(Path(dest) / "licenses").to_table(columns=columns, filter=pc.field("is_paid"))
     unused = pc.subtract(paid["available_quantity"], paid["assigned_quantity"])
+    # A license with more users than seats does not hide the waste of another.
+    unused = pc.max_element_wise(unused, 0, skip_nulls=False)
     by_name = (
         paid.append_column("unused", unused)
         .group_by("name")

@@ -141,6 +141,12 @@ memory = resource(
     help="Memory that the whole process aims to stay within; at least 128MiB.",
 )  # fmt: skip
 
+report_memory = resource(
+    "--memory", "memory_bytes", type=Size(), default="768MiB", show_default=True,
+    help="Memory that the whole process aims to stay within; what does not fit is written to "
+    "--scratch.",
+)  # fmt: skip
+
 machine_options = (engine, memory)
 
 rows_at = body(

@@ -189,6 +189,35 @@ class InspectSettings(DatasetSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportSettings(AccountFilters):
+    """The settings of ``streamlic report``."""
+
+    dest: str
+    as_of: str | None
+    compare: str | None
+    top: int
+    rates: str | None
+    currency: str | None
+    html: str | None
+    xlsx: str | None
+    csv: str | None
+    json_file: str | None
+    memory_bytes: int
+    scratch: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlSettings:
+    """The settings of ``streamlic sql``."""
+
+    dest: str
+    query: str
+    as_json: bool
+    memory_bytes: int
+    scratch: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadSettings:
     """The settings of ``streamlic head``."""
 

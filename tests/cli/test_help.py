@@ -87,7 +87,9 @@ def test_the_settings_of_a_command_have_the_fields_of_its_parameters() -> None:
         "export": settings.ExportSettings,
         "head": settings.HeadSettings,
         "inspect": settings.InspectSettings,
+        "report": settings.ReportSettings,
         "schema": settings.SchemaSettings,
+        "sql": settings.SqlSettings,
         "verify": settings.DatasetSettings,
     }
     assert kinds.keys() == cli.commands.keys() - {"completion"}

@@ -163,7 +163,11 @@ def test_no_two_options_are_meant_by_one_name() -> None:
 
 def test_what_commands_share_has_one_meaning() -> None:
     assert {"base-url", "token-file", "memory", "engine", "mode", "json"} <= NAMES.shared.keys()
-    assert set(NAMES.shared["integration"]) == {"accounts", "export"}  # The emulator's is another.
+    assert set(NAMES.shared["integration"]) == {
+        "accounts",
+        "export",
+        "report",
+    }  # The emulator's is another.
     assert NAMES.shared.keys().isdisjoint({"account", "records", "limit", "token", "port"})
 
 

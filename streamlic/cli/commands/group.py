@@ -24,7 +24,9 @@ from streamlic.cli.commands.expire import expire
 from streamlic.cli.commands.export import export
 from streamlic.cli.commands.head import head
 from streamlic.cli.commands.inspect import inspect
+from streamlic.cli.commands.report import report
 from streamlic.cli.commands.schema import schema
+from streamlic.cli.commands.sql import sql
 from streamlic.cli.commands.verify import verify
 from streamlic.cli.main import run_command_line
 from streamlic.cli.option_names import OptionNames
@@ -47,8 +49,8 @@ def cli(config: str | None) -> None:  # noqa: ARG001  (commands read it from the
 
 
 for command in (
-    export, accounts, convert, head, inspect, verify, compact, expire, schema, emulate, demo,
-    doctor, completion,
+    export, accounts, convert, report, sql, head, inspect, verify, compact, expire, schema, emulate,
+    demo, doctor, completion,
 ):  # fmt: skip
     cli.add_command(command)
 OptionNames(cli.commands).give_variables()

@@ -1,0 +1,168 @@
+"""How the report calls things: one heading and one note a table, the names of columns, amounts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from streamlic.answers.figures import Report
+
+HEADINGS: Final[Mapping[str, tuple[str, str]]] = {
+    "totals": (
+        "Seats",
+        (
+            "Paid licenses first. Free ones are apart, and those of which the vendor does not say "
+            "whether they are paid."
+        ),
+    ),
+    "costs": ("Cost of paid seats, by currency", "Of licenses with a price and a currency only."),
+    "vendors": ("Paid seats by vendor", "Unused seats are never netted with over-assigned ones."),
+    "products": ("Paid seats by product", "A product is a license's name within a vendor."),
+    "customers": ("Paid seats by customer", "A customer is a tenant in Truto."),
+    "wasted": ("The licenses that waste most", "Paid licenses with most unused cost."),
+    "over_assigned": (
+        "More users than seats",
+        "These do not reduce the unused seats of other licenses.",
+    ),
+    "trend": ("Night by night", "Paid licenses. Accounts that were not read keep their last rows."),
+    "changes": ("What changed, by vendor", "All licenses, paid or not."),
+    "movements": ("The largest movements", "Single licenses, by seats and users together."),
+    "not_read": ("Accounts that were not read", "Their licenses are those of the time shown."),
+}
+"""The heading of each table, and what a reader must know of it."""
+
+COLUMNS: Final[Mapping[str, str]] = {
+    "assigned_seats": "assigned",
+    "assigned_seats_before": "assigned before",
+    "integrated_account_id": "account",
+    "integration": "vendor",
+    "licenses_gone": "gone",
+    "licenses_moved": "changed",
+    "licenses_new": "new",
+    "more_assigned": "assigned, change",
+    "more_seats": "seats, change",
+    "name": "license",
+    "night_at": "night",
+    "over_assigned_seats": "over-assigned",
+    "read_at": "read at",
+    "run_key": "key",
+    "seats_assigned": "assigned",
+    "seats_before": "seats before",
+    "seats_bought": "bought",
+    "seats_freed": "freed",
+    "seats_given_up": "given up",
+    "tenant_id": "customer",
+    "unused_cost": "unused cost",
+    "unused_seats": "unused",
+    "with_cost": "with cost",
+    "with_seats": "with seats",
+}
+"""What readers see in place of a column's name, where that differs."""
+
+DEFINITIONS: Final = (
+    (
+        "Seats",
+        (
+            "are known where the vendor reports their number. A negative one, the largest 32-bit "
+            "number, or the word unlimited means no limit: those licenses have no seats here."
+        ),
+    ),
+    (
+        "Unused",
+        (
+            "is what is not assigned, and never less than none: a license with more users than "
+            "seats does not hide the waste of another."
+        ),
+    ),
+    (
+        "Cost",
+        (
+            "is seats times the price that the vendor reports, of paid licenses with a price and a "
+            "currency. For which period a price is, the API does not say; mostly it is a month."
+        ),
+    ),
+    (
+        "With seats, with cost",
+        "say of how many licenses a figure is known: it is the least that is wasted, not all.",
+    ),
+    (
+        "A night",
+        (
+            "is a run that has ended. An account that it could not read has the licenses of the "
+            "last run that did."
+        ),
+    ),
+)
+"""What the words mean: on the page, in the sheet, and in the docs."""
+
+
+def title_of(column: str) -> str:
+    """Return what readers see in place of a column's name."""
+    return COLUMNS.get(column, column.replace("_", " "))
+
+
+def amount(value: float | None, currency: str | None) -> str:
+    """Return a sum of money: ``EUR 1,234``. Cents only below 100."""
+    if value is None or not math.isfinite(value):
+        return ""
+    return f"{currency or ''} {value:,.{0 if abs(value) >= 100 else 2}f}".strip()
+
+
+def costs_text(costs: Iterable[Mapping[str, Any]] | None, figure: str = "unused_cost") -> str:
+    """Return the sums of a row, of each currency."""
+    return " + ".join(amount(one[figure], one["currency"]) for one in costs or ())
+
+
+def share(part: float | None, whole: float | None) -> float | None:
+    """Return what part of a whole it is, None if there is no whole."""
+    return part / whole if part is not None and whole else None
+
+
+def night_text(at: str) -> str:
+    """Return a night as people write it, in UTC."""
+    return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M}"
+
+
+def about(report: Report) -> str:
+    """Say which nights and filters a report is about, in one sentence."""
+    asked = report.asked
+    text = f"night of {night_text(asked.as_of.at)} UTC"
+    if asked.as_of.key:
+        text += f" ({asked.as_of.key})"
+    if asked.compare:
+        text += f", compared with {night_text(asked.compare.at)}"
+    for name, value in (("vendor", asked.integration), ("customer", asked.tenant)):
+        if value:
+            text += f", {name} {value}"
+    return text
+
+
+def headline(report: Report) -> list[str]:
+    """Return the answer in a few sentences: what is wasted, and how that changed."""
+    paid = next((one for one in report.totals.to_pylist() if one["kind"] == "paid"), None)
+    if paid is None or not paid["licenses"]:
+        return ["no license is known to be paid"]
+    if not paid["with_seats"]:
+        return [f"none of {paid['licenses']:,} paid licenses has a known number of seats"]
+    part = share(paid["unused_seats"], paid["seats"]) or 0
+    lines = [
+        (
+            f"{paid['unused_seats']:,} of {paid['seats']:,} paid seats ({part:.0%}) are unused, "
+            f"known for {paid['with_seats']:,} of {paid['licenses']:,} licenses"
+        )
+    ]
+    costs = [one for one in report.costs.to_pylist() if one["with_cost"]]
+    if costs:
+        known = sum(one["with_cost"] for one in costs)
+        lines.append(
+            f"they cost {costs_text(costs)}, known for {known:,} of {paid['licenses']:,} licenses"
+        )
+    before, now = report.asked.compare, report.asked.as_of
+    nights = {one["night_at"].isoformat(): one for one in report.trend.to_pylist()}
+    if before and (then := nights.get(before.at)) and (at := nights.get(now.at)):
+        more = (at["unused_seats"] or 0) - (then["unused_seats"] or 0)
+        word = "more" if more >= 0 else "fewer"
+        lines.append(f"{abs(more):,} {word} unused seats than on {night_text(before.at)}")
+    return lines

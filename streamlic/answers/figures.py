@@ -1,0 +1,317 @@
+"""The report's figures: a few queries over a lake, each a small table.
+
+Rules:
+1. Licenses are read once a question, and grouped at once: however many rows a lake has, what stays
+   in memory is one row a customer, vendor, product, currency and night.
+2. Each figure has its coverage: of how many licenses it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import pyarrow as pa
+
+from streamlic.answers.lake_sql import LakeSql, Night, quoted
+from streamlic.errors import UsageError
+
+WEEK: Final = timedelta(days=7)
+
+_SEATS: Final = """
+  sum(licenses)::bigint as licenses,
+  sum(with_seats)::bigint as with_seats,
+  sum(unlimited)::bigint as unlimited,
+  sum(seats)::bigint as seats,
+  sum(assigned_seats)::bigint as assigned_seats,
+  sum(unused_seats)::bigint as unused_seats,
+  sum(over_assigned_seats)::bigint as over_assigned_seats,
+  sum(with_cost)::bigint as with_cost
+"""
+_SUMS: Final = f"""{_SEATS},
+  round(fsum(cost), 2) as cost,
+  round(fsum(unused_cost), 2) as unused_cost
+"""
+_GROUPED: Final = """
+  count(*) as licenses,
+  count(unused_seats) as with_seats,
+  count(*) filter (is_unlimited) as unlimited,
+  sum(seats) filter (unused_seats is not null) as seats,
+  sum(assigned_seats) filter (unused_seats is not null) as assigned_seats,
+  sum(unused_seats) as unused_seats,
+  sum(over_assigned_seats) as over_assigned_seats,
+  count(unused_cost) as with_cost,
+  sum(cost) filter (unused_cost is not null) as cost,
+  round(fsum(unused_cost), 2) as unused_cost
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a report is about."""
+
+    as_of: Night
+    compare: Night | None
+    integration: str | None = None
+    tenant: str | None = None
+    top: int = 10
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """What one unit of a currency is worth in ``currency``."""
+    currency: str | None = None
+    """The currency that all costs are converted to; None leaves each in its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Who pays for how many seats, which are unused, and how that changed.
+
+    Each table is an Arrow table. Costs are by currency; a null currency has no cost. ``tables``
+    has them by name, in the order of the page.
+    """
+
+    asked: Asked
+    nights: Sequence[Night]
+    totals: pa.Table
+    """One row for paid, free and unknown licenses each."""
+    costs: pa.Table
+    """One row a currency, of paid licenses."""
+    vendors: pa.Table
+    products: pa.Table
+    customers: pa.Table
+    wasted: pa.Table
+    """The paid licenses with the most unused cost, then seats."""
+    over_assigned: pa.Table
+    trend: pa.Table
+    """One row a night."""
+    changes: pa.Table
+    """One row a vendor: seats bought, assigned and freed between the two nights."""
+    movements: pa.Table
+    """The largest changes of single licenses."""
+    not_read: pa.Table
+    """Accounts that the night could not read, and since when their licenses are."""
+
+    def _repr_html_(self) -> str:
+        """Return the page, for a notebook."""
+        from html import escape  # noqa: PLC0415
+
+        from streamlic.answers.page import page  # noqa: PLC0415  # it imports this
+
+        html = escape(page(self, "Python"), quote=True)
+        return f'<iframe srcdoc="{html}" style="width: 100%; height: 40em; border: 0"></iframe>'
+
+    @property
+    def tables(self) -> dict[str, pa.Table]:
+        """The tables by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, pa.Table)}
+
+
+def night_named(sql: LakeSql, name: str) -> Night:
+    """Return the night of a run key, a run's id or a UTC date; UsageError names those there are."""
+    for one in reversed(sql.nights):
+        if name in (one.key, one.run, one.at[:10]):
+            return one
+    known = ", ".join(one.key or one.at[:10] for one in sql.nights[-5:])
+    raise UsageError(
+        f"there is no night {name!r}: expected a run key, a run's id or a date such as "
+        f"{sql.nights[-1].at[:10]}; the newest are {known}",
+    )
+
+
+def asked_of(
+    sql: LakeSql,
+    *,
+    as_of: str | None = None,
+    compare: str | None = None,
+    integration: str | None = None,
+    tenant: str | None = None,
+    top: int = 10,
+    rates: Mapping[str, float] | None = None,
+    currency: str | None = None,
+) -> Asked:
+    """Return what a report is about: by default the newest night, and the one a week before.
+
+    If no night is a week older, it is the oldest. A lake that was overwritten has one night.
+    """
+    if not sql.nights:
+        raise UsageError("the licenses of all nights have expired")
+    night = night_named(sql, as_of) if as_of else sql.nights[-1]
+    earlier = [one for one in sql.nights if one.at < night.at]
+    before: Night | None = None
+    if compare:
+        before = night_named(sql, compare)
+    elif earlier:
+        week = datetime.fromisoformat(night.at) - WEEK
+        older = [one for one in earlier if datetime.fromisoformat(one.at) <= week]
+        before = older[-1] if older else earlier[0]
+    return Asked(
+        as_of=night,
+        compare=before,
+        integration=integration,
+        tenant=tenant,
+        top=top,
+        rates=rates or {},
+        currency=currency,
+    )
+
+
+def figures(sql: LakeSql, asked: Asked) -> Report:
+    """Return the figures. Raises UsageError if no license is left by the filters."""
+    for statement in _prepared(asked):
+        sql.connection.execute(statement)
+    if not sql.one("select count(*) as n from groups")["n"]:
+        raise UsageError(_nothing(asked))
+
+    def table(query: str) -> pa.Table:
+        return sql.connection.sql(query).to_arrow_table()
+
+    def by(columns: str, order: str, source: str = "groups where kind = 'paid'") -> pa.Table:
+        return table(_BY.format(columns=columns, order=order, source=source))
+
+    [priced] = sql.rows("select count(distinct currency) as n from groups where with_cost > 0")
+    # Costs are compared in one currency only.
+    worst = "max(unused_cost) desc nulls last, " if priced["n"] == 1 else ""
+    worst += "unused_seats desc nulls last, "
+
+    return Report(
+        asked=asked,
+        nights=sql.nights,
+        totals=by("kind", "list_position(['paid', 'unknown', 'free'], kind)", "groups"),
+        costs=table(
+            f"select currency, {_SUMS} from groups where kind = 'paid' group by currency "
+            "order by unused_cost desc nulls last, 1"
+        ),
+        vendors=by("integration", f"{worst} 1"),
+        products=by("integration, name", f"{worst} 1, 2"),
+        customers=by("tenant_id", f"{worst} 1"),
+        wasted=table(_licenses(asked, "unused_seats", "unused_cost desc nulls last")),
+        over_assigned=table(_licenses(asked, "over_assigned_seats", "cost desc nulls last")),
+        trend=by(
+            "night_at, run_key, accounts", "night_at", "history join trend_nights using (night)"
+        ),
+        changes=table(_CHANGES),
+        movements=table(
+            "select * from moved order by abs(more_seats) + abs(more_assigned) desc, 1, 2, 3, 4 "
+            f"limit {asked.top}"
+        ),
+        not_read=table(
+            "select integration, tenant_id, integrated_account_id, outcome, why, read_at "
+            f"from nights where night = {quoted(asked.as_of.run)} and outcome <> 'read' "
+            f"and {_filter(asked)} order by read_at nulls first, 1, 2, 3"
+        ),
+    )
+
+
+_BY: Final = f"""
+with by_currency as (
+  select {{columns}}, currency, {_SUMS} from {{source}} group by {{columns}}, currency
+)
+select {{columns}}, {_SEATS}, list(
+  {{{{'currency': currency, 'cost': cost, 'unused_cost': unused_cost}}}} order by unused_cost desc
+) filter (with_cost > 0) as costs
+from by_currency group by {{columns}} order by {{order}}
+"""
+"""Sums by some columns. Costs are a list, one sum a currency."""
+_CHANGES: Final = """
+select integration,
+  count(*) filter (change = 'new') as licenses_new,
+  count(*) filter (change = 'gone') as licenses_gone,
+  count(*) filter (change = 'moved') as licenses_moved,
+  sum(greatest(more_seats, 0))::bigint as seats_bought,
+  sum(greatest(-more_seats, 0))::bigint as seats_given_up,
+  sum(greatest(more_assigned, 0))::bigint as seats_assigned,
+  sum(greatest(-more_assigned, 0))::bigint as seats_freed
+from moved group by integration order by seats_freed desc, 1
+"""
+_MOVED: Final = """
+create or replace temp table moved as
+select
+  coalesce(after.integration, before.integration) as integration,
+  coalesce(after.tenant_id, before.tenant_id) as tenant_id,
+  integrated_account_id, id, coalesce(after.name, before.name) as name,
+  case when before.licenses is null then 'new' when after.licenses is null then 'gone'
+    else 'moved' end as change,
+  before.seats as seats_before, after.seats as seats,
+  before.assigned_seats as assigned_seats_before, after.assigned_seats as assigned_seats,
+  coalesce(after.seats, 0) - coalesce(before.seats, 0) as more_seats,
+  coalesce(after.assigned_seats, 0) - coalesce(before.assigned_seats, 0) as more_assigned
+from ({after}) as after full join ({before}) as before using (integrated_account_id, id)
+where {is_compared} and (
+  before.licenses is null or after.licenses is null
+  or after.seats is distinct from before.seats
+  or after.assigned_seats is distinct from before.assigned_seats
+)
+"""
+_ONE_NIGHT: Final = """
+select integrated_account_id, coalesce(id, '') as id, any_value(integration) as integration,
+  any_value(tenant_id) as tenant_id, any_value(name) as name, count(*) as licenses,
+  sum(seats)::bigint as seats, sum(assigned_seats)::bigint as assigned_seats
+from night_licenses where night = {night} and {wanted}
+group by integrated_account_id, coalesce(id, '')
+"""
+
+
+def _prepared(asked: Asked) -> list[str]:
+    """Return the statements that read the licenses: all further queries are on small tables."""
+    night, wanted = quoted(asked.as_of.run), _filter(asked)
+    other = quoted(asked.compare.run) if asked.compare else "''"
+    moved = _MOVED.format(
+        after=_ONE_NIGHT.format(night=night, wanted=wanted),
+        before=_ONE_NIGHT.format(night=other, wanted=wanted),
+        is_compared="true" if asked.compare else "false",
+    )
+    priced = "night_licenses"
+    in_currency = "currency"
+    if asked.rates:
+        rates = ", ".join(f"({quoted(one)}, {rate!r})" for one, rate in asked.rates.items())
+        target = quoted(asked.currency or "")
+        in_currency = f"case when rate is null then currency else {target} end as currency"
+        priced = (
+            "(select night_licenses.* replace (cost * coalesce(rate, 1) as cost, "
+            f"unused_cost * coalesce(rate, 1) as unused_cost), rate from night_licenses "
+            f"left join (values {rates}) as rates(of_currency, rate) on currency = of_currency)"
+        )
+    return [
+        (
+            "create or replace temp table groups as select tenant_id, integration, name, kind, "
+            f"{in_currency}, {_GROUPED} from {priced} where night = {night} and {wanted} "
+            "group by all"
+        ),
+        (
+            f"create or replace temp table history as select night, {in_currency}, {_GROUPED} "
+            f"from {priced} where kind = 'paid' and {wanted} group by all"
+        ),
+        (
+            "create or replace temp table trend_nights as select night, night_at, run_key, "
+            "count(*) filter (read_in is not null) as accounts "
+            f"from nights join runs on _run = night where {wanted} group by all"
+        ),
+        moved,
+    ]
+
+
+def _licenses(asked: Asked, figure: str, order: str) -> str:
+    """Return the query for the paid licenses with most of a figure."""
+    return (
+        "select integration, tenant_id, integrated_account_id, id, name, seats, assigned_seats, "
+        "unused_seats, over_assigned_seats, price, currency, unused_cost "
+        f"from night_licenses where night = {quoted(asked.as_of.run)} and kind = 'paid' "
+        f"and {figure} > 0 and {_filter(asked)} order by {order}, {figure} desc, 1, 2, 3, 4 "
+        f"limit {asked.top}"
+    )
+
+
+def _nothing(asked: Asked) -> str:
+    of = ", ".join(
+        f"{name} {value}"
+        for name, value in (("integration", asked.integration), ("tenant", asked.tenant))
+        if value
+    )
+    return f"no license of {of} in that night" if of else "that night has no licenses"
+
+
+def _filter(asked: Asked) -> str:
+    wanted = {"integration": asked.integration, "tenant_id": asked.tenant}
+    parts = [f"{name} = {quoted(value)}" for name, value in wanted.items() if value is not None]
+    return " and ".join(parts) or "true"

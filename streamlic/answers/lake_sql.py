@@ -1,0 +1,152 @@
+"""A lake in DuckDB: its tables and what is defined on them, for reading only.
+
+The commit log says which part files count, so every table format is read the same way, and no
+extension of DuckDB is needed. Files of an object store are read piece by piece.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from streamlic.answers.definitions import VIEWS
+from streamlic.dataset.commit_log import load_lake
+from streamlic.dataset.destination import why_no_dataset
+from streamlic.dataset.lake import LICENSES, TABLES, table_of
+from streamlic.dataset.lake_state import LakeState
+from streamlic.errors import UsageError
+from streamlic.storage.base import Store
+
+if TYPE_CHECKING:
+    import duckdb
+
+_PROTOCOL = "lake"
+_MIB = 1 << 20
+DEFAULT_MEMORY_BYTES = 768 * _MIB
+_OWN_BYTES = 160 * _MIB
+"""What Python, Arrow and DuckDB take before any row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """A run that has ended, and whose licenses the lake has."""
+
+    run: str
+    key: str | None
+    at: str
+    """When it started, as the log writes a moment."""
+    mode: str
+
+
+class LakeSql:
+    """A connection to DuckDB with the tables and views of a lake."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, nights: Sequence[Night]) -> None:
+        self.connection = connection
+        self.nights = nights
+        """Those that the lake has the licenses of, the oldest first."""
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Return the rows of a query."""
+        result = self.connection.execute(query, values or None)
+        names = [column[0] for column in result.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    def ask(self, query: str) -> tuple[list[str], Iterator[dict[str, Any]]]:
+        """Return the columns and the rows of a user's query; UsageError if it is not valid."""
+        import duckdb  # noqa: PLC0415  # an extra
+
+        try:
+            statements = duckdb.extract_statements(query)
+            if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
+                raise UsageError("expected one query that starts with select, from or with")
+            result = self.connection.execute(query)
+        except duckdb.Error as error:
+            raise UsageError(f"the query is not valid: {error}") from error
+        names = [column[0] for column in result.description or ()]
+        rows = iter(result.fetchone, None)
+        return names, (dict(zip(names, row, strict=True)) for row in rows)
+
+    def one(self, query: str, *values: Any) -> dict[str, Any]:
+        """Return the only row of a query."""
+        [row] = self.rows(query, *values)
+        return row
+
+
+@contextmanager
+def open_sql(
+    store: Store, *, memory_bytes: int = DEFAULT_MEMORY_BYTES, scratch: str | None = None
+) -> Iterator[LakeSql]:
+    """Open a lake in DuckDB. Nothing of it can be changed.
+
+    ``memory_bytes`` is the target of the whole process; what does not fit is written to a directory
+    in ``scratch``. Raises UsageError if there is no lake, it has no night, its rows are raw, or
+    DuckDB is not installed.
+    """
+    try:
+        import duckdb  # noqa: PLC0415  # an extra
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from error
+    if why := why_no_dataset(store):
+        raise UsageError(why)
+    lake = load_lake(store)
+    ended = [run for run in lake.oldest_first if run.is_complete]
+    if not ended:
+        raise UsageError(f"{store.where()} has no run that is complete yet")
+    if any(run.request.get("raw") for run in ended if run.has_licenses):
+        raise UsageError(
+            f"{store.where()} holds raw rows, which have no columns of seats: export without "
+            "raw to get them"
+        )
+    spill = tempfile.mkdtemp(prefix="streamlic-sql-", dir=scratch)
+    connection = duckdb.connect(":memory:")
+    try:
+        connection.execute("set temp_directory = ?", [spill])
+        limit = max(memory_bytes - _OWN_BYTES, 128 * _MIB) // _MIB
+        connection.execute("set memory_limit = ?", [f"{limit}MiB"])
+        connection.execute("set preserve_insertion_order = false")
+        connection.execute("set timezone = 'UTC'")
+        _define(connection, store, lake)
+        nights = [
+            Night(run=run.id, key=run.key, at=run.started_at.isoformat(), mode=run.mode)
+            for run in ended
+            if run.has_licenses
+        ]
+        yield LakeSql(connection, nights)
+    finally:
+        connection.close()
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def quoted(text: str) -> str:
+    """Return a text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def not_installed(error: ModuleNotFoundError) -> UsageError:
+    """Return the error for a library of the extra that is missing."""
+    return UsageError(f"{error.name} is not installed: pip install 'streamlic[report]'")
+
+
+def _define(connection: duckdb.DuckDBPyConnection, store: Store, lake: LakeState) -> None:
+    is_local = "://" not in store.where()
+    if not is_local:
+        from streamlic.answers.store_files import StoreFiles  # noqa: PLC0415  # an extra
+
+        connection.register_filesystem(StoreFiles(store))
+    shown = [file for run in lake.runs.values() if run.is_complete for file in run.live_files]
+    names = [file.name for file in shown] + [one.file.name for one in lake.live_rewritten]
+    for table in TABLES:
+        of_table = sorted(name for name in names if table_of(name) == table)
+        view = "license_files" if table == LICENSES else table
+        paths = (store.where(one) if is_local else f"{_PROTOCOL}://{one}" for one in of_table)
+        files = ", ".join(quoted(path) for path in paths)
+        connection.execute(
+            f"create view {view} as from read_parquet([{files}], hive_partitioning = false)"
+        )
+    for name, query in VIEWS.items():
+        connection.execute(f"create view {name} as {query}")

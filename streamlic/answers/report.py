@@ -1,0 +1,69 @@
+"""The report as a whole: a lake in, tables out."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from streamlic.answers.figures import Report, asked_of, figures
+from streamlic.answers.lake_sql import DEFAULT_MEMORY_BYTES, open_sql
+from streamlic.errors import UsageError
+from streamlic.storage.base import Store
+
+
+def report_of(
+    store: Store,
+    *,
+    as_of: str | None = None,
+    compare: str | None = None,
+    integration: str | None = None,
+    tenant: str | None = None,
+    top: int = 10,
+    rates: Mapping[str, float] | None = None,
+    currency: str | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    scratch: str | None = None,
+) -> Report:
+    """Return a lake's figures. Raises UsageError if there is nothing to report, and says why."""
+    with open_sql(store, memory_bytes=memory_bytes, scratch=scratch) as sql:
+        asked = asked_of(
+            sql,
+            as_of=as_of,
+            compare=compare,
+            integration=integration,
+            tenant=tenant,
+            top=top,
+            rates=rates,
+            currency=currency,
+        )
+        return figures(sql, asked)
+
+
+def rates_of(path: str | None, currency: str | None) -> dict[str, float]:
+    """Read a CSV of exchange rates: ``EUR,1.08`` is what one EUR is worth in ``currency``."""
+    if path is None and currency is None:
+        return {}
+    if path is None or currency is None:
+        raise UsageError(
+            "rates and the currency that they are in go together",
+            parameter="currency" if currency is None else "rates",
+        )
+    rates = {currency: 1.0}
+    try:
+        lines = [*csv.reader(Path(path).read_text(encoding="utf-8").splitlines())]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read: {error}", parameter="rates") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            code, rate = line
+            rates[code.strip()] = float(rate)
+        except ValueError as error:
+            if number == 1:  # A heading.
+                continue
+            raise UsageError(
+                f"{path}, line {number}: expected a currency and a number such as EUR,1.08, got "
+                f"{','.join(line)[:50]!r}",
+                parameter="rates",
+            ) from error
+    return rates
