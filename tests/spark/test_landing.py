@@ -157,6 +157,16 @@ def test_an_object_store_has_the_same_rows(
     assert differences(found, exported) == (ROWS, 0, 0)
 
 
+def test_a_relative_path_is_the_drivers(
+    spark: SparkSession, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Executors have working directories of their own."""
+    monkeypatch.chdir(tmp_path)
+    account = next(iter(ACCOUNTS))
+    assert land(spark, "lake", emulator.url, account=[account]).rows == ACCOUNTS[account].records
+    assert (tmp_path / "lake" / "licenses").is_dir()
+
+
 def test_an_account_that_fails_is_a_row_and_no_exception(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ from streamlic.job.settings import Cancel
 from streamlic.job.summary import HOW_TO_RESUME, Summary
 from streamlic.job.task_source import TaskRunner, TaskSource
 from streamlic.storage.base import Store
+from streamlic.storage.dest_urls import is_url
 from streamlic.truto.budget.base import TokenBudget
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TokenSource
@@ -99,7 +100,8 @@ def export_with_spark(
     _check_token(settings)
     landing = _Landing(
         spark=spark,
-        dest=str(dest),
+        # A relative path is the driver's: executors are elsewhere.
+        dest=str(dest) if is_url(str(dest)) else str(Path(dest).absolute()),
         selection=selection,
         options=options,
         store=options.open_store(str(dest)),
