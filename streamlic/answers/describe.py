@@ -143,9 +143,9 @@ def headline(report: Report) -> list[str]:
     """Return the answer in a few sentences: what is wasted, and how that changed."""
     paid = next((one for one in report.totals.to_pylist() if one["kind"] == "paid"), None)
     if paid is None or not paid["licenses"]:
-        return ["no license is known to be paid"]
+        return ["No license is known to be paid"]
     if not paid["with_seats"]:
-        return [f"none of {paid['licenses']:,} paid licenses has a known number of seats"]
+        return [f"None of {paid['licenses']:,} paid licenses has a known number of seats"]
     part = share(paid["unused_seats"], paid["seats"]) or 0
     lines = [
         (
@@ -157,7 +157,7 @@ def headline(report: Report) -> list[str]:
     if costs:
         known = sum(one["with_cost"] for one in costs)
         lines.append(
-            f"they cost {costs_text(costs)}, known for {known:,} of {paid['licenses']:,} licenses"
+            f"They cost {costs_text(costs)}, known for {known:,} of {paid['licenses']:,} licenses"
         )
     before, now = report.asked.compare, report.asked.as_of
     nights = {one["night_at"].isoformat(): one for one in report.trend.to_pylist()}
