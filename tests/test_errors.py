@@ -75,7 +75,8 @@ for module in walk_packages(streamlic.__path__, "streamlic."):
         try:
             import_module(module.name)
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "pyspark":  # `make test-spark` installs it.
+            # `make test-spark` installs them.
+            if (error.name or "").partition(".")[0] not in ("py4j", "pyspark"):
                 raise
 KINDS = [one for one in kinds(streamlic.StreamlicError) if one.__module__.startswith("streamlic")]
 

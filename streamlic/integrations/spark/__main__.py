@@ -66,10 +66,6 @@ def option_of(parameter: str, value: str = "") -> str:
 
 
 def _export(given: dict[str, Any]) -> Any:
-    from pyspark.sql import SparkSession  # noqa: PLC0415  (the options are checked without it)
-
-    from streamlic.integrations.spark.landing import export_with_spark  # noqa: PLC0415  (pyspark)
-
     requested = {camel_case(one): given[one] for one in REQUEST_NAMES if one in given}
     parameters = read_options(requested)
     accounts, details = given.get("account"), None
@@ -79,6 +75,10 @@ def _export(given: dict[str, Any]) -> Any:
         details = read_accounts_file(given["accounts_file"])
         accounts = [*details]
     of_job = {one: given[one] for one in (*_JOB_TEXTS, *_JOB_NUMBERS, *_JOB_FLAGS) if one in given}
+    from pyspark.sql import SparkSession  # noqa: PLC0415  (the options are checked without it)
+
+    from streamlic.integrations.spark.landing import export_with_spark  # noqa: PLC0415
+
     spark = SparkSession.builder.appName(f"streamlic export to {given['dest']}").getOrCreate()
     try:
         return export_with_spark(

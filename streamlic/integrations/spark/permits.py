@@ -21,7 +21,7 @@ from streamlic.truto.budget.sockets import address_text
 from streamlic.truto.rate_limit import RateLimit
 from streamlic.truto.settings import ConnectionSettings
 
-_KEY_VARIABLE = "STREAMLIC_SPARK_PERMIT_KEY"
+_KEY_VARIABLE = "TRUTO_SPARK_PERMIT_KEY"
 _PATIENCE_SECONDS = 10.0
 
 _running = ExitStack()
