@@ -87,5 +87,9 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def threads_of_ours() -> list[str]:
-    """Return the names of the threads that streamlic began and that have not ended."""
-    return [one.name for one in threading.enumerate() if one.name.startswith("streamlic")]
+    """Return the names of the threads that streamlic began and that have not ended.
+
+    A driver of Spark leases permits for as long as its process lives.
+    """
+    names = [one.name for one in threading.enumerate() if one.name.startswith("streamlic")]
+    return [name for name in names if name != "streamlic-permits"]
