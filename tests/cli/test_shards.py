@@ -97,6 +97,7 @@ async def test_four_shards_of_which_one_is_killed_are_one_complete_run(
     check_read(tmp_path / "lake", table_format)
 
 
+@pytest.mark.slow
 async def test_four_shards_into_a_bucket_are_one_complete_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,7 +224,7 @@ async def test_a_shard_that_is_being_read_is_said_to_be(tmp_path: Path) -> None:
         _, err = await process.communicate()
         assert process.returncode == 128 + signal.SIGTERM, err
         assert "of 4 shards 3 is being read; 1, 2, 4 are left" in inspected.out
-        _, summary = await ended(await exported(dest, emulator.url, shard=3))
+        _, summary = await ended(await exported(dest, emulator.url, *UNPACED, shard=3))
     assert summary["resumed"]
 
 
