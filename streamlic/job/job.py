@@ -58,27 +58,39 @@ async def run_job(
     started = time.monotonic()
     lake = LakeWriter(store, options.table_format)
     async with awaited_writer_lock(store):
-        run = open_run(
-            lake,
-            request=dict(request.identity),
-            accounts=request.accounts,
-            mode=options.mode,
-            restart=options.restart,
-            keeps_accounts=request.keeps_accounts,
-            skipped=request.skipped,
-            carries_over=options.carries_over,
-            settings=options.settings(),
-            key=options.run_key,
-            publish=options.publish,
-            details=request.details,
-        )
-        check_skipped(lake, run, options)
+        run = open_requested(lake, request, options)
         job = Job(lake, run, source, options, observer)
         outcome = await job.read()
     summary = job.summary(started)
     if failure := job.failure(outcome, summary):
         raise failure
     return summary
+
+
+def open_requested(
+    lake: LakeWriter, request: RunRequest, options: JobOptions, *, shards: int = 0
+) -> RunState:
+    """Return the run of a request, as ``open_run``; TooManyAbsent if too many are skipped.
+
+    ``shards`` is how many processes read it, each a shard of its accounts; 0 for one process.
+    """
+    run = open_run(
+        lake,
+        request=dict(request.identity),
+        accounts=request.accounts,
+        mode=options.mode,
+        restart=options.restart,
+        keeps_accounts=request.keeps_accounts,
+        skipped=request.skipped,
+        carries_over=options.carries_over,
+        settings=options.settings(),
+        key=options.run_key,
+        publish=options.publish,
+        details=request.details,
+        shards=shards,
+    )
+    check_skipped(lake, run, options)
+    return run
 
 
 def check_skipped(lake: LakeWriter, run: RunState, options: JobOptions) -> None:

@@ -23,7 +23,7 @@ from streamlic.dataset.records import Failed
 from streamlic.dataset.run_state import RunState
 from streamlic.decoder import engine_named
 from streamlic.errors import DatasetConflict, StreamlicError
-from streamlic.job.job import Job, check_skipped
+from streamlic.job.job import Job, open_requested
 from streamlic.job.options import JobOptions
 from streamlic.job.outcome import Outcome, error_of
 from streamlic.job.progress import OnProgress
@@ -33,7 +33,7 @@ from streamlic.share import Share
 from streamlic.storage.base import LockHeld, Store
 from streamlic.tables.base import LakeWriter
 from streamlic.tables.carry_over import Carrying
-from streamlic.tables.runs import open_run, shared_run
+from streamlic.tables.runs import shared_run
 from streamlic.tables.shards import ShardWriter, shard_view
 
 _LOOK_SECONDS = 0.5
@@ -111,22 +111,7 @@ class ShardRun:
             try:
                 async with awaited_writer_lock(self._store):
                     lake = LakeWriter(self._store, options.table_format)
-                    run = open_run(
-                        lake,
-                        request=dict(request.identity),
-                        accounts=request.accounts,
-                        mode=options.mode,
-                        keeps_accounts=request.keeps_accounts,
-                        skipped=request.skipped,
-                        carries_over=options.carries_over,
-                        settings=options.settings(),
-                        key=options.run_key,
-                        publish=options.publish,
-                        details=request.details,
-                        shards=shards,
-                    )
-                    check_skipped(lake, run, options)
-                    return run
+                    return open_requested(lake, request, options, shards=shards)
             except (LockHeld, Fenced):
                 if time.monotonic() > end:
                     raise
