@@ -10,9 +10,8 @@ from typing import Any, Self
 import pyarrow as pa
 
 from streamlic.api.listing import Listing, reading_options
-from streamlic.api.selection import Selection
+from streamlic.api.selection import Selection, options_for
 from streamlic.api.sync import run_sync
-from streamlic.errors import UsageError
 from streamlic.job.account_details import details_of
 from streamlic.job.export import export_async
 from streamlic.job.options import JobOptions
@@ -127,10 +126,7 @@ def export(
     that is AccountsFailed, whose ``summary`` says which. UsageError if no account matches, or none
     of those that do can be read.
     """
-    raw = parameters.get("response_format") == "raw"
-    options = options or JobOptions(raw=raw)
-    if options.raw != raw:
-        raise UsageError("raw goes with response_format='raw', and only with it")
+    options = options_for(parameters, options)
     selection = Selection.of(
         account,
         all_accounts=all_accounts,

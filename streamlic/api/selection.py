@@ -8,10 +8,20 @@ from typing import Any, Self
 
 from streamlic.errors import UsageError
 from streamlic.job.discovery import Discovered, discover
+from streamlic.job.options import JobOptions
 from streamlic.truto.client import Connection
 from streamlic.truto.request import LicensesRequest, requests_of
 
 _ANY_ACCOUNT = "00000000-0000-0000-0000-000000000000"
+
+
+def options_for(parameters: Mapping[str, Any], options: JobOptions | None) -> JobOptions:
+    """Return the options of an export with these request parameters; UsageError if they differ."""
+    raw = parameters.get("response_format") == "raw"
+    options = options or JobOptions(raw=raw)
+    if options.raw != raw:
+        raise UsageError("raw goes with response_format='raw', and only with it")
+    return options
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamlic.api.selection import Selection
+from streamlic.api.selection import Selection, options_for
 from streamlic.api.sync import run_sync
 from streamlic.dataset.destination import why_no_dataset
 from streamlic.dataset.records import AccountDetails
@@ -83,10 +83,7 @@ def export_with_spark(
     Raises as ``export``, and TaskFailed for a task that Spark gave up. It needs a classic session,
     not one of Spark Connect.
     """
-    raw = parameters.get("response_format") == "raw"
-    options = options or JobOptions(raw=raw)
-    if options.raw != raw:
-        raise UsageError("raw goes with response_format='raw', and only with it")
+    options = options_for(parameters, options)
     if options.own_shard:
         raise UsageError("Spark divides the accounts itself: leave it out", parameter="shard")
     selection = Selection.of(
