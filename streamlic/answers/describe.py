@@ -128,11 +128,11 @@ def night_text(at: str) -> str:
 def about(report: Report) -> str:
     """Say which nights and filters a report is about, in one sentence."""
     asked = report.asked
-    text = f"night of {night_text(asked.as_of.at)} UTC"
-    if asked.as_of.key:
-        text += f" ({asked.as_of.key})"
-    if asked.compare:
-        text += f", compared with {night_text(asked.compare.at)}"
+    text = f"night of {night_text(asked.night.at)} UTC"
+    if asked.night.key:
+        text += f" ({asked.night.key})"
+    if asked.before:
+        text += f", compared with {night_text(asked.before.at)}"
     for name, value in (("vendor", asked.integration), ("customer", asked.tenant)):
         if value:
             text += f", {name} {value}"
@@ -159,7 +159,7 @@ def headline(report: Report) -> list[str]:
         lines.append(
             f"They cost {costs_text(costs)}, known for {known:,} of {paid['licenses']:,} licenses"
         )
-    before, now = report.asked.compare, report.asked.as_of
+    before, now = report.asked.before, report.asked.night
     nights = {one["night_at"].isoformat(): one for one in report.trend.to_pylist()}
     if before and (then := nights.get(before.at)) and (at := nights.get(now.at)):
         more = (at["unused_seats"] or 0) - (then["unused_seats"] or 0)

@@ -49,11 +49,13 @@ _GROUPED: Final = """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What a report is about."""
+class Question:
+    """What a report is asked for. Nights are named by run key, run id or UTC date."""
 
-    as_of: Night
-    compare: Night | None
+    as_of: str | None = None
+    """The night to report; None is the newest."""
+    compare: str | None = None
+    """The night to compare it with; None is the one a week before."""
     integration: str | None = None
     tenant: str | None = None
     top: int = 10
@@ -61,6 +63,15 @@ class Asked:
     """What one unit of a currency is worth in ``currency``."""
     currency: str | None = None
     """The currency that all costs are converted to; None leaves each in its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(Question):
+    """A question to a lake, with the lake's nights that it is about."""
+
+    night: Night
+    before: Night | None
+    """The night that ``night`` is compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,41 +130,23 @@ def night_named(sql: LakeSql, name: str) -> Night:
     )
 
 
-def asked_of(
-    sql: LakeSql,
-    *,
-    as_of: str | None = None,
-    compare: str | None = None,
-    integration: str | None = None,
-    tenant: str | None = None,
-    top: int = 10,
-    rates: Mapping[str, float] | None = None,
-    currency: str | None = None,
-) -> Asked:
-    """Return what a report is about: by default the newest night, and the one a week before.
+def asked_of(sql: LakeSql, question: Question) -> Asked:
+    """Return a question with its nights: by default the newest one, and the one a week before.
 
     If no night is a week older, it is the oldest. A lake that was overwritten has one night.
     """
     if not sql.nights:
         raise UsageError("the licenses of all nights have expired")
-    night = night_named(sql, as_of) if as_of else sql.nights[-1]
+    night = night_named(sql, question.as_of) if question.as_of else sql.nights[-1]
     earlier = [one for one in sql.nights if one.at < night.at]
     before: Night | None = None
-    if compare:
-        before = night_named(sql, compare)
+    if question.compare:
+        before = night_named(sql, question.compare)
     elif earlier:
         week = datetime.fromisoformat(night.at) - WEEK
         older = [one for one in earlier if datetime.fromisoformat(one.at) <= week]
         before = older[-1] if older else earlier[0]
-    return Asked(
-        as_of=night,
-        compare=before,
-        integration=integration,
-        tenant=tenant,
-        top=top,
-        rates=rates or {},
-        currency=currency,
-    )
+    return Asked(**vars(question), night=night, before=before)
 
 
 def figures(sql: LakeSql, asked: Asked) -> Report:
@@ -197,7 +190,7 @@ def figures(sql: LakeSql, asked: Asked) -> Report:
         ),
         not_read=table(
             "select integration, tenant_id, integrated_account_id, outcome, why, read_at "
-            f"from nights where night = {quoted(asked.as_of.run)} and outcome <> 'read' "
+            f"from nights where night = {quoted(asked.night.run)} and outcome <> 'read' "
             f"and {_filter(asked)} order by read_at nulls first, 1, 2, 3"
         ),
     )
@@ -254,12 +247,12 @@ group by integrated_account_id, coalesce(id, '')
 
 def _prepared(asked: Asked) -> list[str]:
     """Return the statements that read the licenses: all further queries are on small tables."""
-    night, wanted = quoted(asked.as_of.run), _filter(asked)
-    other = quoted(asked.compare.run) if asked.compare else "''"
+    night, wanted = quoted(asked.night.run), _filter(asked)
+    other = quoted(asked.before.run) if asked.before else "''"
     moved = _MOVED.format(
         after=_ONE_NIGHT.format(night=night, wanted=wanted),
         before=_ONE_NIGHT.format(night=other, wanted=wanted),
-        is_compared="true" if asked.compare else "false",
+        is_compared="true" if asked.before else "false",
     )
     priced = "night_licenses"
     in_currency = "currency"
@@ -296,7 +289,7 @@ def _licenses(asked: Asked, figure: str, order: str) -> str:
     return (
         "select integration, tenant_id, integrated_account_id, id, name, seats, assigned_seats, "
         "unused_seats, over_assigned_seats, price, currency, unused_cost "
-        f"from night_licenses where night = {quoted(asked.as_of.run)} and kind = 'paid' "
+        f"from night_licenses where night = {quoted(asked.night.run)} and kind = 'paid' "
         f"and {figure} > 0 and {_filter(asked)} order by {order}, {figure} desc, 1, 2, 3, 4 "
         f"limit {asked.top}"
     )

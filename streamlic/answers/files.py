@@ -57,8 +57,8 @@ def as_json(report: Report) -> dict[str, Any]:
     """Return the report as JSON values."""
     asked = report.asked
     return {
-        "as_of": vars(asked.as_of),
-        "compare": vars(asked.compare) if asked.compare else None,
+        "as_of": vars(asked.night),
+        "compare": vars(asked.before) if asked.before else None,
         "integration": asked.integration,
         "tenant": asked.tenant,
         "currency": asked.currency,

@@ -133,17 +133,18 @@ def not_installed(error: ModuleNotFoundError) -> UsageError:
 
 
 def _define(connection: duckdb.DuckDBPyConnection, store: Store, lake: LakeState) -> None:
+    shown = [file for run in lake.runs.values() if run.is_complete for file in run.live_files]
+    shown += [one.file for one in lake.live_rewritten]
     is_local = "://" not in store.where()
     if not is_local:
         from streamlic.answers.store_files import StoreFiles  # noqa: PLC0415  # an extra
 
-        connection.register_filesystem(StoreFiles(store))
-    shown = [file for run in lake.runs.values() if run.is_complete for file in run.live_files]
-    names = [file.name for file in shown] + [one.file.name for one in lake.live_rewritten]
+        sizes = {file.name: file.bytes for file in shown}
+        connection.register_filesystem(StoreFiles(store, sizes))
     for table in TABLES:
-        of_table = sorted(name for name in names if table_of(name) == table)
+        names = sorted(file.name for file in shown if table_of(file.name) == table)
         view = "license_files" if table == LICENSES else table
-        paths = (store.where(one) if is_local else f"{_PROTOCOL}://{one}" for one in of_table)
+        paths = (store.where(one) if is_local else f"{_PROTOCOL}://{one}" for one in names)
         files = ", ".join(quoted(path) for path in paths)
         connection.execute(
             f"create view {view} as from read_parquet([{files}], hive_partitioning = false)"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from pathlib import Path
 
-from streamlic.answers.figures import Report, asked_of, figures
+from streamlic.answers.figures import Question, Report, asked_of, figures
 from streamlic.answers.lake_sql import DEFAULT_MEMORY_BYTES, open_sql
 from streamlic.errors import UsageError
 from streamlic.storage.base import Store
@@ -14,30 +13,14 @@ from streamlic.storage.base import Store
 
 def report_of(
     store: Store,
+    question: Question,
     *,
-    as_of: str | None = None,
-    compare: str | None = None,
-    integration: str | None = None,
-    tenant: str | None = None,
-    top: int = 10,
-    rates: Mapping[str, float] | None = None,
-    currency: str | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     scratch: str | None = None,
 ) -> Report:
     """Return a lake's figures. Raises UsageError if there is nothing to report, and says why."""
     with open_sql(store, memory_bytes=memory_bytes, scratch=scratch) as sql:
-        asked = asked_of(
-            sql,
-            as_of=as_of,
-            compare=compare,
-            integration=integration,
-            tenant=tenant,
-            top=top,
-            rates=rates,
-            currency=currency,
-        )
-        return figures(sql, asked)
+        return figures(sql, asked_of(sql, question))
 
 
 def rates_of(path: str | None, currency: str | None) -> dict[str, float]:

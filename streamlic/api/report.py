@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from streamlic.answers.figures import Report
+from streamlic.answers.figures import Question, Report
 from streamlic.answers.lake_sql import DEFAULT_MEMORY_BYTES
 from streamlic.answers.report import report_of
 from streamlic.job.options import JobOptions
@@ -33,15 +33,14 @@ def report(
     target of the whole process; what does not fit is written to ``scratch``. Needs the extra
     ``report``. Raises UsageError, and says why, if there is nothing to report.
     """
-    return report_of(
-        JobOptions(scratch=scratch).open_store(str(dest)),
+    question = Question(
         as_of=as_of,
         compare=compare,
         integration=integration,
         tenant=tenant,
         top=top,
-        rates=rates,
+        rates=rates or {},
         currency=currency,
-        memory_bytes=memory_bytes,
-        scratch=scratch,
     )
+    store = JobOptions(scratch=scratch).open_store(str(dest))
+    return report_of(store, question, memory_bytes=memory_bytes, scratch=scratch)

@@ -10,18 +10,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+import streamlic
 from streamlic.answers.definitions import VIEWS
 from streamlic.answers.figures import Report
-from streamlic.answers.report import rates_of, report_of
+from streamlic.answers.report import rates_of
 from streamlic.errors import UsageError
-from streamlic.storage.local import LocalStore
 from tests.answers.conftest import NIGHTS, Answers, Seats
 from tests.support.cli import run_cli
 
 
 @pytest.fixture(scope="session")
 def report(answers: Answers) -> Report:
-    return report_of(LocalStore(answers.dest), compare="night-1", top=1000)
+    return streamlic.report(answers.dest, compare="night-1", top=1000)
 
 
 def rows(table: pa.Table, *keys: str) -> dict[Any, dict[str, Any]]:
@@ -106,7 +106,7 @@ def test_the_licenses_that_waste_most_come_first(answers: Answers, report: Repor
 
 def test_filters_choose_a_vendor_and_a_customer(answers: Answers) -> None:
     [chosen] = {one.integration for one in answers.paid()[:1]}
-    report = report_of(LocalStore(answers.dest), integration=chosen)
+    report = streamlic.report(answers.dest, integration=chosen)
     assert {row["integration"] for row in report.vendors.to_pylist()} == {chosen}
     [total] = [row for row in report.totals.to_pylist() if row["kind"] == "paid"]
     assert total["unused_seats"] == answers.unused_by("integration")[chosen]
@@ -114,13 +114,13 @@ def test_filters_choose_a_vendor_and_a_customer(answers: Answers) -> None:
         answers.unused_by("integration", night)[chosen] for night in range(NIGHTS)
     ]
     with pytest.raises(UsageError, match="no license of integration nobody"):
-        report_of(LocalStore(answers.dest), integration="nobody")
+        streamlic.report(answers.dest, integration="nobody")
 
 
 def test_rates_make_one_sum_of_all_currencies(answers: Answers, tmp_path: Path) -> None:
     (tmp_path / "rates.csv").write_text("currency,rate\nEUR,1.1\nGBP,1.25\n")
     rates = rates_of(str(tmp_path / "rates.csv"), "USD")
-    report = report_of(LocalStore(answers.dest), rates=rates, currency="USD")
+    report = streamlic.report(answers.dest, rates=rates, currency="USD")
     wanted = sum(cost * rates[one] for one, cost in cost_of(answers.paid()).items())
     priced = [row for row in report.costs.to_pylist() if row["with_cost"]]
     assert [row["currency"] for row in priced] == ["USD"]
@@ -129,15 +129,15 @@ def test_rates_make_one_sum_of_all_currencies(answers: Answers, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["night-2", "run", "date"])
 def test_a_night_is_named_by_key_run_or_date(answers: Answers, name: str) -> None:
-    nights = report_of(LocalStore(answers.dest)).nights
+    nights = streamlic.report(answers.dest).nights
     named = {"night-2": "night-2", "run": nights[2].run, "date": nights[-1].at[:10]}[name]
-    found = report_of(LocalStore(answers.dest), as_of=named).asked
-    assert found.as_of.key == ("night-4" if name == "date" else "night-2")
+    found = streamlic.report(answers.dest, as_of=named).asked
+    assert found.night.key == ("night-4" if name == "date" else "night-2")
 
 
 def test_the_first_night_has_nothing_to_compare(answers: Answers) -> None:
-    report = report_of(LocalStore(answers.dest), as_of="night-0")
-    assert report.asked.compare is None
+    report = streamlic.report(answers.dest, as_of="night-0")
+    assert report.asked.before is None
     assert report.movements.num_rows == report.changes.num_rows == 0
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+import streamlic
 from streamlic.answers.figures import Report
 from streamlic.answers.files import write_csv, write_sheet
 from streamlic.answers.page import page
-from streamlic.answers.report import report_of
-from streamlic.storage.local import LocalStore
 from tests.answers.conftest import Answers
 from tests.support.cli import run_cli
 
@@ -25,7 +24,7 @@ EVIL = ['<script>alert("x")</script>', "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "
 
 @pytest.fixture(scope="session")
 def report(answers: Answers) -> Report:
-    return report_of(LocalStore(answers.dest), top=5)
+    return streamlic.report(answers.dest, top=5)
 
 
 @pytest.fixture(scope="session")

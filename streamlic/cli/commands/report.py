@@ -49,12 +49,12 @@ def report(settings: ReportSettings) -> None:
 
     from streamlic.answers.files import as_json, write_csv, write_json, write_sheet, write_text
     from streamlic.answers.page import page
-    from streamlic.answers.report import rates_of, report_of
+    from streamlic.answers.report import rates_of
     from streamlic.answers.text import report_text
-    from streamlic.job.options import JobOptions
+    from streamlic.api.report import report
 
-    found = report_of(
-        JobOptions(scratch=settings.scratch).open_store(settings.dest),
+    found = report(
+        settings.dest,
         as_of=settings.as_of,
         compare=settings.compare,
         integration=settings.integration,
