@@ -183,8 +183,9 @@ def kill_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Kills:
 def stop_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Stops:
     """Stop a writer at every so many-th step, and let a rival take over and finish, or be stopped.
 
-    The first one then runs again, and its request, or the answer, is passed on; then the rival
-    does. Reads are steps, too: what a writer has read may have changed when it writes.
+    Stops are before a step and after one in turn. The first one then runs again, and its request,
+    or the answer, is passed on; then the rival does. Reads are steps, too: what a writer has read
+    may have changed when it writes.
     """
     assert lakes.server
     found, port = Stops(), lakes.server.port
@@ -196,7 +197,7 @@ def stop_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Stops:
             code, found.steps = _ran(lakes, lake, ours, NEVER)
             assert code == 0
         for number in range(first, found.steps + 1, every):
-            for when in _whens(number // every, both=every == 1):
+            for when in _whens(number // every, both=False):
                 # At most steps the rival takes over, and is stopped somewhere in its own work.
                 second = 1 + number * 7 % found.steps
                 where = f"step {number} of {found.steps}, {when}, the rival at {second}"
