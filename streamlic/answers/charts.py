@@ -9,7 +9,6 @@ import base64
 from dataclasses import dataclass
 from typing import Any, Final
 
-from streamlic.answers.describe import night_text
 from streamlic.answers.figures import Report
 from streamlic.answers.lake_sql import not_installed
 
@@ -73,8 +72,12 @@ def _trend(report: Report) -> Chart | None:
     nights = report.trend.to_pylist()
     if len(nights) < 2:
         return None
+    labels = {night.at: night for night in report.nights}
+    at = [labels[one["night_at"].isoformat()] for one in nights]
+    by_day = len({night.day for night in at}) == len(at)
     rows = [
-        {"night": one["night_at"].isoformat(), "seats": one["unused_seats"] or 0} for one in nights
+        {"night": night.day.isoformat() if by_day else night.at, "seats": one["unused_seats"] or 0}
+        for night, one in zip(at, nights, strict=True)
     ]
 
     def draw(alt: Any, ink: tuple[str, str, str]) -> Any:
@@ -90,8 +93,8 @@ def _trend(report: Report) -> Chart | None:
 
     first, last = rows[0], rows[-1]
     words = (
-        f"A line over {len(rows):,} nights, from {first['seats']:,} unused seats on "
-        f"{night_text(first['night'])} to {last['seats']:,} on {night_text(last['night'])}."
+        f"A line over {len(rows):,} nights, from {first['seats']:,} unused seats in night "
+        f"{at[0].label} to {last['seats']:,} in night {at[-1].label}."
     )
     return _drawn("Unused paid seats, night by night", draw, words)
 

@@ -64,7 +64,7 @@ from nights join licenses
 """The licenses of each night, one row a night and license."""
 
 LICENSES_NOW: Final = """
-from night_licenses where night = (select _run from runs order by _exported_at desc limit 1)
+from night_licenses where night = newest(0)
 """
 """The licenses of the newest night."""
 
@@ -109,6 +109,12 @@ where reads.number > 1 and (
 )
 """
 """What changed of a license from one read of its account to the next one."""
+
+NEWEST: Final = """
+create or replace macro newest(n) as
+  (select _run from runs order by _exported_at desc limit 1 offset n)
+"""
+"""The newest night, or the one so many nights before it."""
 
 VIEWS: Final = {
     "licenses": LICENSES,

@@ -21,7 +21,10 @@ HEADINGS: Final[Mapping[str, tuple[str, str]]] = {
     "vendors": ("Paid seats by vendor", "Unused seats are never netted with over-assigned ones."),
     "products": ("Paid seats by product", "A product is a license's name within a vendor."),
     "customers": ("Paid seats by customer", "A customer is a tenant in Truto."),
-    "wasted": ("The licenses that waste most", "Paid licenses with most unused cost."),
+    "wasted": (
+        "The licenses that waste most",
+        "By unused cost where all prices are in one currency, otherwise by unused seats.",
+    ),
     "over_assigned": (
         "More users than seats",
         "These do not reduce the unused seats of other licenses.",
@@ -60,6 +63,8 @@ COLUMNS: Final[Mapping[str, str]] = {
     "with_seats": "with seats",
 }
 """What readers see in place of a column's name, where that differs."""
+
+NO_NAME: Final = "(no name)"
 
 DEFINITIONS: Final = (
     (
@@ -128,11 +133,11 @@ def night_text(at: str) -> str:
 def about(report: Report) -> str:
     """Say which nights and filters a report is about, in one sentence."""
     asked = report.asked
-    text = f"night of {night_text(asked.night.at)} UTC"
+    text = f"night {asked.night.label}"
     if asked.night.key:
-        text += f" ({asked.night.key})"
+        text += f", read {night_text(asked.night.at)} UTC"
     if asked.before:
-        text += f", compared with {night_text(asked.before.at)}"
+        text += f", compared with {asked.before.label}"
     for name, value in (("vendor", asked.integration), ("customer", asked.tenant)):
         if value:
             text += f", {name} {value}"
@@ -164,5 +169,7 @@ def headline(report: Report) -> list[str]:
     if before and (then := nights.get(before.at)) and (at := nights.get(now.at)):
         more = (at["unused_seats"] or 0) - (then["unused_seats"] or 0)
         word = "more" if more >= 0 else "fewer"
-        lines.append(f"{abs(more):,} {word} unused seats than on {night_text(before.at)}")
+        lines.append(f"{abs(more):,} {word} unused seats than in night {before.label}")
+    if not before:
+        lines.append("There is no earlier night to compare with")
     return lines

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import pyarrow as pa
@@ -19,6 +19,8 @@ from streamlic.answers.lake_sql import LakeSql, Night, quoted
 from streamlic.errors import UsageError
 
 WEEK: Final = timedelta(days=7)
+MOST_LICENSES: Final = 10_000
+"""How many single licenses a table lists at most."""
 
 _SEATS: Final = """
   sum(licenses)::bigint as licenses,
@@ -55,10 +57,11 @@ class Question:
     as_of: str | None = None
     """The night to report; None is the newest."""
     compare: str | None = None
-    """The night to compare it with; None is the one a week before."""
+    """The night to compare it with; None is the newest that is a week older, or more."""
     integration: str | None = None
     tenant: str | None = None
     top: int = 10
+    """How many rows of each table come first."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """What one unit of a currency is worth in ``currency``."""
     currency: str | None = None
@@ -92,7 +95,7 @@ class Report:
     products: pa.Table
     customers: pa.Table
     wasted: pa.Table
-    """The paid licenses with the most unused cost, then seats."""
+    """The paid licenses with the most unused cost if all prices are in one currency, else seats."""
     over_assigned: pa.Table
     trend: pa.Table
     """One row a night."""
@@ -121,12 +124,12 @@ class Report:
 def night_named(sql: LakeSql, name: str) -> Night:
     """Return the night of a run key, a run's id or a UTC date; UsageError names those there are."""
     for one in reversed(sql.nights):
-        if name in (one.key, one.run, one.at[:10]):
+        if name in (one.key, one.run, one.at[:10], one.day.isoformat()):
             return one
-    known = ", ".join(one.key or one.at[:10] for one in sql.nights[-5:])
+    known = ", ".join(one.label for one in sql.nights[-5:])
     raise UsageError(
         f"there is no night {name!r}: expected a run key, a run's id or a date such as "
-        f"{sql.nights[-1].at[:10]}; the newest are {known}",
+        f"{sql.nights[-1].day}; the newest are {known}",
     )
 
 
@@ -142,16 +145,17 @@ def asked_of(sql: LakeSql, question: Question) -> Asked:
     before: Night | None = None
     if question.compare:
         before = night_named(sql, question.compare)
+        if before == night:
+            raise UsageError(f"expected another night than {night.label} to compare it with")
     elif earlier:
-        week = datetime.fromisoformat(night.at) - WEEK
-        older = [one for one in earlier if datetime.fromisoformat(one.at) <= week]
+        older = [one for one in earlier if one.day <= night.day - WEEK]
         before = older[-1] if older else earlier[0]
     return Asked(**vars(question), night=night, before=before)
 
 
 def figures(sql: LakeSql, asked: Asked) -> Report:
     """Return the figures. Raises UsageError if no license is left by the filters."""
-    for statement in _prepared(asked):
+    for statement in _prepared(asked, sql.nights):
         sql.connection.execute(statement)
     if not sql.one("select count(*) as n from groups")["n"]:
         raise UsageError(_nothing(asked))
@@ -164,7 +168,8 @@ def figures(sql: LakeSql, asked: Asked) -> Report:
 
     [priced] = sql.rows("select count(distinct currency) as n from groups where with_cost > 0")
     # Costs are compared in one currency only.
-    worst = "max(unused_cost) desc nulls last, " if priced["n"] == 1 else ""
+    is_comparable = priced["n"] == 1
+    worst = "max(unused_cost) desc nulls last, " if is_comparable else ""
     worst += "unused_seats desc nulls last, "
 
     return Report(
@@ -178,15 +183,17 @@ def figures(sql: LakeSql, asked: Asked) -> Report:
         vendors=by("integration", f"{worst} 1"),
         products=by("integration, name", f"{worst} 1, 2"),
         customers=by("tenant_id", f"{worst} 1"),
-        wasted=table(_licenses(asked, "unused_seats", "unused_cost desc nulls last")),
-        over_assigned=table(_licenses(asked, "over_assigned_seats", "cost desc nulls last")),
+        wasted=table(
+            _licenses(asked, "unused_seats", "unused_cost desc nulls last," * is_comparable)
+        ),
+        over_assigned=table(_licenses(asked, "over_assigned_seats")),
         trend=by(
             "night_at, run_key, accounts", "night_at", "history join trend_nights using (night)"
         ),
         changes=table(_CHANGES),
         movements=table(
             "select * from moved order by abs(more_seats) + abs(more_assigned) desc, 1, 2, 3, 4 "
-            f"limit {asked.top}"
+            f"limit {MOST_LICENSES}"
         ),
         not_read=table(
             "select integration, tenant_id, integrated_account_id, outcome, why, read_at "
@@ -245,9 +252,11 @@ group by integrated_account_id, coalesce(id, '')
 """
 
 
-def _prepared(asked: Asked) -> list[str]:
+def _prepared(asked: Asked, nights: Sequence[Night]) -> list[str]:
     """Return the statements that read the licenses: all further queries are on small tables."""
     night, wanted = quoted(asked.night.run), _filter(asked)
+    # Of a night that was overwritten, the lake has the accounts that were not read since.
+    whole = f"night in ({', '.join(quoted(one.run) for one in nights)})"
     other = quoted(asked.before.run) if asked.before else "''"
     moved = _MOVED.format(
         after=_ONE_NIGHT.format(night=night, wanted=wanted),
@@ -273,7 +282,7 @@ def _prepared(asked: Asked) -> list[str]:
         ),
         (
             f"create or replace temp table history as select night, {in_currency}, {_GROUPED} "
-            f"from {priced} where kind = 'paid' and {wanted} group by all"
+            f"from {priced} where kind = 'paid' and {whole} and {wanted} group by all"
         ),
         (
             "create or replace temp table trend_nights as select night, night_at, run_key, "
@@ -284,14 +293,14 @@ def _prepared(asked: Asked) -> list[str]:
     ]
 
 
-def _licenses(asked: Asked, figure: str, order: str) -> str:
+def _licenses(asked: Asked, figure: str, order: str = "") -> str:
     """Return the query for the paid licenses with most of a figure."""
     return (
         "select integration, tenant_id, integrated_account_id, id, name, seats, assigned_seats, "
         "unused_seats, over_assigned_seats, price, currency, unused_cost "
         f"from night_licenses where night = {quoted(asked.night.run)} and kind = 'paid' "
-        f"and {figure} > 0 and {_filter(asked)} order by {order}, {figure} desc, 1, 2, 3, 4 "
-        f"limit {asked.top}"
+        f"and {figure} > 0 and {_filter(asked)} order by {order} {figure} desc, 1, 2, 3, 4 "
+        f"limit {MOST_LICENSES}"
     )
 
 

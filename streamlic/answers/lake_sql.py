@@ -9,16 +9,18 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from streamlic.answers.definitions import VIEWS
+from streamlic.answers.definitions import NEWEST, VIEWS
 from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.destination import why_no_dataset
 from streamlic.dataset.lake import LICENSES, TABLES, table_of
 from streamlic.dataset.lake_state import LakeState
-from streamlic.errors import UsageError
+from streamlic.dataset.run_state import RunState
+from streamlic.errors import MachineError, StoreError, UsageError
 from streamlic.storage.base import Store
 
 if TYPE_CHECKING:
@@ -40,6 +42,18 @@ class Night:
     at: str
     """When it started, as the log writes a moment."""
     mode: str
+
+    @property
+    def day(self) -> date:
+        """The date that its run key begins with, or that of its start, in UTC."""
+        with suppress(ValueError):
+            return date.fromisoformat((self.key or "")[:10])
+        return datetime.fromisoformat(self.at).astimezone(UTC).date()
+
+    @property
+    def label(self) -> str:
+        """What people call it: its run key, or when it started, in UTC."""
+        return self.key or f"{datetime.fromisoformat(self.at).astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 class LakeSql:
@@ -94,14 +108,7 @@ def open_sql(
     if why := why_no_dataset(store):
         raise UsageError(why)
     lake = load_lake(store)
-    ended = [run for run in lake.oldest_first if run.is_complete]
-    if not ended:
-        raise UsageError(f"{store.where()} has no run that is complete yet")
-    if any(run.request.get("raw") for run in ended if run.has_licenses):
-        raise UsageError(
-            f"{store.where()} holds raw rows, which have no columns of seats: export without "
-            "raw to get them"
-        )
+    ended = ended_runs(store, lake)
     spill = tempfile.mkdtemp(prefix="streamlic-sql-", dir=scratch)
     connection = duckdb.connect(":memory:")
     try:
@@ -117,9 +124,37 @@ def open_sql(
             if run.has_licenses
         ]
         yield LakeSql(connection, nights)
+    except duckdb.OutOfMemoryException as error:
+        raise MachineError(
+            f"the query needs more than {limit} MiB, or more room in {spill}: {error}",
+            advice="give it more with {memory}, or another {scratch}",
+        ) from error
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise StoreError(
+            f"a file of {store.where()} cannot be read: {error}",
+            advice="`streamlic verify` says which files are damaged",
+        ) from error
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
+
+
+def ended_runs(store: Store, lake: LakeState) -> list[RunState]:
+    """Return a lake's nights, the oldest first. UsageError if there are none, or rows are raw."""
+    ended = [run for run in lake.oldest_first if run.is_complete]
+    if not ended:
+        raise UsageError(f"{store.where()} has no run that is complete yet")
+    if any(run.request.get("raw") for run in ended if run.has_licenses):
+        raise UsageError(
+            f"{store.where()} holds raw rows, which have no columns of seats: export without "
+            "raw to get them"
+        )
+    return ended
+
+
+def view_of(table: str) -> str:
+    """Return the view of a table's rows as they are in the lake."""
+    return "license_files" if table == LICENSES else table
 
 
 def quoted(text: str) -> str:
@@ -143,11 +178,10 @@ def _define(connection: duckdb.DuckDBPyConnection, store: Store, lake: LakeState
         connection.register_filesystem(StoreFiles(store, sizes))
     for table in TABLES:
         names = sorted(file.name for file in shown if table_of(file.name) == table)
-        view = "license_files" if table == LICENSES else table
         paths = (store.where(one) if is_local else f"{_PROTOCOL}://{one}" for one in names)
         files = ", ".join(quoted(path) for path in paths)
-        connection.execute(
-            f"create view {view} as from read_parquet([{files}], hive_partitioning = false)"
-        )
+        source = f"read_parquet([{files}], hive_partitioning = false)"
+        connection.execute(f"create view {view_of(table)} as from {source}")
+    connection.execute(NEWEST)
     for name, query in VIEWS.items():
         connection.execute(f"create view {name} as {query}")

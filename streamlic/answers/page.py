@@ -23,6 +23,7 @@ from streamlic.answers.charts import charts
 from streamlic.answers.describe import (
     DEFINITIONS,
     HEADINGS,
+    NO_NAME,
     about,
     amount,
     costs_text,
@@ -34,9 +35,12 @@ from streamlic.answers.figures import Report
 from streamlic.answers.lake_sql import not_installed
 
 _MOST_ROWS: Final = 10_000
+_MOST_ROWS_OF: Final = {"over_assigned": 1000, "movements": 1000}
 _LEFT_OUT: Final = ("integrated_account_id", "currency", "unlimited", "run_key")
 """Columns that the page has no room for, unless a table needs them."""
-_KEPT: Final = {"costs": ("currency",), "not_read": ("integrated_account_id",)}
+_KEPT: Final = {
+    "costs": ("currency",), "not_read": ("integrated_account_id",), "trend": ("run_key",),
+}  # fmt: skip
 _MONEY: Final = ("price", "cost", "unused_cost")
 
 
@@ -110,7 +114,7 @@ def _section(name: str, table: pa.Table) -> Section:
     if name in ("wasted", "over_assigned", "movements"):
         hidden.append("id")
     names = [one for one in table.column_names if one not in hidden]
-    rows = table.slice(0, _MOST_ROWS).to_pylist()
+    rows = table.slice(0, _MOST_ROWS_OF.get(name, _MOST_ROWS)).to_pylist()
     return Section(
         name=name,
         heading=heading,
@@ -135,7 +139,7 @@ def _cell(row: dict[str, Any], name: str) -> Cell:
         most = max((one["unused_cost"] or 0 for one in value or ()), default=None)
         return Cell(costs_text(value), is_number=True, sort=most)
     if value is None:
-        return Cell("(no name)" if name == "name" else "")
+        return Cell(NO_NAME if name == "name" else "")
     if name in _MONEY:
         return Cell(amount(value, row.get("currency")), is_number=True, sort=value)
     if isinstance(value, datetime):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 from streamlic.answers.figures import Question, Report, asked_of, figures
@@ -38,15 +39,18 @@ def rates_of(path: str | None, currency: str | None) -> dict[str, float]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read: {error}", parameter="rates") from error
     for number, line in enumerate(lines, start=1):
+        if number == 1 and [cell.strip().lower() for cell in line] == ["currency", "rate"]:
+            continue
         try:
-            code, rate = line
-            rates[code.strip()] = float(rate)
+            code, text = line
+            rate = float(text)
+            if not 0 < rate < math.inf:
+                raise ValueError
         except ValueError as error:
-            if number == 1:  # A heading.
-                continue
             raise UsageError(
                 f"{path}, line {number}: expected a currency and a number such as EUR,1.08, got "
                 f"{','.join(line)[:50]!r}",
                 parameter="rates",
             ) from error
+        rates[code.strip()] = rate
     return rates

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from streamlic.answers.describe import HEADINGS, about, costs_text, headline, title_of
+from streamlic.answers.describe import HEADINGS, NO_NAME, about, costs_text, headline, title_of
 from streamlic.answers.figures import Report
 from streamlic.reports.table import laid_out
 
@@ -47,6 +47,8 @@ def report_text(report: Report) -> str:
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
+    if "name" in row:
+        row["name"] = row["name"] or NO_NAME
     if "costs" in row:
         row["unused_cost"] = costs_text(row["costs"])
     elif "currency" in row:

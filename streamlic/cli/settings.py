@@ -211,7 +211,8 @@ class SqlSettings:
     """The settings of ``streamlic sql``."""
 
     dest: str
-    query: str
+    query: str | None
+    views: bool
     as_json: bool
     memory_bytes: int
     scratch: str | None

@@ -101,11 +101,16 @@ class Answers:
 
 @pytest.fixture(scope="session")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    found = Answers(tmp_path_factory.mktemp("answers") / "lake")
+    return landed(tmp_path_factory.mktemp("answers") / "lake", NIGHTS)
+
+
+def landed(dest: Path, nights: int) -> Answers:
+    """Export an emulated API night by night, and return what the lake must answer."""
+    found = Answers(dest)
     accounts = emulated_accounts(12, records=30, seed=7, unhealthy_share=0.2)
-    config = EmulatorConfig(accounts=accounts, nights=NIGHTS, changes=0.2, seed=7)
+    config = EmulatorConfig(accounts=accounts, nights=nights, changes=0.2, seed=7)
     with served(config) as emulator:
-        for night in range(NIGHTS):
+        for night in range(nights):
             emulator.night = night
             ended = asyncio.run(
                 run_cli(

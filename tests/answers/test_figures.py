@@ -16,6 +16,7 @@ from streamlic.answers.figures import Report
 from streamlic.answers.report import rates_of
 from streamlic.errors import UsageError
 from tests.answers.conftest import NIGHTS, Answers, Seats
+from tests.support.batches import land
 from tests.support.cli import run_cli
 
 
@@ -96,8 +97,8 @@ def test_the_licenses_that_waste_most_come_first(answers: Answers, report: Repor
     wanted = {one.key: one.unused for one in answers.paid() if one.unused}
     found = rows(report.wasted, "integrated_account_id", "id")
     assert {key: row["unused_seats"] for key, row in found.items()} == wanted
-    costs = [row["unused_cost"] for row in found.values() if row["unused_cost"] is not None]
-    assert costs == sorted(costs, reverse=True)
+    unused = [row["unused_seats"] for row in found.values()]
+    assert unused == sorted(unused, reverse=True), "prices are in several currencies"
     over = rows(report.over_assigned, "integrated_account_id", "id")
     assert {key: row["over_assigned_seats"] for key, row in over.items()} == {
         one.key: one.over for one in answers.paid() if one.over
@@ -125,6 +126,8 @@ def test_rates_make_one_sum_of_all_currencies(answers: Answers, tmp_path: Path) 
     priced = [row for row in report.costs.to_pylist() if row["with_cost"]]
     assert [row["currency"] for row in priced] == ["USD"]
     assert priced[0]["unused_cost"] == pytest.approx(wanted)
+    costs = report.wasted["unused_cost"].drop_null().to_pylist()
+    assert costs == sorted(costs, reverse=True)
 
 
 @pytest.mark.parametrize("name", ["night-2", "run", "date"])
@@ -133,6 +136,16 @@ def test_a_night_is_named_by_key_run_or_date(answers: Answers, name: str) -> Non
     named = {"night-2": "night-2", "run": nights[2].run, "date": nights[-1].at[:10]}[name]
     found = streamlic.report(answers.dest, as_of=named).asked
     assert found.night.key == ("night-4" if name == "date" else "night-2")
+
+
+def test_a_lake_that_is_overwritten_has_one_night(tmp_path: Path) -> None:
+    land(tmp_path / "lake", "one", mode="overwrite")
+    land(tmp_path / "lake", "two", mode="overwrite", failing={"account-b": 1})
+    report = streamlic.report(tmp_path / "lake")
+    assert report.asked.before is None
+    assert [row["licenses"] for row in report.trend.to_pylist()] == [
+        row["licenses"] for row in report.totals.to_pylist() if row["kind"] == "paid"
+    ]
 
 
 def test_the_first_night_has_nothing_to_compare(answers: Answers) -> None:
@@ -149,6 +162,7 @@ def test_the_views_are_what_the_docs_say() -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
+        (["--compare", "night-4"], "expected another night than night-4"),
         (["--as-of", "never"], "there is no night 'never'"),
         (["--rates", "no-file", "--currency", "USD"], "no-file cannot be read"),
         (["--currency", "USD"], "go together"),

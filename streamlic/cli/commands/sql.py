@@ -13,6 +13,7 @@ import click
 from streamlic.cli.option_sources import SettingsCommand
 from streamlic.cli.options import options, output, report_memory, scratch
 from streamlic.cli.settings import SqlSettings, takes
+from streamlic.errors import UsageError
 
 _PIPE_COLUMNS = 120
 
@@ -23,15 +24,18 @@ _PIPE_COLUMNS = 120
 Examples:
   streamlic sql lake "select integration, sum(unused_seats) from licenses_now group by all"
   streamlic sql lake "from seat_changes where change = 'gone' limit 20" --json
+  streamlic sql lake --views > views.sql
 """,
 )
 @click.argument("dest", type=click.Path())
-@click.argument("query")
+@click.argument("query", required=False)
 @options(
+    output("--views", is_flag=True,
+           help="Print statements that create the same views in any DuckDB, for BI tools and dbt."),
     output("--json", "as_json", is_flag=True, help="Print each row as one JSON object on a line."),
     report_memory,
     scratch,
-)
+)  # fmt: skip
 @takes(SqlSettings)
 def sql(settings: SqlSettings) -> None:
     """Print the rows of QUERY, in DuckDB's SQL, over the tables of DEST.
@@ -41,10 +45,16 @@ def sql(settings: SqlSettings) -> None:
     to the next. Nothing can be changed.
     """
     from streamlic.answers.lake_sql import open_sql
+    from streamlic.answers.views import views_sql
     from streamlic.job.options import JobOptions
     from streamlic.reports.table import laid_out
 
+    if (settings.query is None) is not settings.views:
+        raise UsageError("expected a query, or --views")
     store = JobOptions(scratch=settings.scratch).open_store(settings.dest)
+    if settings.query is None:
+        click.echo(views_sql(store), nl=False)
+        return
     opened = open_sql(store, memory_bytes=settings.memory_bytes, scratch=settings.scratch)
     with opened as lake:
         names, rows = lake.ask(settings.query)

@@ -1,0 +1,43 @@
+"""The definitions as SQL for DuckDB itself, from which BI tools and dbt can start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streamlic.answers.definitions import NEWEST, VIEWS
+from streamlic.answers.lake_sql import ended_runs, quoted, view_of
+from streamlic.dataset.commit_log import load_lake
+from streamlic.dataset.destination import why_no_dataset
+from streamlic.dataset.lake import TABLES
+from streamlic.dataset.records import Format
+from streamlic.errors import UsageError
+from streamlic.storage.base import Store
+
+
+def views_sql(store: Store) -> str:
+    """Return statements that create the views over a lake in any DuckDB.
+
+    They name a lake's directories, or its tables in a catalog, so they hold for later nights, too.
+    Raises UsageError if there is no lake, or it has no night yet.
+    """
+    if why := why_no_dataset(store):
+        raise UsageError(why)
+    lake = load_lake(store)
+    ended_runs(store, lake)
+    statements = [*_tables(store, lake.format or Format()), NEWEST]
+    statements += [f"create or replace view {name} as {query}" for name, query in VIEWS.items()]
+    return "".join(f"{statement.strip()};\n\n" for statement in statements)
+
+
+def _tables(store: Store, lake_format: Format) -> Iterator[str]:
+    if lake_format.catalog:
+        name = lake_format.catalog.partition(".")[0]
+        yield f"-- The lake's tables are in a catalog: first attach it as {name}.\nload iceberg"
+    for table in TABLES:
+        place = store.where(table)
+        source = {
+            "parquet": f"read_parquet({quoted(f'{place}/*.parquet')})",
+            "delta": f"delta_scan({quoted(place)})",
+            "iceberg": f"{lake_format.catalog}.{table}",
+        }[lake_format.name]
+        yield f"create or replace view {view_of(table)} as from {source}"
