@@ -11,7 +11,7 @@ ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx) $(CORE)
 # One more than the processors: some tests wait.
 WORKERS = $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)")
 
-.PHONY: demo test test-slow test-long test-cloud test-cloud-long test-spark test-spark-long lint tidy warnings bench bench-compare fuzz parity neon sanitize soak reference docs clean
+.PHONY: demo test test-slow test-long test-page picture test-cloud test-cloud-long test-spark test-spark-long lint tidy warnings bench bench-compare fuzz parity neon sanitize soak reference docs clean
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,14 @@ $(VENV)/.run: pyproject.toml $(ENGINE)
 
 $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+$(VENV)/.report: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --editable ".[report]"
+	touch $@
+
+$(VENV)/.browser: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable ".[browser]"
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.run
@@ -38,17 +46,26 @@ $(VENV)/.fuzz: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
 	touch $@
 
-demo: $(VENV)/.run  ## export 200,000 licenses from an emulated Truto and answer a question
+demo: $(VENV)/.report  ## export a week of nights from an emulated Truto, and report the unused seats
+	rm -rf demo-lake
 	$(BIN)/streamlic demo demo-lake
 
 test: $(VENV)/.dev  ## the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(VENV)/.dev  ## large bodies and long fuzzing
-	$(BIN)/python -m pytest -m "slow and not cloud and not spark" -n auto --dist worksteal
+	$(BIN)/python -m pytest -m "slow and not browser and not cloud and not spark" -n auto --dist worksteal
 
 test-long: $(VENV)/.dev  ## writers killed at every operation, and thirty nights of each table format
 	$(BIN)/python -m pytest -m "long and not cloud" -n auto --dist worksteal
+
+# Needs Chromium (Debian: chromium).
+test-page: $(VENV)/.browser  ## the report's page in a browser: on a phone, a screen and paper
+	$(BIN)/python -m pytest -m browser tests/browser
+
+PICTURE ?= docs/images/report.png
+picture: $(VENV)/.browser  ## the picture of the demo's page, for the README (PICTURE=docs/images/report.png)
+	$(BIN)/python -m docs.picture $(PICTURE)
 
 # Servers for the tests of object stores, and an older DuckDB, whose extensions PyPI has. They are in
 # places of their own, so that streamlic never finds them.
@@ -180,5 +197,5 @@ bench-compare: $(VENV)/.bench  ## the parsing path of this tree compared with an
 	$(BIN)/python -m benchmarks compare $(BASE) $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-servers .venv-duckdb build dist *.egg-info demo-lake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-servers .venv-duckdb build dist *.egg-info demo-lake demo-lake.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f streamlic/decoder/_fast.*.so

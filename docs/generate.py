@@ -19,6 +19,7 @@ import click
 import streamlic
 from benchmarks import readme as figures
 from streamlic import errors
+from streamlic.answers.describe import DEFINITIONS
 from streamlic.cli.commands import cli
 from streamlic.cli.help import in_groups
 from streamlic.dataset.column_meanings import MEANINGS
@@ -66,6 +67,7 @@ def generated(name: str) -> str:
         return columns(argument)
     return {
         "commands": commands,
+        "definitions": definitions,
         "environment": environment,
         "errors": error_codes,
         "faults": faults,
@@ -75,6 +77,11 @@ def generated(name: str) -> str:
         "outcomes": fault_matrix.table,
         "values": values,
     }[kind]()
+
+
+def definitions() -> str:
+    """Return what the words of a report mean, as on its page."""
+    return _table(("word", "meaning"), DEFINITIONS)
 
 
 def included(path: str) -> str:

@@ -1,18 +1,20 @@
 """The report's pictures, drawn by Vega-Lite without a browser.
 
-Each is drawn twice, for light and dark pages, as an SVG that needs no script.
+Each is drawn for light and dark pages, wide and narrow ones, as an SVG that needs no script.
 """
 
 from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final
 
 from streamlic.answers.figures import Report
 from streamlic.answers.lake_sql import not_installed
 
-_WIDTH = 640
+_WIDTHS: Final = {"wide": 640, "narrow": 200}
+"""In pixels, without the labels of an axis."""
 _BARS = 12
 _INK: Final = {
     "light": ("#1f2430", "#2f6fde", "#c9d3e6"),
@@ -22,12 +24,14 @@ _INK: Final = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture for light pages, one for dark ones, and what it shows in words."""
+    """A picture for each kind of page, as a data URL, and what it shows in words."""
 
     title: str
-    light: str
-    dark: str
     about: str
+    wide_light: str
+    wide_dark: str
+    narrow_light: str
+    narrow_dark: str
 
 
 def charts(report: Report) -> list[Chart]:
@@ -37,9 +41,13 @@ def charts(report: Report) -> list[Chart]:
 
 def _vendors(report: Report) -> Chart | None:
     rows = [
-        {"vendor": row["integration"] or "unknown", "kind": kind, "seats": row[figure] or 0}
+        {"vendor": row["integration"] or "unknown", "kind": kind, "seats": seats}
         for row in report.vendors.slice(0, _BARS).to_pylist()
-        for kind, figure in (("assigned", "assigned_seats"), ("unused", "unused_seats"))
+        for kind, seats in (
+            # Without the users beyond the seats of a license.
+            ("assigned", (row["seats"] or 0) - (row["unused_seats"] or 0)),
+            ("unused", row["unused_seats"] or 0),
+        )
     ]
     if not rows:
         return None
@@ -51,7 +59,7 @@ def _vendors(report: Report) -> Chart | None:
             .mark_bar()
             .encode(
                 y=alt.Y("vendor:N", sort=order, title=None),
-                x=alt.X("seats:Q", title="paid seats"),
+                x=alt.X("seats:Q", title="paid seats", axis=alt.Axis(tickCount=4, format="~s")),
                 color=alt.Color(
                     "kind:N",
                     title=None,
@@ -60,7 +68,7 @@ def _vendors(report: Report) -> Chart | None:
                 ),
                 order=alt.Order("kind:N", sort="descending"),
             )
-            .properties(width=_WIDTH, height=alt.Step(22))
+            .properties(height=alt.Step(22))
         )
 
     worst = report.vendors.slice(0, 3).to_pylist()
@@ -85,10 +93,18 @@ def _trend(report: Report) -> Chart | None:
             alt.Chart(alt.Data(values=rows))
             .mark_line(color=ink[1], point={"color": ink[1]})
             .encode(
-                x=alt.X("night:T", title=None),
+                x=alt.X(
+                    "night:T",
+                    title=None,
+                    axis=alt.Axis(
+                        format="%b %-d" if by_day else "%b %-d, %H:%M",
+                        labelOverlap=True,
+                        labelSeparation=8,
+                    ),
+                ),
                 y=alt.Y("seats:Q", title="unused paid seats", scale=alt.Scale(zero=False)),
             )
-            .properties(width=_WIDTH, height=220)
+            .properties(height=220)
         )
 
     first, last = rows[0], rows[-1]
@@ -106,8 +122,8 @@ def _drawn(title: str, draw: Any, words: str) -> Chart:
     except ModuleNotFoundError as error:
         raise not_installed(error) from error
     pictures = {}
-    for mode, ink in _INK.items():
-        chart = draw(alt, ink).configure(
+    for (size, width), (mode, ink) in product(_WIDTHS.items(), _INK.items()):
+        chart = draw(alt, ink).properties(width=width).configure(
             background="transparent",
             padding={"left": 24, "right": 12, "top": 4, "bottom": 4},
             font="sans-serif",
@@ -120,5 +136,6 @@ def _drawn(title: str, draw: Any, words: str) -> Chart:
             legend=alt.LegendConfig(labelColor=ink[0], labelFontSize=12),
         )  # fmt: skip
         svg = vl_convert.vegalite_to_svg(chart.to_dict())
-        pictures[mode] = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-    return Chart(title, pictures["light"], pictures["dark"], words)
+        data = base64.b64encode(svg.encode()).decode()
+        pictures[f"{size}_{mode}"] = f"data:image/svg+xml;base64,{data}"
+    return Chart(title, words, **pictures)

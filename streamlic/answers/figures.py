@@ -178,7 +178,7 @@ def figures(sql: LakeSql, asked: Asked) -> Report:
         totals=by("kind", "list_position(['paid', 'unknown', 'free'], kind)", "groups"),
         costs=table(
             f"select currency, {_SUMS} from groups where kind = 'paid' group by currency "
-            "order by unused_cost desc nulls last, 1"
+            "having sum(with_cost) > 0 order by unused_cost desc, 1"
         ),
         vendors=by("integration", f"{worst} 1"),
         products=by("integration, name", f"{worst} 1, 2"),

@@ -3,7 +3,8 @@
 Rules:
 1. Every text of a vendor is escaped: by the template engine, everywhere.
 2. Without JavaScript the page has all figures, pictures and rows; with it, tables sort and filter.
-3. Rows beyond the first ones are folded, and beyond ``_MOST_ROWS`` left to the workbook.
+3. Rows beyond the first ones are folded, and not laid out. Beyond ``_MOST_ROWS`` they are left to
+   the workbook.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ _LEFT_OUT: Final = ("integrated_account_id", "currency", "unlimited", "run_key")
 _KEPT: Final = {
     "costs": ("currency",), "not_read": ("integrated_account_id",), "trend": ("run_key",),
 }  # fmt: skip
+_NO_BREAK: Final = "\u00a0"
 _MONEY: Final = ("price", "cost", "unused_cost")
 
 
@@ -137,13 +139,19 @@ def _cell(row: dict[str, Any], name: str) -> Cell:
     value = row[name]
     if name == "costs":
         most = max((one["unused_cost"] or 0 for one in value or ()), default=None)
-        return Cell(costs_text(value), is_number=True, sort=most)
+        sums = _together(costs_text(value)).replace(f"{_NO_BREAK}+{_NO_BREAK}", " + ")
+        return Cell(sums, is_number=True, sort=most)
     if value is None:
         return Cell(NO_NAME if name == "name" else "")
     if name in _MONEY:
-        return Cell(amount(value, row.get("currency")), is_number=True, sort=value)
+        return Cell(_together(amount(value, row.get("currency"))), is_number=True, sort=value)
     if isinstance(value, datetime):
         return Cell(night_text(value.isoformat()))
     if isinstance(value, int | float):
         return Cell(f"{value:,}", is_number=True, sort=value)
     return Cell(str(value))
+
+
+def _together(text: str) -> str:
+    """Keep a sum of money on one line."""
+    return text.replace(" ", _NO_BREAK)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
+from streamlic.answers.views import views_sql
 from streamlic.decoder.options import MAX_RESCUED
 from streamlic.emulator import EmulatorConfig, emulated_accounts, running_emulator
+from streamlic.storage.open_store import open_store
 from tests.dataset.test_documented_queries import answer_of
 from tests.support.cli import run_cli
 from tests.support.examples import ROOT, blocks_of
@@ -33,8 +34,12 @@ class License(NamedTuple):
     used: int | None
 
     @property
+    def is_unlimited(self) -> bool:
+        return self.seats is not None and not 0 <= self.seats < 2**31 - 1
+
+    @property
     def unused(self) -> int | None:
-        if self.seats is None or self.used is None or self.seats < 0:
+        if self.seats is None or self.used is None or self.is_unlimited:
             return None
         return max(self.seats - self.used, 0)
 
@@ -104,8 +109,7 @@ def seats_of(record: Any) -> tuple[int | None, int | None]:
 def exported_lake(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     directory = tmp_path_factory.mktemp(request.param)
     truth = asyncio.run(exported(directory, request.param))
-    [views] = re.findall(r"nights\.sql <<'EOF'\n(.*?)\nEOF", PAGE, re.DOTALL)
-    (directory / "nights.sql").write_text(views)
+    (directory / "nights.sql").write_text(views_sql(open_store(str(directory / "lake"))))
     runs = pl.read_parquet(directory / "lake/runs/*.parquet").sort("run_key")
     return Lake(directory, request.param, truth, runs["_exported_at"].to_list())
 
@@ -136,7 +140,7 @@ def numbers(licenses: list[License]) -> tuple[int, int, int]:
 def test_the_newest_night(lake: Lake) -> None:
     newest = lake.truth.licenses[-1]
     licenses, unused, with_numbers = numbers(list(newest.values()))
-    unlimited = sum((one.seats or 0) < 0 for one in newest.values())
+    unlimited = sum(one.is_unlimited for one in newest.values())
     accounts = len({account for account, _ in newest})
     assert answer("The newest night") == [(accounts, licenses, unused, with_numbers, unlimited)]
     assert 0 < unlimited < licenses - with_numbers, "some have no numbers"

@@ -140,6 +140,10 @@ async def test_the_demo_is_nobody_elses_emulator(tmp_path: Path) -> None:
         STREAMLIC_EMULATE_HOST="0.0.0.0",  # noqa: S104
     )
     assert ended.code == 0, ended.err
+    assert "paid seats" in ended.out
+    assert (tmp_path / "demo.html").exists()
+    again = await run_cli("demo", str(tmp_path / "demo"))
+    assert (again.code, "demo is not empty" in again.err) == (2, True)
 
 
 async def test_restart_is_said_on_the_command_line_only(tmp_path: Path) -> None:

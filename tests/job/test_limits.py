@@ -278,7 +278,7 @@ async def test_an_interrupted_demo_does_not_promise_to_resume(tmp_path: Path) ->
     process.send_signal(signal.SIGINT)
     _, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 130
-    assert b"interrupted; the next demo starts over" in err
+    assert b"interrupted; the next demo needs another DEST" in err
 
 
 @pytest.mark.parametrize("account", ["../../outside", "..", "a/b", f"{ACCOUNT}/../x", "\x00"])

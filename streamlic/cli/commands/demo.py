@@ -20,7 +20,7 @@ _TOP = 5
 def demo(settings: DemoSettings) -> None:
     """Export a week of nights from an emulated Truto to DEST, and report the unused seats.
 
-    DEST must be empty. The report is also written as a page beside it, DEST.html.
+    DEST must be empty. The report is also written as a page, DEST.html.
     """
     from streamlic.answers.files import write_text
     from streamlic.answers.page import page
