@@ -69,33 +69,48 @@ NO_NAME: Final = "(no name)"
 DEFINITIONS: Final = (
     (
         "seats",
-        "are known where the vendor reports their number. A negative one, the largest 32-bit number "
-        "or more, or the word unlimited means no limit: those licenses have no seats here.",
+        (
+            "are known where the vendor reports their number. A negative one, the largest "
+            "32-bit number or more, or the word unlimited means no limit: those licenses have "
+            "no seats here."
+        ),
     ),
     (
         "unused",
-        "is what is not assigned, and never less than none: a license with more users than seats "
-        "does not hide the waste of another.",
+        (
+            "is what is not assigned, and never less than none: a license with more users than "
+            "seats does not hide the waste of another."
+        ),
     ),
-    ("over-assigned", "are users beyond the seats. They have a table of their own."),
+    (
+        "over-assigned",
+        ("are users beyond the seats. They have a table of their own."),
+    ),
     (
         "paid, free, unknown",
-        "is what the vendor says in is_paid. Free licenses, and those of which it says nothing, are "
-        "apart.",
+        (
+            "is what the vendor says in is_paid. Free licenses, and those of which it says "
+            "nothing, are apart."
+        ),
     ),
     (
         "cost",
-        "is seats times the vendor's unit_amount, of paid licenses with a price and a currency, by "
-        "currency. For which period a price is, the API does not say; mostly it is a month.",
+        (
+            "is seats times the vendor's unit_amount, of paid licenses with a price and a "
+            "currency, by currency. For which period a price is, the API does not say; mostly "
+            "it is a month."
+        ),
     ),
     (
         "with seats, with cost",
-        "say of how many licenses a figure is known: it is the least that is wasted, not all.",
+        ("say of how many licenses a figure is known: it is the least that is wasted, not all."),
     ),
     (
         "night",
-        "is a run that has ended, named by its run key, or else by its start. An account that it "
-        "could not read has the licenses of the last run that did.",
+        (
+            "is a run that has ended, named by its run key, or else by its start. An account "
+            "that it could not read has the licenses of the last run that did."
+        ),
     ),
 )
 """What the words mean: on the page, in the sheet, and in the docs."""
