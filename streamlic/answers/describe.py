@@ -30,7 +30,12 @@ HEADINGS: Final[Mapping[str, tuple[str, str]]] = {
         "These do not reduce the unused seats of other licenses.",
     ),
     "trend": ("Night by night", "Paid licenses. Accounts that were not read keep their last rows."),
-    "changes": ("What changed, by vendor", "All licenses, paid or not."),
+    "changes_by_vendor": ("What changed, by vendor", "All licenses, paid or not."),
+    "changes_by_customer": ("What changed, by customer", "All licenses, paid or not."),
+    "changes_by_night": (
+        "What changed, by night",
+        "All licenses, paid or not: each night since the one before it.",
+    ),
     "movements": ("The largest movements", "Single licenses, by seats and users together."),
     "not_read": ("Accounts that were not read", "Their licenses are those of the time shown."),
 }

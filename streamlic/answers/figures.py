@@ -8,17 +8,17 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 
+from streamlic.answers.changes import changes_by, moved_between, night_changes
 from streamlic.answers.lake_sql import LakeSql, Night, quoted
+from streamlic.answers.question import Asked, filter_of
 from streamlic.errors import UsageError
 
-WEEK: Final = timedelta(days=7)
 MOST_LICENSES: Final = 10_000
 """How many single licenses a table lists at most."""
 
@@ -51,33 +51,6 @@ _GROUPED: Final = """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """What a report is asked for. Nights are named by run key, run id or UTC date."""
-
-    as_of: str | None = None
-    """The night to report; None is the newest."""
-    compare: str | None = None
-    """The night to compare it with; None is the newest that is a week older, or more."""
-    integration: str | None = None
-    tenant: str | None = None
-    top: int = 10
-    """How many rows of each table come first."""
-    rates: Mapping[str, float] = field(default_factory=dict)
-    """What one unit of a currency is worth in ``currency``."""
-    currency: str | None = None
-    """The currency that all costs are converted to; None leaves each in its own."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked(Question):
-    """A question to a lake, with the lake's nights that it is about."""
-
-    night: Night
-    before: Night | None
-    """The night that ``night`` is compared with."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Report:
     """Who pays for how many seats, which are unused, and how that changed.
 
@@ -99,10 +72,13 @@ class Report:
     over_assigned: pa.Table
     trend: pa.Table
     """One row a night."""
-    changes: pa.Table
-    """One row a vendor: seats bought, assigned and freed between the two nights."""
+    changes_by_vendor: pa.Table
+    """Seats bought, assigned and freed between the two nights, of all licenses."""
+    changes_by_customer: pa.Table
+    changes_by_night: pa.Table
+    """The same for each night, since the one before it."""
     movements: pa.Table
-    """The largest changes of single licenses."""
+    """The largest changes of single licenses between the two nights."""
     not_read: pa.Table
     """Accounts that the night could not read, and since when their licenses are."""
 
@@ -119,38 +95,6 @@ class Report:
     def tables(self) -> dict[str, pa.Table]:
         """The tables by name."""
         return {name: value for name, value in vars(self).items() if isinstance(value, pa.Table)}
-
-
-def night_named(sql: LakeSql, name: str) -> Night:
-    """Return the night of a run key, a run's id or a UTC date; UsageError names those there are."""
-    for one in reversed(sql.nights):
-        if name in (one.key, one.run, one.at[:10], one.day.isoformat()):
-            return one
-    known = ", ".join(one.label for one in sql.nights[-5:])
-    raise UsageError(
-        f"there is no night {name!r}: expected a run key, a run's id or a date such as "
-        f"{sql.nights[-1].day}; the newest are {known}",
-    )
-
-
-def asked_of(sql: LakeSql, question: Question) -> Asked:
-    """Return a question with its nights: by default the newest one, and the one a week before.
-
-    If no night is a week older, it is the oldest. A lake that was overwritten has one night.
-    """
-    if not sql.nights:
-        raise UsageError("the licenses of all nights have expired")
-    night = night_named(sql, question.as_of) if question.as_of else sql.nights[-1]
-    earlier = [one for one in sql.nights if one.at < night.at]
-    before: Night | None = None
-    if question.compare:
-        before = night_named(sql, question.compare)
-        if before == night:
-            raise UsageError(f"expected another night than {night.label} to compare it with")
-    elif earlier:
-        older = [one for one in earlier if one.day <= night.day - WEEK]
-        before = older[-1] if older else earlier[0]
-    return Asked(**vars(question), night=night, before=before)
 
 
 def figures(sql: LakeSql, asked: Asked) -> Report:
@@ -190,7 +134,9 @@ def figures(sql: LakeSql, asked: Asked) -> Report:
         trend=by(
             "night_at, run_key, accounts", "night_at", "history join trend_nights using (night)"
         ),
-        changes=table(_CHANGES),
+        changes_by_vendor=table(changes_by("integration")),
+        changes_by_customer=table(changes_by("tenant_id")),
+        changes_by_night=night_changes(sql, asked),
         movements=table(
             "select * from moved order by abs(more_seats) + abs(more_assigned) desc, 1, 2, 3, 4 "
             f"limit {MOST_LICENSES}"
@@ -198,7 +144,7 @@ def figures(sql: LakeSql, asked: Asked) -> Report:
         not_read=table(
             "select integration, tenant_id, integrated_account_id, outcome, why, read_at "
             f"from nights where night = {quoted(asked.night.run)} and outcome <> 'read' "
-            f"and {_filter(asked)} order by read_at nulls first, 1, 2, 3"
+            f"and {filter_of(asked)} order by read_at nulls first, 1, 2, 3"
         ),
     )
 
@@ -213,56 +159,13 @@ select {{columns}}, {_SEATS}, list(
 from by_currency group by {{columns}} order by {{order}}
 """
 """Sums by some columns. Costs are a list, one sum a currency."""
-_CHANGES: Final = """
-select integration,
-  count(*) filter (change = 'new') as licenses_new,
-  count(*) filter (change = 'gone') as licenses_gone,
-  count(*) filter (change = 'moved') as licenses_moved,
-  sum(greatest(more_seats, 0))::bigint as seats_bought,
-  sum(greatest(-more_seats, 0))::bigint as seats_given_up,
-  sum(greatest(more_assigned, 0))::bigint as seats_assigned,
-  sum(greatest(-more_assigned, 0))::bigint as seats_freed
-from moved group by integration order by seats_freed desc, 1
-"""
-_MOVED: Final = """
-create or replace temp table moved as
-select
-  coalesce(after.integration, before.integration) as integration,
-  coalesce(after.tenant_id, before.tenant_id) as tenant_id,
-  integrated_account_id, id, coalesce(after.name, before.name) as name,
-  case when before.licenses is null then 'new' when after.licenses is null then 'gone'
-    else 'moved' end as change,
-  before.seats as seats_before, after.seats as seats,
-  before.assigned_seats as assigned_seats_before, after.assigned_seats as assigned_seats,
-  coalesce(after.seats, 0) - coalesce(before.seats, 0) as more_seats,
-  coalesce(after.assigned_seats, 0) - coalesce(before.assigned_seats, 0) as more_assigned
-from ({after}) as after full join ({before}) as before using (integrated_account_id, id)
-where {is_compared} and (
-  before.licenses is null or after.licenses is null
-  or after.seats is distinct from before.seats
-  or after.assigned_seats is distinct from before.assigned_seats
-)
-"""
-_ONE_NIGHT: Final = """
-select integrated_account_id, coalesce(id, '') as id, any_value(integration) as integration,
-  any_value(tenant_id) as tenant_id, any_value(name) as name, count(*) as licenses,
-  sum(seats)::bigint as seats, sum(assigned_seats)::bigint as assigned_seats
-from night_licenses where night = {night} and {wanted}
-group by integrated_account_id, coalesce(id, '')
-"""
 
 
 def _prepared(asked: Asked, nights: Sequence[Night]) -> list[str]:
     """Return the statements that read the licenses: all further queries are on small tables."""
-    night, wanted = quoted(asked.night.run), _filter(asked)
+    night, wanted = quoted(asked.night.run), filter_of(asked)
     # Of a night that was overwritten, the lake has the accounts that were not read since.
     whole = f"night in ({', '.join(quoted(one.run) for one in nights)})"
-    other = quoted(asked.before.run) if asked.before else "''"
-    moved = _MOVED.format(
-        after=_ONE_NIGHT.format(night=night, wanted=wanted),
-        before=_ONE_NIGHT.format(night=other, wanted=wanted),
-        is_compared="true" if asked.before else "false",
-    )
     priced = "night_licenses"
     in_currency = "currency"
     if asked.rates:
@@ -289,7 +192,7 @@ def _prepared(asked: Asked, nights: Sequence[Night]) -> list[str]:
             "count(*) filter (read_in is not null) as accounts "
             f"from nights join runs on _run = night where {wanted} group by all"
         ),
-        moved,
+        moved_between(asked),
     ]
 
 
@@ -299,7 +202,7 @@ def _licenses(asked: Asked, figure: str, order: str = "") -> str:
         "select integration, tenant_id, integrated_account_id, id, name, seats, assigned_seats, "
         "unused_seats, over_assigned_seats, price, currency, unused_cost "
         f"from night_licenses where night = {quoted(asked.night.run)} and kind = 'paid' "
-        f"and {figure} > 0 and {_filter(asked)} order by {order} {figure} desc, 1, 2, 3, 4 "
+        f"and {figure} > 0 and {filter_of(asked)} order by {order} {figure} desc, 1, 2, 3, 4 "
         f"limit {MOST_LICENSES}"
     )
 
@@ -311,9 +214,3 @@ def _nothing(asked: Asked) -> str:
         if value
     )
     return f"no license of {of} in that night" if of else "that night has no licenses"
-
-
-def _filter(asked: Asked) -> str:
-    wanted = {"integration": asked.integration, "tenant_id": asked.tenant}
-    parts = [f"{name} = {quoted(value)}" for name, value in wanted.items() if value is not None]
-    return " and ".join(parts) or "true"

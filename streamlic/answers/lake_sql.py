@@ -79,6 +79,8 @@ class LakeSql:
             if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
                 raise UsageError("expected one query that starts with select, from or with")
             result = self.connection.execute(query)
+        except (duckdb.OutOfMemoryException, duckdb.IOException):
+            raise
         except duckdb.Error as error:
             raise UsageError(f"the query is not valid: {error}") from error
         names = [column[0] for column in result.description or ()]

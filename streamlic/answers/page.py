@@ -41,6 +41,7 @@ _LEFT_OUT: Final = ("integrated_account_id", "currency", "unlimited", "run_key")
 """Columns that the page has no room for, unless a table needs them."""
 _KEPT: Final = {
     "costs": ("currency",), "not_read": ("integrated_account_id",), "trend": ("run_key",),
+    "changes_by_night": ("run_key",),
 }  # fmt: skip
 _NO_BREAK: Final = "\u00a0"
 _MONEY: Final = ("price", "cost", "unused_cost")

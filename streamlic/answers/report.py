@@ -6,8 +6,9 @@ import csv
 import math
 from pathlib import Path
 
-from streamlic.answers.figures import Question, Report, asked_of, figures
+from streamlic.answers.figures import Report, figures
 from streamlic.answers.lake_sql import DEFAULT_MEMORY_BYTES, open_sql
+from streamlic.answers.question import Question, asked_of
 from streamlic.errors import UsageError
 from streamlic.storage.base import Store
 

@@ -19,8 +19,8 @@ _SHOWN = {
     "customers": ("tenant_id", "seats", "unused_seats", "unused_cost"),
     "wasted": ("name", "tenant_id", "seats", "assigned_seats", "unused_seats", "unused_cost"),
     "over_assigned": ("name", "tenant_id", "seats", "assigned_seats", "over_assigned_seats"),
-    "changes": ("integration", "licenses_new", "licenses_gone", "seats_bought", "seats_assigned",
-                "seats_freed"),
+    "changes_by_vendor": ("integration", "licenses_new", "licenses_gone", "seats_bought",
+                          "seats_assigned", "seats_freed"),
     "movements": ("name", "tenant_id", "change", "more_seats", "more_assigned"),
 }  # fmt: skip
 """The columns of each table that a terminal has room for."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from streamlic.answers.figures import Question, Report
+from streamlic.answers.figures import Report
 from streamlic.answers.lake_sql import DEFAULT_MEMORY_BYTES
+from streamlic.answers.question import Question
 from streamlic.answers.report import report_of
 from streamlic.job.options import JobOptions
 

@@ -84,7 +84,7 @@ def test_changes_are_those_between_the_two_nights(answers: Answers, report: Repo
         was = before[key].assigned if key in before else None
         now = after[key].assigned if key in after else None
         freed[one.integration] += max((was or 0) - (now or 0), 0)
-    found = rows(report.changes, "integration")
+    found = rows(report.changes_by_vendor, "integration")
     for (integration,), row in found.items():
         assert row["licenses_new"] == new[integration]
         assert row["licenses_gone"] == gone[integration]
@@ -151,7 +151,8 @@ def test_a_lake_that_is_overwritten_has_one_night(tmp_path: Path) -> None:
 def test_the_first_night_has_nothing_to_compare(answers: Answers) -> None:
     report = streamlic.report(answers.dest, as_of="night-0")
     assert report.asked.before is None
-    assert report.movements.num_rows == report.changes.num_rows == 0
+    assert report.movements.num_rows == report.changes_by_vendor.num_rows == 0
+    assert report.changes_by_night.num_rows == NIGHTS - 1
 
 
 def test_the_views_are_what_the_docs_say() -> None:

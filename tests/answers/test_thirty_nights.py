@@ -36,10 +36,13 @@ def frame(lake: Answers) -> pl.DataFrame:
         for one in ones
     ]
     total, used = pl.col("available_quantity"), pl.col("assigned_quantity")
-    is_known = (total >= 0) & (total < 2**31 - 1) & (used >= 0)
+    is_limited = (total >= 0) & (total < 2**31 - 1)
+    is_known = is_limited & (used >= 0)
     return pl.DataFrame(rows, {"night": pl.Int64, **columns}).with_columns(
         seats=pl.when(is_known).then(total),
         assigned=pl.when(is_known).then(used),
+        seen=pl.when(is_limited).then(total),
+        users=pl.when(is_limited.fill_null(value=True) & (used >= 0)).then(used),
         unused=pl.when(is_known).then((total - used).clip(0)),
         over=pl.when(is_known).then((used - total).clip(0)),
         price=pl.when(pl.col("is_paid") & pl.col("currency").is_not_null()).then("unit_amount"),
@@ -96,6 +99,40 @@ def test_each_figure_of_a_night_is_that_of_polars(
     )
 
 
+CHANGES = ["licenses_new", "licenses_gone", "licenses_moved", "seats_bought", "seats_given_up",
+           "seats_assigned", "seats_freed"]  # fmt: skip
+
+
+def changed(frame: pl.DataFrame, before: int, after: int, *by: str) -> list[tuple[Any, ...]]:
+    """Return what changed of all licenses between two nights, of each group that it changed in."""
+    key = ["account", "id"]
+    was, now = (frame.filter(pl.col("night") == night) for night in (before, after))
+    both = now.join(was, on=key, how="full", coalesce=True, suffix="_before")
+    is_new, is_gone = pl.col("night_before").is_null(), pl.col("night").is_null()
+    more, more_used = (
+        pl.col(one).fill_null(0) - pl.col(f"{one}_before").fill_null(0) for one in ("seen", "users")
+    )
+    is_moved = pl.col("seen").ne_missing(pl.col("seen_before")) | pl.col("users").ne_missing(
+        pl.col("users_before")
+    )
+    sums = {"licenses_new": is_new, "licenses_gone": is_gone,
+            "licenses_moved": is_moved & ~is_new & ~is_gone,
+            "seats_bought": more.clip(0), "seats_given_up": (-more).clip(0),
+            "seats_assigned": more_used.clip(0), "seats_freed": (-more_used).clip(0)}  # fmt: skip
+    found = (
+        both.with_columns(pl.coalesce(one, f"{one}_before").alias(one) for one in by)
+        .filter(is_new | is_gone | is_moved)
+        .group_by(*by, pl.lit(0))
+        .agg(**{name: of.sum() for name, of in sums.items()})
+    )
+    return found.select(*by, *CHANGES).sort(by or CHANGES).rows()
+
+
+def rows_of(table: Any, *by: str) -> list[tuple[Any, ...]]:
+    frame = pl.DataFrame(pl.from_arrow(table)).select(*by, *CHANGES)
+    return frame.sort(by).rows() if by else frame.rows()
+
+
 def test_the_trend_and_the_changes_of_thirty_nights(lake: Answers, frame: pl.DataFrame) -> None:
     report: Report = streamlic.report(lake.dest, compare="night-0")
     paid = frame.filter("is_paid")
@@ -103,26 +140,10 @@ def test_the_trend_and_the_changes_of_thirty_nights(lake: Answers, frame: pl.Dat
     same(trend, summed(paid, "night"), night="night")
     assert report.trend["run_key"].to_pylist() == [f"night-{night}" for night in range(NIGHTS)]
 
-    first, last = (
-        frame.filter(pl.col("night") == night).select(
-            "account", "id", "integration", pl.col("assigned_quantity").alias("users")
-        )
-        for night in (0, NIGHTS - 1)
-    )
-    both = last.join(first, on=["account", "id"], how="full", coalesce=True, suffix="_before")
-    vendor = pl.coalesce("integration", "integration_before").alias("integration")
-    counted = (
-        both.group_by(vendor)
-        .agg(
-            licenses_new=pl.col("integration_before").is_null().sum(),
-            licenses_gone=pl.col("integration").is_null().sum(),
-        )
-        .filter((pl.col("licenses_new") > 0) | (pl.col("licenses_gone") > 0))
-    )
-    found = {
-        row["integration"]: (row["licenses_new"], row["licenses_gone"])
-        for row in report.changes.to_pylist()
-        if row["licenses_new"] or row["licenses_gone"]
-    }
-    assert found == {name: (new, gone) for name, new, gone in counted.rows()}
+    customers = report.changes_by_customer.rename_columns({"tenant_id": "tenant"})
+    for table, by in ((report.changes_by_vendor, "integration"), (customers, "tenant")):
+        assert rows_of(table, by) == changed(frame, 0, NIGHTS - 1, by)
+    assert [rows_of(report.changes_by_night.slice(night, 1)) for night in range(NIGHTS - 1)] == [
+        changed(frame, night, night + 1) for night in range(NIGHTS - 1)
+    ]
     assert len(report.movements) > report.asked.top
