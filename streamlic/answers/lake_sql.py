@@ -128,12 +128,12 @@ def open_sql(
         yield LakeSql(connection, nights)
     except duckdb.OutOfMemoryException as error:
         raise MachineError(
-            f"the query needs more than {limit} MiB, or more room in {spill}: {error}",
+            f"the query needs more than {limit} MiB, or more room in {spill}: {_first_line(error)}",
             advice="give it more with {memory}, or another {scratch}",
         ) from error
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         raise StoreError(
-            f"a file of {store.where()} cannot be read: {error}",
+            f"a file of {store.where()} cannot be read: {_first_line(error)}",
             advice="`streamlic verify` says which files are damaged",
         ) from error
     finally:
@@ -162,6 +162,11 @@ def view_of(table: str) -> str:
 def quoted(text: str) -> str:
     """Return a text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _first_line(error: Exception) -> str:
+    """Return what DuckDB says, without its advice about its own settings."""
+    return str(error).partition("\n")[0]
 
 
 def not_installed(error: ModuleNotFoundError) -> UsageError:

@@ -53,7 +53,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
         row["unused_cost"] = costs_text(row["costs"])
     elif "currency" in row:
         row["unused_cost"] = costs_text([row]) if row["unused_cost"] is not None else None
-    return row
+    return {name: "" if value is None else value for name, value in row.items()}
 
 
 def _wrapped(text: str) -> Iterator[str]:
