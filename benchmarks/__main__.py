@@ -50,6 +50,11 @@ def main() -> None:
 
         emulated.serve(json.loads(sys.argv[2]))
         return
+    if sys.argv[1:2] == ["serve-files"]:
+        from benchmarks import served
+
+        served.serve(json.loads(sys.argv[2]))
+        return
     parser = _parser()
     given = parser.parse_intermixed_args()
     if given.part in ("readme", "compare") and not given.what:

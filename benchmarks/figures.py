@@ -48,6 +48,11 @@ def cpu_seconds(case: dict[str, Any]) -> Spread:
     return Spread.of([one["cpu_seconds"] for one in case["rounds"]])
 
 
+def cpu_seconds_a_gb(case: dict[str, Any]) -> Spread:
+    """Return the CPU seconds that a GB of JSON takes."""
+    return Spread.of([one["cpu_seconds"] / one["bytes"] * 1e9 for one in case["rounds"]])
+
+
 def peak_mib(case: dict[str, Any]) -> float:
     """Return the greatest peak memory of a case, in MiB."""
     return float(max(one["peak_kib"] for one in case["rounds"])) / 1024

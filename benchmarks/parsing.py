@@ -27,6 +27,10 @@ NOTES = {
 }
 
 
+_CLEAN = ("clean", "clean-plain")
+"""Kinds in which no number is beyond 64 bits."""
+
+
 def groups(plan: Plan, directory: Path, _: ExitStack) -> list[Group]:
     """Return all comparisons of the parsing path."""
     program, why_not = simdjson_program(directory)
@@ -74,7 +78,11 @@ def _others(body: Body, program: str, why_not: str) -> list[Case]:
     arrow = {**files, "block_bytes": _HUGE_BLOCK_BYTES} if body.kind == "huge" else files
     duckdb = {**files, "is_mixed": KINDS[body.kind].is_mixed}
     cases = [
-        Case(name="textbook", do="decoders.textbook", given=files),
+        Case(
+            name="textbook",
+            do="decoders.textbook",
+            given={**files, "is_clean": body.kind in _CLEAN},
+        ),
         Case(name="pyarrow.json", do="decoders.arrow_json", given=arrow),
         Case(name="duckdb", do="decoders.duckdb_json", given=duckdb),
         Case(name="simdjson", program=(program, str(body.envelope)), left_out=why_not),

@@ -18,6 +18,9 @@ class Plan:
     licenses_bytes: int = 12 * _MB
     kinds_bytes: int = 5 * _MB
     job_bytes: int = 60 * _MB
+    whole_bytes: tuple[int, ...] = (20 * _MB, 600 * _MB)
+    """One body each: of the small one half is start-up, of the large one nearly nothing."""
+    convert_bytes: int = 1000 * _MB
     pages_bytes: int = 8 * _MB
     at_least_seconds: float = 0.15
     """How long one measurement lasts at least; short ones are repeated until then."""
@@ -38,6 +41,8 @@ QUICK = Plan(
     licenses_bytes=2 * _MB,
     kinds_bytes=1 * _MB,
     job_bytes=2 * _MB,
+    whole_bytes=(2 * _MB,),
+    convert_bytes=2 * _MB,
     pages_bytes=1 * _MB,
     at_least_seconds=0.05,
 )

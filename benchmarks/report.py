@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import figures
 from benchmarks.machine import headline
 
-_COLUMNS = ("case", "MB/s", "rows/s", "seconds", "CPU s", "peak MiB", "times the base")
+_COLUMNS = ("case", "MB/s", "rows/s", "seconds", "CPU s", "CPU s/GB", "peak MiB", "times the base")
 _LEGEND = (
     "Medians (least to greatest); MB of JSON; ratios are formed within a round. The peak is the "
     "whole process's:\nPython, its imports and, in parsing, the body are included."
@@ -45,6 +45,7 @@ def _row(group: dict[str, Any], case: dict[str, Any]) -> tuple[str, ...]:
         f"{figures.rows_per_second(case).median:,.0f}",
         f"{figures.seconds(case).median:.4g}",
         f"{figures.cpu_seconds(case).median:.4g}",
+        f"{figures.cpu_seconds_a_gb(case).median:.3g}",
         f"{figures.peak_mib(case):,.0f}",
         ratio.text() if ratio else "",
     )

@@ -23,6 +23,7 @@ from benchmarks.cases.worker import Done, Run
 
 _CURSOR = re.compile(rb'"next_cursor": ?"([^"]+)"')
 _TAIL_BYTES = 400
+_CHUNK_BYTES = 1 << 18
 _TOKEN = "benchmark"  # noqa: S105  (it opens the emulator only)
 
 
@@ -40,7 +41,8 @@ def export(given: dict[str, Any]) -> Iterator[Run]:
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             cli.main(
-                ["export", str(dest), *options, *pages, "--engine", given["engine"],
+                ["export", str(dest), *options, *pages, *given.get("options", ()),
+                 "--engine", given["engine"],
                  "--json", "--quiet"],
                 standalone_mode=False,
             )  # fmt: skip
@@ -49,6 +51,24 @@ def export(given: dict[str, Any]) -> Iterator[Run]:
         return int(summary["rows"])
 
     yield from landed(given, land, more=reported)
+
+
+@contextlib.contextmanager
+def convert(given: dict[str, Any]) -> Iterator[Run]:
+    """Run ``streamlic convert`` on a file, command line included."""
+
+    def land(asked: Asked, dest: Path) -> int:
+        from streamlic.cli.commands import cli
+
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            cli.main(
+                ["convert", asked.url, str(dest), "--account", WARM_ACCOUNT, "--json", "--quiet"],
+                standalone_mode=False,
+            )
+        return int(json.loads(said.getvalue())["rows"])
+
+    yield from landed(given, land)
 
 
 @contextlib.contextmanager
@@ -122,10 +142,17 @@ def encode(given: dict[str, Any]) -> Iterator[Run]:
     from streamlic.tables.runs import open_run
 
     decoder = open_decoder()
-    batches = decoder.feed(b'{"result":[')
-    for block in blocks(7, WARM_ACCOUNT, 0, given["rows"], Shape()):
-        batches += decoder.feed(block)
-    batches += decoder.feed(b"]}") + decoder.close()
+    batches = []
+    if "envelope" in given:
+        with Path(given["envelope"]).open("rb") as body:
+            while chunk := body.read(_CHUNK_BYTES):
+                batches += decoder.feed(chunk)
+    else:
+        batches += decoder.feed(b'{"result":[')
+        for block in blocks(7, WARM_ACCOUNT, 0, given["rows"], Shape()):
+            batches += decoder.feed(block)
+        batches += decoder.feed(b"]}")
+    batches += decoder.close()
     with TemporaryDirectory(dir=given["work"]) as work:
         store = LocalStore(work)
         asked = open_run(LakeWriter(store), request={}, accounts=[WARM_ACCOUNT])

@@ -52,7 +52,7 @@ def landed(
     with TemporaryDirectory(dir=given["work"]) as work:
         warm = Path(work) / "warm"
         warm.mkdir()
-        land(replace(asked, account=WARM_ACCOUNT), warm)
+        land(replace(asked, account=WARM_ACCOUNT, url=given.get("warm_url", asked.url)), warm)
         numbers = iter(range(1_000_000))
 
         def run() -> Done:

@@ -31,14 +31,15 @@ SCHEMA = pa.schema(
 )
 
 
-def decode(body: BinaryIO) -> int:
+def decode(body: BinaryIO, *, is_clean: bool = False) -> int:
     """Decode a body into record batches as a competent user would; return the rows.
 
     It converts only what ``from_pylist`` would refuse: a value of a wrong type becomes null.
+    ``is_clean`` says that no number is beyond 64 bits, so that ijson may make floats.
     """
     batches = []
     held: list[dict[str, Any]] = []
-    for record in ijson.items(body, "result.item"):
+    for record in ijson.items(body, "result.item", buf_size=1 << 20, use_float=is_clean):
         held.append(row(record))
         if len(held) == _BATCH_ROWS:
             batches.append(pa.RecordBatch.from_pylist(held, schema=SCHEMA).num_rows)
