@@ -98,7 +98,7 @@ def textbook(given: dict[str, Any]) -> Iterator[Run]:
     from benchmarks.cases.textbook import decode
 
     body = Path(given["envelope"]).read_bytes()
-    yield lambda: Done(decode(BytesIO(body), is_clean=given["is_clean"]), len(body))
+    yield lambda: Done(decode(BytesIO(body), is_clean=given.get("is_clean", False)), len(body))
 
 
 @contextlib.contextmanager
