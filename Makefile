@@ -18,32 +18,14 @@ $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+EXTRAS := $(foreach extra,report bench docs dev,$(VENV)/.$(extra))
+$(EXTRAS): $(VENV)/.%: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
 	touch $@
 
-$(VENV)/.report: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --editable ".[report]"
-	touch $@
-
-$(VENV)/.browser: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --editable ".[browser]"
-	touch $@
-
-$(VENV)/.bench: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --editable ".[bench]"
-	touch $@
-
-$(VENV)/.docs: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --editable ".[docs]"
-	touch $@
-
-$(VENV)/.spark: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --editable ".[spark]"
-	touch $@
-
-$(VENV)/.fuzz: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
+TEST_EXTRAS := $(foreach extra,browser spark fuzz,$(VENV)/.$(extra))
+$(TEST_EXTRAS): $(VENV)/.%: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
 	touch $@
 
 demo: $(VENV)/.report  ## export a week of nights from an emulated Truto, and report the unused seats

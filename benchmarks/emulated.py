@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.cases.landing import WARM_ACCOUNT
 from benchmarks.measure import ROOT
+from benchmarks.served import serve_app
 
 _WARM_RECORDS = 500
 
@@ -92,9 +93,4 @@ async def _serve(accounts: dict[str, int], *, is_gzip: bool) -> None:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    print(f"http://{host}:{port}", flush=True)
-    await asyncio.Event().wait()
+    await serve_app(app)

@@ -9,8 +9,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.measure import ROOT
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 @contextmanager
@@ -39,6 +43,13 @@ async def _serve(bodies: dict[str, str]) -> None:
 
     app = web.Application()
     app.router.add_get("/unified/user-directory/licenses", answer)
+    await serve_app(app)
+
+
+async def serve_app(app: web.Application) -> None:
+    """Serve an application on a free port of loopback until terminated, and print its URL."""
+    from aiohttp import web
+
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
