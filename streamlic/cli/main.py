@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from streamlic.cli.settings import OutputSettings
 from streamlic.cli.std_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli.watch import asks_for_json, log_of_command
-from streamlic.errors import IntegrityError, StreamlicError, UsageError
+from streamlic.errors import RETRY_CAN_HELP, IntegrityError, StreamlicError, UsageError
 from streamlic.formatting import counted, memory_text, option_of
 from streamlic.system.machine import (
     USUAL_MEMORY_BYTES,
@@ -180,7 +180,7 @@ def run_command_line(cli: click.Group) -> NoReturn:
         code = 2
     except StreamlicError as error:
         sys.stdout.flush()
-        if isinstance(error, UsageError | IntegrityError):
+        if isinstance(error, UsageError | IntegrityError) and error.exit_code != RETRY_CAN_HELP:
             log.resume_command = None  # The same command would fail in the same way.
         log.failure(type(error).__name__, error.with_advice(option_of), error.exit_code)
         code = error.exit_code

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from streamlic.dataset.lake import LOG_DIRECTORY, RECORDS, SNAPSHOTS
 from streamlic.dataset.lake_state import LakeState
-from streamlic.errors import DatasetConflict, StreamlicError
+from streamlic.errors import RETRY_CAN_HELP, DatasetConflict, StreamlicError
 from streamlic.storage.base import Store
 
 _LOCK = f"{LOG_DIRECTORY}/lock"
@@ -16,7 +16,12 @@ _SHARD_LOCKS = f"{LOG_DIRECTORY}/shards"
 
 
 class Fenced(DatasetConflict):
-    """Another process is the writer now, or has changed what a record is about."""
+    """Another process is the writer now, or has changed what a record is about.
+
+    A retry can help: it starts from what that process wrote.
+    """
+
+    exit_code = RETRY_CAN_HELP
 
 
 def lake_lost(where: str, lake: LakeState) -> Fenced:

@@ -22,7 +22,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
-from streamlic.errors import DatasetConflict, StoreError
+from streamlic.errors import RETRY_CAN_HELP, DatasetConflict, StoreError
 
 
 class NotFound(StoreError):
@@ -34,7 +34,9 @@ class AlreadyExists(StoreError):
 
 
 class LockHeld(DatasetConflict):
-    """Another writer holds the lock."""
+    """Another writer holds the lock. A retry can help: that one ends, or dies."""
+
+    exit_code = RETRY_CAN_HELP
 
 
 class StagedFile(Protocol):

@@ -84,7 +84,7 @@ async def test_a_lake_that_is_written_is_refused(tmp_path: Path, command: tuple[
     before = visible_ids(tmp_path)
     with writer_lock(LocalStore(tmp_path)):
         ended = await run_cli(*command, str(tmp_path))
-    assert ended.code == 2
+    assert ended.code == 1, "a retry can help"
     assert "another writer is active" in ended.err
     assert visible_ids(tmp_path) == before
 

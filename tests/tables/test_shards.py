@@ -125,9 +125,10 @@ def test_a_fenced_writer_deletes_what_it_staged_for_the_refused_record(store: Lo
     claim(store, run, 3)[0].complete(
         mine, write(store, mine, "d"), Ending(engine="fast", points=done("d"))
     )
-    with pytest.raises(Fenced, match="has taken over shard 3"):
+    with pytest.raises(Fenced, match="has taken over shard 3") as fenced:
         writer.commit(mine, Promise(files=files, points=done("c")))
     assert not store.exists(run.staged(files[0].name))
+    assert fenced.value.exit_code == 1, "a retry can help"
 
 
 @pytest.mark.parametrize("happens", ["removed", "completed"])
