@@ -1,12 +1,14 @@
-"""Which accounts a caller wants: those that are named, or all of an integration and a tenant."""
+"""Which accounts a caller wants: named, those of a file, or all of an integration and a tenant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from streamlic.dataset.records import AccountDetails
 from streamlic.errors import UsageError
+from streamlic.job.accounts_file import read_accounts_file
 from streamlic.job.discovery import Discovered, discover
 from streamlic.job.options import JobOptions
 from streamlic.truto.client import Connection
@@ -28,8 +30,9 @@ def options_for(parameters: Mapping[str, Any], options: JobOptions | None) -> Jo
 class Selection:
     """The accounts to read, and what to request of each.
 
-    ``named`` has a request for each account that is named. ``shared`` is the request of all of
-    them, apart from the account.
+    ``named`` has a request for each account that is named, by the caller or in a file, which may
+    change it. ``shared`` is the request of all of them, apart from that and from the account.
+    ``details`` are what a file says of accounts.
     """
 
     named: list[LicensesRequest]
@@ -37,6 +40,7 @@ class Selection:
     is_all: bool
     integration: str | None
     tenant: str | None
+    details: Mapping[str, AccountDetails] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -47,16 +51,25 @@ class Selection:
         integration: str | None,
         tenant: str | None,
         parameters: Mapping[str, Any],
+        accounts_file: str | None = None,
     ) -> Self:
-        """Return the selection; UsageError if it or a parameter is invalid."""
+        """Return the selection; UsageError if it, a parameter or the file is invalid."""
+        if accounts_file is not None and (all_accounts or account is not None):
+            other = "all_accounts" if all_accounts else "account"
+            raise UsageError(
+                f"expected {other} or accounts_file, got both", parameter="accounts_file"
+            )
         if all_accounts and account is not None:
             raise UsageError("expected account or all_accounts, got both", parameter="all_accounts")
         if not all_accounts and (integration is not None or tenant is not None):
             name = "tenant" if integration is None else "integration"
             raise UsageError(f"{name} needs all_accounts=True", parameter=name)
+        shared = LicensesRequest(account=_ANY_ACCOUNT, **parameters)
         if all_accounts:
-            shared = LicensesRequest(account=_ANY_ACCOUNT, **parameters)
             return cls([], shared, is_all=True, integration=integration, tenant=tenant)
+        if accounts_file is not None:
+            file = read_accounts_file(accounts_file, shared)
+            return cls(file.requests, shared, False, None, None, file.details)
         if account is None:
             raise UsageError("which accounts? Give account, or all_accounts=True")
         named = requests_of(account, parameters)

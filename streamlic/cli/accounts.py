@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamlic.cli.accounts_file import AccountsFile, read_file
 from streamlic.cli.settings import ExportSettings, RequestOptions
 from streamlic.cli.watch import log_of_command
 from streamlic.dataset.records import AccountDetails
 from streamlic.errors import UsageError
 from streamlic.formatting import counted, option_of
+from streamlic.job.accounts_file import AccountsFile, read_accounts_file, read_file
 from streamlic.resources.base import Kind, Parameter
 from streamlic.resources.licenses import LICENSES
 from streamlic.truto.query import parse_remote_query, split_assignment
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from streamlic.truto.retry import Retry
 
 _SHOWN_IDS = 3
+_STANDARD_INPUT = "standard input"
 _ANY_ACCOUNT = "00000000-0000-0000-0000-000000000000"
 
 
@@ -45,12 +45,12 @@ def requests_named(
     requests = [replace(shared, account=account) for account in settings.accounts]
     details: dict[str, AccountDetails] = {}
     if file:
-        named = "standard input" if file == "-" else file
-        listed = _read(file, named, shared)
+        listed = _read(file, shared)
         of_file, details = listed.requests, listed.details
         known = {request.account for request in requests}
         both = [request.account for request in of_file if request.account in known]
         if both:
+            named = _STANDARD_INPUT if file == "-" else file
             raise UsageError(f"{named}: {both[0]} is given by --account too (--accounts-file)")
         requests += of_file
     return requests, details
@@ -119,13 +119,14 @@ def _some(ids: list[str]) -> str:
     return ", ".join(ids[:_SHOWN_IDS]) + (", ..." if len(ids) > _SHOWN_IDS else "")
 
 
-def _read(name: str, where: str, shared: LicensesRequest) -> AccountsFile:
+def _read(name: str, shared: LicensesRequest) -> AccountsFile:
+    if name != "-":
+        return read_accounts_file(name, shared)
+    if sys.stdin is None:
+        raise UsageError("standard input is closed (--accounts-file)")
     try:
-        if name != "-":
-            with Path(name).open("rb") as file:
-                return read_file(file, shared, where)
-        if sys.stdin is None:
-            raise UsageError("standard input is closed (--accounts-file)")
-        return read_file(sys.stdin.buffer, shared, where)
+        return read_file(sys.stdin.buffer, shared, _STANDARD_INPUT)
     except OSError as error:
-        raise UsageError(f"{where} cannot be read: {error.strerror} (--accounts-file)") from error
+        raise UsageError(
+            f"{_STANDARD_INPUT} cannot be read: {error.strerror} (--accounts-file)"
+        ) from error

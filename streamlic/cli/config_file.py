@@ -25,9 +25,9 @@ from typing import Any
 import click
 
 from streamlic.cli.option_names import Commands, OptionNames
-from streamlic.cli.text_files import decoded
 from streamlic.cli.types import Size
 from streamlic.errors import UsageError
+from streamlic.system.text_files import decoded
 from streamlic.truto.query import encode_parameter
 
 DEFAULT_FILE = "streamlic.toml"

@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +19,17 @@ from deltalake import DeltaTable
 
 import streamlic
 from streamlic.dataset.commit_log import load_lake
+from streamlic.dataset.lake import TABLES
 from streamlic.emulator import EmulatedAccount, Emulator, EmulatorConfig, emulated_accounts
 from streamlic.integrations.spark import permits
 from streamlic.job.options import JobOptions
+from streamlic.storage.dest_urls import is_url
 from streamlic.storage.local import LocalStore
 from streamlic.tables.iceberg.catalog import open_catalog
 from tests.spark import processes
 from tests.spark.cluster import Cluster
 from tests.support.cli import TOKEN
-from tests.support.object_servers import ObjectServer
+from tests.support.object_servers import ObjectServer, SeaweedServer
 from tests.support.reading import settings_of
 from tests.support.server_thread import served
 from tests.tables.iceberg_lake import use_catalog
@@ -74,7 +76,8 @@ def land(spark: SparkSession, dest: str | Path, url: str, **given: Any) -> strea
     connection = settings_of(url, **{"token": ENVIRONMENT, **given.pop("connection", {})})
     account = given.pop("account", None)
     return export_with_spark(
-        spark, dest, account, all_accounts=account is None, connection=connection,
+        spark, dest, account, connection=connection,
+        all_accounts=account is None and "accounts_file" not in given,
         limit=given.pop("page", PAGE),
         options=JobOptions(**options), **given,
     )  # fmt: skip
@@ -138,8 +141,6 @@ def test_delta_and_iceberg_have_the_same_rows(  # noqa: PLR0917
     assert (summary.complete, summary.rows) == (True, ROWS)
     found = licenses(str(dest), table_format, tmp_path)
     assert differences(found, exported) == (ROWS, 0, 0)
-    promised = {file.name for file in load_lake(LocalStore(dest)).live_files}
-    assert {str(one.relative_to(dest)) for one in dest.glob("*/part-*")} == promised
 
 
 def test_an_object_store_has_the_same_rows(
@@ -153,18 +154,24 @@ def test_an_object_store_has_the_same_rows(
     dest = object_server.dest("landed")
     summary = land(spark, dest, emulator.url, scratch=str(tmp_path / "scratch"))
     assert (summary.complete, summary.rows) == (True, ROWS)
-    found = licenses(dest, "bucket", tmp_path)
+    found = licenses(dest, "parquet", tmp_path)
     assert differences(found, exported) == (ROWS, 0, 0)
 
 
-def test_a_relative_path_is_the_drivers(
+def test_relative_paths_are_the_drivers(
     spark: SparkSession, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Executors have working directories of their own."""
+    """Executors have working directories of their own. Lines of a file have own parameters."""
     monkeypatch.chdir(tmp_path)
-    account = next(iter(ACCOUNTS))
-    assert land(spark, "lake", emulator.url, account=[account]).rows == ACCOUNTS[account].records
-    assert (tmp_path / "lake" / "licenses").is_dir()
+    first, second = [*ACCOUNTS][:2]
+    Path("accounts.csv").write_text(f"account,limit,tenant_id\n{first},33,t-1\n{second},,\n")
+    summary = land(spark, "lake", emulator.url, accounts_file="accounts.csv")
+    assert summary.rows == ACCOUNTS[first].records + ACCOUNTS[second].records
+    limits = {one.value("integrated_account_id"): one.value("limit")
+              for one in emulator.requests if "licenses" in one.path}  # fmt: skip
+    assert limits == {first: "33", second: str(PAGE)}
+    found = duckdb.read_parquet("lake/licenses/*.parquet").filter("tenant_id = 't-1'")
+    assert found.aggregate("count(*)").fetchone() == (ACCOUNTS[first].records,)
 
 
 def test_an_account_that_fails_is_a_row_and_no_exception(
@@ -410,49 +417,107 @@ def test_speculation_doubles_nothing_and_is_warned_of(
 # At scale
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("table_format", ["parquet", "delta", "iceberg", "bucket"])
-def test_two_million_licenses_land_within_the_limits(
+@pytest.fixture(scope="module")
+def large_accounts() -> Mapping[str, EmulatedAccount]:
+    return emulated_accounts(500, records=4000)
+
+
+@pytest.fixture(scope="module")
+def two_million(
+    large_accounts: Mapping[str, EmulatedAccount], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a lake of two million licenses, which ``export`` made."""
+    dest = tmp_path_factory.mktemp("two-million") / "lake"
+    with served(EmulatorConfig(accounts=large_accounts, token=TOKEN)) as emulator:
+        connection = settings_of(emulator.url)
+        streamlic.export(dest, all_accounts=True, connection=connection, limit=1000)
+    return dest
+
+
+def check_two_million(
     spark: SparkSession,
-    object_server: ObjectServer,
+    dest: str,
+    accounts: Mapping[str, EmulatedAccount],
+    exported: Path,
+    *,
+    table_format: str,
+    place: Path,
+) -> None:
+    """Land two million licenses with the limits on, and compare each row and each file."""
+    config = EmulatorConfig(accounts=accounts, token=TOKEN, rate_limits=True)
+    catalog = {"catalog": "local"} if table_format == "iceberg" else {}
+    with served(config) as emulator:
+        summary = land(
+            spark, dest, emulator.url, connection={"rate_limit": "50/10s"}, page=1000,
+            format=table_format, scratch=str(place / "scratch"), **catalog,
+        )  # fmt: skip
+        print(f"{dest}: {pages(emulator):,} requests, {emulator.refused} refused")
+        assert (pages(emulator), emulator.refused) == (2000, 0)
+    assert (summary.complete, summary.rows) == (True, 2_000_000)
+    assert differences(licenses(dest, table_format, place), exported) == (2_000_000, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table_format", ["parquet", "delta", "iceberg"])
+def test_two_million_licenses_land_on_disk_within_the_limits(  # noqa: PLR0917
+    spark: SparkSession,
+    large_accounts: Mapping[str, EmulatedAccount],
+    two_million: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     table_format: str,
 ) -> None:
     """No request is one too many, and the rows are those of ``export``."""
     use_catalog(tmp_path / "catalog", monkeypatch.setenv)
-    accounts = emulated_accounts(500, records=4000)
-    exported, dest = tmp_path / "exported", str(tmp_path / "lake")
-    options: dict[str, Any] = {"format": table_format}
-    if table_format == "bucket":
-        dest, options = object_server.dest("large"), {"scratch": str(tmp_path / "scratch")}
-    if table_format == "iceberg":
-        options["catalog"] = "local"
-    with served(EmulatorConfig(accounts=accounts, token=TOKEN)) as emulator:
-        given: dict[str, Any] = {"connection": settings_of(emulator.url), "limit": 1000}
-        streamlic.export(exported, all_accounts=True, **given)
-    config = EmulatorConfig(accounts=accounts, token=TOKEN, rate_limits=True)
-    with served(config) as emulator:
-        limits = {"rate_limit": "50/10s"}
-        land(spark, dest, emulator.url, connection=limits, page=1000, **options)
-        assert emulator.refused == 0
-        assert pages(emulator) == 2000
-    assert differences(licenses(dest, table_format, tmp_path), exported) == (2_000_000, 0, 0)
+    dest = str(tmp_path / "lake")
+    given: dict[str, Any] = {"table_format": table_format, "place": tmp_path}
+    check_two_million(spark, dest, large_accounts, two_million, **given)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table_format", ["parquet", "delta", "iceberg"])
+def test_two_million_licenses_land_in_seaweedfs_within_the_limits(  # noqa: PLR0917
+    spark: SparkSession,
+    seaweed: SeaweedServer,
+    large_accounts: Mapping[str, EmulatedAccount],
+    two_million: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table_format: str,
+) -> None:
+    """Executors and driver write to one bucket; the driver alone has the catalog of Iceberg."""
+    use_catalog(tmp_path / "catalog", monkeypatch.setenv)
+    dest = seaweed.dest(f"large-{table_format}")
+    given: dict[str, Any] = {"table_format": table_format, "place": tmp_path}
+    check_two_million(spark, dest, large_accounts, two_million, **given)
 
 
 def licenses(dest: str, table_format: str, place: Path) -> duckdb.DuckDBPyRelation:
-    """Return the licenses of a lake, as readers of its format find them."""
+    """Return the licenses of a lake, as readers of its format find them.
+
+    The lake has no file that its log does not name, and nothing is staged.
+    """
+    store = JobOptions().open_store(dest)
+    assert not store.names("_streamlic/staging")
+    promised = {one.name for one in load_lake(store).live_files}
+    found = [f"{table}/{one}" for table in TABLES for one in store.names(table)]
+    assert {one for one in found if "/part-" in one} == promised
+    names = [one for one in promised if one.startswith("licenses/")]
     if table_format == "delta":
-        return duckdb.read_parquet(DeltaTable(f"{dest}/licenses").file_uris())
+        uris = DeltaTable(f"{dest}/licenses").file_uris()
+        assert sorted(map(base_name, uris)) == sorted(map(base_name, names))
     if table_format == "iceberg":
         table = open_catalog("local").find("licenses")
         assert table
-        return duckdb.read_parquet([one.file.file_path for one in table.scan().plan_files()])
-    if table_format == "parquet":
-        return duckdb.read_parquet(f"{dest}/licenses/*.parquet")
-    store = JobOptions().open_store(dest)
-    assert not store.names("_streamlic/staging")
+        uris = [one.file.file_path for one in table.scan().plan_files()]
+        assert sorted(map(base_name, uris)) == sorted(map(base_name, names))
+    if not is_url(dest):
+        return duckdb.read_parquet([f"{dest}/{one}" for one in names])
     (place / "licenses").mkdir()
-    for name in store.names("licenses"):
-        (place / "licenses" / name).write_bytes(store.read(f"licenses/{name}"))
+    for name in names:
+        (place / name).write_bytes(store.read(name))
     return duckdb.read_parquet(f"{place}/licenses/*.parquet")
+
+
+def base_name(where: str) -> str:
+    return where.rpartition("/")[2]

@@ -107,7 +107,7 @@ def test_settings_of_tasks_hold_the_drivers_url_and_no_token(
     [
         (
             ["--accounts-file", "/nowhere", "--account", "a"],
-            "accounts or a file of accounts, got both",
+            "expected account or accounts_file, got both (--accounts-file)",
         ),
         (["--accounts-file", "/nowhere"], "cannot be read"),
         (["--all-accounts", "--limit", "many"], "limit: expected a whole number"),

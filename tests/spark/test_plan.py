@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import streamlic
@@ -74,9 +76,9 @@ def test_a_lake_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     [
         ("", "names no account"),
         ("# nothing\n\naccount,tenant_id\n", "names no account"),
-        ("account,product\nx,onedrive\n", "expected a header with account"),
+        ("account,seats\nx,1\n", "expected a header of account"),
         ("account,tenant_id\nx\n", "line 2: expected 2 cells, got 1"),
-        (f"{SMALL.id}\n{SMALL.id.upper()}\n", "line 2: .* is there twice"),
+        (f"{SMALL.id}\n{SMALL.id.upper()}\n", "line 2: .* is already in line 1"),
         ("not-an-account\n", "must be a UUID"),
     ],
 )
@@ -85,6 +87,30 @@ def test_a_file_of_accounts_is_checked(tmp_path: Path, text: str, says: str) -> 
     file.write_text(text)
     with pytest.raises(streamlic.UsageError, match=says):
         plan("http://127.0.0.1:9", accountsFile=str(file))
+
+
+def test_lines_of_a_file_change_the_request_of_their_accounts(tmp_path: Path) -> None:
+    """As for ``export``: with the fields that no column needs left out of each."""
+    file = tmp_path / "accounts.jsonl"
+    ids = [one.id for one in OTHERS[:3]]
+    lines = [{"account": ids[0], "limit": 50}, {"account": ids[1], "exclude_fields": ["roles"]},
+             {"account": ids[2], "integration": "slack"}]  # fmt: skip
+    file.write_text("\n".join(map(json.dumps, lines)))
+    with served(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
+        of_file = plan(emulator.url, accountsFile=str(file), limit="30", accountDetails="false")
+        reading = of_file.reading(("integrated_account_id", "integration", "status"))
+        rows = pa.Table.from_batches(
+            one for bundle in of_file.bundles() for one in read(reading, bundle, None)
+        )
+        asked = {(one.value("integrated_account_id"), one.value("limit"))
+                 for one in emulator.requests}  # fmt: skip
+        left_out = {one.values("truto_exclude_fields").__len__() for one in emulator.requests}
+    assert asked == {(ids[0], "50"), (ids[1], "30"), (ids[2], "30")}
+    assert len(left_out) == 1
+    found = rows.group_by(["integrated_account_id", "integration"]).aggregate([([], "count_all")])
+    assert {*zip(*found.to_pydict().values(), strict=True)} == {
+        (ids[0], None, 150), (ids[1], None, 150), (ids[2], "slack", 150),
+    }  # fmt: skip
 
 
 def test_every_parameter_of_a_request_is_an_option() -> None:

@@ -10,7 +10,6 @@ from dataclasses import asdict
 import click
 
 from streamlic.cli.accounts import log_listing_retry, log_skipped
-from streamlic.cli.accounts_file import CSV_COLUMNS
 from streamlic.cli.connection import connection_of
 from streamlic.cli.main import run
 from streamlic.cli.option_sources import SettingsCommand
@@ -26,6 +25,7 @@ from streamlic.cli.settings import AccountsSettings, takes
 from streamlic.cli.watch import log_of_command
 from streamlic.errors import UsageError
 from streamlic.formatting import counted
+from streamlic.job.accounts_file import CSV_COLUMNS
 
 
 @click.command(cls=SettingsCommand)

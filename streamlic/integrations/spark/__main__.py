@@ -22,8 +22,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from streamlic.errors import StreamlicError, UsageError
-from streamlic.integrations.spark.accounts_file import read_accounts_file
+from streamlic.api.selection import Selection
+from streamlic.errors import StreamlicError
+from streamlic.integrations.spark.landing import land
 from streamlic.integrations.spark.option_table import REQUEST_NAMES, camel_case, read_options
 from streamlic.job.options import JobOptions
 from streamlic.truto.credentials import TokenSource
@@ -68,32 +69,29 @@ def option_of(parameter: str, value: str = "") -> str:
 def _export(given: dict[str, Any]) -> Any:
     requested = {camel_case(one): given[one] for one in REQUEST_NAMES if one in given}
     parameters = read_options(requested)
-    accounts, details = given.get("account"), None
-    if "accounts_file" in given:
-        if accounts:
-            raise UsageError("expected accounts or a file of accounts, got both")
-        details = read_accounts_file(given["accounts_file"])
-        accounts = [*details]
+    selection = Selection.of(
+        given.get("account"),
+        all_accounts=given.get("all_accounts", False),
+        integration=given.get("integration"),
+        tenant=given.get("tenant"),
+        parameters=parameters,
+        accounts_file=given.get("accounts_file"),
+    )
     of_job = {one: given[one] for one in (*_JOB_TEXTS, *_JOB_NUMBERS, *_JOB_FLAGS) if one in given}
+    options = JobOptions(raw=selection.shared.response_format == "raw", **of_job)
+    connection = _connection(given)
     from pyspark.sql import SparkSession  # noqa: PLC0415  (the options are checked without it)
-
-    from streamlic.integrations.spark.landing import export_with_spark  # noqa: PLC0415
 
     spark = SparkSession.builder.appName(f"streamlic export to {given['dest']}").getOrCreate()
     try:
-        return export_with_spark(
+        return land(
             spark,
             given["dest"],
-            accounts,
-            all_accounts=given.get("all_accounts", False),
-            integration=given.get("integration"),
-            tenant=given.get("tenant"),
-            connection=_connection(given),
-            options=JobOptions(raw=parameters.get("response_format") == "raw", **of_job),
-            details=details,
+            selection,
+            options,
+            connection=connection,
             slots=given.get("slots"),
             leases=not given.get("no_leases", False),
-            **parameters,
         )
     finally:
         spark.stop()
@@ -118,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("dest", metavar="DEST", help="a directory that all machines share, or an object store")
     add("--account", action="append", metavar="ID", help="account to read; can be repeated")
-    add("--accounts-file", metavar="FILE", help="file of accounts: ids, or CSV")
+    add("--accounts-file", metavar="FILE", help="file of accounts, as of streamlic export")
     add("--all-accounts", action="store_true", help="read all that Truto lists as active")
     add("--integration", metavar="NAME", help="with --all-accounts: only of this integration")
     add("--tenant", metavar="ID", help="with --all-accounts: only of this tenant")

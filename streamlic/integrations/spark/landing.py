@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from streamlic.api.selection import Selection, options_for
 from streamlic.api.sync import run_sync
 from streamlic.dataset.destination import why_no_dataset
-from streamlic.dataset.records import AccountDetails
 from streamlic.errors import UsageError
 from streamlic.integrations.spark.packing import pack
 from streamlic.integrations.spark.task_rate import TaskRate, settings_of_tasks, task_rate
@@ -56,7 +55,7 @@ def export_with_spark(
     tenant: str | None = None,
     connection: ConnectionSettings | None = None,
     options: JobOptions | None = None,
-    details: dict[str, AccountDetails] | None = None,
+    accounts_file: str | Path | None = None,
     slots: int | None = None,
     leases: bool = True,
     on_progress: OnProgress | None = None,
@@ -69,7 +68,8 @@ def export_with_spark(
     call again, or ``export``, continues a run that was interrupted, from the last task that ended.
     ``memory_bytes``, ``concurrency`` and ``scratch`` of ``options`` are those of each task. A task
     ends after ``commit_seconds``, and another one continues: so a task that is lost repeats no
-    more than that. ``details`` are what is known of accounts.
+    more than that. ``accounts_file`` is a file on the driver as ``streamlic export`` takes it, in
+    place of ``account``: its lines may have request parameters of their own.
 
     ``dest`` is an object store, or a directory that all machines share. ``slots`` is how many tasks
     run at once, by default the cluster's cores now. Accounts are given to tasks by the pages that
@@ -84,17 +84,43 @@ def export_with_spark(
     not one of Spark Connect.
     """
     options = options_for(parameters, options)
-    if options.own_shard:
-        raise UsageError("Spark divides the accounts itself: leave it out", parameter="shard")
     selection = Selection.of(
         account,
         all_accounts=all_accounts,
         integration=integration,
         tenant=tenant,
         parameters=parameters,
+        accounts_file=None if accounts_file is None else str(accounts_file),
     )
-    settings = connection or ConnectionSettings()
-    _check_token(settings)
+    return land(
+        spark,
+        dest,
+        selection,
+        options,
+        connection=connection or ConnectionSettings(),
+        slots=slots,
+        leases=leases,
+        on_progress=on_progress,
+        cancel=cancel,
+    )
+
+
+def land(
+    spark: SparkSession,
+    dest: str | Path,
+    selection: Selection,
+    options: JobOptions,
+    *,
+    connection: ConnectionSettings,
+    slots: int | None = None,
+    leases: bool = True,
+    on_progress: OnProgress | None = None,
+    cancel: Cancel | None = None,
+) -> Summary:
+    """Export a selection of accounts, as ``export_with_spark`` does."""
+    if options.own_shard:
+        raise UsageError("Spark divides the accounts itself: leave it out", parameter="shard")
+    _check_token(connection)
     landing = _Landing(
         spark=spark,
         # A relative path is the driver's: executors are elsewhere.
@@ -102,14 +128,13 @@ def export_with_spark(
         selection=selection,
         options=options,
         store=options.open_store(str(dest)),
-        details=details or {},
         slots=_slots(spark, slots),
         on_progress=on_progress,
         cancel=cancel,
     )
     _warn_of_speculation(spark)
-    rate = task_rate(spark.sparkContext, settings, landing.slots, leases=leases)
-    return landing.run(settings_of_tasks(settings), rate)
+    rate = task_rate(spark.sparkContext, connection, landing.slots, leases=leases)
+    return landing.run(settings_of_tasks(connection), rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +146,6 @@ class _Landing:
     selection: Selection
     options: JobOptions
     store: Store
-    details: dict[str, AccountDetails]
     slots: int
     on_progress: OnProgress | None
     cancel: Cancel | None
@@ -150,7 +174,7 @@ class _Landing:
             self.options,
             all_of=self.selection.all_of,
             skipped=discovered.reasons,
-            details={**self.details, **listed},
+            details={**self.selection.details, **listed},
         )
         source = _Source(
             requests,

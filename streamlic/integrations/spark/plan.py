@@ -11,15 +11,13 @@ from typing import Any, Self
 from streamlic.api.listing import reading_options
 from streamlic.api.selection import Selection
 from streamlic.api.sync import run_sync
-from streamlic.dataset.records import UNKNOWN, AccountDetails
+from streamlic.dataset.records import UNKNOWN
 from streamlic.errors import UsageError
 from streamlic.formatting import counted
-from streamlic.integrations.spark.accounts_file import read_accounts_file
-from streamlic.integrations.spark.columns import narrowed
 from streamlic.integrations.spark.option_table import REQUEST_NAMES, camel_case
 from streamlic.integrations.spark.packing import pack
 from streamlic.integrations.spark.permits import Permits, budgeted
-from streamlic.integrations.spark.reading import Reading
+from streamlic.integrations.spark.reading import Reading, Wanted
 from streamlic.integrations.spark.weights import known_weights
 from streamlic.job.account_details import details_of
 from streamlic.truto.accounts import ACCOUNTS_OF_A_PAGE
@@ -41,7 +39,6 @@ class ReadPlan:
     """A read as its options describe it. Raises UsageError for options that do not go together."""
 
     selection: Selection
-    details: Mapping[str, AccountDetails]
     connection: ConnectionSettings
     permits: Permits | None
     """What tasks lease of the driver; None if each has a part of the rate."""
@@ -73,11 +70,9 @@ class ReadPlan:
         chosen = [name for name in ("integration", "tenant") if name in given]
         if chosen and sources != ["all_accounts"]:
             raise UsageError(f"the option {chosen[0]} needs allAccounts=true")
-        details: dict[str, AccountDetails] = {}
-        if "accounts_file" in given:
-            details = read_accounts_file(given["accounts_file"])
         selection = Selection.of(
-            given.get("accounts") or list(details) or None,
+            given.get("accounts"),
+            accounts_file=given.get("accounts_file"),
             all_accounts=given.get("all_accounts", False),
             integration=given.get("integration"),
             tenant=given.get("tenant"),
@@ -104,7 +99,6 @@ class ReadPlan:
             )
         return cls(
             selection=selection,
-            details=details,
             connection=connection,
             permits=permits,
             given=of_reading,
@@ -124,7 +118,7 @@ class ReadPlan:
         return Reading(
             connection=self.connection,
             permits=self.permits,
-            request=narrowed(self.selection.shared, columns),
+            request=self.selection.shared,
             given=self.given,
             columns=tuple(columns),
             asks_details=self.asks_details,
@@ -144,21 +138,24 @@ class ReadPlan:
         left = max(limit.requests - listed, limit.requests // 2)
         return RateLimit(max(left // self.slots, 1), limit.window_seconds)
 
-    def bundles(self) -> list[dict[str, AccountDetails]]:
-        """Return the accounts of each task, with what is known of them. There is one at least.
+    def bundles(self) -> list[dict[str, Wanted]]:
+        """Return the accounts of each task. There is one at least.
 
         Raises UsageError if no account matches, or none of those that do can be read.
         """
         if self.selection.is_all:
             accounts = run_sync(self._discovered(), when_stopped="nothing was read")
         else:
-            named = [request.account for request in self.selection.named]
-            accounts = {one: self.details.get(one, UNKNOWN) for one in named}
+            details = self.selection.details
+            accounts = {
+                one.account: Wanted(one, details.get(one.account, UNKNOWN))
+                for one in self.selection.named
+            }
         weights = {} if self.packing_from is None else known_weights(self.packing_from, accounts)
         bundles = pack(list(accounts), weights, self.slots)
         return [{one: accounts[one] for one in bundle} for bundle in bundles]
 
-    async def _discovered(self) -> dict[str, AccountDetails]:
+    async def _discovered(self) -> dict[str, Wanted]:
         settings = self.connection
         if self.permits:
             settings = budgeted(settings, self.permits, self.limit_of_a_task(0))
@@ -172,7 +169,8 @@ class ReadPlan:
             _LOG.warning(
                 "%s of %s cannot be read now and %s left out: %s", out, f"{every:,}", are, named
             )
-        return {one.id: details_of(one) for one in discovered.readable}
+        details = {one.id: details_of(one) for one in discovered.readable}
+        return {one.account: Wanted(one, details[one.account]) for one in requests}
 
 
 def _connection(given: Mapping[str, Any]) -> ConnectionSettings:

@@ -26,6 +26,7 @@ from streamlic.api.listing import Listing, reading_options
 from streamlic.dataset.lake import ACCOUNT_COLUMN, INTEGRATION_COLUMN, TENANT_COLUMN
 from streamlic.dataset.records import UNKNOWN, AccountDetails, Failed
 from streamlic.errors import StreamlicError, described
+from streamlic.integrations.spark.columns import narrowed
 from streamlic.integrations.spark.option_table import option_of
 from streamlic.integrations.spark.permits import Permits, budgeted
 from streamlic.job.account_details import requested_details
@@ -40,10 +41,19 @@ _LOG = logging.getLogger("streamlic")
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """An account that is read: its request with all fields, and what is known of it."""
+
+    request: LicensesRequest
+    details: AccountDetails
+
+
+@dataclass(frozen=True)
 class Reading:
     """What all tasks of a read have in common.
 
-    ``columns`` are the rows' columns in their order. ``given`` are options of a job.
+    ``request`` is what the accounts' requests share. ``columns`` are the rows' columns in their
+    order. ``given`` are options of a job.
     """
 
     connection: ConnectionSettings
@@ -65,9 +75,9 @@ class Reading:
 
 
 def read(
-    reading: Reading, accounts: Mapping[str, AccountDetails], limit: RateLimit | None
+    reading: Reading, accounts: Mapping[str, Wanted], limit: RateLimit | None
 ) -> Generator[pa.RecordBatch, None, None]:
-    """Yield the licenses of accounts, of which the details are known that are given.
+    """Yield the licenses of accounts.
 
     ``limit`` is the part of the token's rate that this task has without permits of the driver.
     """
@@ -87,11 +97,12 @@ class _Bundle:
     def __init__(
         self,
         reading: Reading,
-        accounts: Mapping[str, AccountDetails],
+        accounts: Mapping[str, Wanted],
         connection: ConnectionSettings,
     ) -> None:
         self._reading = reading
-        self._details = dict(accounts)
+        self._requests = [narrowed(one.request, reading.columns) for one in accounts.values()]
+        self._details = {account: one.details for account, one in accounts.items()}
         self._are_details_wanted = any(name in reading.columns for name in _DETAILS)
         self._skipped: set[str] = set()
         self._schema = reading.schema()
@@ -100,9 +111,8 @@ class _Bundle:
     async def batches(self) -> AsyncGenerator[pa.RecordBatch, None]:
         """Yield the batches of all accounts."""
         options, connection = self._reading.options(), self._connection
-        requests = [replace(self._reading.request, account=one) for one in self._details]
-        listing = Listing(connection, requests, options, _with_account)
-        connection.read_buffer_bytes = options.read_buffer_bytes(len(requests))
+        listing = Listing(connection, self._requests, options, _with_account)
+        connection.read_buffer_bytes = options.read_buffer_bytes(len(self._requests))
         async with connection, aclosing(listing.batches()) as batches:
             async for batch in batches:
                 self._check(listing)

@@ -19,13 +19,12 @@ import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
 
-from streamlic.dataset.records import AccountDetails
 from streamlic.errors import StreamlicError
 from streamlic.integrations.spark.columns import column_names, spark_schema
 from streamlic.integrations.spark.option_table import read_options, spelled
 from streamlic.integrations.spark.permits import Permits
 from streamlic.integrations.spark.plan import ReadPlan
-from streamlic.integrations.spark.reading import Reading, read
+from streamlic.integrations.spark.reading import Reading, Wanted, read
 from streamlic.truto.rate_limit import RateLimit
 
 
@@ -40,12 +39,12 @@ def _spelled() -> Iterator[None]:
 
 @dataclass
 class Bundle(InputPartition):  # type: ignore[misc]  # pyspark's types are not used
-    """A partition: the accounts of one task, with what is known of them.
+    """A partition: the accounts of one task.
 
     ``limit`` is its part of the token's rate, where the driver leases no permits.
     """
 
-    accounts: Mapping[str, AccountDetails]
+    accounts: Mapping[str, Wanted]
     limit: RateLimit | None
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from streamlic.cli import accounts_file
-from streamlic.cli.accounts_file import read_accounts, read_file
 from streamlic.emulator import EmulatorConfig, running_emulator
 from streamlic.errors import UsageError
+from streamlic.job import accounts_file
+from streamlic.job.accounts_file import read_accounts, read_file
 from streamlic.truto.accounts import IntegratedAccount
 from streamlic.truto.request import LicensesRequest
 from tests.support.cli import export_args, run_cli
@@ -153,7 +153,7 @@ def test_a_file_of_another_kind_is_named(data: bytes, says: str) -> None:
         read_bytes(data)
     assert says in str(caught.value)
     assert str(caught.value).startswith("accounts.csv: ")
-    assert str(caught.value).endswith("(--accounts-file)")
+    assert str(caught.value).endswith("(accounts_file)")
 
 
 def test_a_file_that_is_far_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ def test_a_file_that_is_far_too_large_is_refused(monkeypatch: pytest.MonkeyPatch
         (f'{{"account":"{A}","query":{{"a":"\\ud800"}}}}', "line 1: expected valid Unicode"),
         (
             f'{{"account":"{A}","remote_query":{{"\\ud800":1}}}}',
-            "line 1: expected valid Unicode, got 'remote_query[\\ud800]' (--accounts-file)",
+            "line 1: expected valid Unicode, got 'remote_query[\\ud800]' (accounts_file)",
         ),
         (f"account,organization_id\n{A},\udcff\n", "line 2: expected valid Unicode, got '\\udcff'"),
         (f"{A}\n{A[:-1]}\udcff\n", "line 2: the account must be a UUID"),
@@ -215,7 +215,7 @@ def test_a_bad_line_is_reported_with_its_number(text: str, says: str) -> None:
         read(text)
     assert says in str(caught.value)
     assert str(caught.value).startswith("accounts.csv")
-    assert str(caught.value).endswith("(--accounts-file)")
+    assert str(caught.value).endswith("(accounts_file)")
 
 
 def test_many_bad_lines_are_reported_in_one_short_line() -> None:

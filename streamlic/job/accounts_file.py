@@ -3,9 +3,9 @@
 Rules:
 1. The first line, comments aside, decides the format: ``{`` starts JSON lines; a header with an
    account column, separated by commas, semicolons or tabs, starts CSV; else each line is an id.
-2. A value that is missing or empty is taken from the command's options. ``integration`` and
-   ``tenant_id`` become columns of the account's licenses. Other columns that only describe an
-   account, as ``streamlic accounts`` writes them, are ignored.
+2. A value that is missing or empty is taken from the request that all accounts share.
+   ``integration`` and ``tenant_id`` become columns of the account's licenses. Other columns that
+   only describe an account, as ``streamlic accounts`` writes them, are ignored.
 3. All bad lines are reported with their numbers before any request is sent.
 """
 
@@ -17,13 +17,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from streamlic.cli.text_files import decoded
 from streamlic.dataset.records import UNKNOWN, AccountDetails
 from streamlic.errors import UsageError
 from streamlic.resources.base import Kind
 from streamlic.resources.licenses import LICENSES
+from streamlic.system.text_files import decoded
 from streamlic.truto.query import parse_remote_query, split_assignment
 from streamlic.truto.request import LicensesRequest
 
@@ -50,6 +51,15 @@ class AccountsFile:
     details: dict[str, AccountDetails]
 
 
+def read_accounts_file(path: str, shared: LicensesRequest) -> AccountsFile:
+    """Return the accounts of the file at ``path``, as ``read_file`` does."""
+    try:
+        with Path(path).open("rb") as file:
+            return read_file(file, shared, path)
+    except OSError as error:
+        raise _refused(f"{path} cannot be read: {error.strerror}") from error
+
+
 def read_file(file: BinaryIO, shared: LicensesRequest, where: str) -> AccountsFile:
     """Return a file's accounts, as ``read_accounts`` does.
 
@@ -64,7 +74,7 @@ def read_file(file: BinaryIO, shared: LicensesRequest, where: str) -> AccountsFi
             )
         text = decoded(data)
     except UsageError as error:
-        raise UsageError(f"{where}: {error.described()} (--accounts-file)") from error
+        raise _refused(f"{where}: {error.described()}") from error
     return read_accounts(io.StringIO(text, newline=None), shared, where)
 
 
@@ -96,9 +106,9 @@ def read_accounts(lines: Iterable[str], shared: LicensesRequest, where: str) -> 
     if problems:
         more = len(problems) - _SHOWN_PROBLEMS
         shown = [*problems[:_SHOWN_PROBLEMS], *([f"and {more:,} more"] if more > 0 else [])]
-        raise UsageError(f"{where}: {'; '.join(shown)} (--accounts-file)")
+        raise _refused(f"{where}: {'; '.join(shown)}")
     if not requests:
-        raise UsageError(f"{where} names no account (--accounts-file)")
+        raise _refused(f"{where} names no account")
     return AccountsFile(requests, details)
 
 
@@ -120,9 +130,9 @@ def _records(lines: Iterable[str], where: str) -> Iterator[tuple[int, dict[str, 
         _check_header(header, where, number)
         yield from ((number, _row(header, line, separator)) for number, line in used)
     elif len([*filter(None, header)]) > 1:
-        raise UsageError(
+        raise _refused(
             f"{where}: line {number}: a file with several columns needs a header with account, got "
-            f"{line[:80]!r} (--accounts-file)"
+            f"{line[:80]!r}"
         )
     else:
         yield number, {"account": line}
@@ -179,9 +189,9 @@ def _check_header(header: list[str], where: str, number: int) -> None:
     known = {*_ACCOUNT_NAMES, *_PARAMETERS, *_DESCRIPTIONS}
     unknown = [name for name in named if name not in known]
     if unknown or len(set(named)) != len(named):
-        raise UsageError(
+        raise _refused(
             f"{where}: line {number}: expected a header of account, {', '.join(_PARAMETERS)}, each "
-            f"once, got {', '.join(header)[:200]} (--accounts-file)"
+            f"once, got {', '.join(header)[:200]}"
         )
 
 
@@ -260,6 +270,10 @@ def _is_whole(value: Any) -> bool:
     if isinstance(value, str):
         return re.fullmatch(r"\s*[0-9]{1,18}\s*", value) is not None
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _refused(message: str) -> UsageError:
+    return UsageError(message, parameter="accounts_file")
 
 
 def _unfit(name: str, expected: str, value: Any) -> UsageError:
