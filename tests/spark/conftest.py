@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.spark.cluster import Cluster, why_no_cluster
 from tests.support.cli import TOKEN
-from tests.support.object_servers import MotoServer, ObjectServer
+from tests.support.object_servers import CannotStart, MotoServer, ObjectServer, SeaweedServer
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -22,9 +23,24 @@ _GATEWAYS: list[object] = []
 
 @pytest.fixture(scope="session")
 def object_server() -> Iterator[ObjectServer]:
-    """Run an object store, which executors reach by their environment."""
-    with MotoServer() as server:
+    """Run an object store, which executors reach by their environment.
+
+    It is SeaweedFS where ``make test-cloud`` has installed it, else moto.
+    """
+    with ExitStack() as stack:
+        try:
+            server: ObjectServer = stack.enter_context(SeaweedServer())
+        except CannotStart:
+            server = stack.enter_context(MotoServer())
         yield server
+
+
+@pytest.fixture(scope="session")
+def seaweed(object_server: ObjectServer) -> SeaweedServer:
+    """Return SeaweedFS: a test without it is skipped."""
+    if not isinstance(object_server, SeaweedServer):
+        pytest.skip("SeaweedFS is not installed: `make test-cloud` installs it")
+    return object_server
 
 
 @pytest.fixture(scope="session")
