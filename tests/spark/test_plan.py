@@ -184,6 +184,23 @@ def test_closing_a_read_ends_its_thread_and_connections() -> None:
         assert len(emulator.requests) < 3000
 
 
+@pytest.mark.parametrize("is_again", [False, True], ids=["first", "again"])
+def test_a_refused_token_is_awaited_by_the_first_attempt_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_again: bool
+) -> None:
+    """Spark tries four times: each would read the file for a minute. Here each wait is an error."""
+    monkeypatch.setattr("streamlic.truto.credentials.POLL_SECONDS", None)
+    file = tmp_path / "token"
+    file.write_text("another-token")
+    file.chmod(0o600)
+    with served(EmulatorConfig(accounts=ACCOUNTS, token=TOKEN)) as emulator:
+        of_task = plan(emulator.url, accounts=SMALL.id, tokenFile=str(file))
+        (bundle,) = of_task.bundles()
+        rows = read(of_task.reading(("id",)), bundle, None, is_again=is_again)
+        with pytest.raises(streamlic.AuthenticationError if is_again else TypeError):
+            next(rows)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -6,7 +6,8 @@ Rules:
 2. Where the consumer stops early, the thread and its connections end.
 3. An account's failure ends the task as soon as the next batch shows it: the rows would not be
    whole. With ``skip_failed`` an account is left out that failed before it had rows.
-4. Details that nobody gave are requested once an account, when its first rows have come.
+4. A refused token is awaited by the first attempt alone: all four would wait for minutes.
+5. Details that nobody gave are requested once an account, when its first rows have come.
 """
 
 from __future__ import annotations
@@ -75,13 +76,22 @@ class Reading:
 
 
 def read(
-    reading: Reading, accounts: Mapping[str, Wanted], limit: RateLimit | None
+    reading: Reading,
+    accounts: Mapping[str, Wanted],
+    limit: RateLimit | None,
+    *,
+    is_again: bool = False,
 ) -> Generator[pa.RecordBatch, None, None]:
     """Yield the licenses of accounts.
 
     ``limit`` is the part of the token's rate that this task has without permits of the driver.
+    ``is_again`` says that Spark tries a failed task again: it does not wait for another token.
     """
-    bundle = _Bundle(reading, accounts, budgeted(reading.connection, reading.permits, limit))
+    connection = budgeted(reading.connection, reading.permits, limit)
+    if is_again:
+        at_once = replace(connection.timeouts, token_seconds=0)
+        connection = replace(connection, timeouts=at_once)
+    bundle = _Bundle(reading, accounts, connection)
     source = BatchSource(bundle.batches, "the read was ended")
     try:
         while (batch := source.take()) is not None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import pyarrow as pa
+from pyspark import TaskContext
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
 
@@ -98,4 +99,6 @@ class TrutoReader(DataSourceReader):  # type: ignore[misc]
     def read(self, partition: Bundle) -> Iterator[pa.RecordBatch]:
         """Yield a bundle's licenses. Called in an executor."""
         with _spelled():
-            yield from read(self._reading, partition.accounts, partition.limit)
+            task = TaskContext.get()
+            is_again = task is not None and task.attemptNumber() > 0
+            yield from read(self._reading, partition.accounts, partition.limit, is_again=is_again)
