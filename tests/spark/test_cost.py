@@ -23,7 +23,7 @@ import pytest
 import streamlic
 from streamlic.emulator import EmulatorConfig, emulated_accounts
 from tests.spark.cluster import Cluster
-from tests.spark.processes import PROC, descendants
+from tests.spark.processes import PROC
 from tests.support.cli import TOKEN
 from tests.support.server_thread import served
 
@@ -142,9 +142,8 @@ class Meter:
 
     def _pids(self) -> list[int]:
         """Return the processes that work: this one, Spark's, and not those of the API."""
-        mine = os.getpid()
-        apis = {one.pid for one in active_children() if one.pid}
-        return [mine, *({*self._cluster.pids(), *descendants(mine)} - apis - {mine})]
+        apis = {one.pid for one in active_children()}
+        return [os.getpid(), *({*self._cluster.pids()} - apis)]
 
 
 def test_cost(cluster: Cluster, spark: SparkSession, tmp_path: Path) -> None:
