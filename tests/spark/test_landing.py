@@ -204,9 +204,10 @@ def test_the_limits_are_kept(
 ) -> None:
     """The emulator counts: it refuses what is over the limits, and that is nothing."""
     config = EmulatorConfig(
-        accounts=ACCOUNTS, token=TOKEN, rate_limits=True, token_requests=60, account_requests=1000
-    )
-    limits = {"rate_limit": "1000/10s", "token_rate_limit": "60/10s"}
+        accounts=ACCOUNTS, token=TOKEN, rate_limits=True, window_seconds=3, token_requests=60,
+        account_requests=1000,
+    )  # fmt: skip
+    limits = {"rate_limit": "1000/3s", "token_rate_limit": "60/3s"}
     with served(config) as emulator:
         given = {"connection": limits, "leases": leases}
         summary = land(spark, tmp_path / "lake", emulator.url, **given)
