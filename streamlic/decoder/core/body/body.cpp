@@ -68,7 +68,7 @@ bool Body::member() {
   MemberKey name = key();
   if (name.is_partial()) return wait(std::move(name.path));
   if (leads_to_rows(name)) return true;
-  Scan scan = window_.scan_value(name.value, depth(), Step(name.text));
+  Scan scan = rows_.scan_value(name.value, depth(), Step(name.text));
   if (scan.is_partial()) return wait(std::move(scan.path));
   note_member(name, scan.end);
   window_.index = scan.end;

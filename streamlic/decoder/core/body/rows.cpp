@@ -111,6 +111,18 @@ std::optional<Path> Rows::read(size_t start, const std::string* key, int depth, 
   return std::nullopt;
 }
 
+Scan Rows::scan_value(size_t start, int depth, const Step& step) {
+  const Text text = window_.text;
+  const ValueSkipped skipped = reader_->skip(text.data + start, text.data + text.size, depth);
+  if (skipped.end) {
+    const size_t end = static_cast<size_t>(skipped.end - text.data);
+    window_.check_bytes(end - 1);
+    return {end};
+  }
+  if (skipped.stop == Stop::AtEnd && !window_.is_last) return {kPartial};
+  return window_.scan_value(start, depth, step);
+}
+
 // How many rows one call may read from `start` on: the batch must not be full before the last, and no row
 // may begin at `leave_at` or later.
 RowBudget Rows::budget(size_t start) const {

@@ -32,6 +32,10 @@ class Rows {
   // key. If a line is an envelope, it does not move the index.
   std::optional<Path> read(size_t start, const std::string* key, int depth, bool is_in_array);
 
+  // Scans a value that is no row, as the window does, but fast if it is valid. It gives no path to where the
+  // bytes end if more bytes are to come.
+  Scan scan_value(size_t start, int depth, const Step& step);
+
   // In strict mode, the first misfit if it may belong to an error report in place of keyed rows. It is not
   // thrown, because the rest of the report may follow; nor are later misfits. Returns it once.
   std::optional<Malformed> take_misfit() { return std::exchange(misfit_, std::nullopt); }

@@ -10,24 +10,10 @@
 #include <vector>
 
 #include "core/arrow/columns.h"
+#include "core/reader/pattern.h"
+#include "core/reader/unknown_keys.h"
 
 namespace streamlic {
-
-// Up to 32 bytes to compare with the text at once.
-struct Pattern {
-  static constexpr uint64_t kNever = uint64_t{1} << 32;  // a bit past the bytes: never matches
-
-  uint8_t text[32] = {};
-  uint64_t mask = kNever;  // a bit for each byte that counts
-  uint32_t size = 0;       // how many count, from the first on
-
-  // Takes the first `length` bytes; 32 must be readable.
-  void set(const uint8_t* bytes, size_t length) {
-    std::memcpy(text, bytes, sizeof text);
-    mask = (uint64_t{1} << length) - 1;
-    size = static_cast<uint32_t>(length);
-  }
-};
 
 // A key of the schema. `name` is empty if the key is too long to compare at once, or needs escapes.
 struct alignas(128) Key {
@@ -40,6 +26,7 @@ struct alignas(128) Key {
       0;  // saturating counter: mispredictions tolerated before `next` is retrained
   uint32_t column = 0;
   Kind kind = Kind::String;  // of its column
+  uint8_t next_unknown = 0;  // the unknown key that followed last time
 
   // Call it when the predicted key followed, or another one.
   void hit() { confidence = 7; }
@@ -208,7 +195,14 @@ struct Plan {
       children.emplace_back(field.kind == Kind::List ? field.children[0].children : field.children);
     }
   }
+  // The number of the unknown key that is likely to follow: after the unknown key `last`, or if that is 0, after
+  // `key`.
+  uint8_t& unknown_after(Key& key, uint8_t last) {
+    return last ? unknown[last].next : key.next_unknown;
+  }
+
   Keys keys;
+  UnknownKeys unknown;
   std::vector<Plan> children;
 };
 

@@ -37,7 +37,7 @@ struct Misfit {
 };
 
 struct Misfits {
-  static constexpr size_t kFew = 64;  // at most one more is noted
+  static constexpr size_t kFew = 200;  // at most one more is noted
 
   std::vector<Misfit> list;
   std::vector<RawStep> steps;  // the steps of all misfits, in order
@@ -67,6 +67,11 @@ struct RecordsRead {
   int64_t plain_rows;    // the records before it, which have no misfits
 };
 
+struct ValueSkipped {
+  const uint8_t* end;  // null if it was not skipped
+  Stop stop;           // why not
+};
+
 class RecordReader {
  public:
   explicit RecordReader(const Schema& schema) : plan_(schema.plan) {
@@ -81,6 +86,9 @@ class RecordReader {
   virtual RecordsRead read(const uint8_t* text, const uint8_t* end,
                            std::vector<ColumnBuilder>& columns, int64_t row, int depth,
                            const RowBudget& budget) = 0;
+
+  // Skips the value that begins at `text`, if it is valid and a byte follows it or it is no number.
+  virtual ValueSkipped skip(const uint8_t* text, const uint8_t* end, int depth) = 0;
 
   // Call it after the bytes of a text may have changed.
   virtual void forget() = 0;

@@ -28,6 +28,13 @@ class Reader final : public RecordReader {
     return {last_end, lexer().stop, begin_, plain_rows_};
   }
 
+  ValueSkipped skip(const uint8_t* text, const uint8_t* end, int depth) override {
+    lexer().index.open(text, end);
+    lexer().stop = Stop::None;
+    const uint8_t* const value_end = values_.skip_value(text, depth);
+    return {value_end, lexer().stop};
+  }
+
   void forget() override { lexer().index.forget(); }
 
  private:
@@ -85,6 +92,11 @@ class Reader final : public RecordReader {
 
   void note(const PathNode* parent, const uint8_t* value, const uint8_t* end) {
     if (unlikely(misfits_.list.size() > Misfits::kFew)) return;
+    if (likely(parent && !parent->parent)) {
+      misfits_.steps.push_back(parent->step);
+      misfits_.list.push_back({1, value, bytes_between(value, end)});
+      return;
+    }
     const size_t before = misfits_.steps.size();
     for (const PathNode* node = parent; node; node = node->parent) {
       misfits_.steps.push_back(node->step);
@@ -100,6 +112,7 @@ class Reader final : public RecordReader {
                                                 int depth, const PathNode* parent) {
     ColumnBuilder* const first_column = columns.data();
     Key* previous = &plan.keys.before_first();
+    uint8_t last_unknown = 0;  // since then
     uint64_t seen = 0;
     while (true) {
       const uint8_t* const begin = ++at;  // after the brace, or a comma
@@ -111,6 +124,11 @@ class Reader final : public RecordReader {
                         matches(begin, (key = candidate(begin, plan.keys))->pattern))) {
         previous->miss(key);
         at = begin + key->pattern.size;
+      } else if (const uint8_t next = plan.unknown_after(*previous, last_unknown);
+                 is_unknown(begin, plan.unknown[next])) {
+        last_unknown = next;
+        at = unknown_members(begin, plan.unknown, &last_unknown, depth - 1, parent);
+        goto value_end;
       } else {
         at = lexer().next(begin);
         if (unlikely(at == lexer().end())) return lexer().at_end();
@@ -121,6 +139,7 @@ class Reader final : public RecordReader {
         if (unlikely(!at)) return nullptr;
         if (unlikely(at == lexer().end())) return lexer().at_end();
         if (!key) {
+          remember_unknown(begin, name, at, plan, *previous, &last_unknown);
           at = unknown(name, at, depth - 1, parent);
           goto value_end;
         }
@@ -132,6 +151,7 @@ class Reader final : public RecordReader {
         if (unlikely(seen & key->bit)) repeat(column, row);
         seen |= key->bit;
         previous = key;
+        last_unknown = 0;
         at = value(at, column, plan, key, row, depth, parent);
         if (unlikely(values_.is_misfit)) {
           note_column(plan.keys.name(key), parent, lexer().next(value_begin), at);
@@ -152,6 +172,35 @@ class Reader final : public RecordReader {
                                                  const Row& row, int depth,
                                                  const PathNode* parent) {
     return object(at, plan, columns, row, depth, parent);
+  }
+
+  bool is_unknown(const uint8_t* begin, const UnknownKey& key) {
+    return lexer().index.is_padded(begin) && matches(begin, key.pattern);
+  }
+
+  // Skips the unknown member at `begin` that was predicted, and those after it as long as they are, and notes
+  // them. `*number` is the number of its key, and becomes that of the last one.
+  STREAMLIC_NOINLINE const uint8_t* unknown_members(const uint8_t* begin, UnknownKeys& keys,
+                                                    uint8_t* number, int depth,
+                                                    const PathNode* parent) {
+    while (true) {
+      const UnknownKey& key = keys[*number];
+      const uint8_t* const name = begin + key.name_begin;
+      const uint8_t* value = begin + key.pattern.size;
+      const uint8_t* at;
+      if (likely(*value == '"')) {
+        at = lexer().string_rest(value + 1);
+      } else {
+        value = lexer().next(value);  // There may be more white space than last time.
+        at = values_.skip_value(value, depth);
+      }
+      if (unlikely(!at)) return nullptr;
+      const PathNode node{parent, {name, key.name_size, 0}};
+      note(&node, value, at);
+      if (at == lexer().end() || *at != ',' || !is_unknown(at + 1, keys[key.next])) return at;
+      begin = at + 1;
+      *number = key.next;
+    }
   }
 
   // Skips the value of an unknown key, and notes it.
@@ -230,6 +279,21 @@ class Reader final : public RecordReader {
       return;
     }
     if (size != pattern->size || !matches(begin, *pattern)) pattern->set(begin, size);
+  }
+
+  // Remembers the unknown key at `name`, unless it has escapes or is too long.
+  STREAMLIC_NOINLINE void remember_unknown(const uint8_t* begin, const uint8_t* name,
+                                           const uint8_t* value, Plan& plan, Key& previous,
+                                           uint8_t* last) const {
+    if (bytes_between(begin, value) > sizeof Pattern::text) return;
+    if (bytes_between(begin, lexer().end()) < sizeof Pattern::text) return;
+    const uint8_t* name_end = name;
+    while (*name_end != '"' && *name_end != '\\') ++name_end;
+    if (*name_end != '"') return;
+    const uint8_t number =
+        plan.unknown.remember(begin, name, bytes_between(name, name_end), value);
+    plan.unknown_after(previous, *last) = number;
+    *last = number;
   }
 
   // Reads the value at `at`, fast if it has the column's type. `depth` brackets may be open, with those of
