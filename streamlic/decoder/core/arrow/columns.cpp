@@ -48,7 +48,7 @@ void ColumnBuilder::grow_rows(int64_t rows) {
 }
 
 void ColumnBuilder::grow_text(size_t used, size_t bytes) {
-  if (!has_room_for(bytes)) throw CapacityExceeded();
+  if (bytes > kMostText - 64 - used) throw CapacityExceeded();
   data_.reserve(used + bytes + 64, used);
 }
 

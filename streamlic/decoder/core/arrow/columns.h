@@ -129,6 +129,22 @@ class alignas(128) ColumnBuilder {
     std::memcpy(add_text(row, bytes), text, bytes);
   }
 
+  // To write a text of unknown size: `begin_text`, `with_room` before each piece, and `end_text`.
+  uint8_t* begin_text(const Row& row) {
+    open_offsets(row);
+    return data_.data() + last_offset_;
+  }
+  // Makes room for `bytes` bytes at `out`. Returns where to write them; 64 bytes more may be overwritten.
+  uint8_t* with_room(uint8_t* out, size_t bytes) {
+    const auto used = static_cast<size_t>(out - data_.data());
+    if (unlikely(used + bytes + 64 > data_.capacity())) grow_text(used, bytes);
+    return data_.data() + used;
+  }
+  void end_text(const Row& row, const uint8_t* out) {
+    last_offset_ = static_cast<int32_t>(out - data_.data());
+    values_.as<int32_t>()[row.index + 1] = last_offset_;
+  }
+
   // To write a list: `open_offsets`, `next_element` for each element, `end_list`.
   int64_t next_element() {
     if (unlikely(last_offset_ == kMostOffsets)) throw CapacityExceeded();

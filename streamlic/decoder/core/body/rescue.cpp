@@ -368,7 +368,7 @@ bool put_misfits(const Misfits& misfits, ColumnBuilder& column, const Row& row) 
     out = put_short(out, misfit.value, misfit.size);
   }
   *out++ = '}';
-  if (misfits.has_escapes) mend_surrogates(begin, static_cast<size_t>(out - begin));
+  if (misfits.has_unpaired) mend_surrogates(begin, static_cast<size_t>(out - begin));
   column.shorten_text(row, room - static_cast<size_t>(out - begin));
   return true;
 }

@@ -9,9 +9,6 @@ namespace streamlic {
 
 namespace {
 
-bool is_high(unsigned unit) { return (unit & 0xFC00) == 0xD800; }
-bool is_low(unsigned unit) { return (unit & 0xFC00) == 0xDC00; }
-
 unsigned hex4(const uint8_t* text) { return static_cast<unsigned>(code_unit(text)); }
 
 // The code unit of the \u escape at `text`; 0 if there is none.
@@ -47,9 +44,9 @@ uint8_t* find(uint8_t* text, uint8_t* end, char sought) {
 uint8_t* next_unpaired(uint8_t* text, uint8_t* end) {
   while ((text = find(text, end, '\\'))) {
     const unsigned unit = unit_at(text, end);
-    if (is_high(unit) && is_low(unit_at(text + 6, end))) {
+    if (is_high_surrogate(unit) && is_low_surrogate(unit_at(text + 6, end))) {
       text += 12;
-    } else if (is_high(unit) || is_low(unit)) {
+    } else if (is_high_surrogate(unit) || is_low_surrogate(unit)) {
       return text;
     } else {
       text += std::min<std::ptrdiff_t>(unit ? 6 : 2, end - text);
@@ -82,10 +79,10 @@ void unescape_one(const uint8_t** at, const uint8_t* end, uint8_t** out) {
   }
   unsigned code = hex4(text + 2);
   text += 6;
-  if (is_high(code) && is_low(unit_at(text, end))) {
+  if (is_high_surrogate(code) && is_low_surrogate(unit_at(text, end))) {
     code = 0x10000 + ((code - 0xD800) << 10) + (unit_at(text, end) - 0xDC00);
     text += 6;
-  } else if (is_high(code) || is_low(code)) {
+  } else if (is_high_surrogate(code) || is_low_surrogate(code)) {
     code = 0xFFFD;
   }
   *out = put_utf8(*out, code);

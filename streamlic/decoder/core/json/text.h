@@ -39,6 +39,15 @@ constexpr std::array<uint8_t, 256> escapes() {
 }
 inline constexpr std::array<uint8_t, 256> kEscapes = escapes();
 
+// The bytes of the escape with this letter after its backslash; 0 for invalid escapes.
+constexpr std::array<uint8_t, 256> escape_sizes() {
+  std::array<uint8_t, 256> sizes{};
+  for (size_t letter = 0; letter < sizes.size(); ++letter) sizes[letter] = kEscapes[letter] ? 2 : 0;
+  sizes['u'] = 6;
+  return sizes;
+}
+inline constexpr std::array<uint8_t, 256> kEscapeSizes = escape_sizes();
+
 // The value of four hexadecimal digits; negative if one of them is not a digit.
 inline int code_unit(const uint8_t* text) {
   const int digits[] = {kHexDigits[text[0]], kHexDigits[text[1]], kHexDigits[text[2]],
@@ -46,6 +55,9 @@ inline int code_unit(const uint8_t* text) {
   if ((digits[0] | digits[1] | digits[2] | digits[3]) > 15) return -1;
   return digits[0] << 12 | digits[1] << 8 | digits[2] << 4 | digits[3];
 }
+
+inline bool is_high_surrogate(unsigned unit) { return (unit & 0xFC00) == 0xD800; }
+inline bool is_low_surrogate(unsigned unit) { return (unit & 0xFC00) == 0xDC00; }
 
 // Unescapes the inside of a JSON string; returns the bytes written, never more than read.
 // An unpaired surrogate escape becomes U+FFFD.

@@ -41,11 +41,11 @@ std::unique_ptr<RecordReader> make_record_reader(InstructionSet instructions,
 }
 
 void put_json(ColumnBuilder& column, const Row& row, const uint8_t* text, size_t size,
-              bool has_escapes) {
+              bool has_unpaired) {
   if (size == 4 && std::memcmp(text, "null", 4) == 0) return;
   uint8_t* const out = column.add_text(row, size);
   std::memcpy(out, text, size);
-  if (has_escapes) mend_surrogates(out, size);
+  if (has_unpaired) mend_surrogates(out, size);
 }
 
 }  // namespace streamlic

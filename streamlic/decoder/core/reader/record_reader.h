@@ -42,13 +42,13 @@ struct Misfits {
   std::vector<Misfit> list;
   std::vector<RawStep> steps;  // the steps of all misfits, in order
   bool is_sure = true;         // No key is repeated, and none has escapes.
-  bool has_escapes = false;    // anywhere in the record
+  bool has_unpaired = false;   // an unpaired surrogate escape, anywhere in the record
 
   void clear() {
     list.clear();
     steps.clear();
     is_sure = true;
-    has_escapes = false;
+    has_unpaired = false;
   }
 };
 
@@ -107,8 +107,8 @@ class RecordReader {
 // Makes a reader for these instructions, or for the best ones available.
 std::unique_ptr<RecordReader> make_record_reader(InstructionSet instructions, const Schema& schema);
 
-// Writes a JSON value's text to a JSON column, with unpaired surrogates mended; null becomes null.
+// Writes a JSON value's text to a JSON column; null becomes null. Mends unpaired surrogates if it has some.
 void put_json(ColumnBuilder& column, const Row& row, const uint8_t* text, size_t size,
-              bool has_escapes);
+              bool has_unpaired);
 
 }  // namespace streamlic

@@ -26,7 +26,7 @@ class Lexer {
  public:
   StringIndex index;
   Stop stop = Stop::None;
-  bool has_escapes = false;  // in a string since this was reset
+  bool has_unpaired = false;  // A skipped string has an unpaired surrogate escape, since this was reset.
 
   const uint8_t* end() const { return index.end(); }
 
@@ -55,27 +55,74 @@ class Lexer {
     return likely(at < end() && *at == '"') ? at + 1 : string_slow(at);
   }
 
-  // The same, from a string terminator on.
+  // The same, from the string's first terminator on. No branch depends on the kind of an escape, which would
+  // be hard to predict.
   STREAMLIC_NOINLINE const uint8_t* string_slow(const uint8_t* at) {
+    int unpaired = 0;
+    const uint8_t* after_high = nullptr;  // after a high surrogate
     while (true) {
       if (at == end()) return at_end();
-      if (*at == '"') return at + 1;
+      if (*at == '"') {
+        has_unpaired |= unpaired != 0;
+        return at + 1;
+      }
       if (*at != '\\') return refused();
-      has_escapes = true;
-      do {  // Escapes often come in a row.
-        at = escape(at);
+      if (unlikely(end() - at < 6)) {
+        at = last_escape(at);
         if (!at) return nullptr;
-      } while (at < end() && *at == '\\');
+      } else {
+        const unsigned size = kEscapeSizes[at[1]];
+        const int unit = code_unit(at + 2);
+        const int is_unit = size == 6;
+        if (unlikely(!size || (is_unit & (unit < 0)))) return refused();
+        const int is_high = is_unit & is_high_surrogate(static_cast<unsigned>(unit));
+        const int is_low = is_unit & is_low_surrogate(static_cast<unsigned>(unit));
+        const int is_paired = is_low & (at == after_high);
+        unpaired += is_high + is_low - 2 * is_paired;
+        at += size;
+        after_high = is_high ? at : nullptr;
+      }
       at = index.terminator(at);
     }
+  }
+
+  // From the backslash to after an escape with fewer than six bytes to the end of the text.
+  STREAMLIC_NOINLINE const uint8_t* last_escape(const uint8_t* at) {
+    if (end() - at < 2) return at_end();
+    if (kEscapes[at[1]]) return at + 2;
+    if (at[1] != 'u') return refused();
+    for (at += 2; at < end(); ++at) {
+      if (kHexDigits[*at] > 15) return refused();
+    }
+    return at_end();
   }
 
   const uint8_t* true_(const uint8_t* at) { return literal(at, "true", 4); }
   const uint8_t* false_(const uint8_t* at) { return literal(at, "false", 5); }
   const uint8_t* null_(const uint8_t* at) { return literal(at, "null", 4); }
 
-  // A number is complete only if a byte follows it.
-  const uint8_t* number(const uint8_t* at) {
+  // A number is complete only if a byte follows it. Nearly all have neither an exponent nor 32 digits: their
+  // digits are found at once, because branches on the number of digits are hard to predict.
+  STREAMLIC_NOINLINE const uint8_t* number(const uint8_t* at) {
+    if (unlikely(end() - at < 34)) return any_number(at);
+    const uint8_t* const first = at + (*at == '-');
+    const uint64_t others = ~uint64_t{digits_in(first)};
+    const auto whole = static_cast<unsigned>(__builtin_ctzll(others));
+    const uint8_t* value_end = first + whole;
+    if (*value_end == '.') {
+      const auto fraction = static_cast<unsigned>(__builtin_ctzll(others >> whole >> 1));
+      if (unlikely(!fraction)) return any_number(at);
+      value_end += 1 + fraction;
+    }
+    const bool is_plain = whole - 1 < 31 && (*first != '0' || whole == 1);
+    if (unlikely(!is_plain || value_end - first > 31 || (*value_end | 0x20) == 'e')) {
+      return any_number(at);
+    }
+    return value_end;
+  }
+
+ private:
+  STREAMLIC_NOINLINE const uint8_t* any_number(const uint8_t* at) {
     if (*at == '-') ++at;
     if (at == end()) return at_end();
     if (*at == '0') {
@@ -90,24 +137,6 @@ class Lexer {
       if (!(at = digits(at))) return nullptr;
     }
     return at < end() ? at : at_end();
-  }
-
- private:
-  // From the backslash to after the escape.
-  STREAMLIC_ALWAYS_INLINE const uint8_t* escape(const uint8_t* at) {
-    if (end() - at < 6) return last_escape(at);
-    if (at[1] == 'u') return code_unit(at + 2) < 0 ? refused() : at + 6;
-    return kEscapes[at[1]] ? at + 2 : refused();
-  }
-
-  STREAMLIC_NOINLINE const uint8_t* last_escape(const uint8_t* at) {
-    if (end() - at < 2) return at_end();
-    if (kEscapes[at[1]]) return at + 2;
-    if (at[1] != 'u') return refused();
-    for (at += 2; at < end(); ++at) {
-      if (kHexDigits[*at] > 15) return refused();
-    }
-    return at_end();
   }
 
   const uint8_t* literal(const uint8_t* at, const char* word, size_t size) {

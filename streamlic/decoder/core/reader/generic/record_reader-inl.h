@@ -13,7 +13,7 @@ class Reader final : public RecordReader {
                    int64_t row, int depth, const RowBudget& budget) override {
     lexer().index.open(text, end);
     lexer().stop = Stop::None;
-    lexer().has_escapes = false;
+    lexer().has_unpaired = false;
     values_.is_misfit = false;
     misfits_.clear();
     plain_rows_ = 0;
@@ -24,7 +24,7 @@ class Reader final : public RecordReader {
     } catch (const CapacityExceeded&) {
       lexer().stop = Stop::NoRoom;
     }
-    misfits_.has_escapes = lexer().has_escapes;
+    misfits_.has_unpaired = lexer().has_unpaired;
     return {last_end, lexer().stop, begin_, plain_rows_};
   }
 
@@ -58,7 +58,7 @@ class Reader final : public RecordReader {
           object(begin_, plan_, columns, Row(row + plain_rows_), depth, nullptr);
       if (unlikely(!end || !may_continue(end, budget))) return end;
       misfits_.is_sure = true;
-      lexer().has_escapes = false;
+      lexer().has_unpaired = false;
       begin_ = end + 1;
       ++plain_rows_;
       make_room(columns, row + plain_rows_);
@@ -67,7 +67,7 @@ class Reader final : public RecordReader {
 
   const uint8_t* whole_record(ColumnBuilder& column, const Row& row, int depth) {
     const uint8_t* const end = values_.skip_value(begin_, depth);
-    if (end) put_json(column, row, begin_, bytes_between(begin_, end), lexer().has_escapes);
+    if (end) put_json(column, row, begin_, bytes_between(begin_, end), lexer().has_unpaired);
     return end;
   }
 

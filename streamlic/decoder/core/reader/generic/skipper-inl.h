@@ -5,7 +5,7 @@
 // one comparison checks the key, its quotes and its colon.
 #pragma once
 
-#include "core/reader/generic/lexer-inl.h"
+#include "core/reader/generic/number_lists-inl.h"
 
 namespace streamlic::STREAMLIC_ISA {
 
@@ -28,6 +28,14 @@ class Skipper {
     if (*at == '"') {
       at = lexer.string_rest(at + 1);
     } else if (begins_number(*at)) {
+      if (!in_object) {
+        at = after_numbers(at, lexer.end());
+        if (*at == ']' && at[-1] != ',') goto scope_end;
+        if (!begins_number(*at)) {
+          at = lexer.next(at);
+          goto value;
+        }
+      }
       at = lexer.number(at);
     } else if (*at == '{' || *at == '[') {
       goto scope_begin;

@@ -30,6 +30,8 @@ STREAMLIC_ALWAYS_INLINE void put_text(ColumnBuilder& column, const Row& row, con
   }
 }
 
+constexpr size_t kMostUnescaped = 4;  // bytes of one character
+
 // Reads the digits at `at`, at most eight, without a loop. Eight bytes must be readable.
 struct Digits {
   uint64_t value;
@@ -88,26 +90,47 @@ class ValueReader {
       column.put_text(row, begin, bytes_between(begin, terminator));
       return terminator + 1;
     }
-    const uint8_t* const value_end = lexer.string_rest(terminator);
-    if (unlikely(!value_end)) return nullptr;
-    const size_t size = bytes_between(begin, value_end) - 1;
-    uint8_t* const out = column.add_text(row, size);
-    column.shorten_text(row, bytes_between(unescape_to(out, begin, begin + size), out + size));
-    return value_end;
+    uint8_t* out = column.begin_text(row);
+    const uint8_t* at = begin;
+    while (true) {  // Each run up to an escape, and the escape, is checked and written at once.
+      const size_t size = bytes_between(at, terminator);
+      out = column.with_room(out, size + kMostUnescaped);
+      if (likely(bytes_between(terminator, lexer.end()) >= kCopied)) {
+        copy_text(out, at, size);
+      } else {
+        std::memcpy(out, at, size);
+      }
+      out += size;
+      at = terminator;
+      if (unlikely(at == lexer.end())) return lexer.at_end();
+      if (*at == '"') break;
+      if (unlikely(*at != '\\')) return lexer.refused();
+      at = unescaped(at, &out);
+      if (unlikely(!at)) return nullptr;
+      terminator = lexer.index.terminator(at);
+    }
+    column.end_text(row, out);
+    return at + 1;
   }
 
-  // Unescapes the text before a closing quote, vector by vector. `out` has room for one vector more than the
-  // text.
-  uint8_t* unescape_to(uint8_t* out, const uint8_t* text, const uint8_t* end) const {
-    while (bytes_between(text, lexer.end()) >= kVectorBytes) {
-      copy_vector(out, text);
-      const unsigned plain = first_terminator(text);
-      out += plain;
-      text += plain;
-      if (text == end) return out;
-      while (text < end && *text == '\\') unescape_one(&text, end, &out);
+  // Unescapes the escape at `at`, if it is valid. An unpaired surrogate before the end of the text may be a cut
+  // pair: the text is read again then.
+  STREAMLIC_ALWAYS_INLINE const uint8_t* unescaped(const uint8_t* at, uint8_t** out) {
+    const uint8_t* const end = lexer.end();
+    if (unlikely(end - at < 6)) {
+      const uint8_t* const after = lexer.last_escape(at);
+      if (after) *(*out)++ = kEscapes[at[1]];
+      return after;
     }
-    return out + unescape(text, bytes_between(text, end), out);
+    if (at[1] != 'u') {
+      const uint8_t character = kEscapes[at[1]];
+      if (unlikely(!character)) return lexer.refused();
+      *(*out)++ = character;
+      return at + 2;
+    }
+    if (unlikely(code_unit(at + 2) < 0)) return lexer.refused();
+    unescape_one(&at, end, out);
+    return at;
   }
 
   // A number in a string column: an integer becomes its digits.
@@ -129,10 +152,16 @@ class ValueReader {
 
   STREAMLIC_ALWAYS_INLINE const uint8_t* int64_value(const uint8_t* at, ColumnBuilder& column,
                                                      const Row& row) {
-    if (unlikely(lexer.end() - at < 16)) return any_int64(at, column, row);
+    static constexpr uint64_t kPowers[] = {1,       10,        100,        1'000,      10'000,
+                                           100'000, 1'000'000, 10'000'000, 100'000'000};
+    if (unlikely(lexer.end() - at < 24)) return any_int64(at, column, row);
     const bool is_negative = *at == '-';
     const uint8_t* const first = at + is_negative;
-    const Digits digits = digits_at(first);
+    Digits digits = digits_at(first);
+    if (unlikely(digits.count == 8)) {
+      const Digits more = digits_at(first + 8);
+      digits = {digits.value * kPowers[more.count] + more.value, 8 + more.count};
+    }
     const uint8_t* const value_end = first + digits.count;
     const bool is_plain = may_follow_number(*value_end) && (*first != '0' || digits.count == 1);
     if (unlikely(!is_plain || !digits.count)) return any_int64(at, column, row);
@@ -236,17 +265,17 @@ class ValueReader {
   STREAMLIC_NOINLINE const uint8_t* json_value(const uint8_t* at, ColumnBuilder& column,
                                                const Row& row, int depth) {
     const uint8_t* const begin = at;
-    const bool had_escapes = lexer.has_escapes;
-    lexer.has_escapes = false;
+    const bool had_escapes = lexer.has_unpaired;
+    lexer.has_unpaired = false;
     at = skip_value(at, depth);
     if (unlikely(!at)) return nullptr;
     const size_t size = bytes_between(begin, at);
-    if (unlikely(lexer.has_escapes || *begin == 'n')) {
-      put_json(column, row, begin, size, lexer.has_escapes);
+    if (unlikely(lexer.has_unpaired || *begin == 'n')) {
+      put_json(column, row, begin, size, lexer.has_unpaired);
     } else {
       put_text(column, row, begin, size, bytes_between(at, lexer.end()));
     }
-    lexer.has_escapes |= had_escapes;
+    lexer.has_unpaired |= had_escapes;
     return at;
   }
 };

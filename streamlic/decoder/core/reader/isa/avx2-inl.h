@@ -37,6 +37,26 @@ inline uint64_t terminators_of(const uint8_t* at) {
   return terminators_in_vector(at) | uint64_t{terminators_in_vector(at + 32)} << 32;
 }
 
+inline uint32_t digits_in(const uint8_t* at) {
+  const __m256i values = _mm256_sub_epi8(load(at), _mm256_set1_epi8('0'));
+  return mask_of(_mm256_cmpeq_epi8(_mm256_min_epu8(values, _mm256_set1_epi8(9)), values));
+}
+
+struct NumberBits {
+  uint64_t digits, zeros, points, minuses, commas;
+};
+inline uint64_t equal_to(__m256i low, __m256i high, char byte) {
+  const __m256i sought = _mm256_set1_epi8(byte);
+  return mask_of(_mm256_cmpeq_epi8(low, sought)) |
+         uint64_t{mask_of(_mm256_cmpeq_epi8(high, sought))} << 32;
+}
+inline NumberBits number_bits(const uint8_t* at) {
+  const __m256i low = load(at);
+  const __m256i high = load(at + 32);
+  return {digits_in(at) | uint64_t{digits_in(at + 32)} << 32, equal_to(low, high, '0'),
+          equal_to(low, high, '.'), equal_to(low, high, '-'), equal_to(low, high, ',')};
+}
+
 inline void copy_vector(uint8_t* to, const uint8_t* from) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), load(from));
 }

@@ -26,17 +26,44 @@ inline unsigned first_terminator(const uint8_t* at) {
   return bits ? static_cast<unsigned>(__builtin_ctzll(bits)) / 4 : kVectorBytes;
 }
 
+constexpr uint8_t kBits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+
 // For four vectors, each byte keeps one bit, by its place among eight; adding neighbours three times
-// gathers the bits of eight bytes in one.
-inline uint64_t terminators_of(const uint8_t* at) {
-  static constexpr uint8_t kBits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+// gathers the bits of eight bytes in one. `found` sets each byte of a vector that counts to all ones.
+template <class Found>
+inline uint64_t bits_of(const uint8_t* at, Found found) {
   const uint8x16_t bits = vld1q_u8(kBits);
-  const uint8x16_t first = vpaddq_u8(vandq_u8(terminators_in_vector(at), bits),
-                                     vandq_u8(terminators_in_vector(at + 16), bits));
-  const uint8x16_t second = vpaddq_u8(vandq_u8(terminators_in_vector(at + 32), bits),
-                                      vandq_u8(terminators_in_vector(at + 48), bits));
+  const uint8x16_t first = vpaddq_u8(vandq_u8(found(at), bits), vandq_u8(found(at + 16), bits));
+  const uint8x16_t second =
+      vpaddq_u8(vandq_u8(found(at + 32), bits), vandq_u8(found(at + 48), bits));
   const uint8x16_t sums = vpaddq_u8(first, second);
   return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(sums, sums)), 0);
+}
+
+inline uint64_t terminators_of(const uint8_t* at) { return bits_of(at, terminators_in_vector); }
+
+inline uint8x16_t digits_in_vector(const uint8_t* at) {
+  return vcltq_u8(vsubq_u8(vld1q_u8(at), vdupq_n_u8('0')), vdupq_n_u8(10));
+}
+
+inline uint32_t digits_in(const uint8_t* at) {
+  const uint8x16_t bits = vld1q_u8(kBits);
+  const uint8x16_t pairs = vpaddq_u8(vandq_u8(digits_in_vector(at), bits),
+                                     vandq_u8(digits_in_vector(at + 16), bits));
+  const uint8x16_t fours = vpaddq_u8(pairs, pairs);
+  return vgetq_lane_u32(vreinterpretq_u32_u8(vpaddq_u8(fours, fours)), 0);
+}
+
+struct NumberBits {
+  uint64_t digits, zeros, points, minuses, commas;
+};
+inline uint64_t equal_to(const uint8_t* at, char byte) {
+  const uint8x16_t sought = vdupq_n_u8(static_cast<uint8_t>(byte));
+  return bits_of(at, [sought](const uint8_t* one) { return vceqq_u8(vld1q_u8(one), sought); });
+}
+inline NumberBits number_bits(const uint8_t* at) {
+  return {bits_of(at, digits_in_vector), equal_to(at, '0'), equal_to(at, '.'), equal_to(at, '-'),
+          equal_to(at, ',')};
 }
 
 inline void copy_vector(uint8_t* to, const uint8_t* from) { vst1q_u8(to, vld1q_u8(from)); }

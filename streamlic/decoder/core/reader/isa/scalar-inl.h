@@ -36,6 +36,31 @@ inline uint64_t terminators_of(const uint8_t* at) {
   return bits;
 }
 
+// A bit for each of 32 bytes, set for a digit; the lowest is the first byte.
+inline uint32_t digits_in(const uint8_t* at) {
+  uint32_t bits = 0;
+  for (unsigned i = 0; i < 32; ++i) {
+    bits |= uint32_t{static_cast<uint8_t>(at[i] - '0') < 10} << i;
+  }
+  return bits;
+}
+
+// A bit for each of 64 bytes of these kinds.
+struct NumberBits {
+  uint64_t digits, zeros, points, minuses, commas;
+};
+inline NumberBits number_bits(const uint8_t* at) {
+  NumberBits bits{};
+  for (unsigned i = 0; i < 64; ++i) {
+    bits.digits |= uint64_t{static_cast<uint8_t>(at[i] - '0') < 10} << i;
+    bits.zeros |= uint64_t{at[i] == '0'} << i;
+    bits.points |= uint64_t{at[i] == '.'} << i;
+    bits.minuses |= uint64_t{at[i] == '-'} << i;
+    bits.commas |= uint64_t{at[i] == ','} << i;
+  }
+  return bits;
+}
+
 inline void copy_vector(uint8_t* to, const uint8_t* from) { std::memcpy(to, from, kVectorBytes); }
 
 // Whether the bytes at `at` begin with the pattern. 32 bytes must be readable.

@@ -32,6 +32,30 @@ inline uint64_t terminators_of(const uint8_t* at) {
          terminators_in_vector(at + 32) << 32 | terminators_in_vector(at + 48) << 48;
 }
 
+inline uint32_t digits_in_vector(const uint8_t* at) {
+  const __m128i values = _mm_sub_epi8(load(at), _mm_set1_epi8('0'));
+  return mask_of(_mm_cmpeq_epi8(_mm_min_epu8(values, _mm_set1_epi8(9)), values));
+}
+
+inline uint32_t digits_in(const uint8_t* at) {
+  return digits_in_vector(at) | digits_in_vector(at + 16) << 16;
+}
+
+struct NumberBits {
+  uint64_t digits, zeros, points, minuses, commas;
+};
+inline uint64_t equal_to(const uint8_t* at, char byte) {
+  uint64_t bits = 0;
+  for (unsigned i = 0; i < 64; i += 16) {
+    bits |= uint64_t{mask_of(_mm_cmpeq_epi8(load(at + i), _mm_set1_epi8(byte)))} << i;
+  }
+  return bits;
+}
+inline NumberBits number_bits(const uint8_t* at) {
+  return {digits_in(at) | uint64_t{digits_in(at + 32)} << 32, equal_to(at, '0'),
+          equal_to(at, '.'), equal_to(at, '-'), equal_to(at, ',')};
+}
+
 inline void copy_vector(uint8_t* to, const uint8_t* from) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), load(from));
 }
