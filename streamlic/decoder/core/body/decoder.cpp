@@ -9,6 +9,8 @@ namespace streamlic {
 namespace {
 
 constexpr size_t kPieceBytes = 4096;
+// A value whose end is expected is read again when it has grown by this factor: it may be wrong.
+constexpr size_t kMostGrowth = 16;
 constexpr size_t kQuotedBytes = 4096;  // as in findings.py
 
 }  // namespace
@@ -66,32 +68,36 @@ void Decoder::take_ill_formed(const uint8_t* chunk, int64_t offset) {
 
 // Appends the partial character to the held bytes.
 void Decoder::take_partial() {
-  held_.append(partial_.data(), partial_.size());
+  hold(partial_.data(), partial_.size());
   waiting_ += partial_.size();
   partial_.clear();
 }
 
 void Decoder::take(const uint8_t* chunk, size_t size) {
-  if (waiting_ + size < window_.min_bytes) {
+  const size_t value_end = is_end_expected_ ? value_end_.find(chunk, size) : ValueEnd::kNone;
+  if (value_end == ValueEnd::kNone && waiting_ + size < window_.min_bytes) {
     held_.append(chunk, size);
     waiting_ += size;
     return;
   }
-  if (!held_.empty()) finish_held(&chunk, &size);
+  if (!held_.empty()) finish_held(&chunk, &size, value_end);
   if (held_.empty()) {
     read(chunk, size, SIZE_MAX);
     keep_rest();
   }
 }
 
-// Reads the held bytes and appends pieces of the chunk to them, until all that was held is read.
-void Decoder::finish_held(const uint8_t** chunk, size_t* size) {
+// Reads the held bytes and appends pieces of the chunk to them, until all that was held is read. If the end of
+// the held value is expected, `value_end` is how many bytes of the chunk belong to it, or all of them if kNone.
+void Decoder::finish_held(const uint8_t** chunk, size_t* size, size_t value_end) {
   size_t old_bytes = held_.size();
   size_t copied = 0;
   const bool was_last = window_.is_last;
+  const bool is_expected = std::exchange(is_end_expected_, false);
   do {
-    const size_t piece = std::min(*size - copied, std::max(held_.size(), kPieceBytes));
-    held_.append(*chunk + copied, piece);
+    const size_t more = is_expected && !copied ? value_end : std::max(held_.size(), kPieceBytes);
+    const size_t piece = std::min(*size - copied, more);
+    hold(*chunk + copied, piece);
     copied += piece;
     window_.is_last = was_last && copied == *size;
     read(held_.data(), held_.size(), old_bytes);
@@ -102,19 +108,35 @@ void Decoder::finish_held(const uint8_t** chunk, size_t* size) {
       *chunk += used;
       *size -= used;
       held_.clear();
+      is_end_expected_ = false;
       window_.index = 0;
       window_.is_last = was_last;
       return;
     }
     old_bytes -= index;
+    is_end_expected_ = is_end_expected_ || (is_expected && value_end == ValueEnd::kNone);
     keep_rest();
   } while (copied < *size);
+}
+
+void Decoder::hold(const uint8_t* bytes, size_t size) {
+  held_.append(bytes, size);
+  if (is_end_expected_ && value_end_.find(bytes, size) != ValueEnd::kNone) is_end_expected_ = false;
+}
+
+// Looks for the end of the held value, which was not held before.
+void Decoder::expect_end() {
+  value_end_.begin();
+  is_end_expected_ = window_.min_bytes > 0 &&
+                     value_end_.find(held_.data(), held_.size()) == ValueEnd::kNone &&
+                     value_end_.is_open();
 }
 
 // Holds the bytes that the current state needs again.
 void Decoder::keep_rest() {
   const auto [data, size] = window_.text;
   const size_t index = window_.index;
+  const bool is_another = index > 0 || held_.empty();
   window_.position += static_cast<int64_t>(index);
   if (data == held_.data() && !held_.empty()) {
     held_.drop(index);
@@ -123,6 +145,10 @@ void Decoder::keep_rest() {
     held_.append(data + index, size - index);
   }
   window_.index = 0;
+  if (is_another) expect_end();
+  if (!is_end_expected_) return;
+  const size_t most = window_.max_bytes + 1 - held_.size();
+  window_.min_bytes = std::min((kMostGrowth - 1) * held_.size(), most);
 }
 
 void Decoder::read(const uint8_t* data, size_t size, size_t leave_at) {

@@ -4,8 +4,8 @@
 // 1. How the body is split into chunks changes neither the batches nor the verdict.
 // 2. The verdict is about the first error in the body. A decoder cannot be used after an error.
 // 3. The decoder holds the unfinished batch and one unfinished record or other member. That is bounded by
-//    `max_record_bytes`, and is read again only when it has doubled, so time stays linear. A chunk is read
-//    in place: only the unfinished end of a chunk, and the bytes that complete it, are copied.
+//    `max_record_bytes`, and is read again only when its last bracket seems to be there, or when it has grown
+//    by a factor, so time stays linear. A chunk is read in place: only the unfinished end of a chunk, and the bytes that complete it, are copied.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +20,7 @@
 #include "core/body/options.h"
 #include "core/json/scanner.h"
 #include "core/json/utf8.h"
+#include "core/body/value_end.h"
 #include "core/body/window.h"
 
 namespace streamlic {
@@ -77,7 +78,9 @@ class Decoder {
   void take_ill_formed(const uint8_t* chunk, int64_t offset);
   void take_partial();
   void take(const uint8_t* chunk, size_t size);
-  void finish_held(const uint8_t** chunk, size_t* size);
+  void finish_held(const uint8_t** chunk, size_t* size, size_t value_end);
+  void hold(const uint8_t* bytes, size_t size);
+  void expect_end();
   void read(const uint8_t* data, size_t size, size_t leave_at);
   void keep_rest();
   template <class Work>
@@ -95,6 +98,8 @@ class Decoder {
   HeldBytes held_;                // the unfinished end of the bytes so far
   std::vector<uint8_t> partial_;  // a character's first bytes
   size_t waiting_ = 0;            // held bytes that were not read yet
+  ValueEnd value_end_;            // of the held value
+  bool is_end_expected_ = false;  // whether `value_end_` will find it
   int64_t fed_ = 0;
 };
 
