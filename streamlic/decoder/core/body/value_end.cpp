@@ -34,6 +34,14 @@ Bits bits_of(const uint8_t* at) {
   return bits;
 }
 
+// The number of bits that are set. The compiler's own needs an instruction that SSE2 does not imply.
+int count_of(uint64_t bits) {
+  bits -= bits >> 1 & 0x5555555555555555u;
+  bits = (bits & 0x3333333333333333u) + (bits >> 2 & 0x3333333333333333u);
+  bits = (bits + (bits >> 4)) & 0x0F0F0F0F0F0F0F0Fu;
+  return static_cast<int>(bits * 0x0101010101010101u >> 56);
+}
+
 // Each bit becomes the parity of the bits up to it.
 uint64_t parities(uint64_t bits) {
   for (unsigned shift = 1; shift < 64; shift *= 2) bits ^= bits << shift;
@@ -53,9 +61,9 @@ size_t ValueEnd::find(const uint8_t* bytes, size_t size) {
       const uint64_t in_string = parities(bits.quotes) ^ (in_string_ ? ~uint64_t{0} : 0);
       const uint64_t openers = bits.openers & ~in_string;
       const uint64_t closers = bits.closers & ~in_string;
-      const int closed = __builtin_popcountll(closers);
+      const int closed = count_of(closers);
       if (open_ > closed) {
-        open_ += __builtin_popcountll(openers) - closed;
+        open_ += count_of(openers) - closed;
         in_string_ = in_string >> 63;
         continue;
       }
