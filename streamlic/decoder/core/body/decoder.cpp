@@ -87,8 +87,8 @@ void Decoder::take(const uint8_t* chunk, size_t size) {
   }
 }
 
-// Reads the held bytes and appends pieces of the chunk to them, until all that was held is read. If the end of
-// the held value is expected, `value_end` is how many bytes of the chunk belong to it, or all of them if kNone.
+// Reads the held bytes and appends pieces of the chunk to them, until all that was held is read. If the end
+// of the held value is expected, `value_end` bytes of the chunk belong to it, or all of them if kNone.
 void Decoder::finish_held(const uint8_t** chunk, size_t* size, size_t value_end) {
   size_t old_bytes = held_.size();
   size_t copied = 0;

@@ -4,8 +4,9 @@
 // 1. How the body is split into chunks changes neither the batches nor the verdict.
 // 2. The verdict is about the first error in the body. A decoder cannot be used after an error.
 // 3. The decoder holds the unfinished batch and one unfinished record or other member. That is bounded by
-//    `max_record_bytes`, and is read again only when its last bracket seems to be there, or when it has grown
-//    by a factor, so time stays linear. A chunk is read in place: only the unfinished end of a chunk, and the bytes that complete it, are copied.
+//    `max_record_bytes`, and is read again only when its last bracket seems to be there, or when it has
+//    grown by a factor, so time stays linear. A chunk is read in place: only the unfinished end of a chunk,
+//    and the bytes that complete it, are copied.
 #pragma once
 
 #include <cstddef>

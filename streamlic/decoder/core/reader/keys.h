@@ -195,8 +195,8 @@ struct Plan {
       children.emplace_back(field.kind == Kind::List ? field.children[0].children : field.children);
     }
   }
-  // The number of the unknown key that is likely to follow: after the unknown key `last`, or if that is 0, after
-  // `key`.
+  // The number of the unknown key that is likely to follow: after the unknown key `last`, or if that is 0,
+  // after `key`.
   uint8_t& unknown_after(Key& key, uint8_t last) {
     return last ? unknown[last].next : key.next_unknown;
   }

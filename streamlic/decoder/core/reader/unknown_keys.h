@@ -23,8 +23,9 @@ class UnknownKeys {
   // Number 0 is no key: its pattern never matches.
   UnknownKey& operator[](uint8_t number) { return keys_[number]; }
 
-  // Remembers the key of `name_size` bytes at `name`, which has no escapes. Its member begins at `begin`, and
-  // its value at `value`, at most 32 bytes later; 32 bytes from `begin` on must be readable. Returns its number.
+  // Remembers the key of `name_size` bytes at `name`, which has no escapes. Its member begins at `begin`,
+  // and its value at `value`, at most 32 bytes later; 32 bytes from `begin` on must be readable. Returns its
+  // number.
   uint8_t remember(const uint8_t* begin, const uint8_t* name, size_t name_size,
                    const uint8_t* value) {
     const auto size = static_cast<size_t>(value - begin);

@@ -26,7 +26,7 @@ class Lexer {
  public:
   StringIndex index;
   Stop stop = Stop::None;
-  bool has_unpaired = false;  // A skipped string has an unpaired surrogate escape, since this was reset.
+  bool has_unpaired = false;  // Since this was reset, a skipped string has an unpaired surrogate escape.
 
   const uint8_t* end() const { return index.end(); }
 

@@ -1,6 +1,8 @@
 // Reads records straight into columns: the inner loop. Compiled once for each instruction set.
 #pragma once
 
+#include "core/reader/generic/keys-inl.h"
+#include "core/reader/generic/misfit_notes-inl.h"
 #include "core/reader/generic/values-inl.h"
 
 namespace streamlic::STREAMLIC_ISA {
@@ -49,7 +51,7 @@ class Reader final : public RecordReader {
     if (begin_ == lexer().end()) return lexer().at_end();
     if (*begin_ != '{') {
       const uint8_t* const end = values_.skip_value(begin_, depth);
-      if (end) note(nullptr, begin_, end);
+      if (end) note(misfits_, nullptr, begin_, end);
       return end;
     }
     if (depth <= 0) return lexer().refused();
@@ -84,28 +86,6 @@ class Reader final : public RecordReader {
     for (ColumnBuilder& column : columns) column.make_room(row + 1);
   }
 
-  // A step of the current path. The steps before it are on the call stack, too.
-  struct PathNode {
-    const PathNode* parent;
-    RawStep step;
-  };
-
-  void note(const PathNode* parent, const uint8_t* value, const uint8_t* end) {
-    if (unlikely(misfits_.list.size() > Misfits::kFew)) return;
-    if (likely(parent && !parent->parent)) {
-      misfits_.steps.push_back(parent->step);
-      misfits_.list.push_back({1, value, bytes_between(value, end)});
-      return;
-    }
-    const size_t before = misfits_.steps.size();
-    for (const PathNode* node = parent; node; node = node->parent) {
-      misfits_.steps.push_back(node->step);
-    }
-    std::reverse(misfits_.steps.begin() + static_cast<std::ptrdiff_t>(before),
-                 misfits_.steps.end());
-    misfits_.list.push_back({misfits_.steps.size() - before, value, bytes_between(value, end)});
-  }
-
   // Inlined into the loop over records; `inner_object` reads the objects within them.
   STREAMLIC_ALWAYS_INLINE const uint8_t* object(const uint8_t* at, Plan& plan,
                                                 std::vector<ColumnBuilder>& columns, const Row& row,
@@ -121,11 +101,11 @@ class Reader final : public RecordReader {
         previous->hit();
         at = begin + key->pattern.size;
       } else if (likely(lexer().index.is_padded(begin) &&
-                        matches(begin, (key = candidate(begin, plan.keys))->pattern))) {
+                        matches(begin, (key = candidate(lexer(), begin, plan.keys))->pattern))) {
         previous->miss(key);
         at = begin + key->pattern.size;
       } else if (const uint8_t next = plan.unknown_after(*previous, last_unknown);
-                 is_unknown(begin, plan.unknown[next])) {
+                 is_unknown(lexer(), begin, plan.unknown[next])) {
         last_unknown = next;
         at = unknown_members(begin, plan.unknown, &last_unknown, depth - 1, parent);
         goto value_end;
@@ -139,7 +119,7 @@ class Reader final : public RecordReader {
         if (unlikely(!at)) return nullptr;
         if (unlikely(at == lexer().end())) return lexer().at_end();
         if (!key) {
-          remember_unknown(begin, name, at, plan, *previous, &last_unknown);
+          remember_unknown(lexer(), begin, name, at, plan, *previous, &last_unknown);
           at = unknown(name, at, depth - 1, parent);
           goto value_end;
         }
@@ -174,12 +154,8 @@ class Reader final : public RecordReader {
     return object(at, plan, columns, row, depth, parent);
   }
 
-  bool is_unknown(const uint8_t* begin, const UnknownKey& key) {
-    return lexer().index.is_padded(begin) && matches(begin, key.pattern);
-  }
-
-  // Skips the unknown member at `begin` that was predicted, and those after it as long as they are, and notes
-  // them. `*number` is the number of its key, and becomes that of the last one.
+  // Skips the unknown member at `begin`, and those after it as long as they are predicted, and notes them.
+  // `*number` is that of its key, and becomes that of the last one.
   STREAMLIC_NOINLINE const uint8_t* unknown_members(const uint8_t* begin, UnknownKeys& keys,
                                                     uint8_t* number, int depth,
                                                     const PathNode* parent) {
@@ -196,8 +172,8 @@ class Reader final : public RecordReader {
       }
       if (unlikely(!at)) return nullptr;
       const PathNode node{parent, {name, key.name_size, 0}};
-      note(&node, value, at);
-      if (at == lexer().end() || *at != ',' || !is_unknown(at + 1, keys[key.next])) return at;
+      note(misfits_, &node, value, at);
+      if (at == lexer().end() || *at != ',' || !is_unknown(lexer(), at + 1, keys[key.next])) return at;
       begin = at + 1;
       *number = key.next;
     }
@@ -209,16 +185,8 @@ class Reader final : public RecordReader {
     const uint8_t* const at = values_.skip_value(begin, depth);
     // With escapes in the key this size is wrong, but then the misfits are not sure.
     const PathNode node{parent, {name, bytes_between(name, lexer().index.terminator(name)), 0}};
-    if (at) note(&node, begin, at);
+    if (at) note(misfits_, &node, begin, at);
     return at;
-  }
-
-  // The known key that may begin here.
-  STREAMLIC_ALWAYS_INLINE Key* candidate(const uint8_t* begin, Keys& keys) {
-    if (likely(keys.is_by_prefix())) return keys.candidate(begin);
-    const uint8_t* const name = begin + 1;
-    const uint64_t bitmap = lexer().index.bitmap_at(name);
-    return keys.candidate(name, bitmap ? static_cast<size_t>(__builtin_ctzll(bitmap)) : 0);
   }
 
   // The key repeats: the last one counts.
@@ -227,15 +195,11 @@ class Reader final : public RecordReader {
     column.truncate(row.index);
   }
 
-  static PathNode node_of(const PathNode* parent, const std::string& name) {
-    return {parent, {reinterpret_cast<const uint8_t*>(name.data()), name.size(), 0}};
-  }
-
   STREAMLIC_NOINLINE void note_column(const std::string& name, const PathNode* parent,
                                       const uint8_t* value, const uint8_t* end) {
     values_.is_misfit = false;
     const PathNode node = node_of(parent, name);
-    if (end) note(&node, value, end);
+    if (end) note(misfits_, &node, value, end);
   }
 
   // Reads any key, from after its quote to its value, and remembers the pattern that begins at `begin`.
@@ -247,7 +211,7 @@ class Reader final : public RecordReader {
     const uint8_t* at = terminator + 1;
     const bool is_plain = *terminator == '"';
     if (is_plain) {
-      *key = plain_key(name, bytes_between(name, terminator), keys);
+      *key = plain_key(lexer(), name, bytes_between(name, terminator), keys);
     } else {
       at = lexer().string_slow(terminator);
       if (unlikely(!at)) return nullptr;
@@ -260,40 +224,8 @@ class Reader final : public RecordReader {
     if (unlikely(at == lexer().end())) return lexer().at_end();
     if (*at != ':') return lexer().refused();
     at = lexer().next(at + 1);
-    if (is_plain && *key) remember(begin, at, &(*key)->pattern);
+    if (is_plain && *key) remember(lexer(), begin, at, &(*key)->pattern);
     return at;
-  }
-
-  Key* plain_key(const uint8_t* name, size_t size, Keys& keys) const {
-    if (bytes_between(name, lexer().end()) >= sizeof Pattern::text) {
-      Key* const key = keys.candidate(name, size);
-      if (matches(name, key->name)) return key;
-      if (keys.is_perfect()) return nullptr;
-    }
-    return keys.find(name, size);
-  }
-
-  void remember(const uint8_t* begin, const uint8_t* value, Pattern* pattern) const {
-    const size_t size = bytes_between(begin, value);
-    if (size > sizeof pattern->text || bytes_between(begin, lexer().end()) < sizeof pattern->text) {
-      return;
-    }
-    if (size != pattern->size || !matches(begin, *pattern)) pattern->set(begin, size);
-  }
-
-  // Remembers the unknown key at `name`, unless it has escapes or is too long.
-  STREAMLIC_NOINLINE void remember_unknown(const uint8_t* begin, const uint8_t* name,
-                                           const uint8_t* value, Plan& plan, Key& previous,
-                                           uint8_t* last) const {
-    if (bytes_between(begin, value) > sizeof Pattern::text) return;
-    if (bytes_between(begin, lexer().end()) < sizeof Pattern::text) return;
-    const uint8_t* name_end = name;
-    while (*name_end != '"' && *name_end != '\\') ++name_end;
-    if (*name_end != '"') return;
-    const uint8_t number =
-        plan.unknown.remember(begin, name, bytes_between(name, name_end), value);
-    plan.unknown_after(previous, *last) = number;
-    *last = number;
   }
 
   // Reads the value at `at`, fast if it has the column's type. `depth` brackets may be open, with those of
@@ -392,7 +324,7 @@ class Reader final : public RecordReader {
       if (unlikely(!at)) return nullptr;
       if (unlikely(values_.is_misfit)) {
         values_.is_misfit = false;
-        note(&node, begin, at);
+        note(misfits_, &node, begin, at);
       }
       ++node.step.index;
       at = lexer().next(at);

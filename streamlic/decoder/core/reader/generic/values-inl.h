@@ -113,8 +113,8 @@ class ValueReader {
     return at + 1;
   }
 
-  // Unescapes the escape at `at`, if it is valid. An unpaired surrogate before the end of the text may be a cut
-  // pair: the text is read again then.
+  // Unescapes the escape at `at`, if it is valid. An unpaired surrogate before the end of the text may be a
+  // cut pair: the text is read again then.
   STREAMLIC_ALWAYS_INLINE const uint8_t* unescaped(const uint8_t* at, uint8_t** out) {
     const uint8_t* const end = lexer.end();
     if (unlikely(end - at < 6)) {
