@@ -6,8 +6,7 @@
 namespace streamlic::STREAMLIC_ISA {
 
 // The known key that may begin here.
-STREAMLIC_ALWAYS_INLINE Key* candidate(const Lexer& lexer, const uint8_t* begin,
-                                       Keys& keys) {
+STREAMLIC_ALWAYS_INLINE Key* candidate(const Lexer& lexer, const uint8_t* begin, Keys& keys) {
   if (likely(keys.is_by_prefix())) return keys.candidate(begin);
   const uint8_t* const name = begin + 1;
   const uint64_t bitmap = lexer.index.bitmap_at(name);
@@ -49,8 +48,7 @@ STREAMLIC_NOINLINE inline void remember_unknown(const Lexer& lexer, const uint8_
   const uint8_t* name_end = name;
   while (*name_end != '"' && *name_end != '\\') ++name_end;
   if (*name_end != '"') return;
-  const uint8_t number =
-      plan.unknown.remember(begin, name, bytes_between(name, name_end), value);
+  const uint8_t number = plan.unknown.remember(begin, name, bytes_between(name, name_end), value);
   plan.unknown_after(previous, *last) = number;
   *last = number;
 }

@@ -26,7 +26,8 @@ class Lexer {
  public:
   StringIndex index;
   Stop stop = Stop::None;
-  bool has_unpaired = false;  // Since this was reset, a skipped string has an unpaired surrogate escape.
+  bool has_unpaired =
+      false;  // an unpaired surrogate escape in a skipped string, since it was reset
 
   const uint8_t* end() const { return index.end(); }
 

@@ -173,8 +173,9 @@ class Reader final : public RecordReader {
       if (unlikely(!at)) return nullptr;
       const PathNode node{parent, {name, key.name_size, 0}};
       note(misfits_, &node, value, at);
-      if (at == lexer().end() || *at != ',' || !is_unknown(lexer(), at + 1, keys[key.next])) return at;
+      if (at == lexer().end() || *at != ',') return at;
       begin = at + 1;
+      if (!is_unknown(lexer(), begin, keys[key.next])) return at;
       *number = key.next;
     }
   }

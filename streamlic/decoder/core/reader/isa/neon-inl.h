@@ -48,8 +48,8 @@ inline uint8x16_t digits_in_vector(const uint8_t* at) {
 
 inline uint32_t digits_in(const uint8_t* at) {
   const uint8x16_t bits = vld1q_u8(kBits);
-  const uint8x16_t pairs = vpaddq_u8(vandq_u8(digits_in_vector(at), bits),
-                                     vandq_u8(digits_in_vector(at + 16), bits));
+  const uint8x16_t pairs =
+      vpaddq_u8(vandq_u8(digits_in_vector(at), bits), vandq_u8(digits_in_vector(at + 16), bits));
   const uint8x16_t fours = vpaddq_u8(pairs, pairs);
   return vgetq_lane_u32(vreinterpretq_u32_u8(vpaddq_u8(fours, fours)), 0);
 }

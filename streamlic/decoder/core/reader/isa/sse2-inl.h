@@ -52,8 +52,8 @@ inline uint64_t equal_to(const uint8_t* at, char byte) {
   return bits;
 }
 inline NumberBits number_bits(const uint8_t* at) {
-  return {digits_in(at) | uint64_t{digits_in(at + 32)} << 32, equal_to(at, '0'),
-          equal_to(at, '.'), equal_to(at, '-'), equal_to(at, ',')};
+  return {digits_in(at) | uint64_t{digits_in(at + 32)} << 32, equal_to(at, '0'), equal_to(at, '.'),
+          equal_to(at, '-'), equal_to(at, ',')};
 }
 
 inline void copy_vector(uint8_t* to, const uint8_t* from) {
