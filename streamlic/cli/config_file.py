@@ -30,7 +30,6 @@ from streamlic.errors import UsageError
 from streamlic.system.text_files import decoded
 from streamlic.truto.query import encode_parameter
 
-DEFAULT_FILE = "streamlic.toml"
 _TOKENS_WAY = ("base-url", "allow-http", "ca-file")
 _ASSIGNMENT = "K=V"
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from streamlic.cli.settings import OutputSettings
 from streamlic.cli.std_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli.watch import asks_for_json, log_of_command
 from streamlic.errors import RETRY_CAN_HELP, IntegrityError, StreamlicError, UsageError
@@ -30,6 +25,7 @@ from streamlic.system.signals import heeded
 from streamlic.terminal.log import Log
 
 if TYPE_CHECKING:
+    from streamlic.cli.settings import OutputSettings
     from streamlic.job.summary import Summary
 
 T = TypeVar("T")
@@ -62,6 +58,8 @@ def run(job: Coroutine[Any, Any, T], *, says: str = _RESUMABLE, is_all: bool = T
     A cancelled job still commits its complete pages, which does not take long. With ``is_all``, a
     signal that comes too late to cancel the job has no effect.
     """
+    import asyncio
+
     caught: list[int] = []
     cancel: list[Callable[[], object]] = []
 
@@ -147,6 +145,9 @@ def show(
     summary: Summary, dest: str, output: OutputSettings, resume_command: str | None = None
 ) -> None:
     """Write a job's summary to standard output, and to a JSON log."""
+    import json
+    from dataclasses import asdict
+
     from streamlic.reports.text import summary_text
 
     if not output.quiet:
@@ -195,6 +196,8 @@ def run_command_line(cli: click.Group) -> NoReturn:
     except Exception as error:
         if not log.is_json:
             raise
+        import traceback
+
         log.event("error", kind=type(error).__name__, message=str(error), exit_code=1,
                   traceback=traceback.format_exc())  # fmt: skip
         code = 1

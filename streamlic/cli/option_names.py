@@ -13,7 +13,6 @@ Rules:
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 
 import click
@@ -48,9 +47,18 @@ def unknown_variables(given: Iterable[str], known: Iterable[str]) -> dict[str, s
         name.removeprefix(f"{PREFIX}_") for name in given if name.startswith(f"{PREFIX}_")
     )
     unknown = [name for name in ours if name not in endings]
+    if not unknown:
+        return {}
+    import difflib
+
     near = {name: difflib.get_close_matches(name, endings, 1) for name in unknown}
     return {f"{PREFIX}_{name}": endings[found[0]] if found else None
             for name, found in near.items()}  # fmt: skip
+
+
+CONFIG_VARIABLE = variable_of("", "config")
+DEFAULT_FILE = "streamlic.toml"
+"""The file with options that is read if it is in the working directory."""
 
 
 class OptionNames:

@@ -15,9 +15,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from streamlic.cli.config_file import DEFAULT_FILE, Setting, read_config
-from streamlic.cli.help import first_sentence, write_options
+from streamlic.cli.config_file import Setting, read_config
+from streamlic.cli.help import write_options
 from streamlic.cli.option_names import (
+    CONFIG_VARIABLE,
+    DEFAULT_FILE,
     OptionNames,
     key_of,
     options_of,
@@ -29,7 +31,6 @@ from streamlic.formatting import option_of
 from streamlic.terminal.log import Log
 from streamlic.truto.credentials import TOKEN_VARIABLE
 
-CONFIG_VARIABLE = variable_of("", "config")
 _OTHER_VARIABLES = {CONFIG_VARIABLE, "STREAMLIC_NO_FAST"}
 _SOURCES = (
     ParameterSource.COMMANDLINE,
@@ -44,25 +45,6 @@ _ALTERNATIVES = (
 )
 _FILTERS = ("integration", "tenant")  # Of all accounts.
 _FILE_SETTINGS = f"{__name__}.file_settings"
-
-config_option = click.option(
-    "--config", type=click.Path(), metavar="FILE", envvar=CONFIG_VARIABLE, show_envvar=True,
-    help=f"TOML file with options; by default {DEFAULT_FILE} in this directory, if it is there.",
-)  # fmt: skip
-
-EPILOG = """\
-Options of commands can also be set in the environment or in a TOML file. The command line has
-priority over the environment, the environment over the file, and the file over the default.
-
-\b
-option of export         variable                     key in the table [export]
---rate-limit 9/1s        STREAMLIC_EXPORT_RATE_LIMIT  rate-limit = "9/1s"
---strict                 STREAMLIC_EXPORT_STRICT=1    strict = true
---account A --account B  STREAMLIC_EXPORT_ACCOUNT     account = ["A", "B"]
-
-An option that several commands share can leave out the command: STREAMLIC_RATE_LIMIT, or rate-limit
-before the first table. The token is read from TRUTO_API_TOKEN or from a file (--token-file).
-"""
 
 
 def config_path(ctx: click.Context) -> Path | None:
@@ -186,15 +168,6 @@ class SettingsCommand(click.Command):
             source = ctx.get_parameter_source(token_file.name)
             if source is ParameterSource.DEFAULT_MAP:  # The variable has priority over the file.
                 _reset(ctx, token_file)
-
-
-class SettingsGroup(click.Group):
-    """A group that lists each command with its whole first sentence."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the commands in the order in which they were added."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, first_sentence(one)) for name, one in self.commands.items()])
 
 
 def _origin(ctx: click.Context, option: click.Option) -> str | None:

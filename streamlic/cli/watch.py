@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streamlic.cli.settings import OutputSettings
 from streamlic.terminal.log import Log
 
 if TYPE_CHECKING:
+    from streamlic.cli.settings import OutputSettings
     from streamlic.job.progress import OnProgress, Progress
 
 LOG_FORMAT = "--log-format"

@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streamlic.storage.base import Store
@@ -128,4 +127,6 @@ def _longest(store: Store, name: str, number: int, columns: list[str]) -> list[i
     dictionaries = (
         column.dictionary for column in row.columns if isinstance(column, pa.DictionaryArray)
     )
+    import pyarrow.compute as pc  # noqa: PLC0415  (slow to load, and few runs need it)
+
     return [pc.max(pc.binary_length(one)).as_py() or 0 for one in dictionaries]

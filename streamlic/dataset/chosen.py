@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 
@@ -34,4 +33,6 @@ class Chosen:
 
     def mask(self, column: Any) -> Any:
         """Return which of a column's values are among them."""
+        import pyarrow.compute as pc  # noqa: PLC0415  (slow to load, and few runs need it)
+
         return pc.is_in(column, value_set=self._values)

@@ -98,11 +98,11 @@ class DatasetWriter:
 
     def write_whole(self, batch: pa.RecordBatch, rows_of: Sequence[tuple[str | None, int]]) -> None:
         """Take complete pages in one batch: each account with its number of rows, in order."""
-        of_row = pa.array(
-            [place for place, (_, rows) in enumerate(rows_of) for _ in range(rows)], pa.int32()
-        )
-        accounts = self._account_columns([account for account, _ in rows_of])
-        self._share([self._completed(batch, [column.take(of_row) for column in accounts])])
+        columns = [
+            pa.array([text for text, rows in column for _ in range(rows)], pa.string())
+            for column in self._account_columns(rows_of)
+        ]
+        self._share([self._completed(batch, columns)])
 
     def write_rows(self, batch: pa.RecordBatch) -> None:
         """Take rows of another part file unchanged, with their accounts and times."""
@@ -148,9 +148,11 @@ class DatasetWriter:
 
     def completed(self, batch: pa.RecordBatch, account: str | None) -> pa.RecordBatch:
         """Put the account before a batch's columns, and the run after them."""
-        of_row = pa.repeat(0, batch.num_rows)
-        accounts = self._account_columns([account])
-        return self._completed(batch, [column.take(of_row) for column in accounts])
+        columns = [
+            pa.repeat(pa.scalar(text, pa.string()), rows)
+            for [(text, rows)] in self._account_columns([(account, batch.num_rows)])
+        ]
+        return self._completed(batch, columns)
 
     def open_part(self, row_group_bytes: int) -> Part:
         """Open the next part file."""
@@ -190,13 +192,18 @@ class DatasetWriter:
         if self._shared and self._shared.file_bytes >= self.options.part_bytes:
             self._end_shared()
 
-    def _account_columns(self, accounts: Sequence[str | None]) -> list[pa.Array]:
-        """Return the columns that say whose a license is, one value an account."""
-        details = [self._details.get(account, UNKNOWN) for account in accounts]
+    def _account_columns(
+        self, rows_of: Sequence[tuple[str | None, int]]
+    ) -> list[list[tuple[str | None, int]]]:
+        """Return the columns that say whose a license is, as values and their numbers of rows.
+
+        Arrow's compute functions would spread the values too, but take long to load.
+        """
+        details = [(self._details.get(account, UNKNOWN), rows) for account, rows in rows_of]
         return [
-            pa.array(accounts, pa.string()),
-            pa.array([one.integration for one in details], pa.string()),
-            pa.array([one.tenant_id for one in details], pa.string()),
+            [*rows_of],
+            [(one.integration, rows) for one, rows in details],
+            [(one.tenant_id, rows) for one, rows in details],
         ]
 
     def _completed(self, batch: pa.RecordBatch, accounts: list[pa.Array]) -> pa.RecordBatch:

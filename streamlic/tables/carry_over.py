@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streamlic.dataset.batch_sizes import batches_of, opened
@@ -129,6 +128,8 @@ class Carrying:
 
     def _carry(self, file: PartFile, writer: DatasetWriter) -> Counter[str | None]:
         """Write the rows of a part file that are carried over; return how many each account has."""
+        import pyarrow.compute as pc  # noqa: PLC0415  (slow to load, and few runs need it)
+
         found: Counter[str | None] = Counter()
         is_checked = False
         self.copying.check()
@@ -185,6 +186,8 @@ def _rows(
 
     Some batches are empty, so that the caller is never away from its other work for long.
     """
+    import pyarrow.compute as pc  # noqa: PLC0415  (slow to load, and few runs need it)
+
     chosen = Chosen(accounts)
     with _translated(store, name), opened(store, name) as file:
         for number in range(file.num_row_groups):
@@ -207,6 +210,8 @@ def _are_in(file: pq.ParquetFile, number: int, chosen: Chosen) -> bool:
     """Return whether a row group has rows of these accounts: by its statistics, then its column."""
     if not chosen.may_be_in(file.metadata.row_group(number).column(0)):
         return False
+    import pyarrow.compute as pc  # noqa: PLC0415  (slow to load, and few runs need it)
+
     batches = file.iter_batches(
         _ACCOUNT_ROWS, row_groups=[number], columns=[ACCOUNT_COLUMN], use_threads=False
     )

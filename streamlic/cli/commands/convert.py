@@ -15,6 +15,7 @@ from streamlic.cli.options import body, body_options, job_options, options
 from streamlic.cli.settings import ConvertSettings, takes
 from streamlic.cli.watch import log_of_command, watching
 from streamlic.errors import UsageError
+from streamlic.system.lean_arrow import load_arrow
 from streamlic.truto.request import LicensesRequest
 
 
@@ -29,6 +30,7 @@ from streamlic.truto.request import LicensesRequest
 @takes(ConvertSettings)
 def convert(settings: ConvertSettings) -> None:
     """Convert a saved response body, from a file or - for standard input, to Parquet in DEST."""
+    load_arrow()
     from streamlic.job.convert import convert_async
 
     source, dest, account = settings.source, settings.dest, settings.account

@@ -28,6 +28,7 @@ from streamlic.cli.options import (
 from streamlic.cli.settings import ExportSettings, takes
 from streamlic.cli.watch import command_again, log_of_command, watching
 from streamlic.job.settings import JobSettings
+from streamlic.system.lean_arrow import load_arrow
 
 
 @click.command(
@@ -76,6 +77,7 @@ def export(settings: ExportSettings) -> None:
 
     Run the same command again to resume an interrupted run, or to retry the accounts that failed.
     """
+    load_arrow()
     from streamlic.job.account_details import details_of
     from streamlic.job.export import accounts_of_key, export_async
     from streamlic.job.summary import AccountsFailed
