@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from itertools import islice
 
 from streamlic.errors import (
     DecodeError,
@@ -20,6 +22,8 @@ LINES_TYPES = frozenset(
     for name in ("x-ndjson", "ndjson", "jsonl", "x-jsonl", "jsonlines", "x-jsonlines", "json-lines")
 )
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+_APART_BYTES = 16 * 1024  # Less is undone sooner than a thread starts.
+_MOST_PIECES = 4
 _RELATION = re.compile(r""";\s*rel\s*=\s*"?([^";,>]*)""", re.IGNORECASE)
 
 
@@ -80,12 +84,22 @@ class Page:
         started = time.monotonic()
         while data := await self._read():
             waited_seconds = time.monotonic() - started
+            is_apart = decompressor.is_slow and len(data) >= _APART_BYTES
             pieces = decompressor.feed(data)
-            first = next(pieces, b"")
-            self._watch.arrived(len(data), waited_seconds, is_blank=first.isspace())
-            if first:
-                yield first
-            for piece in pieces:
-                yield piece
+            taken = await _next(pieces, 1, is_apart=is_apart)
+            is_blank = bool(taken) and taken[0].isspace()
+            self._watch.arrived(len(data), waited_seconds, is_blank=is_blank)
+            while taken:
+                for piece in taken:
+                    yield piece
+                # One at first: a page that waits for others to end holds no more.
+                taken = await _next(pieces, _MOST_PIECES, is_apart=is_apart)
             started = time.monotonic()
         decompressor.finish()
+
+
+async def _next(pieces: Iterator[bytes], most: int, *, is_apart: bool) -> list[bytes]:
+    """Return the next pieces, undone in a thread if ``is_apart``: the event loop does not wait."""
+    if not is_apart:
+        return list(islice(pieces, 1))
+    return await asyncio.to_thread(lambda: list(islice(pieces, most)))

@@ -169,7 +169,7 @@ async def test_an_error_is_reported_whatever_becomes_of_its_body() -> None:
     others: list[Answer] = [
         head + b"Content-Length: 99\r\n\r\n{",
         head + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n???",
-        head + b"Content-Encoding: zstd\r\nContent-Length: 3\r\n\r\n???",
+        head + b"Content-Encoding: dcz\r\nContent-Length: 3\r\n\r\n???",
         head + b"\r\n",
     ]
     timeouts = Timeouts(silence_seconds=0.2)

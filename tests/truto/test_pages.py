@@ -74,7 +74,7 @@ async def test_a_request_carries_the_token_and_says_who_asks() -> None:
         b"GET /prefix/unified/user-directory/licenses?integrated_account_id="
     )
     assert f"Authorization: Bearer {TOKEN}\r\n".encode() in asked[0]
-    assert b"Accept-Encoding: gzip, deflate, br\r\n" in asked[0]
+    assert b"Accept-Encoding: zstd, gzip, deflate, br;q=0.5\r\n" in asked[0]
     assert b"User-Agent: streamlic/" in asked[0]
 
 
