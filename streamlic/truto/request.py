@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -28,6 +29,12 @@ _NAMES = {
     **{one.wire_name: one.name for one in LICENSES.parameters if one.wire_name},
 }
 """The names on the wire of the query parameters that have a parameter of the request."""
+
+
+@lru_cache(maxsize=256)
+def _quoted(name: str) -> str:
+    """Percent-encode the name of a parameter: pages repeat them."""
+    return quote(name, safe="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +95,11 @@ class LicensesRequest:
         items = [(_ACCOUNT, self.account)]
         for parameter in LICENSES.parameters:
             value = getattr(self, parameter.name)
+            if not value:  # Most are not given; a 0 or an empty text is refused.
+                continue
             if parameter.kind is Kind.PAIRS:
                 items += value
-            elif not (parameter.kind is Kind.FLAG and not value):
+            else:
                 items += encode_parameter(parameter.wire_name, value)
         if self.next_cursor:
             items.append((_CURSOR, self.next_cursor))
@@ -99,7 +108,7 @@ class LicensesRequest:
     def query_string(self) -> str:
         """Return the query with keys and values percent-encoded (RFC 3986)."""
         return "&".join(
-            f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in self.query_items()
+            f"{_quoted(name)}={quote(value, safe='')}" for name, value in self.query_items()
         )
 
     def after(self, next_cursor: str | None) -> Self | None:
