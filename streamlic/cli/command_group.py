@@ -37,7 +37,8 @@ class CommandGroup(click.Group):
     """
 
     def __init__(self, *args: Any, summaries: Mapping[str, str], **attributes: Any) -> None:
-        self._summaries = summaries
+        self.summaries = summaries
+        """The first sentence of each command's help, by its name."""
         self._loaded: dict[str, click.Command] = {}
         super().__init__(*args, **attributes)
 
@@ -45,7 +46,7 @@ class CommandGroup(click.Group):
     def commands(self) -> MutableMapping[str, click.Command]:
         """The commands, in the order of ``summaries``."""
         if not self._loaded:
-            for name in self._summaries:
+            for name in self.summaries:
                 module = import_module(f"streamlic.cli.commands.{name}")
                 self._loaded[name] = getattr(module, name)
             OptionNames(self._loaded).give_variables()
@@ -58,4 +59,4 @@ class CommandGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write each command with its whole first sentence."""
         with formatter.section("Commands"):
-            formatter.write_dl([*self._summaries.items()])
+            formatter.write_dl([*self.summaries.items()])

@@ -1,8 +1,9 @@
 """Decompresses bodies into pieces of bounded size, and detects a body that was cut.
 
-Supports the codings of RFC 9110, section 8.4.1, br (RFC 7932), and zstd (RFC 8878). Most clients, aiohttp included,
-accept a gzip stream that is cut inside complete HTTP framing; here it is an error. A stream that is
-cut between two gzip members looks complete: only the JSON inside shows it.
+Supports the codings of RFC 9110, section 8.4.1, br (RFC 7932), and zstd (RFC 8878). Most clients,
+aiohttp included, accept a gzip stream that is cut inside complete HTTP framing; here it is an
+error. A stream that is cut between two members or frames looks complete: only the JSON inside shows
+it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 
 import brotli
@@ -17,18 +19,14 @@ import brotli
 from streamlic.errors import ApiError, Fault, TransportError
 
 _zlib: Any = zlib
-try:  # It takes less than half of zlib's time. There are platforms without it.
+with suppress(ImportError):  # It takes half of zlib's time. There are platforms without it.
     from isal import isal_zlib as _zlib
-except ImportError:
-    pass
 _zstd: Any = None
-try:
+with suppress(ImportError):
     if sys.version_info >= (3, 14):
         from compression import zstd as _zstd
     else:
         from backports import zstd as _zstd
-except ImportError:
-    pass
 
 ACCEPT_ENCODING = "zstd, gzip, deflate, br;q=0.5" if _zstd else "gzip, deflate, br;q=0.5"
 """Asks for what is cheapest to undo: brotli takes several times as long as the others."""

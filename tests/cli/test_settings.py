@@ -13,8 +13,7 @@ from click.core import ParameterSource
 
 import streamlic
 from streamlic.cli.commands import cli
-from streamlic.cli.option_names import OptionNames, key_of, variable_of
-from streamlic.cli.option_names import CONFIG_VARIABLE
+from streamlic.cli.option_names import CONFIG_VARIABLE, OptionNames, key_of, variable_of
 from streamlic.cli.types import Size
 from streamlic.decoder import NO_FAST
 from streamlic.emulator import EmulatorConfig, running_emulator

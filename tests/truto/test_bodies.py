@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
 import socket
 import struct
+import threading
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from types import SimpleNamespace
@@ -14,9 +17,10 @@ from typing import Any
 
 import brotli
 import pytest
+from backports import zstd
 
 from streamlic.errors import ApiError, TransportError
-from streamlic.truto.content_encoding import PIECE_BYTES
+from streamlic.truto.content_encoding import PIECE_BYTES, Decompressor, open_decompressor
 from streamlic.truto.response import Page
 from streamlic.truto.timeouts import ProgressWatch, Timeouts
 from tests.support.raw_server import (
@@ -49,6 +53,7 @@ async def failure_of(answer: Answer, **given: Any) -> TransportError:
         (b"deflate", zlib.compress(LONG)),
         (b"deflate", RAW_DEFLATE),
         (b"br", brotli.compress(LONG)),
+        (b"zstd", zstd.compress(LONG)),
     ],
 )
 async def test_a_compressed_body_arrives_whole_or_not_at_all(coding: bytes, body: bytes) -> None:
@@ -237,3 +242,36 @@ def test_other_types_are_not_lines(kind: str) -> None:
     page.check()
     with pytest.raises(TransportError):
         page.check(ndjson=True)
+
+
+@pytest.mark.parametrize(("coding", "size", "is_apart"), [
+    ("gzip", 1 << 20, True),
+    ("gzip", 1 << 10, False),  # It would take longer to start a thread.
+    ("", 1 << 20, False),
+])  # fmt: skip
+async def test_a_large_compressed_body_is_undone_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch, coding: str, size: int, is_apart: bool
+) -> None:
+    """The event loop reads from the network meanwhile."""
+    threads = set()
+    body = random.Random(1).randbytes(size)
+    wire = iter([gzip.compress(body) if coding else body])
+
+    def noted(name: str) -> Decompressor:
+        decompressor = open_decompressor(name)
+
+        def feed(data: bytes) -> Iterator[bytes]:
+            for piece in type(decompressor).feed(decompressor, data):
+                threads.add(threading.current_thread())
+                yield piece
+
+        monkeypatch.setattr(decompressor, "feed", feed)
+        return decompressor
+
+    async def read() -> bytes:
+        return next(wire, b"")
+
+    monkeypatch.setattr("streamlic.truto.response.open_decompressor", noted)
+    page = Page({"Content-Encoding": coding}, read, ProgressWatch(1, 1), hide="secret")
+    assert b"".join([chunk async for chunk in page.chunks()]) == body
+    assert (threading.main_thread() not in threads) is is_apart
