@@ -2,7 +2,8 @@
 
 The fields of a class have the names of Click's parameters, and no defaults: an option reads its
 default from the dataclass that it configures, with ``default_of``. The parameters of a request are
-those of the resource.
+those of the resource. They are neither compared nor printed: each method that a dataclass makes is
+compiled at every start.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ NO_PARTITION = "none"
 """The value of --partition-by that overrides another one of a file or the environment."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class OutputSettings:
     """What a command shows."""
 
@@ -29,7 +30,7 @@ class OutputSettings:
     verbose: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class MachineSettings:
     """What decodes, and how much memory the process aims to use."""
 
@@ -37,7 +38,7 @@ class MachineSettings:
     memory_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class LakeOptions:
     """How the tables of a lake are shown, and where its part files wait for an object store."""
 
@@ -54,7 +55,7 @@ class LakeOptions:
         return values
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ConnectionOptions:
     """Where the API is, and how to reach it."""
 
@@ -67,14 +68,14 @@ class ConnectionOptions:
     read_timeout: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class RetryOptions:
     """How long a failed page is retried."""
 
     retry_for: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class AccountFilters:
     """Which of all accounts to list."""
 
@@ -82,14 +83,14 @@ class AccountFilters:
     tenant: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class RequestOptions:
     """What to request from each account: values by the names of the resource's parameters."""
 
     request: Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class JobArguments(MachineSettings, OutputSettings, LakeOptions):
     """What ``export`` and ``convert`` share: how to decode, write and commit."""
 
@@ -109,7 +110,7 @@ class JobArguments(MachineSettings, OutputSettings, LakeOptions):
     strict: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ExportSettings(JobArguments, RequestOptions, AccountFilters, RetryOptions, ConnectionOptions):
     """The settings of ``streamlic export``."""
 
@@ -126,7 +127,7 @@ class ExportSettings(JobArguments, RequestOptions, AccountFilters, RetryOptions,
     shard: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ConvertSettings(JobArguments):
     """The settings of ``streamlic convert``."""
 
@@ -137,7 +138,7 @@ class ConvertSettings(JobArguments):
     key_by: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class AccountsSettings(AccountFilters, RetryOptions, ConnectionOptions):
     """The settings of ``streamlic accounts``."""
 
@@ -145,7 +146,7 @@ class AccountsSettings(AccountFilters, RetryOptions, ConnectionOptions):
     as_csv: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class DatasetSettings:
     """The settings of ``streamlic verify``."""
 
@@ -153,7 +154,7 @@ class DatasetSettings:
     as_json: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class UpkeepSettings(DatasetSettings):
     """What ``compact`` and ``expire`` share."""
 
@@ -167,28 +168,28 @@ class UpkeepSettings(DatasetSettings):
         return {name: getattr(self, name) for name in ("memory_bytes", "scratch", "take_over")}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class CompactSettings(UpkeepSettings):
     """The settings of ``streamlic compact``."""
 
     part_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ExpireSettings(UpkeepSettings):
     """The settings of ``streamlic expire``."""
 
     keep: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class InspectSettings(DatasetSettings):
     """The settings of ``streamlic inspect``."""
 
     verbose: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ReportSettings(AccountFilters):
     """The settings of ``streamlic report``."""
 
@@ -206,7 +207,7 @@ class ReportSettings(AccountFilters):
     scratch: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class SqlSettings:
     """The settings of ``streamlic sql``."""
 
@@ -218,7 +219,7 @@ class SqlSettings:
     scratch: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class HeadSettings:
     """The settings of ``streamlic head``."""
 
@@ -236,7 +237,7 @@ class HeadSettings:
     as_json: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class SchemaSettings:
     """The settings of ``streamlic schema``."""
 
@@ -244,7 +245,7 @@ class SchemaSettings:
     as_json: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class DoctorSettings(MachineSettings, LakeOptions, ConnectionOptions):
     """The settings of ``streamlic doctor``."""
 
@@ -254,7 +255,7 @@ class DoctorSettings(MachineSettings, LakeOptions, ConnectionOptions):
     as_json: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class EmulateSettings:
     """The settings of ``streamlic emulate``."""
 
@@ -277,7 +278,7 @@ class EmulateSettings:
     faults: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class DemoSettings:
     """The settings of ``streamlic demo``."""
 

@@ -67,10 +67,8 @@ def test_every_coding_is_undone_in_bounded_pieces(name: str, chunk_bytes: int) -
 @pytest.mark.parametrize("name", [name for name in CODINGS if name != "identity"])
 def test_a_cut_body_is_noticed_wherever_it_is_cut(name: str) -> None:
     coding, body = CODINGS[name]
-    packed = {"gzip": gzip.compress, "zstd": zstd.compress}.get(
-        name.split(maxsplit=1)[0], gzip.compress
-    )
-    first_member = len(packed(DATA[:70_000]))
+    start = DATA[:70_000]
+    first_member = len(zstd.compress(start) if coding == "zstd" else gzip.compress(start))
     for cut in {1, 5, len(body) // 3, len(body) // 2, len(body) - 5, len(body) - 1}:
         assert cut != first_member
         with pytest.raises(TransportError):
