@@ -21,6 +21,7 @@ from benchmarks import (
     compare,
     job,
     machine,
+    pages,
     parsing,
     peers,
     pictures,
@@ -36,6 +37,7 @@ Groups = Callable[[Plan, Path, ExitStack], list[Group]]
 PARTS: dict[str, Groups] = {
     "parsing": parsing.groups,
     "job": job.groups,
+    "pages": pages.groups,
     "peers": peers.groups,
     "scale": scale.groups,
     "emulator": job.emulator_groups,

@@ -21,7 +21,15 @@ _WARM_RECORDS = 500
 @contextmanager
 def emulator(sizes_bytes: list[int], *, is_gzip: bool = False) -> Iterator[Emulated]:
     """Run an emulator that has an account of about each size, and one for warming up."""
-    records = {account_of(size): records_of(size) for size in sizes_bytes}
+    with served(
+        {account_of(size): records_of(size) for size in sizes_bytes}, is_gzip=is_gzip
+    ) as one:
+        yield one
+
+
+@contextmanager
+def served(records: dict[str, int], *, is_gzip: bool = False) -> Iterator[Emulated]:
+    """Run an emulator of accounts with so many records each, and of one for warming up."""
     given = {"accounts": {WARM_ACCOUNT: _WARM_RECORDS, **records}, "is_gzip": is_gzip}
     command = [sys.executable, "-m", "benchmarks", "serve", json.dumps(given)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:

@@ -15,7 +15,7 @@ from typing import Any
 
 from streamlic import UsageError
 
-_MODULES = ("decoders", "jobs", "peers_parts", "peers_whole", "uploads")
+_MODULES = ("decoders", "jobs", "pages", "peers_parts", "peers_whole", "uploads")
 _MESSAGE_CHARACTERS = 200
 
 
