@@ -116,7 +116,7 @@ TROUBLES = [
     _again("break-gzip=300", "a corrupt gzip stream", TransportError,
            "compressed"),
     _taken("coding=utf-8", "a Content-Encoding without encoding, such as utf-8"),
-    _fatal("coding=zstd", "a Content-Encoding that the request did not accept", ApiError, "zstd"),
+    _fatal("coding=dcz", "a Content-Encoding that the request did not accept", ApiError, "dcz"),
     _taken("bomb=64", "64 MiB of white space in a small gzip stream"),
     _again("cut-json=3000", "truncated JSON in complete framing", TruncatedBody, "byte 3000"),
     _again("break-json=3000", "an invalid byte in the JSON", DecodeError, "byte 3000"),
