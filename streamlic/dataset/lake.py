@@ -17,6 +17,7 @@ Each table is a directory that holds nothing but its part files: any reader take
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 import pyarrow as pa
@@ -62,6 +63,9 @@ _ACCOUNT: Final = [
     pa.field(TENANT_COLUMN, pa.string()),
 ]
 _RUN: Final = [pa.field(EXPORTED_AT_COLUMN, TIMESTAMP), pa.field(RUN_COLUMN, pa.string())]
+
+REPEATED_COLUMNS: Final = frozenset(field.name for field in [*_ACCOUNT, *_RUN[1:]])
+"""The columns of strings that are the same in all rows of a page."""
 
 ACCOUNTS_SCHEMA: Final[pa.Schema] = pa.schema(
     [
@@ -116,6 +120,12 @@ RUNS_SCHEMA: Final[pa.Schema] = pa.schema(
 def licenses_schema(schema: pa.Schema) -> pa.Schema:
     """Return the schema of ``licenses``: the decoder's, after the account and before the run."""
     return pa.schema([*_ACCOUNT, *schema, *_RUN])
+
+
+def with_dictionaries(schema: pa.Schema, columns: Collection[str]) -> pa.Schema:
+    """Return the schema of batches that hold these columns of strings as dictionaries."""
+    kind = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema([one.with_type(kind) if one.name in columns else one for one in schema])
 
 
 def schema_of(table: str, schema: pa.Schema) -> pa.Schema:

@@ -7,10 +7,14 @@ Rules:
    may join it in between. One that an exception left is a valid Parquet file, and must not be used.
 3. The footer says that timestamps use the proleptic Gregorian calendar, as Arrow's do. Without it
    Spark 3 refuses a column with a time before 1900.
+4. What is the same in many rows comes as a dictionary, which Arrow writes without looking at each
+   row. Readers see strings: the footer has the schema without dictionaries.
+5. No statistics inside lists: readers skip row groups by those of flat columns only.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -19,6 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streamlic.dataset.lake import with_dictionaries
 from streamlic.errors import StoreError
 from streamlic.schema.columns import json_role
 from streamlic.storage.base import Store
@@ -26,6 +31,8 @@ from streamlic.storage.base import Store
 # Spark takes the calendar of a file from the version of its writer: the new one from 3.1 on
 # (``DataSourceUtils.getRebaseSpec``). Parquet itself has no key for calendars.
 _CALENDAR = {"org.apache.spark.version": "3.1.0"}
+# Where Arrow keeps a schema in a footer. Its writer would write that of the batches.
+_ARROW_SCHEMA = "ARROW:schema"
 _SMALL_BYTES = 64 << 10
 _MANY_SMALL = 64
 
@@ -44,8 +51,11 @@ class Part:
         compression: str,
         long_text_columns: frozenset[str] = frozenset(),
         unique_columns: frozenset[str] = frozenset(),
+        dictionary_columns: frozenset[str] = frozenset(),
     ) -> None:
-        without_dictionary = long_text_columns | unique_columns | _lists(schema)
+        """``dictionary_columns`` are dictionaries in the batches, and strings to readers."""
+        lists = _lists(schema)
+        without_dictionary = long_text_columns | unique_columns | lists
         self.name = name
         self.rows = 0
         self.bytes = 0
@@ -57,18 +67,20 @@ class Part:
         self._gathered: list[pa.RecordBatch] = []
         self._gathered_bytes = 0
         self._small = 0  # How many of the last gathered batches are small.
+        self._schema = schema
         try:
             with self.translated():
                 self._sink = pa.OSFile(str(self.path), "wb")
                 self._writer = pq.ParquetWriter(
                     self._sink,
-                    schema,
+                    with_dictionaries(schema, dictionary_columns),
+                    store_schema=False,
                     version="2.6",
                     compression=compression,
                     # For a list of millions in one record a dictionary would take many times its
                     # bytes: Arrow checks its size only between records.
                     use_dictionary=_leaves(schema, without_dictionary),
-                    write_statistics=_leaves(schema, long_text_columns),
+                    write_statistics=_leaves(schema, long_text_columns | lists),
                     write_page_index=True,
                     write_page_checksum=True,
                 )
@@ -107,7 +119,9 @@ class Part:
         """Write the gathered rows and the footer."""
         self._write_row_group()
         with self.translated():
-            self._writer.add_key_value_metadata(_CALENDAR)
+            self._writer.add_key_value_metadata(
+                {**_CALENDAR, _ARROW_SCHEMA: base64.b64encode(self._schema.serialize())}
+            )
             self._writer.close()
             self.bytes = self._sink.tell()
             self._sink.close()
@@ -151,7 +165,7 @@ class Part:
             return
         gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
         self._small = 0
-        table = pa.Table.from_batches(gathered)
+        table = pa.Table.from_batches(gathered).unify_dictionaries()
         with self.translated():
             self._writer.write_table(table, row_group_size=table.num_rows)
 

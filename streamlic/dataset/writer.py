@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from streamlic.dataset.joined_part import JoinedPart
-from streamlic.dataset.lake import licenses_schema
+from streamlic.dataset.lake import REPEATED_COLUMNS, licenses_schema, with_dictionaries
 from streamlic.dataset.part_file import Part
 from streamlic.dataset.records import UNKNOWN, AccountDetails, PartFile
 from streamlic.dataset.run_state import RunState
@@ -82,6 +82,7 @@ class DatasetWriter:
         self._number = run.next_part_number()
         self._details = run.details if details is None else details
         self._schema = licenses_schema(schema)
+        self._batch_schema = with_dictionaries(self._schema, REPEATED_COLUMNS)
         self._in_progress: list[PageWriter] = []
         self._shared: Part | None = None
         self._unfilled: list[JoinedPart] = []  # One at most, but while two are joined.
@@ -98,15 +99,15 @@ class DatasetWriter:
 
     def write_whole(self, batch: pa.RecordBatch, rows_of: Sequence[tuple[str | None, int]]) -> None:
         """Take complete pages in one batch: each account with its number of rows, in order."""
-        columns = [
-            pa.array([text for text, rows in column for _ in range(rows)], pa.string())
-            for column in self._account_columns(rows_of)
-        ]
-        self._share([self._completed(batch, columns)])
+        self._share([self._completed(batch, rows_of)])
 
     def write_rows(self, batch: pa.RecordBatch) -> None:
         """Take rows of another part file unchanged, with their accounts and times."""
-        self._share([pa.record_batch(batch.columns, schema=self._schema)])
+        columns = [
+            column.dictionary_encode() if field.name in REPEATED_COLUMNS else column
+            for field, column in zip(self._schema, batch.columns, strict=True)
+        ]
+        self._share([pa.record_batch(columns, schema=self._batch_schema)])
 
     def open_page(self, account: str | None) -> PageWriter:
         """Open a page of this account's rows. Other pages may be in progress."""
@@ -148,11 +149,7 @@ class DatasetWriter:
 
     def completed(self, batch: pa.RecordBatch, account: str | None) -> pa.RecordBatch:
         """Put the account before a batch's columns, and the run after them."""
-        columns = [
-            pa.repeat(pa.scalar(text, pa.string()), rows)
-            for [(text, rows)] in self._account_columns([(account, batch.num_rows)])
-        ]
-        return self._completed(batch, columns)
+        return self._completed(batch, [(account, batch.num_rows)])
 
     def open_part(self, row_group_bytes: int) -> Part:
         """Open the next part file."""
@@ -167,6 +164,7 @@ class DatasetWriter:
             compression=self.options.compression,
             long_text_columns=self.options.long_text_columns,
             unique_columns=self.options.unique_columns,
+            dictionary_columns=REPEATED_COLUMNS,
         )
 
     def take_page(self, page: PageWriter, own: list[Part], held: list[pa.RecordBatch]) -> None:
@@ -192,28 +190,19 @@ class DatasetWriter:
         if self._shared and self._shared.file_bytes >= self.options.part_bytes:
             self._end_shared()
 
-    def _account_columns(
-        self, rows_of: Sequence[tuple[str | None, int]]
-    ) -> list[list[tuple[str | None, int]]]:
-        """Return the columns that say whose a license is, as values and their numbers of rows.
-
-        Arrow's compute functions would spread the values too, but take long to load.
-        """
+    def _completed(
+        self, batch: pa.RecordBatch, rows_of: Sequence[tuple[str | None, int]]
+    ) -> pa.RecordBatch:
         details = [(self._details.get(account, UNKNOWN), rows) for account, rows in rows_of]
-        return [
-            [*rows_of],
-            [(one.integration, rows) for one, rows in details],
-            [(one.tenant_id, rows) for one, rows in details],
-        ]
-
-    def _completed(self, batch: pa.RecordBatch, accounts: list[pa.Array]) -> pa.RecordBatch:
         columns = [
-            *accounts,
+            _repeated(rows_of),
+            _repeated([(one.integration, rows) for one, rows in details]),
+            _repeated([(one.tenant_id, rows) for one, rows in details]),
             *batch.columns,
             pa.repeat(pa.scalar(self._run.started_at, TIMESTAMP), batch.num_rows),
-            pa.repeat(self._run.id, batch.num_rows),
+            _repeated([(self._run.id, batch.num_rows)]),
         ]
-        return pa.record_batch(columns, schema=self._schema)
+        return pa.record_batch(columns, schema=self._batch_schema)
 
     def _end_shared(self) -> None:
         shared, self._shared = self._shared, None
@@ -244,6 +233,21 @@ class DatasetWriter:
         self._closed.append(part)
         self._closed_bytes += part.bytes
         self.bytes_written += part.bytes
+
+
+def _repeated(rows_of: Sequence[tuple[str | None, int]]) -> pa.DictionaryArray:
+    """Return a column of texts, each in so many rows.
+
+    Arrow's compute functions would do the same, but take long to load.
+    """
+    places: dict[str, int] = {}
+    indices: list[int | None] = []
+    for text, rows in rows_of:
+        place = None if text is None else places.setdefault(text, len(places))
+        indices += [place] * rows
+    return pa.DictionaryArray.from_arrays(
+        pa.array(indices, pa.int32()), pa.array([*places], pa.string())
+    )
 
 
 class PageWriter:

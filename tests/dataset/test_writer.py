@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from streamlic.dataset.lake import STAGING, licenses_schema
 from streamlic.dataset.records import PartFile
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.errors import StoreError, UsageError
+from streamlic.resources.license_schema import LICENSE_SCHEMA
 from tests.support.batches import (
     SCHEMA,
     TINY,
@@ -350,12 +353,66 @@ def test_columns_are_encoded_by_what_they_hold(run: LocalRun) -> None:
     lists = {name for name in columns if ".list." in name}
     assert dictionaries == columns.keys() - plain - lists
     without = {name for name, c in columns.items() if not c.is_stats_set}
-    assert without == {"description", "remote_data", "_rescued"}
+    assert without == {"description", "remote_data", "_rescued", *lists}, "readers use no others"
     assert all(c.has_column_index for name, c in columns.items() if name not in without)
     assert all(c.has_offset_index for c in columns.values())
     assert {c.compression for c in columns.values()} == {"ZSTD"}
     assert meta.format_version == "2.6"
     assert columns["integrated_account_id"].statistics.max == "a"
+
+
+def test_repeated_columns_are_dictionaries_in_files_and_strings_to_readers(run: LocalRun) -> None:
+    writer = open_writer(run, WriteOptions())
+    accounts = [f"account-{number:036d}" for number in range(6)]
+    for number, account in enumerate(accounts[:4]):
+        write_page(writer, number * 200, 200, account=account)
+    writer.write_whole(license_batch(800, 400), [(accounts[4], 200), (accounts[5], 200)])
+    [file] = writer.finish()
+    path = run.store.path(run.staged(file.name))
+    assert pq.read_schema(path).equals(licenses_schema(SCHEMA), check_metadata=False)
+    column = pq.read_table(path)["integrated_account_id"]
+    assert column.to_pylist() == [account for account in accounts for _ in range(200)]
+    chunk = pq.read_metadata(path).row_group(0).column(0)
+    assert chunk.has_dictionary_page
+    assert chunk.total_uncompressed_size < file.rows, "each account is written once"
+    assert (chunk.statistics.min, chunk.statistics.max) == (accounts[0], accounts[-1])
+
+
+def test_an_account_without_details_has_nulls(run: LocalRun) -> None:
+    writer = open_writer(run, WriteOptions())
+    writer.write_whole(license_batch(0, 2), [("a", 2)])
+    page = writer.open_page(None)
+    page.write(license_batch(2, 1))
+    page.end()
+    [file] = writer.finish()
+    table = pq.read_table(run.store.path(run.staged(file.name)))
+    assert table["tenant_id"].to_pylist() == [None] * 3
+    assert table["integrated_account_id"].to_pylist() == ["a", "a", None]
+
+
+def test_rows_that_are_carried_over_share_a_file_with_new_ones(run: LocalRun) -> None:
+    writer = open_writer(run, WriteOptions())
+    write_page(writer, 0, 20, account="a")
+    [first] = writer.finish()
+    old = pq.read_table(run.store.path(run.staged(first.name)))
+    write_page(writer, 20, 20, account="b")
+    for batch in old.to_batches():
+        writer.write_rows(batch)
+    [file] = writer.finish()
+    table = pq.read_table(run.store.path(run.staged(file.name)))
+    assert table.schema == old.schema
+    assert Counter(table["integrated_account_id"].to_pylist()) == {"a": 20, "b": 20}
+
+
+def test_a_files_schema_is_as_arrow_would_have_stored_it(run: LocalRun) -> None:
+    """With the roles of JSON columns, and without dictionaries."""
+    writer = DatasetWriter(run.store, run, schema=LICENSE_SCHEMA)
+    writer.finish(with_empty=True)
+    [name] = staged(run)
+    schema = pq.read_schema(run.store.path(f"{STAGING}/{name}")).remove_metadata()
+    arrows = io.BytesIO()
+    pq.write_table(licenses_schema(LICENSE_SCHEMA).empty_table(), arrows)
+    assert schema.equals(pq.read_schema(arrows), check_metadata=True)
 
 
 def test_a_flipped_bit_in_a_page_is_seen_by_any_reader_that_checks(run: LocalRun) -> None:
