@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks import (
     compare,
+    encoding,
     job,
     machine,
     pages,
@@ -38,6 +39,7 @@ PARTS: dict[str, Groups] = {
     "parsing": parsing.groups,
     "job": job.groups,
     "pages": pages.groups,
+    "encoding": encoding.groups,
     "peers": peers.groups,
     "scale": scale.groups,
     "emulator": job.emulator_groups,

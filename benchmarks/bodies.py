@@ -212,6 +212,38 @@ def _unknown(rng: random.Random) -> Fields:
     return {**_common(rng), **{f"field_{i}": rng.choice(_WORDS) for i in range(30)}}
 
 
+def _distinct(seed: int) -> Iterator[bytes]:
+    """Yield records of which no two have the same products and vendor's object."""
+    rng = random.Random(seed)  # noqa: S311  (seeded randomness, not cryptography)
+    for number in count():
+        fields = _common(rng)
+        if rng.random() < 0.8:
+            day = f"20{rng.randrange(15, 26)}-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}"
+            fields["created_at"] = f"{day}T10:{rng.randrange(60):02d}:{rng.randrange(60):02d}Z"
+        fields["products"] = [
+            {
+                "id": f"{rng.getrandbits(64):016x}",
+                "name": rng.choice(_WORDS),
+                "status": rng.choice(["active", "inactive", "pending"]),
+            }
+            for _ in range(rng.randrange(5))
+        ]
+        fields["remote_data"] = {
+            "skuId": f"{rng.getrandbits(128):032x}",
+            "capabilityStatus": "Enabled",
+            "prepaidUnits": {"enabled": fields["available_quantity"], "suspended": 0, "warning": 0},
+            "servicePlans": [
+                {
+                    "servicePlanId": f"{rng.getrandbits(128):032x}",
+                    "servicePlanName": rng.choice(_WORDS),
+                    "provisioningStatus": "Success",
+                }
+                for _ in range(rng.randrange(4))
+            ],
+        }
+        yield json.dumps({"id": f"lic-{number:09d}", **fields}, separators=(",", ":")).encode()
+
+
 def _huge(rng: random.Random) -> Fields:
     plans = [{"plan": f"{rng.getrandbits(128):032x}", "name": rng.choice(_WORDS)}
              for _ in range(8000)]  # fmt: skip
@@ -224,6 +256,7 @@ KINDS = {
     "licenses-plain": Kind("the same without remote_data", _emulated(_PLAIN), is_mixed=True),
     "clean": Kind("the emulator's without misfits", _emulated_clean(Shape())),
     "clean-plain": Kind("the same without remote_data", _emulated_clean(_PLAIN)),
+    "distinct": Kind("no two records alike", _distinct),
     "wide": Kind("every field, long lists", _pooled(_wide)),
     "narrow": Kind("id, name and a quantity", _pooled(_narrow)),
     "unicode": Kind("long texts in many scripts", _pooled(lambda r: _text(r, _SCRIPTS, size=8))),

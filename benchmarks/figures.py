@@ -53,6 +53,18 @@ def cpu_seconds_a_gb(case: dict[str, Any]) -> Spread:
     return Spread.of([one["cpu_seconds"] / one["bytes"] * 1e9 for one in case["rounds"]])
 
 
+def cpu_ratio(case: dict[str, Any], base: dict[str, Any]) -> Spread:
+    """Return how many times the CPU of ``base`` a case takes, round by round."""
+    pairs = zip(case["rounds"], base["rounds"], strict=False)
+    return Spread.of([a["cpu_seconds"] / b["cpu_seconds"] for a, b in pairs])
+
+
+def file_mb_per_gb(case: dict[str, Any]) -> float:
+    """Return the MB of Parquet that a GB of JSON becomes."""
+    last = case["rounds"][-1]
+    return float(last["parquet_bytes"] / last["bytes"] * 1e3)
+
+
 def peak_mib(case: dict[str, Any]) -> float:
     """Return the greatest peak memory of a case, in MiB."""
     return float(max(one["peak_kib"] for one in case["rounds"])) / 1024

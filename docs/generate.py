@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 import streamlic
+from benchmarks import encoding
 from benchmarks import readme as figures
 from streamlic import errors
 from streamlic.answers.describe import DEFINITIONS
@@ -68,6 +69,7 @@ def generated(name: str) -> str:
     return {
         "commands": commands,
         "definitions": definitions,
+        "encoding": encoding_figures,
         "environment": environment,
         "errors": error_codes,
         "faults": faults,
@@ -93,6 +95,12 @@ def benchmark_figures() -> str:
     """Return the tables of the benchmarks whose results are committed."""
     results = json.loads((ROOT / "benchmarks" / "results" / "all.json").read_text())
     return figures.markdown(figures.chosen(results))
+
+
+def encoding_figures() -> str:
+    """Return the table of the choices of the Parquet writer, from the committed results."""
+    results = (ROOT / "benchmarks" / "results" / "encoding.json").read_text()
+    return encoding.markdown(json.loads(results))
 
 
 def public_names() -> str:

@@ -15,7 +15,9 @@ from typing import Any
 
 from streamlic import UsageError
 
-_MODULES = ("decoders", "jobs", "pages", "peers_parts", "peers_whole", "uploads")
+_MODULES = (
+    "decoders", "encodings", "jobs", "pages", "peers_parts", "peers_whole", "uploads",
+)  # fmt: skip
 _MESSAGE_CHARACTERS = 200
 
 
