@@ -6,14 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import figures, parsing, readme, report
+from benchmarks import encoding, figures, parsing, readme, report
 from benchmarks.bodies import KINDS, make_body
 from benchmarks.measure import ROOT, Case, Group, Worker, run_group
+from benchmarks.plan import QUICK
 from streamlic.decoder import open_decoder
 
 _BYTES = 60_000
@@ -119,6 +122,26 @@ def test_an_engine_is_measured_by_public_names_alone(tmp_path: Path) -> None:
         assert worker.ask()["rows"] == 7
 
 
+def test_each_choice_of_the_parquet_writer_writes_every_row(tmp_path: Path) -> None:
+    """Its results become a table with a line for each."""
+    [licenses, *_] = encoding.groups(QUICK, tmp_path, ExitStack())
+    some = ("as streamlic writes", "account and run as strings", "not compressed")
+    cases = [case for case in licenses.cases if case.name in some]
+    found = run_group(replace(licenses, cases=cases, rounds=1), lambda _: None)
+    assert [len(case["rounds"]) for case in found["cases"]] == [1, 1, 1]
+    rows = {case["rounds"][0]["rows"] for case in found["cases"]}
+    assert len(rows) == 1
+    sizes = {case["name"]: figures.file_mb_per_gb(case) for case in found["cases"]}
+    assert sizes["not compressed"] > sizes["as streamlic writes"], "the choice reached the file"
+    results = {"facts": _FACTS, "groups": [found]}
+    assert "MB a GB" in report.tables(results)
+    assert [line.split(" | ")[0] for line in encoding.markdown(results).splitlines()[4:]] == [
+        "| as streamlic writes, a GB of JSON",
+        "| account and run as strings",
+        "| not compressed",
+    ]
+
+
 def test_ratios_are_formed_within_a_round() -> None:
     """A machine that slows down slows both: the ratio stays."""
     slow = {"rounds": [{"bytes": 10, "seconds": seconds} for seconds in (2.0, 4.0, 8.0)]}
@@ -135,7 +158,7 @@ def test_everything_runs_and_writes_its_files(tmp_path: Path) -> None:
     )
     results = json.loads((tmp_path / "all.json").read_text())
     parts = {group["part"] for group in results["groups"]}
-    assert parts == {"parsing", "job", "pages", "peers", "scale", "emulator"}
+    assert parts == {"parsing", "job", "encoding", "pages", "peers", "scale", "emulator"}
     ours = [
         case
         for group in results["groups"]
