@@ -132,7 +132,7 @@ def test_each_choice_of_the_parquet_writer_writes_every_row(tmp_path: Path) -> N
     rows = {case["rounds"][0]["rows"] for case in found["cases"]}
     assert len(rows) == 1
     sizes = {case["name"]: figures.file_mb_per_gb(case) for case in found["cases"]}
-    assert sizes["not compressed"] > sizes["as streamlic writes"], "the choice reached the file"
+    assert sizes["not compressed"] > 2 * sizes["as streamlic writes"], "the choice was made"
     results = {"facts": _FACTS, "groups": [found]}
     assert "MB a GB" in report.tables(results)
     assert [line.split(" | ")[0] for line in encoding.markdown(results).splitlines()[4:]] == [

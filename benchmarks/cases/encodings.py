@@ -29,7 +29,7 @@ class Choice:
 
     note: str = ""
     options: Options = field(default_factory=dict)
-    more: Callable[[Options], Options] = dict
+    more: Callable[[Options], Options] = lambda _: {}
     """Makes further options from those that streamlic gives."""
     has_repeats: bool = True
     """Whether columns that are the same in all rows of a page come as dictionaries."""
