@@ -19,9 +19,12 @@ _UNUSED = (
 )
 
 
-def load_arrow() -> None:
-    """Load pyarrow without what it can do without; nothing if it is loaded."""
-    if "pyarrow" in sys.modules:
+def load_arrow(dest: str) -> None:
+    """Load pyarrow without what it can do without; nothing if it is loaded, or DEST is a bucket.
+
+    pyiceberg reaches a bucket by pyarrow's client.
+    """
+    if "://" in dest or "pyarrow" in sys.modules:
         return
     hidden = [name for name in _UNUSED if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None fails an import

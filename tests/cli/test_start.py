@@ -54,7 +54,7 @@ def test_a_job_loads_neither_numpy_nor_what_arrow_computes_with(tmp_path: Path) 
 def test_others_in_the_process_may_load_numpy_after_arrow() -> None:
     loaded = modules_after(
         "from streamlic.system.lean_arrow import load_arrow\n"
-        "load_arrow()\n"
+        "load_arrow('lake')\n"
         "import numpy, pyarrow as pa, pyarrow.compute as pc, pyarrow.fs as fs\n"
         "assert pc.sum(pa.array([1, 2])).as_py() == 3\n"
         "assert numpy.arange(3).sum() == 3\n"
@@ -65,6 +65,16 @@ def test_others_in_the_process_may_load_numpy_after_arrow() -> None:
 
 def test_arrow_that_is_loaded_stays_as_it_is() -> None:
     loaded = modules_after(
-        "import pyarrow\nfrom streamlic.system.lean_arrow import load_arrow\nload_arrow()\n"
+        "import pyarrow\nfrom streamlic.system.lean_arrow import load_arrow\nload_arrow('lake')\n"
     )
     assert "pyarrow.parquet" not in loaded
+
+
+def test_arrow_keeps_its_clients_for_a_bucket() -> None:
+    """pyiceberg reads and writes a bucket's metadata by them."""
+    modules_after(
+        "from streamlic.system.lean_arrow import load_arrow\n"
+        "load_arrow('s3://bucket/lake')\n"
+        "import pyarrow.fs\n"
+        "assert pyarrow.fs.S3FileSystem\n"
+    )

@@ -30,7 +30,7 @@ from streamlic.truto.request import LicensesRequest
 @takes(ConvertSettings)
 def convert(settings: ConvertSettings) -> None:
     """Convert a saved response body, from a file or - for standard input, to Parquet in DEST."""
-    load_arrow()
+    load_arrow(settings.dest)
     from streamlic.job.convert import convert_async
 
     source, dest, account = settings.source, settings.dest, settings.account

@@ -77,7 +77,7 @@ def export(settings: ExportSettings) -> None:
 
     Run the same command again to resume an interrupted run, or to retry the accounts that failed.
     """
-    load_arrow()
+    load_arrow(settings.dest)
     from streamlic.job.account_details import details_of
     from streamlic.job.export import accounts_of_key, export_async
     from streamlic.job.summary import AccountsFailed
