@@ -106,7 +106,7 @@ def choice(given: dict[str, Any]) -> Iterator[Run]:
         stack.enter_context(patch.object(pq, "ParquetWriter", changed))
         if not chosen.has_repeats:
             stack.enter_context(patch.object(writing, "REPEATED_COLUMNS", frozenset()))
-            stack.enter_context(patch.object(writing, "_dictionary", _strings))
+            stack.enter_context(patch.object(writing, "_repeated", _strings))
         store = LocalStore(work)
         asked = open_run(LakeWriter(store), request={}, accounts=[WARM_ACCOUNT])
 
@@ -125,7 +125,7 @@ def choice(given: dict[str, Any]) -> Iterator[Run]:
         yield run
 
 
-def _strings(values: Sequence[str | None]) -> pa.Array:
+def _strings(rows_of: Sequence[tuple[str | None, int]]) -> pa.Array:
     import pyarrow as pa
 
-    return pa.array(values, pa.string())
+    return pa.array([text for text, rows in rows_of for _ in range(rows)], pa.string())

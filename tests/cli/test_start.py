@@ -71,7 +71,7 @@ def test_arrow_that_is_loaded_stays_as_it_is() -> None:
 
 
 def test_arrow_keeps_its_clients_for_a_bucket() -> None:
-    """pyiceberg reads and writes a bucket's metadata by them."""
+    """The metadata of Iceberg tables are read and written by them."""
     modules_after(
         "from streamlic.system.lean_arrow import load_arrow\n"
         "load_arrow('s3://bucket/lake')\n"

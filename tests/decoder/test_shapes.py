@@ -191,7 +191,7 @@ OPTIONS: dict[str, dict[str, Any]] = {"lines": {"ndjson": True}, "rows by key": 
 @pytest.mark.parametrize("name", LONG)
 @pytest.mark.parametrize("text", ["plain", "]}", '\\"]}', "\\\\", "[{", '\\\\\\"{'])
 def test_a_long_value_is_read_in_small_chunks(name: str, text: str) -> None:
-    """Also with brackets and quotes in its strings, which are no end of the value."""
+    """Also with brackets and quotes in its strings, which do not end the value."""
     value = ",".join(f'{{"n":{i},"text":"{text}"}}' for i in range(400))
     body = LONG[name].replace("VALUE", value).encode()
     whole = outcome(body, **OPTIONS.get(name, {}))

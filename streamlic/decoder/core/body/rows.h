@@ -32,7 +32,7 @@ class Rows {
   // key. If a line is an envelope, it does not move the index.
   std::optional<Path> read(size_t start, const std::string* key, int depth, bool is_in_array);
 
-  // Scans a value that is no row, as the window does, but fast if it is valid. It gives no path to where the
+  // Scans a value other than a row, as the window does, but fast if it is valid. It gives no path to where the
   // bytes end if more bytes are to come.
   Scan scan_value(size_t start, int depth, const Step& step);
 

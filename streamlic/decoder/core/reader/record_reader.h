@@ -87,7 +87,7 @@ class RecordReader {
                            std::vector<ColumnBuilder>& columns, int64_t row, int depth,
                            const RowBudget& budget) = 0;
 
-  // Skips the value that begins at `text`, if it is valid and a byte follows it or it is no number.
+  // Skips the value that begins at `text`, if it is valid. A number must be followed by a byte.
   virtual ValueSkipped skip(const uint8_t* text, const uint8_t* end, int depth) = 0;
 
   // Call it after the bytes of a text may have changed.
