@@ -15,10 +15,10 @@ WORKERS = $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)")
 
 $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable ".[report]"
 	touch $@
 
-EXTRAS := $(foreach extra,report bench docs dev,$(VENV)/.$(extra))
+EXTRAS := $(foreach extra,bench docs dev,$(VENV)/.$(extra))
 $(EXTRAS): $(VENV)/.%: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --editable ".[$*]"
 	touch $@
@@ -28,7 +28,7 @@ $(TEST_EXTRAS): $(VENV)/.%: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable ".[$*]"
 	touch $@
 
-demo: $(VENV)/.report  ## export a week of nights from an emulated Truto, and report the unused seats
+demo: $(VENV)/.run  ## export a week of nights from an emulated Truto, and report the unused seats
 	rm -rf demo-lake
 	$(BIN)/streamlic demo demo-lake
 
