@@ -18,14 +18,15 @@ $(VENV)/.run: pyproject.toml $(ENGINE)
 	$(BIN)/python -m pip install --quiet --editable ".[report]"
 	touch $@
 
+# streamlic is installed by then: only what an extra needs is, and the engine is not built again.
 EXTRAS := $(foreach extra,bench docs dev,$(VENV)/.$(extra))
 $(EXTRAS): $(VENV)/.%: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	$(BIN)/python -m pip install --quiet "streamlic[$*]"
 	touch $@
 
 TEST_EXTRAS := $(foreach extra,browser spark fuzz,$(VENV)/.$(extra))
 $(TEST_EXTRAS): $(VENV)/.%: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	$(BIN)/python -m pip install --quiet "streamlic[$*]"
 	touch $@
 
 demo: $(VENV)/.run  ## export a week of nights from an emulated Truto, and report the unused seats
