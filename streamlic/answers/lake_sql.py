@@ -107,10 +107,7 @@ def open_sql(
         import duckdb  # noqa: PLC0415  # an extra
     except ModuleNotFoundError as error:
         raise not_installed(error) from error
-    if why := why_no_dataset(store):
-        raise UsageError(why)
-    lake = load_lake(store)
-    ended = ended_runs(store, lake)
+    lake, ended = lake_and_nights(store)
     spill = tempfile.mkdtemp(prefix="streamlic-sql-", dir=scratch)
     connection = duckdb.connect(":memory:")
     try:
@@ -141,8 +138,14 @@ def open_sql(
         shutil.rmtree(spill, ignore_errors=True)
 
 
-def ended_runs(store: Store, lake: LakeState) -> list[RunState]:
-    """Return a lake's nights, the oldest first. UsageError if there are none, or rows are raw."""
+def lake_and_nights(store: Store) -> tuple[LakeState, list[RunState]]:
+    """Return a lake and its nights, the oldest first.
+
+    Raises UsageError if there is no lake, it has no night, or its rows are raw.
+    """
+    if why := why_no_dataset(store):
+        raise UsageError(why)
+    lake = load_lake(store)
     ended = [run for run in lake.oldest_first if run.is_complete]
     if not ended:
         raise UsageError(f"{store.where()} has no run that is complete yet")
@@ -151,7 +154,7 @@ def ended_runs(store: Store, lake: LakeState) -> list[RunState]:
             f"{store.where()} holds raw rows, which have no columns of seats: export without "
             "raw to get them"
         )
-    return ended
+    return lake, ended
 
 
 def view_of(table: str) -> str:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streamlic.answers.definitions import NEWEST, VIEWS
-from streamlic.answers.lake_sql import ended_runs, quoted, view_of
-from streamlic.dataset.commit_log import load_lake
-from streamlic.dataset.destination import why_no_dataset
+from streamlic.answers.lake_sql import lake_and_nights, quoted, view_of
 from streamlic.dataset.lake import TABLES
 from streamlic.dataset.records import Format
-from streamlic.errors import UsageError
 from streamlic.storage.base import Store
 
 
@@ -20,10 +17,7 @@ def views_sql(store: Store) -> str:
     They name a lake's directories, or its tables in a catalog, so they hold for later nights, too.
     Raises UsageError if there is no lake, or it has no night yet.
     """
-    if why := why_no_dataset(store):
-        raise UsageError(why)
-    lake = load_lake(store)
-    ended_runs(store, lake)
+    lake, _ = lake_and_nights(store)
     statements = [*_tables(store, lake.format or Format()), NEWEST]
     statements += [f"create or replace view {name} as {query}" for name, query in VIEWS.items()]
     return "".join(f"{statement.strip()};\n\n" for statement in statements)

@@ -20,7 +20,7 @@ struct alignas(64) UnknownKey {
 
 class UnknownKeys {
  public:
-  // Number 0 stands for none: its pattern never matches.
+  // Key 0 is never used: its pattern matches nothing.
   UnknownKey& operator[](uint8_t number) { return keys_[number]; }
 
   // Remembers the key of `name_size` bytes at `name`, which has no escapes. Its member begins at `begin`,
