@@ -241,12 +241,12 @@ def _repeated(rows_of: Sequence[tuple[str | None, int]]) -> pa.DictionaryArray:
     Arrow's compute functions would do the same, but take long to load.
     """
     places: dict[str, int] = {}
-    indices: list[int | None] = []
+    indices = [pa.array([], pa.int32())]
     for text, rows in rows_of:
         place = None if text is None else places.setdefault(text, len(places))
-        indices += [place] * rows
+        indices.append(pa.repeat(pa.scalar(place, pa.int32()), rows))
     return pa.DictionaryArray.from_arrays(
-        pa.array(indices, pa.int32()), pa.array([*places], pa.string())
+        pa.concat_arrays(indices), pa.array([*places], pa.string())
     )
 
 
