@@ -241,13 +241,17 @@ def _repeated(rows_of: Sequence[tuple[str | None, int]]) -> pa.DictionaryArray:
     Arrow's compute functions would do the same, but take long to load.
     """
     places: dict[str, int] = {}
-    indices = [pa.array([], pa.int32())]
-    for text, rows in rows_of:
-        place = None if text is None else places.setdefault(text, len(places))
-        indices.append(pa.repeat(pa.scalar(place, pa.int32()), rows))
-    return pa.DictionaryArray.from_arrays(
-        pa.concat_arrays(indices), pa.array([*places], pa.string())
-    )
+    of_text: dict[str | None, int | None] = {None: None}
+    for text, _ in rows_of:
+        if text is not None:
+            of_text[text] = places.setdefault(text, len(places))
+    if len(rows_of) == 1:  # A large page: seven times as fast as from a list.
+        [(text, rows)] = rows_of
+        indices = pa.repeat(pa.scalar(of_text[text], pa.int32()), rows)
+    else:
+        listed = [place for text, rows in rows_of for place in [of_text[text]] * rows]
+        indices = pa.array(listed, pa.int32())
+    return pa.DictionaryArray.from_arrays(indices, pa.array([*places], pa.string()))
 
 
 class PageWriter:
