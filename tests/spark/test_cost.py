@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
-ACCOUNTS, RECORDS = 250, 4000
+ACCOUNTS, RECORDS = 500, 4000
 ROWS = ACCOUNTS * RECORDS
 PAGE = 1000
 ASKED_PAGE = 500
