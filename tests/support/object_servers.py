@@ -26,7 +26,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 ROOT = Path(__file__).parents[2]
 SERVERS = ROOT / ".venv-servers" / "bin"
-AZURITE = ROOT / "build" / "azurite" / "node_modules" / ".bin" / "azurite-blob"
+AZURITE = ROOT / "build" / "azurite" / "node_modules" / ".bin"
 HOST = "127.0.0.1"
 BUCKET = "lake-bucket"
 START_SECONDS = 60
@@ -301,7 +301,8 @@ class AzuriteServer(ObjectServer):
             "-l",
             self.directory / "data",
         ]
-        return [AZURITE, *where, "--silent", "--disableTelemetry", "--skipApiVersionCheck"]
+        command = [AZURITE / "node", AZURITE / "azurite-blob", *where]
+        return [*command, "--silent", "--disableTelemetry", "--skipApiVersionCheck"]
 
     def prepare(self) -> None:
         """Create the container, by Azure's own client: obstore cannot create one."""
