@@ -108,7 +108,7 @@ def land(
 
 
 def pages(emulator: Emulator) -> int:
-    return sum("licenses" in one.path for one in emulator.requests)
+    return sum("licenses" in one.path for one in [*emulator.requests])  # Another thread adds to it.
 
 
 def differences(found: duckdb.DuckDBPyRelation, lake: Path) -> tuple[int, int, int]:

@@ -84,7 +84,7 @@ def land(spark: SparkSession, dest: str | Path, url: str, **given: Any) -> strea
 
 
 def pages(emulator: Emulator) -> int:
-    return sum("licenses" in one.path for one in emulator.requests)
+    return sum("licenses" in one.path for one in [*emulator.requests])  # Another thread adds to it.
 
 
 def differences(found: duckdb.DuckDBPyRelation, lake: Path) -> tuple[int, int, int]:

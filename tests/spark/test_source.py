@@ -74,7 +74,7 @@ def source(spark: SparkSession, emulator: Emulator) -> DataFrameReader:
 
 
 def pages(emulator: Emulator) -> int:
-    return sum("licenses" in one.path for one in emulator.requests)
+    return sum("licenses" in one.path for one in [*emulator.requests])  # Another thread adds to it.
 
 
 def same(found: Path, lake: Path, columns: str) -> tuple[int, int, int]:
