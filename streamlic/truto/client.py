@@ -315,11 +315,16 @@ class Connection:
         return bytes(body[:_START_BYTES])
 
     def _page(self, response: aiohttp.ClientResponse, token: str) -> Page:
+        content = response.content
+
         async def read() -> bytes:
             with self._translated(token):
-                data = await response.content.readany()
+                # In chunks all that has arrived, which is copied once more; else what came at once.
+                data = await content.readany() if is_chunked else (await content.readchunk())[0]
             self.bytes_received += len(data)
             return data
+
+        is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
 
         watch = ProgressWatch(self._timeouts.progress_bytes, self._timeouts.silence_seconds)
         return Page(response.headers, read, watch, hide=token)

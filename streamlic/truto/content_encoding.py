@@ -52,7 +52,7 @@ class Decompressor(Protocol):
     is_slow: bool
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the decompressed bytes, in pieces of at most PIECE_BYTES."""
+        """Yield the decompressed bytes, in pieces of at most PIECE_BYTES, or as they came."""
 
     def finish(self) -> None:
         """End the body. Raises TransportError if the compressed stream has not ended."""
@@ -89,8 +89,7 @@ class _Identity:
     is_slow = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        for start in range(0, len(data), PIECE_BYTES):
-            yield data[start : start + PIECE_BYTES]
+        yield data
 
     def finish(self) -> None:
         """Do nothing: HTTP itself detects a cut body."""

@@ -98,7 +98,7 @@ uint8_t* take_block(size_t* bytes) {
 }
 
 void give_back_block(uint8_t* block, size_t bytes) {
-  if (kIsKept && bytes >= kSmallest) {
+  if (kIsKept && bytes >= kSmallest && bytes <= kMostCachedBytes) {
     const std::lock_guard<std::mutex> lock(cache().mutex);
     if (cache().bytes + bytes <= kCacheBytes) {
       try {

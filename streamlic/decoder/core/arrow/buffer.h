@@ -1,7 +1,8 @@
 // Memory that grows on demand, 64-byte aligned as Arrow recommends.
 //
 // Unused blocks are cached for the next batches: getting new memory from the system for every batch would
-// take longer than filling it. The cache holds at most kCacheBytes.
+// take longer than filling it. A row group's batches come back at once, so the cache holds kCacheBytes; it
+// keeps no block larger than kMostCachedBytes, because few batches have such a column.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,8 @@ namespace streamlic {
 // Thrown if a column of one batch would outgrow 32-bit offsets.
 struct CapacityExceeded {};
 
-constexpr size_t kCacheBytes = size_t{8} << 20;
+constexpr size_t kCacheBytes = size_t{32} << 20;
+constexpr size_t kMostCachedBytes = size_t{4} << 20;
 
 // Returns a block of at least `*bytes`, and sets `*bytes` to its size. Throws std::bad_alloc.
 uint8_t* take_block(size_t* bytes);
