@@ -58,6 +58,8 @@ CHOICES = {
     "no statistics": Choice("readers skip nothing", {"write_statistics": False}),
     "no page index": Choice(options={"write_page_index": False}),
     "no page checksums": Choice("damage goes unseen", {"write_page_checksum": False}),
+    "1,024 values at a time": Choice("Arrow's own choice", {"write_batch_size": 1024}),
+    "65,536 values at a time": Choice("pages grow beyond 1 MiB", {"write_batch_size": 65_536}),
     "pages of 256 KiB": Choice(options={"data_page_size": _MIB // 4}),
     "pages of 4 MiB": Choice("more memory", {"data_page_size": 4 * _MIB}),
     "data pages 2.0": Choice(
