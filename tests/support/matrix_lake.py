@@ -18,7 +18,7 @@ from streamlic.dataset.verify import verify_dataset
 from streamlic.storage.open_store import open_store
 from tests.support.matrix import CATALOG
 from tests.support.matrix_process import CONFLICT, STOPPED, Processes
-from tests.support.matrix_proxy import HOST, NEVER, Step, SteppedProxy, When, stepped_proxy
+from tests.support.matrix_proxy import NEVER, Step, SteppedProxy, When, stepped_proxy
 from tests.support.matrix_reader import Reader
 from tests.support.object_servers import ObjectServer
 
@@ -102,7 +102,9 @@ class Lakes:
             for variable, value in direct.items():
                 patch.setenv(variable, value)
             if self.server:
-                dest, files, prefix = self.server.dest(name), self.server.store(), name
+                is_iceberg = self.table_format == "iceberg"
+                named = self.server.iceberg_dest if is_iceberg else self.server.dest
+                dest, files, prefix = named(name), self.server.store(), name
                 env = self.server.environment
             else:
                 dest, prefix, env = str(self._directory / name), name, {}
@@ -117,23 +119,14 @@ class Lakes:
         if self.table_format != "iceberg":
             return env
         prefix = f"PYICEBERG_CATALOG__{CATALOG.upper()}__"
-        endpoint = f"http://{HOST}:{port}"
-        key, secret = env.get("AWS_ACCESS_KEY_ID", ""), env.get("AWS_SECRET_ACCESS_KEY", "")
-        if self.server:
-            env |= {
-                f"{prefix}S3__ENDPOINT": endpoint,
-                f"{prefix}S3__REGION": "us-east-1",
-                f"{prefix}S3__ACCESS_KEY_ID": key,
-                f"{prefix}S3__SECRET_ACCESS_KEY": secret,
-            }
+        given = self.server.iceberg_files(port) if self.server else {}
         if self._catalog == "glue":
-            return env | {
-                f"{prefix}TYPE": "glue",
-                f"{prefix}GLUE__ENDPOINT": endpoint,
-                f"{prefix}GLUE__REGION": "us-east-1",
-                f"{prefix}GLUE__ACCESS_KEY_ID": key,
-                f"{prefix}GLUE__SECRET_ACCESS_KEY": secret,
-            }
+            glue = {name.replace("s3.", "glue."): value for name, value in given.items()}
+            given = {"type": "glue", **given, **glue}
+        for key, value in given.items():
+            env[prefix + key.upper().replace(".", "__").replace("-", "_")] = value
+        if self._catalog == "glue":
+            return env
         return env | {f"{prefix}URI": f"sqlite:///{self._directory}/{name}.db"}
 
     def start(self, lake: Lake, **given: object) -> int:

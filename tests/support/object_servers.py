@@ -88,6 +88,19 @@ class ObjectServer(ABC):
         """Return a DEST in the server's bucket."""
         return f"{self.scheme}://{BUCKET}/{name}"
 
+    def iceberg_dest(self, name: str) -> str:
+        """Return the same as Iceberg names it."""
+        return self.dest(name)
+
+    def iceberg_files(self, port: int) -> dict[str, str]:
+        """Return the properties with which pyiceberg reaches files, by a port."""
+        return {
+            "s3.endpoint": f"http://{HOST}:{port}",
+            "s3.access-key-id": _KEY,
+            "s3.secret-access-key": _SECRET,
+            "s3.region": "us-east-1",
+        }
+
     def store(self) -> S3Store | GCSStore | AzureStore:
         """Return obstore's view of the whole bucket, to look at it without streamlic."""
         return S3Store(
@@ -195,10 +208,7 @@ class SeaweedServer(ObjectServer):
             "uri": self.catalog_url,
             "warehouse": self.TABLE_BUCKET,
             "credential": f"{_KEY}:{_SECRET}",
-            "s3.endpoint": f"http://{HOST}:{self.port}",
-            "s3.access-key-id": _KEY,
-            "s3.secret-access-key": _SECRET,
-            "s3.region": "us-east-1",
+            **self.iceberg_files(self.port),
         }
 
     def command(self, ports: Sequence[int]) -> list[str | Path]:
@@ -280,6 +290,18 @@ class AzuriteServer(ObjectServer):
             "AZURE_STORAGE_ENDPOINT": f"http://{HOST}:{port}/{_AZURE_ACCOUNT}",
             "AZURE_ALLOW_HTTP": "true",
         }
+
+    def iceberg_dest(self, name: str) -> str:
+        """Return the name with the account in it: pyiceberg has no az://."""
+        return f"abfss://{BUCKET}@{_AZURE_ACCOUNT}.dfs.core.windows.net/{name}"
+
+    def iceberg_files(self, port: int) -> dict[str, str]:
+        """Return what adlfs takes, by which pyiceberg reaches Azure."""
+        text = (
+            f"DefaultEndpointsProtocol=http;AccountName={_AZURE_ACCOUNT};AccountKey={_AZURE_KEY};"
+            f"BlobEndpoint=http://{HOST}:{port}/{_AZURE_ACCOUNT};"
+        )
+        return {"adls.account-name": _AZURE_ACCOUNT, "adls.connection-string": text}
 
     def store(self) -> AzureStore:
         """Return the container."""
