@@ -37,6 +37,9 @@ class Reader(Poller):
         self, files: ObjectStore, prefix: str, url: str, table_format: str, env: Mapping[str, str]
     ) -> None:
         super().__init__()
+        if table_format == "iceberg":
+            # A look is dozens of requests: looks without a pause take more than what they look at.
+            self.pause_seconds = 0.25
         self._files = files
         self.namespace = prefix
         """Of the lake's Iceberg tables."""
