@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 # What the compiled engine is made from: a change of it installs streamlic again.
 CORE := $(shell find streamlic/decoder/core -name "*.cpp" -o -name "*.h")
-ENGINE := setup.py $(wildcard streamlic/decoder/*.pyx) $(CORE)
+ENGINE := setup.py $(wildcard streamlic/decoder/*.pxd streamlic/decoder/*.pyx) $(CORE)
 
 # One more than the processors: some tests wait.
 WORKERS = $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)")

@@ -15,7 +15,7 @@ STABLE_ABI = bool(os.environ.get("BUILD_FOR_STABLE_ABI"))
 ENGINE = Extension(
     "streamlic.decoder._fast",
     sources=[str(DECODER / "_fast.pyx"), *sorted(map(str, DECODER.glob("core/**/*.cpp")))],
-    depends=sorted(map(str, DECODER.glob("core/**/*.h"))),
+    depends=[str(DECODER / "_fast.pxd"), *sorted(map(str, DECODER.glob("core/**/*.h")))],
     include_dirs=[str(DECODER)],
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if STABLE_ABI else [],
     language="c++",

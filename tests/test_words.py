@@ -32,7 +32,20 @@ PLACES = [
     "streamlic",
     "tests",
 ]
-SUFFIXES = {"", ".cpp", ".h", ".md", ".py", ".pyi", ".pyx", ".svg", ".toml", ".yaml", ".yml"}
+SUFFIXES = {
+    "",
+    ".cpp",
+    ".h",
+    ".md",
+    ".py",
+    ".pxd",
+    ".pyi",
+    ".pyx",
+    ".svg",
+    ".toml",
+    ".yaml",
+    ".yml",
+}
 _SHOWN = re.compile(
     r"^( *)```text\n.*?^\1```$|<!-- generated: .*?<!-- end -->", re.MULTILINE | re.DOTALL
 )
