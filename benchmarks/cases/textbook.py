@@ -11,6 +11,7 @@ import ijson
 import pyarrow as pa
 
 _BATCH_ROWS = 8192
+_json_text = json.JSONEncoder(default=str).encode  # Once: ``json.dumps`` makes one for each call.
 _NAMED = [("id", pa.string()), ("name", pa.string())]
 SCHEMA = pa.schema(
     [
@@ -61,7 +62,7 @@ def row(record: dict[str, Any]) -> dict[str, Any]:
         if name in record:
             record[name] = moment(record[name])
     if "remote_data" in record:
-        record["remote_data"] = json.dumps(record["remote_data"], default=str)
+        record["remote_data"] = _json_text(record["remote_data"])
     return record
 
 
