@@ -33,19 +33,8 @@ PLACES = [
     "tests",
 ]
 SUFFIXES = {
-    "",
-    ".cpp",
-    ".h",
-    ".md",
-    ".py",
-    ".pxd",
-    ".pyi",
-    ".pyx",
-    ".svg",
-    ".toml",
-    ".yaml",
-    ".yml",
-}
+    "", ".cpp", ".h", ".md", ".pxd", ".py", ".pyi", ".pyx", ".svg", ".toml", ".yaml", ".yml",
+}  # fmt: skip
 _SHOWN = re.compile(
     r"^( *)```text\n.*?^\1```$|<!-- generated: .*?<!-- end -->", re.MULTILINE | re.DOTALL
 )

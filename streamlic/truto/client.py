@@ -316,6 +316,7 @@ class Connection:
 
     def _page(self, response: aiohttp.ClientResponse, token: str) -> Page:
         content = response.content
+        is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
 
         async def read() -> bytes:
             with self._translated(token):
@@ -323,8 +324,6 @@ class Connection:
                 data = await content.readany() if is_chunked else (await content.readchunk())[0]
             self.bytes_received += len(data)
             return data
-
-        is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
 
         watch = ProgressWatch(self._timeouts.progress_bytes, self._timeouts.silence_seconds)
         return Page(response.headers, read, watch, hide=token)

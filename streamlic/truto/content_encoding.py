@@ -52,7 +52,7 @@ class Decompressor(Protocol):
     is_slow: bool
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the decompressed bytes, in pieces of at most PIECE_BYTES, or as they came."""
+        """Yield what was decompressed in pieces of at most PIECE_BYTES, other data as it came."""
 
     def finish(self) -> None:
         """End the body. Raises TransportError if the compressed stream has not ended."""

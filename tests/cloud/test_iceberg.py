@@ -12,7 +12,7 @@ from streamlic.errors import UsageError
 from streamlic.storage.open_store import StoreSettings, open_store
 from streamlic.tables.iceberg.maintenance import expire
 from streamlic.tables.table_format import Kept
-from tests.support.object_servers import MotoServer, ObjectServer, SeaweedServer
+from tests.support.object_servers import MotoServer, ObjectServer, SeaweedServer, catalog_variables
 from tests.support.old_duckdb import read_with_old_duckdb, s3_secret
 from tests.tables.iceberg_lake import IcebergLake, use_catalog
 
@@ -79,11 +79,9 @@ def test_glue(moto: MotoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def use_rest(seaweed: SeaweedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in seaweed.environment.items():
+    variables = {**seaweed.environment, **catalog_variables("rest", seaweed.catalog)}
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    for name, value in seaweed.catalog.items():
-        variable = name.upper().replace(".", "__").replace("-", "_")
-        monkeypatch.setenv(f"PYICEBERG_CATALOG__REST__{variable}", value)
 
 
 @pytest.mark.filterwarnings("ignore")  # pyiceberg's own.

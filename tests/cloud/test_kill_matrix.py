@@ -33,8 +33,6 @@ STRIDES = {"parquet": 29, "delta": 31, "sql": 97, "glue": 127}
 def lakes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lakes]:
     """Return lakes of each format on each server."""
     name, table_format, catalog = request.param
-    if (name, table_format) == ("azurite", "iceberg"):
-        pytest.importorskip("adlfs")
     server: ObjectServer = request.getfixturevalue(name)
     with Processes(tmp_path) as processes:
         yield Lakes(table_format, processes, tmp_path, server, catalog)

@@ -33,7 +33,7 @@ from tests.job.test_thirty_nights import (
     live_through,
 )
 from tests.support.nights import Expected
-from tests.support.object_servers import HOST, SeaweedServer
+from tests.support.object_servers import SeaweedServer, catalog_variables
 from tests.support.old_duckdb import read_with_old_duckdb, s3_secret
 
 CATALOG = "nights"
@@ -161,12 +161,5 @@ def old_duckdb_rows(server: SeaweedServer, expected: CloudExpected, dest: Url) -
 
 def catalog_of(server: SeaweedServer, directory: Path) -> dict[str, str]:
     """Return the variables of a catalog in SQLite whose tables are in the server's bucket."""
-    prefix, keys = f"PYICEBERG_CATALOG__{CATALOG.upper()}__", server.environment
-    return {
-        f"{prefix}URI": f"sqlite:///{directory}/catalog.db",
-        f"{prefix}S3__ENDPOINT": f"http://{HOST}:{server.port}",
-        f"{prefix}S3__REGION": keys["AWS_REGION"],
-        f"{prefix}S3__ACCESS_KEY_ID": keys["AWS_ACCESS_KEY_ID"],
-        f"{prefix}S3__SECRET_ACCESS_KEY": keys["AWS_SECRET_ACCESS_KEY"],
-        "POLARS_ICEBERG_PLANNER": "pyiceberg",
-    }
+    given = {"uri": f"sqlite:///{directory}/catalog.db", **server.iceberg_files(server.port)}
+    return {**catalog_variables(CATALOG, given), "POLARS_ICEBERG_PLANNER": "pyiceberg"}

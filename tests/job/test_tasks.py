@@ -27,7 +27,7 @@ from streamlic.truto.client import Connection
 from streamlic.truto.request import LicensesRequest
 from tests.support.cli import TOKEN
 from tests.support.reading import settings_of
-from tests.support.server_thread import served
+from tests.support.server_thread import pages, served
 
 ACCOUNTS = emulated_accounts(9, records=40, sizes="power-law")
 ROWS = sum(one.records for one in ACCOUNTS.values())
@@ -105,10 +105,6 @@ def land(
         pack=pack,
     )
     return asyncio.run(run_job(store, run_request(requests, job_options), source, job_options))
-
-
-def pages(emulator: Emulator) -> int:
-    return sum("licenses" in one.path for one in [*emulator.requests])  # Another thread adds to it.
 
 
 def differences(found: duckdb.DuckDBPyRelation, lake: Path) -> tuple[int, int, int]:

@@ -12,10 +12,10 @@ import pytest
 import streamlic
 from streamlic.emulator import EmulatorConfig, emulated_accounts
 from tests.spark.cluster import Cluster
-from tests.spark.test_source import pages, same
+from tests.spark.test_source import same
 from tests.support.cli import TOKEN
 from tests.support.reading import settings_of
-from tests.support.server_thread import served
+from tests.support.server_thread import pages, served
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

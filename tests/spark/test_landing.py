@@ -31,7 +31,7 @@ from tests.spark.cluster import Cluster
 from tests.support.cli import TOKEN
 from tests.support.object_servers import ObjectServer, SeaweedServer
 from tests.support.reading import settings_of
-from tests.support.server_thread import served
+from tests.support.server_thread import pages, served
 from tests.tables.iceberg_lake import use_catalog
 
 if TYPE_CHECKING:
@@ -81,10 +81,6 @@ def land(spark: SparkSession, dest: str | Path, url: str, **given: Any) -> strea
         limit=given.pop("page", PAGE),
         options=JobOptions(**options), **given,
     )  # fmt: skip
-
-
-def pages(emulator: Emulator) -> int:
-    return sum("licenses" in one.path for one in [*emulator.requests])  # Another thread adds to it.
 
 
 def differences(found: duckdb.DuckDBPyRelation, lake: Path) -> tuple[int, int, int]:

@@ -18,7 +18,7 @@ from streamlic.emulator import EmulatedAccount, Emulator, EmulatorConfig, emulat
 from tests.spark.cluster import Cluster
 from tests.support.cli import TOKEN
 from tests.support.reading import settings_of
-from tests.support.server_thread import served
+from tests.support.server_thread import pages, served
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrameReader, SparkSession
@@ -71,10 +71,6 @@ def source(spark: SparkSession, emulator: Emulator) -> DataFrameReader:
     register(spark)
     reader = spark.read.format("truto").option("baseUrl", emulator.url).option("limit", PAGE)
     return reader.option("rateLimit", "none")
-
-
-def pages(emulator: Emulator) -> int:
-    return sum("licenses" in one.path for one in [*emulator.requests])  # Another thread adds to it.
 
 
 def same(found: Path, lake: Path, columns: str) -> tuple[int, int, int]:

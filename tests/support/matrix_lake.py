@@ -20,7 +20,7 @@ from tests.support.matrix import CATALOG
 from tests.support.matrix_process import CONFLICT, STOPPED, Processes
 from tests.support.matrix_proxy import NEVER, Step, SteppedProxy, When, stepped_proxy
 from tests.support.matrix_reader import Reader
-from tests.support.object_servers import ObjectServer
+from tests.support.object_servers import ObjectServer, catalog_variables
 
 _RECOVERY_STEPS = 12
 """The second kill is at one of the first steps of the next process: while it recovers."""
@@ -118,16 +118,13 @@ class Lakes:
         env = dict(self.server.environment_at(port)) if self.server else {}
         if self.table_format != "iceberg":
             return env
-        prefix = f"PYICEBERG_CATALOG__{CATALOG.upper()}__"
         given = self.server.iceberg_files(port) if self.server else {}
         if self._catalog == "glue":
-            glue = {name.replace("s3.", "glue."): value for name, value in given.items()}
+            glue = {key.replace("s3.", "glue."): value for key, value in given.items()}
             given = {"type": "glue", **given, **glue}
-        for key, value in given.items():
-            env[prefix + key.upper().replace(".", "__").replace("-", "_")] = value
-        if self._catalog == "glue":
-            return env
-        return env | {f"{prefix}URI": f"sqlite:///{self._directory}/{name}.db"}
+        else:
+            given["uri"] = f"sqlite:///{self._directory}/{name}.db"
+        return env | catalog_variables(CATALOG, given)
 
     def start(self, lake: Lake, **given: object) -> int:
         """Start a process that writes a lake."""

@@ -42,6 +42,15 @@ class CannotStart(Exception):
     """A server is not installed here, or did not start."""
 
 
+def catalog_variables(catalog: str, properties: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with which pyiceberg has a catalog of these properties."""
+    prefix = f"PYICEBERG_CATALOG__{catalog.upper()}__"
+    return {
+        prefix + name.upper().replace(".", "__").replace("-", "_"): value
+        for name, value in properties.items()
+    }
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on, all different."""
     with ExitStack() as stack:

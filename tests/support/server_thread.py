@@ -50,6 +50,11 @@ def served(config: EmulatorConfig, *faults: str) -> Iterator[Emulator]:
         yield emulator
 
 
+def pages(emulator: Emulator) -> int:
+    """Count the requests for pages of licenses in a copy of the log: its thread adds to it."""
+    return sum("licenses" in one.path for one in [*emulator.requests])
+
+
 class Endless:
     """The answer of a server that never comes to the end of its rows, and counts its bytes.
 
