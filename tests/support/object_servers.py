@@ -245,18 +245,14 @@ class SeaweedServer(ObjectServer):
 
 
 class MotoServer(ObjectServer):
-    """moto: S3, and Glue's catalog, in the memory of one process. Its copies ignore conditions.
-
-    It looks whether an object exists, and then writes it: two writers may both create it. So its
-    threads only change when one waits.
-    """
+    """moto: S3, and Glue's catalog, in the memory of one process. Its copies ignore conditions."""
 
     name = "moto"
 
     def command(self, ports: Sequence[int]) -> list[str | Path]:
         """Run it from the environment of the tests, which has it."""
-        serve = "import sys; sys.setswitchinterval(60); from moto.server import main; main()"
-        return [sys.executable, "-c", serve, "-H", HOST, "-p", str(ports[0])]
+        script = Path(__file__).with_name("moto_server.py")
+        return [sys.executable, "-P", script, "-H", HOST, "-p", str(ports[0])]
 
     def prepare(self) -> None:
         """Create the bucket."""
