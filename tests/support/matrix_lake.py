@@ -155,14 +155,8 @@ def kill_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Kills:
             for when in _whens(number // every, both=every == 1):
                 with lakes.new(*ports) as lake:
                     where = f"step {number} of {found.steps}, {when}"
-                    second = Step(1 + number % _RECOVERY_STEPS, when)
-                    for step in (Step(number, when), second):
-                        code, _ = _ran(lakes, lake, proxy, step)
-                        assert code in (0, -signal.SIGKILL), where
-                        found.kills += code != 0
-                    code, _ = _ran(lakes, lake, proxy, NEVER)
-                    assert code == 0, where
                     try:
+                        found.kills += _killed(lakes, lake, proxy, Step(number, when))
                         lake.check()
                     except AssertionError as error:
                         raise AssertionError(where) from error
@@ -209,6 +203,17 @@ def stop_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Stops:
     return found
 
 
+def _killed(lakes: Lakes, lake: Lake, proxy: SteppedProxy | None, step: Step) -> int:
+    """Kill a process at a step, and the next one; let a third one end; return how many died."""
+    deaths = 0
+    for one in (step, Step(1 + step.number % _RECOVERY_STEPS, step.when), NEVER):
+        code, _ = _ran(lakes, lake, proxy, one)
+        assert code == 0 or (code == -signal.SIGKILL and one != NEVER), code
+        deaths += code != 0
+        lake.reader.look()
+    return deaths
+
+
 def _met(lakes: Lakes, lake: Lake, ours: SteppedProxy, theirs: SteppedProxy) -> list[int]:
     """Let two writers meet, and return their exit codes."""
     env = [lake.env, lake.rival_env]
@@ -218,6 +223,7 @@ def _met(lakes: Lakes, lake: Lake, ours: SteppedProxy, theirs: SteppedProxy) -> 
         process = lakes.start(lake, env=one, restarts=False)
         proxy.has_process(process)
         running.append((proxy, process, lakes.processes.wait(process)))
+        lake.reader.look()
     for proxy, process, code in running:
         if code == STOPPED:
             proxy.release()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,8 @@ from tests.support.nights import Poller
 
 _EACH_NIGHT = dict.fromkeys((ONE.key, TWO.key, THREE.key), 1)
 Rows = list[dict[str, Any]]
+_PAUSE_SECONDS = {"parquet": 0.1, "delta": 0.5, "iceberg": 1.0}
+"""A look is up to dozens of requests: without a pause, looks take more than what they look at."""
 
 
 class Vanished(Exception):
@@ -37,9 +40,8 @@ class Reader(Poller):
         self, files: ObjectStore, prefix: str, url: str, table_format: str, env: Mapping[str, str]
     ) -> None:
         super().__init__()
-        if table_format == "iceberg":
-            # A look is dozens of requests: looks without a pause take more than what they look at.
-            self.pause_seconds = 0.25
+        self.pause_seconds = _PAUSE_SECONDS[table_format]
+        self._turn = threading.Lock()
         self._files = files
         self.namespace = prefix
         """Of the lake's Iceberg tables."""
@@ -62,6 +64,10 @@ class Reader(Poller):
 
     def look(self) -> None:
         """Look once. ``runs`` comes first: what is in it must be whole in the other tables."""
+        with self._turn:  # The test looks, too: at what each death leaves.
+            self._look()
+
+    def _look(self) -> None:
         nights = self._column("runs", "run_key")
         assert max(Counter(nights).values(), default=1) == 1, nights
         if self._format == "parquet":
