@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from streamlic.dataset.records import AccountDetails
@@ -88,4 +88,4 @@ class Selection:
         if not self.is_all:
             return self.named, Discovered([], [])
         discovered = await discover(connection, integration=self.integration, tenant=self.tenant)
-        return [replace(self.shared, account=one.id) for one in discovered.readable], discovered
+        return [self.shared.of(one.id) for one in discovered.readable], discovered

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from streamlic.cli.settings import ExportSettings, RequestOptions
@@ -42,7 +41,7 @@ def requests_named(
         raise UsageError("--integration and --tenant need --all-accounts")
     if not (is_all or settings.accounts or file):
         raise UsageError("which accounts? Give --account, --accounts-file or --all-accounts")
-    requests = [replace(shared, account=account) for account in settings.accounts]
+    requests = [shared.of(account) for account in settings.accounts]
     details: dict[str, AccountDetails] = {}
     if file:
         listed = _read(file, shared)
@@ -75,7 +74,7 @@ async def requests_of_all(
 def requests_of(settings: ExportSettings, accounts: Iterable[str]) -> list[LicensesRequest]:
     """Return the requests of accounts that share all options."""
     shared = _shared(settings)
-    return [replace(shared, account=account) for account in accounts]
+    return [shared.of(account) for account in accounts]
 
 
 def log_listing_retry(retry: Retry) -> None:

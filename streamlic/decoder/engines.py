@@ -111,6 +111,10 @@ def _check_once(exact: ExactSchema) -> None:
     check_schema(exact.schema)
 
 
+_checked = lru_cache(maxsize=64, typed=True)(DecoderOptions)
+"""Options that are checked once: pages repeat them."""
+
+
 def open_decoder(
     schema: pa.Schema = LICENSE_SCHEMA, *, engine: str = "auto", **options: Any
 ) -> Decoder:
@@ -135,7 +139,7 @@ def open_decoder(
     invalid body.
     """
     _check_once(ExactSchema(schema))
-    given = DecoderOptions(**options)
+    given = _checked(**options)
     if engine_named(engine) == "fast":
         from streamlic.decoder._fast import FastDecoder  # noqa: PLC0415
 

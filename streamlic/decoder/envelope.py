@@ -116,15 +116,18 @@ class EnvelopeReader:
 
     def _is_fact(self, key: str, text: bytes, index: int) -> bool:
         """Read a fact; return whether its value is valid, or null."""
+        if text == b"null":  # As most cursors are.
+            setattr(self.envelope, key, getattr(Envelope, key))
+            return True
         # A count or a flag of this length is invalid.
         given = _NUMBERS_AS_TEXT.decode(mend_surrogates(text).decode()) if text else {}
         value = _READ[key](given)
-        if value is None and text != b"null":
+        if value is None:
             if self._is_trutos:
                 got = _KINDS.get(text[:1], "a number")
                 raise Malformed(f"expected {_EXPECTED[key]} or null, got {got}", index, (key,))
             return False
-        setattr(self.envelope, key, getattr(Envelope, key) if value is None else value)
+        setattr(self.envelope, key, value)
         return True
 
     def _add_up(self, rows: int) -> None:

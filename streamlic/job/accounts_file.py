@@ -209,7 +209,8 @@ def _request(given: Mapping[str, Any] | str, shared: LicensesRequest) -> License
     if len(accounts) != 1:
         raise UsageError("expected one account (account)")
     changes = {name: _value(name, value) for name, value in named.items()}
-    return replace(shared, account=accounts[0].strip(), **changes)
+    account = accounts[0].strip()
+    return replace(shared, account=account, **changes) if changes else shared.of(account)
 
 
 def _details(given: Mapping[str, Any]) -> AccountDetails:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -197,7 +196,7 @@ class ApiSource(Source):
         known = {request.account: request for request in self._requests}
         points = {account or "": job.run.point(account) for account in job.run.accounts}
         left = (
-            (known.get(account) or replace(self._requests[0], account=account), point)
+            (known.get(account) or self._requests[0].of(account), point)
             for account, point in points.items()
             if not (point.is_done or job.run.is_complete)
         )

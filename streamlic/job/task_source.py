@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from streamlic.errors import StreamlicError, TaskFailed
@@ -136,7 +135,7 @@ class TaskSource(ApiSource):
         return Task(
             dest=self._dest,
             run=run_for_task(run, accounts),
-            requests=[known.get(one) or replace(shared, account=one) for one in accounts],
+            requests=[known.get(one) or shared.of(one) for one in accounts],
             connection=self._settings,
             options=options,
             seconds=seconds,

@@ -60,8 +60,9 @@ class ExactSchema:
         )
 
     def __hash__(self) -> int:
-        # Not Arrow's own hash: it writes out every type, which takes longer than a small body.
-        return hash(tuple(self.schema.names))
+        # Not Arrow's own hash: it writes out every type, which takes longer than a small body, as
+        # does a list of the names. A cache has few schemas: equality tells them apart.
+        return len(self.schema)
 
 
 def check_schema(schema: pa.Schema) -> None:

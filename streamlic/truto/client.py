@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, Self
@@ -42,10 +42,11 @@ from streamlic.truto.credentials import (
     CurrentToken,
     check_loopback,
     checked_base_url,
+    endpoint,
     redirect_target,
     trusted,
 )
-from streamlic.truto.network_errors import refused_by, translated
+from streamlic.truto.network_errors import Translation, refused_by
 from streamlic.truto.proxies import proxy_for
 from streamlic.truto.rate_limit import Permit
 from streamlic.truto.request import LicensesRequest
@@ -119,18 +120,16 @@ class Connection:
         if session:
             await session.close()
 
-    @asynccontextmanager
-    async def page(
+    def page(
         self, request: LicensesRequest, permit: Permit | None = None
-    ) -> AsyncIterator[Page]:
+    ) -> AbstractAsyncContextManager[Page]:
         """Send one request and yield its page. Leaving early closes the page's connection.
 
         ``permit`` comes from the rate limiter; without it, ``page`` waits for one. Raises the
         ApiError that the response reports, or TransportError if there is no response.
         """
         url = self._url(LICENSES.path, request.query_string())
-        async with self._opened(url, request.account, permit) as page:
-            yield page
+        return self._opened(url, request.account, permit)
 
     async def get_json(
         self, path: str, query: str = "", *, account: str = "", permit: Permit | None = None
@@ -173,8 +172,8 @@ class Connection:
         return one_line(value, hide=self._token.value, most=_EXCERPT_CHARACTERS)
 
     def _url(self, path: str, query: str) -> URL:
-        url = self._base.with_path(self._base.path.rstrip("/") + path)
-        return URL(f"{url}?{query}" if query else str(url), encoded=True)
+        url = endpoint(self._base, path)
+        return URL(f"{url}?{query}" if query else url, encoded=True)
 
     @asynccontextmanager
     async def _opened(self, url: URL, account: str, permit: Permit | None) -> AsyncIterator[Page]:
@@ -232,7 +231,7 @@ class Connection:
         headers = {"Authorization": f"Bearer {token}"}
         for_proxy = self.proxy.credentials if self.proxy else {}
         is_tunnel = url.scheme == "https"
-        with self._translated(token):
+        with self._translation(token):
             async with asyncio.timeout(self._timeouts.answer_seconds):
                 response = await self._session.get(
                     url,
@@ -247,9 +246,9 @@ class Connection:
         self.rate_limiter.observe(permit.account, response.headers, now, datetime.now(UTC))
         return response
 
-    def _translated(self, token: str) -> AbstractContextManager[None]:
+    def _translation(self, token: str) -> Translation:
         limits = self._timeouts
-        return translated(
+        return Translation(
             token,
             self.proxy,
             answer_seconds=limits.answer_seconds,
@@ -317,9 +316,10 @@ class Connection:
     def _page(self, response: aiohttp.ClientResponse, token: str) -> Page:
         content = response.content
         is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+        translation = self._translation(token)
 
         async def read() -> bytes:
-            with self._translated(token):
+            with translation:
                 # In chunks all that has arrived, which is copied once more; else what came at once.
                 data = await content.readany() if is_chunked else (await content.readchunk())[0]
             self.bytes_received += len(data)

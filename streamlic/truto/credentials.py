@@ -9,7 +9,7 @@ import ssl
 import stat
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from yarl import URL
@@ -210,6 +210,12 @@ def checked_base_url(text: str, *, allow_http: bool) -> URL:
             parameter="allow_http",
         )
     return base
+
+
+@lru_cache(maxsize=64)  # Pages repeat one.
+def endpoint(base: URL, path: str) -> str:
+    """Return the URL of a path below the base URL's own, encoded."""
+    return str(base.with_path(base.path.rstrip("/") + path))
 
 
 def check_loopback(proxy: Proxy) -> None:

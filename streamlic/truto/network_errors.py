@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import aiohttp
 
@@ -16,28 +15,40 @@ _HOPELESS = (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL)
 _PROXY_WANTS_CREDENTIALS = 407
 
 
-@contextmanager
-def translated(
-    token: str, proxy: Proxy | None, *, answer_seconds: float, silence_seconds: float
-) -> Iterator[None]:
-    """Raise aiohttp's errors as TransportError, without ``token`` and the proxy's credentials.
+class Translation:
+    """Raises aiohttp's errors as TransportError, without ``token`` and the proxy's credentials.
 
-    ``answer_seconds`` and ``silence_seconds`` are the limits to name in a timeout's error.
+    Use it as a context manager, as often as you like: it keeps no state. ``answer_seconds`` and
+    ``silence_seconds`` are the limits to name in a timeout's error.
     """
-    try:
-        yield
-    except aiohttp.ClientHttpProxyError as error:
-        raise refused_by(proxy, error.status) from None  # It contains the request to the proxy.
-    except (aiohttp.ClientError, OSError) as error:  # OSError includes TimeoutError.
-        secrets = (token, *(proxy.secrets if proxy else ()))
-        detail = one_line(_hidden(str(error), secrets))
-        silence = _silence(error, answer_seconds, silence_seconds)
-        said = silence or _failure(error, detail)
-        raise TransportError(
-            f"{said}; asked through the proxy {proxy}" if proxy else said,
-            retryable=not isinstance(error, _HOPELESS),
-            parameter=_parameter(error, is_silence=silence is not None),
-        ) from (None if _shows(error, secrets) else error)
+
+    __slots__ = ("_answer_seconds", "_proxy", "_silence_seconds", "_token")
+
+    def __init__(
+        self, token: str, proxy: Proxy | None, *, answer_seconds: float, silence_seconds: float
+    ) -> None:
+        self._token = token
+        self._proxy = proxy
+        self._answer_seconds = answer_seconds
+        self._silence_seconds = silence_seconds
+
+    def __enter__(self) -> None:
+        """Do nothing yet."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            raise refused_by(self._proxy, error.status) from None  # It has the proxy's request.
+        if isinstance(error, (aiohttp.ClientError, OSError)):  # OSError includes TimeoutError.
+            proxy = self._proxy
+            secrets = (self._token, *(proxy.secrets if proxy else ()))
+            detail = one_line(_hidden(str(error), secrets))
+            silence = _silence(error, self._answer_seconds, self._silence_seconds)
+            said = silence or _failure(error, detail)
+            raise TransportError(
+                f"{said}; asked through the proxy {proxy}" if proxy else said,
+                retryable=not isinstance(error, _HOPELESS),
+                parameter=_parameter(error, is_silence=silence is not None),
+            ) from (None if _shows(error, secrets) else error)
 
 
 def refused_by(proxy: Proxy | None, status: int) -> TransportError:

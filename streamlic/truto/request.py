@@ -8,8 +8,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -60,13 +62,7 @@ class LicensesRequest:
     next_cursor: str | None = None
 
     def __post_init__(self) -> None:
-        if not _UUID.fullmatch(self.account.lower()):
-            raise UsageError(
-                f"the account must be a UUID such as 62f44730-dd91-461e-bd6a-aedd9e0ad79d, "
-                f"got {shown(self.account)}",
-                parameter="account",
-            )
-        object.__setattr__(self, "account", self.account.lower())
+        object.__setattr__(self, "account", _account(self.account))
         for parameter in LICENSES.parameters:
             value = getattr(self, parameter.name)
             if value is not None:
@@ -116,7 +112,22 @@ class LicensesRequest:
 
         None if the cursor is null, absent or empty: the list has ended.
         """
-        return replace(self, next_cursor=next_cursor) if next_cursor else None
+        if not next_cursor:
+            return None
+        check_text(next_cursor, _CURSOR)
+        return self._with(_CURSOR, next_cursor)
+
+    def of(self, account: str) -> Self:
+        """Return the request for the same page of another account. Raises UsageError for no UUID.
+
+        There are thousands of accounts: what they share is not checked again.
+        """
+        return self._with("account", _account(account))
+
+    def _with(self, name: str, value: str) -> Self:
+        one = copy(self)
+        object.__setattr__(one, name, value)
+        return one
 
     def identity(self) -> dict[str, Any]:
         """Return the list's identity: all that decides its rows but the account and the cursor.
@@ -134,7 +145,10 @@ def identity_of(requests: Sequence[LicensesRequest]) -> dict[str, Any]:
     """
     shared = requests[0].identity()
     differing: dict[str, dict[str, Any]] = {}
+    values = _values(requests[0])
     for request in requests:
+        if all(one is other for one, other in zip(_values(request), values, strict=True)):
+            continue  # Most are copies of one.
         own = request.identity()
         if own != shared:
             differing[request.account] = {
@@ -147,8 +161,9 @@ def requests_of(
     account: str | Iterable[str], parameters: Mapping[str, Any]
 ) -> list[LicensesRequest]:
     """Return a request for each account, in order. Raises UsageError for an invalid one."""
-    accounts = [account] if isinstance(account, str) else account
-    requests = [LicensesRequest(account=one, **parameters) for one in accounts]
+    accounts = iter([account] if isinstance(account, str) else account)
+    requests = [LicensesRequest(account=one, **parameters) for one in islice(accounts, 1)]
+    requests += [requests[0].of(one) for one in accounts]
     check_requests(requests)
     return requests
 
@@ -162,6 +177,21 @@ def check_requests(requests: Iterable[LicensesRequest]) -> None:
         accounts.add(request.account)
     if not accounts:
         raise UsageError("expected at least one account", parameter="account")
+
+
+def _account(text: str) -> str:
+    account = text.lower()
+    if not _UUID.fullmatch(account):
+        raise UsageError(
+            f"the account must be a UUID such as 62f44730-dd91-461e-bd6a-aedd9e0ad79d, "
+            f"got {shown(text)}",
+            parameter="account",
+        )
+    return account
+
+
+def _values(request: LicensesRequest) -> list[Any]:
+    return [getattr(request, one.name) for one in LICENSES.parameters]
 
 
 def _identity(parameter: Parameter, value: Any) -> Any:
