@@ -29,6 +29,7 @@ from benchmarks import (
     readme,
     report,
     scale,
+    start,
     uploads,
 )  # fmt: skip
 from benchmarks.measure import Group, run_group
@@ -39,6 +40,7 @@ PARTS: dict[str, Groups] = {
     "parsing": parsing.groups,
     "job": job.groups,
     "pages": pages.groups,
+    "start": start.groups,
     "encoding": encoding.groups,
     "peers": peers.groups,
     "scale": scale.groups,

@@ -19,7 +19,8 @@ class Plan:
     kinds_bytes: int = 5 * _MB
     job_bytes: int = 60 * _MB
     whole_bytes: tuple[int, ...] = (20 * _MB, 600 * _MB)
-    """One body each: of the small one half is start-up, of the large one nearly nothing."""
+    """One body each: half of the small one's time is what each run takes, of the large one's nearly
+    nothing. What a process takes before is measured apart: ``start``."""
     convert_bytes: int = 1000 * _MB
     pages_bytes: int = 8 * _MB
     at_least_seconds: float = 0.15

@@ -158,7 +158,7 @@ def test_everything_runs_and_writes_its_files(tmp_path: Path) -> None:
     )
     results = json.loads((tmp_path / "all.json").read_text())
     parts = {group["part"] for group in results["groups"]}
-    assert parts == {"parsing", "job", "encoding", "pages", "peers", "scale", "emulator"}
+    assert parts == {"parsing", "job", "encoding", "pages", "start", "peers", "scale", "emulator"}
     ours = [
         case
         for group in results["groups"]

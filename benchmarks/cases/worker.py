@@ -16,7 +16,8 @@ from typing import Any
 from streamlic import UsageError
 
 _MODULES = (
-    "decoders", "encodings", "jobs", "pages", "peers_parts", "peers_whole", "uploads",
+    "decoders", "encodings", "jobs", "pages", "peers_parts", "peers_whole", "start",
+    "uploads",
 )  # fmt: skip
 _MESSAGE_CHARACTERS = 200
 
