@@ -19,6 +19,7 @@ CASES = [
     ("moto", "iceberg", "glue"), ("seaweed", "parquet", ""), ("seaweed", "delta", ""),
     ("seaweed", "iceberg", "sql"), ("azurite", "parquet", ""), ("azurite", "delta", ""),
     ("azurite", "iceberg", "sql"), ("gcs", "parquet", ""), ("gcs", "delta", ""),
+    ("gcs", "iceberg", "sql"),
 ]  # fmt: skip
 STRIDES = {"parquet": 29, "delta": 31, "sql": 97, "glue": 127}
 """Under a minute each. The slow form takes every step, both before and after the request."""

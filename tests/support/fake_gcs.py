@@ -1,9 +1,10 @@
-"""An imitation of the XML API of Google Cloud Storage, as far as obstore uses it.
+"""An imitation of Google Cloud Storage: its XML API as obstore uses it, its JSON API as Arrow does.
 
 It is our own, written from Google's reference, because no emulator that can be installed has the
-preconditions of this API. So what is tested with it is our side of the protocol, not Google's
-server. It keeps objects in files, never in memory: PUT with ``x-goog-if-generation-match``, GET
-with a range, HEAD, DELETE, copy, lists and multipart uploads.
+preconditions of these APIs. So what is tested with it is our side of the protocol, not Google's
+server. It keeps objects in files, never in memory. XML: PUT with ``x-goog-if-generation-match``,
+GET with a range, HEAD, DELETE, copy, lists and multipart uploads. JSON: metadata, reading, lists,
+deletion and resumable uploads, by which pyiceberg reaches its files.
 
     python tests/support/fake_gcs.py DIRECTORY PORT
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Iterable
@@ -28,6 +30,9 @@ from aiohttp.web import Request, Response, StreamResponse
 _PIECE = 1 << 20
 _MOST_KEYS = 1000
 _CONDITION = "x-goog-if-generation-match"
+_JSON = re.compile(r"/(upload/|download/)?storage/v1/b/([^/]+)/o(?:/(.+))?")
+_CONTENT_RANGE = re.compile(r"bytes (?:\*|(\d+)-(\d+))/(\*|\d+)")
+_RESUME = 308
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class _Refused(Exception):
     """An answer with an error in XML."""
 
     def __init__(self, status: int, code: str) -> None:
+        self.status = status
         body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>"
         self.response = Response(status=status, text=body, content_type="application/xml")
 
@@ -70,7 +76,10 @@ class FakeGcs:
 
     async def answer(self, request: Request) -> StreamResponse:
         """Answer one request."""
-        key = unquote(request.raw_path.split("?", 1)[0]).lstrip("/")
+        path = request.raw_path.split("?", 1)[0]
+        if json_api := _JSON.fullmatch(path):
+            return await self._answer_json(json_api, request)
+        key = unquote(path).lstrip("/")
         query = request.query
         if "/" not in key.rstrip("/"):
             return self._list(key.rstrip("/"), request)
@@ -83,6 +92,62 @@ class FakeGcs:
             return await ways[request.method](key, request)
         except _Refused as refused:
             return refused.response
+
+    async def _answer_json(self, path: re.Match[str], request: Request) -> StreamResponse:
+        """Answer a request of the JSON API."""
+        upload, bucket, name = path[1] == "upload/", path[2], unquote(path[3] or "")
+        key = f"{bucket}/{name}"
+        try:
+            if upload:
+                return await self._resumable(bucket, request)
+            if not name:
+                return self._list_json(bucket, request)
+            if request.method == "DELETE":
+                return await self._delete(key, request)
+            if request.query.get("alt") == "media":
+                return await self._get(key, request)
+            return web.json_response(self._metadata(key))
+        except _Refused as refused:
+            said = {"code": refused.status, "message": refused.response.text}
+            return web.json_response({"error": said}, status=refused.status)
+
+    def _metadata(self, key: str) -> dict[str, str]:
+        held, (bucket, _, name) = self._found(key), key.partition("/")
+        return {
+            "kind": "storage#object", "bucket": bucket, "name": name, "size": str(held.size),
+            "generation": str(held.generation), "metageneration": "1", "etag": held.etag,
+            "updated": f"{held.changed:%Y-%m-%dT%H:%M:%S.%fZ}",
+        }  # fmt: skip
+
+    def _list_json(self, bucket: str, request: Request) -> Response:
+        """Return all objects below a prefix at once: the tests' tables have few files."""
+        prefix = f"{bucket}/{request.query.get('prefix', '')}"
+        found = [self._metadata(key) for key in sorted(self._objects) if key.startswith(prefix)]
+        return web.json_response({"kind": "storage#objects", "items": found})
+
+    async def _resumable(self, bucket: str, request: Request) -> Response:
+        """Start a resumable upload, or take its next bytes; the last ones make the object."""
+        if request.method == "POST":
+            await request.read()
+            upload, key = f"resumable-{next(self._numbers)}", f"{bucket}/{request.query['name']}"
+            self._uploads[upload] = {0: (self._new_path(), key)}
+            self._uploads[upload][0][0].touch()
+            where = request.url.with_query({"uploadType": "resumable", "upload_id": upload})
+            return Response(headers={"Location": str(where)})
+        upload = request.query["upload_id"]
+        if upload not in self._uploads:
+            raise _Refused(404, "NoSuchUpload")
+        path, key = self._uploads[upload][0]
+        with path.open("ab") as file:
+            file.write(await request.read())
+        size = path.stat().st_size
+        given = _CONTENT_RANGE.fullmatch(request.headers.get("Content-Range", f"bytes */{size}"))
+        if given is None or given[3] != str(size):
+            headers = {"Range": f"bytes=0-{size - 1}"} if size else {}
+            return Response(status=_RESUME, headers=headers)
+        del self._uploads[upload]
+        self._keep(key, path, f'"{path.name}"')
+        return web.json_response(self._metadata(key))
 
     def _found(self, key: str) -> _Object:
         if key not in self._objects:

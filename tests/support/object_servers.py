@@ -343,7 +343,7 @@ class AzuriteServer(ObjectServer):
 
 
 class GcsServer(ObjectServer):
-    """An imitation of the XML API of GCS, our own: see ``tests/support/fake_gcs.py``."""
+    """An imitation of GCS, our own: see ``tests/support/fake_gcs.py``."""
 
     name = "gcs"
     scheme = "gs"
@@ -351,6 +351,12 @@ class GcsServer(ObjectServer):
     def environment_at(self, port: int) -> dict[str, str]:
         """Return a service account that reaches the imitation, without OAuth."""
         return {"GOOGLE_SERVICE_ACCOUNT_KEY": self._account(port), "GOOGLE_ALLOW_HTTP": "true"}
+
+    def iceberg_files(self, port: int) -> dict[str, str]:
+        """Return what Arrow's client takes, by which pyiceberg reaches GCS."""
+        ends = str(int(time.time() * 1000) + 86_400_000)
+        token = {"gcs.oauth2.token": "test", "gcs.oauth2.token-expires-at": ends}
+        return {**token, "gcs.service.host": f"http://{HOST}:{port}"}
 
     def store(self) -> GCSStore:
         """Return the bucket."""
