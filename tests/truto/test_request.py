@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,9 +11,10 @@ import pytest
 
 from streamlic.errors import UsageError
 from streamlic.truto.query import encode_parameter, parse_remote_query
-from streamlic.truto.request import LicensesRequest
+from streamlic.truto.request import LicensesRequest, identity_of
 
 ACCOUNT = "62f44730-dd91-461e-bd6a-aedd9e0ad79d"
+OTHER = "62f44730-dd91-461e-bd6a-aedd9e0ad79e"
 
 
 def request(**given: Any) -> LicensesRequest:
@@ -152,6 +154,19 @@ def test_after_a_page_comes_the_request_with_its_cursor() -> None:
     assert second.query_items() == [*first.query_items(), ("next_cursor", "abc")]
     assert first.after(None) is None
     assert first.after("") is None
+    with pytest.raises(UsageError, match="expected valid Unicode"):
+        first.after("\ud800")
+
+
+def test_another_account_is_asked_for_the_same() -> None:
+    """A copy is what a new request would be, and its account is checked."""
+    first = request(limit=10, remote_query={"a": {"b": 1}})
+    other = OTHER.upper()
+    assert first.of(other) == replace(first, account=OTHER)
+    assert first.account != OTHER
+    assert identity_of([first, first.of(other)]) == first.identity()
+    with pytest.raises(UsageError, match="must be a UUID"):
+        first.of("acme")
 
 
 def test_the_identity_leaves_out_account_and_cursor() -> None:
