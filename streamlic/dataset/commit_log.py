@@ -11,7 +11,8 @@ Rules:
    late its request arrives: it meets the claim, or a later record, of the other one. A writer that
    meets records of others and no claim of its own place takes them, and appends after them.
 2. A snapshot is written after its record, and says nothing that the records do not. It makes
-   opening a lake quick. Runs that have ended are in it without their single accounts.
+   opening a lake quick. Runs that have ended are in it without their single accounts. Without one
+   that is damaged, the one before it and the records after that say the same.
 3. Old records are deleted only below a snapshot, and only those that no run needs which has not
    expired. Claims stay: what follows a writer's last record refuses its next one. A claim with the
    number of a deleted record does not count.
@@ -50,7 +51,7 @@ class CommitLog:
         self._store = store
         self._shard = shard
         self._epoch = self._epoch_in(lake)  # Of the last claim of its place, as far as it knows.
-        self._records = lake.number - max(_numbers(store, SNAPSHOTS), default=0)
+        self._records = lake.number - max(numbers_in(store, SNAPSHOTS), default=0)
         self._bytes = 0  # Of the records since the last snapshot that this process wrote.
         self._due_bytes = _SNAPSHOT_BYTES
 
@@ -73,7 +74,7 @@ class CommitLog:
             }
             data = json_bytes(record)
             try:
-                self._store.create(_record_name(record["number"]), data)
+                self._store.create(record_name(record["number"]), data)
                 break
             except AlreadyExists:
                 changed = self._catch_up() & concerned
@@ -81,7 +82,7 @@ class CommitLog:
                     raise run_changed(self._store.where(), str(changed.pop())) from None
         if not self._is_in_log(record, data):
             # This process loaded the log long ago, and the number is that of a deleted record.
-            self._store.delete(_record_name(record["number"]))
+            self._store.delete(record_name(record["number"]))
             raise self._fenced()
         if kind == BEGIN or self._shard:
             self.lake.fold(record, data)
@@ -135,13 +136,14 @@ class CommitLog:
         # Without shards, the claim of the next writer refuses it: claims are not deleted.
         has_shards = any(run.shards.of for run in self.lake.runs.values())
         is_safe = record["kind"] != CLAIM and not has_shards
-        if is_safe or max(_numbers(self._store, SNAPSHOTS), default=0) < number:
+        newest = max(numbers_in(self._store, SNAPSHOTS), default=0)
+        if is_safe or newest < number:
             return True
-        snapshot, digest = _newest_snapshot(self._store), hashlib.sha256(data).hexdigest()
+        snapshot, digest = read_snapshot(self._store, newest), hashlib.sha256(data).hexdigest()
         if snapshot.number == number:
             return snapshot.last_sha256 == digest
         with suppress(NotFound):
-            name = _record_name(number + 1)
+            name = record_name(number + 1)
             return bool(parsed(self._store.read(name), name)["previous_sha256"] == digest)
         return False
 
@@ -236,27 +238,6 @@ def in_full(store: Store, run: RunState) -> RunState:
     return found
 
 
-def record_problems(store: Store, lake: LakeState) -> list[str]:
-    """Return what is wrong with the records, all that there are up to the state's.
-
-    Old ones may have been deleted: then the next one cannot be compared with the one before it.
-    """
-    problems = []
-    numbers = [number for number in _numbers(store, RECORDS) if number <= lake.number]
-    before, digest = 0, ""
-    for number, data in zip(numbers, store.read_each(map(_record_name, numbers)), strict=True):
-        where = _record_name(number)
-        try:
-            record = parsed(data, where)
-        except IntegrityError as error:
-            problems.append(error.described())
-            continue
-        if number == before + 1 and record["previous_sha256"] != digest:
-            problems.append(f"{where}: the record before it was altered")
-        before, digest = number, hashlib.sha256(data).hexdigest()
-    return problems
-
-
 def old_records(store: Store, lake: LakeState, expiring: Collection[str] = ()) -> list[str]:
     """Return the names of the records that a snapshot of the lake makes superfluous.
 
@@ -269,15 +250,15 @@ def old_records(store: Store, lake: LakeState, expiring: Collection[str] = ()) -
         if not run.is_expired and run.id not in expiring
     ]
     needed = {number for one in kept for number in one}
-    maybe = [one for one in _numbers(store, RECORDS) if one <= lake.number and one not in needed]
+    maybe = [one for one in numbers_in(store, RECORDS) if one <= lake.number and one not in needed]
     found = zip(maybe, each_record(store, maybe), strict=True)
-    return [_record_name(number) for number, record in found if record["kind"] != CLAIM]
+    return [record_name(number) for number, record in found if record["kind"] != CLAIM]
 
 
 def each_record(store: Store, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
     """Yield the records of these numbers, in order; IntegrityError if one is missing or altered."""
     places = [*numbers]
-    names = [_record_name(number) for number in places]
+    names = [record_name(number) for number in places]
     contents = store.read_each(names)
     for name in names:
         try:
@@ -316,10 +297,21 @@ def _fold_records(store: Store, lake: LakeState) -> set[str | None]:
 
 
 def _newest_snapshot(store: Store) -> LakeState:
-    names = _numbered(store, SNAPSHOTS)
-    if not names:
-        return LakeState()
-    where = f"{SNAPSHOTS}/{names[-1]}"
+    """Return the newest snapshot that is whole: the records say all that a damaged one did."""
+    damaged: IntegrityError | None = None
+    for number in reversed(numbers_in(store, SNAPSHOTS)):
+        try:
+            return read_snapshot(store, number)
+        except IntegrityError as error:
+            damaged = damaged or error
+    if damaged:
+        raise damaged
+    return LakeState()
+
+
+def read_snapshot(store: Store, number: int) -> LakeState:
+    """Return what the records up to this number add up to; IntegrityError for a damaged file."""
+    where = f"{SNAPSHOTS}/{number:08d}.json"
     body = parsed(store.read(where), where)
     try:
         return LakeState.from_json(body)
@@ -333,7 +325,8 @@ def records_of(store: Store, run: RunState) -> Iterator[dict[str, Any]]:
     return (one for one in each_record(store, numbers) if one.get("run") == run.id)
 
 
-def _numbers(store: Store, directory: str) -> list[int]:
+def numbers_in(store: Store, directory: str) -> list[int]:
+    """Return the numbers of a directory's records or snapshots, in order."""
     return [int(name.partition(".")[0]) for name in _numbered(store, directory)]
 
 
@@ -346,5 +339,6 @@ def _old_runs(store: Store) -> list[str]:
     return [name for name in store.names(LOG_DIRECTORY) if _OLD_RUN.fullmatch(name)]
 
 
-def _record_name(number: int) -> str:
+def record_name(number: int) -> str:
+    """Return where a record is in the lake."""
     return f"{RECORDS}/{number:08d}.json"

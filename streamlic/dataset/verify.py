@@ -20,12 +20,20 @@ from io import SEEK_END, BufferedReader
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamlic.dataset.commit_log import in_full, load_lake, record_problems
+from streamlic.dataset.commit_log import (
+    in_full,
+    load_lake,
+    numbers_in,
+    read_snapshot,
+    record_name,
+)
 from streamlic.dataset.destination import active_writer, why_no_dataset
 from streamlic.dataset.lake import (
     ACCOUNTS,
     LICENSES,
+    RECORDS,
     RUNS,
+    SNAPSHOTS,
     TABLES,
     foreign_names,
     names_in_tables,
@@ -35,7 +43,7 @@ from streamlic.dataset.lake import (
     table_of,
 )
 from streamlic.dataset.lake_state import COMMIT, COMPLETE, EXPIRE, REMOVE, REWRITE, LakeState
-from streamlic.dataset.records import PartFile
+from streamlic.dataset.records import PartFile, parsed
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.run_tables import accounts_of
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
@@ -104,7 +112,7 @@ def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyRepor
     except (IntegrityError, StoreError) as error:
         report.problems.append(error.described())
         return report
-    report.problems += record_problems(store, lake)
+    report.problems += _log_problems(store, lake)
     seen = {name for name in names if _is_of_pending(lake, name)}
     for run in lake.oldest_first:
         report.runs += 1
@@ -192,6 +200,33 @@ def _pending_step(store: Store, lake: LakeState) -> str | None:
         return None
     hidden = ", and readers do not see all of its rows" if is_hidden else ""
     return f"run {run.id} was interrupted while it was published{hidden}"
+
+
+def _log_problems(store: Store, lake: LakeState) -> list[str]:
+    """Return what is wrong with the records up to the state's, and with the snapshots.
+
+    Old records may have been deleted: then the next one cannot be compared with the one before it.
+    """
+    problems = []
+    numbers = [number for number in numbers_in(store, RECORDS) if number <= lake.number]
+    before, digest = 0, ""
+    for number, data in zip(numbers, store.read_each(map(record_name, numbers)), strict=True):
+        where = record_name(number)
+        try:
+            record = parsed(data, where)
+        except IntegrityError as error:
+            problems.append(error.described())
+            continue
+        if number == before + 1 and record["previous_sha256"] != digest:
+            problems.append(f"{where}: the record before it was altered")
+        before, digest = number, hashlib.sha256(data).hexdigest()
+    for number in numbers_in(store, SNAPSHOTS):
+        try:
+            with suppress(NotFound):  # A writer has deleted it meanwhile.
+                read_snapshot(store, number)
+        except IntegrityError as error:
+            problems.append(error.described())
+    return problems
 
 
 def _verify_run(

@@ -22,7 +22,7 @@ import pytest
 
 from streamlic.dataset.commit_log import load_lake, load_runs
 from streamlic.dataset.destination import writer_lock
-from streamlic.dataset.lake import RECORDS, STAGING
+from streamlic.dataset.lake import RECORDS, SNAPSHOTS, STAGING
 from streamlic.dataset.records import ResumePoint, json_bytes, parsed
 from streamlic.dataset.verify import verify_dataset
 from streamlic.errors import (
@@ -557,6 +557,25 @@ def test_a_record_of_another_lake_is_not_believed(tmp_path: Path) -> None:
     one.store.path(name).write_bytes(other.store.read(name))
     with pytest.raises(IntegrityError, match="00000004"):
         land(tmp_path / "one", "new")
+
+
+@pytest.mark.parametrize("damage", [cut, empty, make_a_list])
+def test_the_records_say_all_that_a_damaged_snapshot_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
+) -> None:
+    """Writers continue without it, and ``verify`` names it. Without any, nothing is believed."""
+    monkeypatch.setattr("streamlic.dataset.commit_log._SNAPSHOT_RECORDS", 3)
+    run = land(tmp_path, "new")
+    older, newest = (f"{SNAPSHOTS}/{name}" for name in run.store.names(SNAPSHOTS))
+    before = load_lake(run.store).as_json()
+    damage(run.store.path(newest))
+    assert load_lake(run.store).as_json() == before
+    [problem] = verify_dataset(run.store).problems
+    assert problem.startswith(newest)
+    damage(run.store.path(older))
+    run.store.path(f"{RECORDS}/00000001.json").unlink()
+    with pytest.raises(IntegrityError, match=newest):
+        load_lake(run.store)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
