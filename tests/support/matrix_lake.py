@@ -106,6 +106,7 @@ class Lakes:
                 named = self.server.iceberg_dest if is_iceberg else self.server.dest
                 dest, files, prefix = named(name), self.server.store(), name
                 env = self.server.environment
+                stack.callback(self.server.delete, f"{name}/")  # Lists grow slower with each one.
             else:
                 dest, prefix, env = str(self._directory / name), name, {}
                 files = Files(self._directory)  # type: ignore[assignment]

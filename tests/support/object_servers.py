@@ -126,6 +126,10 @@ class ObjectServer(ABC):
         found = obstore.list(self.store(), prefix or None).collect()
         return sorted(one["path"] for one in found)
 
+    def delete(self, prefix: str) -> None:
+        """Delete what is below a prefix of the bucket."""
+        obstore.delete(self.store(), self.keys(prefix))
+
     @abstractmethod
     def command(self, ports: Sequence[int]) -> list[str | Path]:
         """Return the command that serves on these ports, with its data in ``directory``."""
