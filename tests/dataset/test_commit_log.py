@@ -563,7 +563,7 @@ def test_a_record_of_another_lake_is_not_believed(tmp_path: Path) -> None:
 def test_the_records_say_all_that_a_damaged_snapshot_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
 ) -> None:
-    """Writers continue without it, and ``verify`` names it. Without any, nothing is believed."""
+    """The lake opens without it, and ``verify`` names it. Without any, nothing is believed."""
     monkeypatch.setattr("streamlic.dataset.commit_log._SNAPSHOT_RECORDS", 3)
     run = land(tmp_path, "new")
     older, newest = (f"{SNAPSHOTS}/{name}" for name in run.store.names(SNAPSHOTS))

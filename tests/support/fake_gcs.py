@@ -31,7 +31,6 @@ _PIECE = 1 << 20
 _MOST_KEYS = 1000
 _CONDITION = "x-goog-if-generation-match"
 _JSON = re.compile(r"/(upload/|download/)?storage/v1/b/([^/]+)/o(?:/(.+))?")
-_CONTENT_RANGE = re.compile(r"bytes (?:\*|(\d+)-(\d+))/(\*|\d+)")
 _RESUME = 308
 
 
@@ -131,7 +130,6 @@ class FakeGcs:
             await request.read()
             upload, key = f"resumable-{next(self._numbers)}", f"{bucket}/{request.query['name']}"
             self._uploads[upload] = {0: (self._new_path(), key)}
-            self._uploads[upload][0][0].touch()
             where = request.url.with_query({"uploadType": "resumable", "upload_id": upload})
             return Response(headers={"Location": str(where)})
         upload = request.query["upload_id"]
@@ -141,8 +139,7 @@ class FakeGcs:
         with path.open("ab") as file:
             file.write(await request.read())
         size = path.stat().st_size
-        given = _CONTENT_RANGE.fullmatch(request.headers.get("Content-Range", f"bytes */{size}"))
-        if given is None or given[3] != str(size):
+        if request.headers.get("Content-Range", f"/{size}").rpartition("/")[2] != str(size):
             headers = {"Range": f"bytes=0-{size - 1}"} if size else {}
             return Response(status=_RESUME, headers=headers)
         del self._uploads[upload]
