@@ -18,19 +18,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from benchmarks.cases.landing import WARM_ACCOUNT, Asked, landed
+from benchmarks.cases.landing import TOKEN, WARM_ACCOUNT, Asked, landed
 from benchmarks.cases.worker import Done, Run
 
 _CURSOR = re.compile(rb'"next_cursor": ?"([^"]+)"')
 _TAIL_BYTES = 400
 _CHUNK_BYTES = 1 << 18
-_TOKEN = "benchmark"  # noqa: S105  (it opens the emulator only)
 
 
 @contextlib.contextmanager
 def export(given: dict[str, Any]) -> Iterator[Run]:
     """Run ``streamlic export``, command line included."""
-    os.environ["TRUTO_API_TOKEN"] = _TOKEN
+    os.environ["TRUTO_API_TOKEN"] = TOKEN
     reported: dict[str, Any] = {}
 
     def land(asked: Asked, dest: Path) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.cases.worker import Done, Run
 
 WARM_ACCOUNT = "ffffffff-0000-4000-8000-000000000000"
+TOKEN = "benchmark"  # noqa: S105  (it opens the emulator only)
 
 
 @dataclass(frozen=True)

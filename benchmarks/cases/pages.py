@@ -11,17 +11,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.cases.landing import WARM_ACCOUNT, Asked
+from benchmarks.cases.landing import TOKEN, WARM_ACCOUNT, Asked
 from benchmarks.cases.worker import Done, Run
 
 _AT_ONCE = 64
-_TOKEN = "benchmark"  # noqa: S105  (it opens the emulator only)
 
 
 @contextlib.contextmanager
 def export(given: dict[str, Any]) -> Iterator[Run]:
     """Run ``streamlic export`` of all accounts, command line included."""
-    os.environ["TRUTO_API_TOKEN"] = _TOKEN
+    os.environ["TRUTO_API_TOKEN"] = TOKEN
     from streamlic.cli.commands import cli
 
     def land(dest: str, *accounts: str) -> None:
@@ -51,7 +50,7 @@ def client(given: dict[str, Any]) -> Iterator[Run]:
 
     async def read_all(accounts: list[str]) -> None:
         settings = ConnectionSettings(
-            token=_TOKEN, base_url=given["url"], rate_limit=None, token_rate_limit=None
+            token=TOKEN, base_url=given["url"], rate_limit=None, token_rate_limit=None
         )
         async with Connection(settings) as connection:
 

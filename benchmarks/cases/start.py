@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.cases.landing import TOKEN
 from benchmarks.cases.worker import Done, Run
-
-_TOKEN = "benchmark"  # noqa: S105  (it opens the emulator only)
 
 
 @contextmanager
@@ -46,7 +45,7 @@ def _ran(given: dict[str, Any], arguments: Sequence[str]) -> Done:
 
     It may write compiled modules, as an installed package has them.
     """
-    env = {**os.environ, "TRUTO_API_TOKEN": _TOKEN}
+    env = {**os.environ, "TRUTO_API_TOKEN": TOKEN}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     process = subprocess.Popen([sys.executable, *arguments], env=env, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)

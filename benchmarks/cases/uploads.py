@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.cases.landing import WARM_ACCOUNT
+from benchmarks.cases.landing import TOKEN, WARM_ACCOUNT
 from benchmarks.cases.worker import Done, Run
-
-_TOKEN = "benchmark"  # noqa: S105  (it opens the emulator only)
 
 
 @contextlib.contextmanager
@@ -59,7 +57,7 @@ def put(given: dict[str, Any]) -> Iterator[Run]:
 @contextlib.contextmanager
 def export(given: dict[str, Any]) -> Iterator[Run]:
     """Run ``streamlic export`` to a new directory of a store, or of a disk."""
-    os.environ.update(given["environment"], TRUTO_API_TOKEN=_TOKEN)
+    os.environ.update(given["environment"], TRUTO_API_TOKEN=TOKEN)
     from streamlic.cli.commands import cli
 
     def land(account: str) -> None:
