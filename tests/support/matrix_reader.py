@@ -174,6 +174,7 @@ def _iceberg_rows(namespace: str, table: str, columns: list[str]) -> Rows:
     from pyiceberg.catalog import load_catalog
     from pyiceberg.exceptions import NoSuchTableError
     from pyiceberg.utils.config import Config
+    from sqlalchemy.exc import OperationalError
 
     # What pyiceberg reads from the environment by itself, it reads once.
     properties: Any = Config().get_catalog_config(CATALOG)
@@ -181,5 +182,9 @@ def _iceberg_rows(namespace: str, table: str, columns: list[str]) -> Rows:
         found = load_catalog(CATALOG, **properties).load_table((namespace, table))
     except NoSuchTableError:
         return []
+    except OperationalError as error:
+        if "already exists" not in str(error):
+            raise
+        return []  # The writer has just created the catalog's own tables, and none of the lake's.
     rows: Rows = found.scan(selected_fields=tuple(columns)).to_arrow().to_pylist()
     return rows

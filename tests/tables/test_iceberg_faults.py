@@ -6,7 +6,9 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from pyiceberg.exceptions import (
 import streamlic.tables.iceberg.format as iceberg_module
 from streamlic.errors import DatasetConflict, StoreError, StreamlicError, UsageError
 from streamlic.storage.local import LocalStore
-from streamlic.tables.iceberg.catalog import open_catalog
+from streamlic.tables.iceberg.catalog import OpenCatalog, open_catalog
 from streamlic.tables.iceberg.format import IcebergFormat
 from tests.tables.iceberg_lake import IcebergLake, use_catalog
 
@@ -275,6 +277,24 @@ def test_a_catalog_that_is_not_configured_says_where_it_is_looked_for() -> None:
         open_catalog("no-such")
     assert ".pyiceberg.yaml" in str(caught.value)
     assert caught.value.parameter == "catalog"
+
+
+def test_a_new_catalog_may_be_opened_by_many_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each creates the catalog's own tables; without another try, one in two rounds fails."""
+    openers = 4
+    for number in range(10):
+        monkeypatch.setenv("PYICEBERG_CATALOG__NEW__URI", f"sqlite:///{tmp_path}/{number}.db")
+        start = threading.Barrier(openers)
+
+        def opened(_: int, start: threading.Barrier = start) -> OpenCatalog:
+            start.wait()
+            return open_catalog("new")
+
+        with ThreadPoolExecutor(openers) as pool:
+            found = list(pool.map(opened, range(openers)))
+        assert [one.find("licenses") for one in found] == [None] * openers
 
 
 @pytest.mark.parametrize(

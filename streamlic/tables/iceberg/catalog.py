@@ -157,16 +157,20 @@ def open_catalog(text: str) -> OpenCatalog:
         if one not in properties and (value := next(values, None)):
             properties = {**properties, one: value}
     try:
-        try:
-            catalog = load_catalog(name, **cast("dict[str, str]", properties))
-        except Exception as error:
-            if not may_have_landed(error):
-                raise
-            # Another process may have created a new catalog's own tables in this moment.
-            catalog = load_catalog(name, **cast("dict[str, str]", properties))
+        catalog = _loaded(name, properties)
     except Exception as error:  # noqa: BLE001  (pyiceberg's errors have no common base)
         raise _error(error, f"catalog {name}", properties, at_start=True) from None
     return OpenCatalog(name, tuple(namespace) or (DEFAULT_NAMESPACE,), catalog)
+
+
+def _loaded(name: str, properties: Mapping[str, Any], attempts: int = 3) -> Catalog:
+    """Load a catalog; another process may create the two tables of a new one in this moment."""
+    try:
+        return load_catalog(name, **cast("dict[str, str]", properties))
+    except Exception as error:
+        if attempts == 1 or not may_have_landed(error):
+            raise
+    return _loaded(name, properties, attempts - 1)
 
 
 def may_have_landed(error: Exception) -> bool:
