@@ -79,12 +79,12 @@ class LakeState:
     @property
     def newest_first(self) -> list[RunState]:
         """The runs, the newest first."""
-        return sorted(self.runs.values(), key=lambda run: run.started_at, reverse=True)
+        return self.oldest_first[::-1]
 
     @property
     def oldest_first(self) -> list[RunState]:
-        """The runs, the oldest first."""
-        return sorted(self.runs.values(), key=lambda run: run.started_at)
+        """The runs, in the order in which the log has them: the clock of a machine may be wrong."""
+        return [*self.runs.values()]
 
     @property
     def is_in_place(self) -> bool:

@@ -263,7 +263,9 @@ class LakeWriter:
             hidden=hidden,
             schemas=self._schemas(shown),
             is_rewrite=kind == REWRITE,
+            is_recorded=number > 0,
             existing=frozenset(self._existing),
+            live=frozenset(file.name for file in self.lake.live_files) if hidden else None,
         )
 
     def _schemas(self, shown: Sequence[PartFile]) -> dict[str, pa.Schema]:

@@ -26,14 +26,15 @@ import pyarrow.parquet as pq
 
 from streamlic.dataset.batch_sizes import batches_of, opened
 from streamlic.dataset.chosen import Chosen
-from streamlic.dataset.commit_log import records_of
+from streamlic.dataset.commit_log import load_lake, records_of
 from streamlic.dataset.lake import ACCOUNT_COLUMN
 from streamlic.dataset.lake_state import COMMIT, COMPLETE
-from streamlic.dataset.records import AccountDetails, Carried, PartFile
+from streamlic.dataset.records import AccountDetails, Carried, PartFile, Rewritten
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import DatasetWriter
 from streamlic.errors import IntegrityError, StoreError
 from streamlic.storage.base import NotFound, Store
+from streamlic.tables.formats import check_seen
 
 _DROP = "{absent_accounts=drop} leaves them out"
 _ACCOUNT_ROWS = 8_192
@@ -100,7 +101,8 @@ class Carrying:
         """Write the rows of superseded part files that count, and the rows to carry over.
 
         Raises IntegrityError if the replaced runs lack rows that their logs promise, or if a file
-        was altered: a copy would hide the damage. Raises CopyStopped if ``copying`` was stopped.
+        was altered: a copy would hide the damage. Raises DatasetConflict if another program has
+        removed rows from a file, CopyStopped if ``copying`` was stopped.
         """
         partial = self.partial(run)
         staged = {file.name: file for file in run.license_files}
@@ -113,10 +115,16 @@ class Carrying:
                 self.copying.check()
                 writer.write_rows(batch)
         found: Counter[str | None] = Counter()
-        for old in self.replaced:
-            for file in _license_files_with(self.store, old, self.accounts.keys()):
-                found += self._carry(file, writer)
-        for file in self.rewritten if self.accounts else ():
+        files = [
+            file
+            for old in self.replaced
+            for file in _license_files_with(self.store, old, self.accounts.keys())
+        ]
+        files += self.rewritten if self.accounts else ()
+        if files:
+            parts = [Rewritten(file, []) for file in files]
+            check_seen(self.store, load_lake(self.store), parts, f"{_DROP}, ")
+        for file in files:
             found += self._carry(file, writer)
         for account, expected in self.accounts.items():
             if found[account] != expected.rows:

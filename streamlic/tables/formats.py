@@ -30,16 +30,28 @@ def format_of(store: Store, chosen: Format) -> TableFormat:
 
 
 def seen_parts(store: Store, lake: LakeState, parts: Sequence[Rewritten]) -> list[Rewritten]:
-    """Return the part files, of those that a lake has, that readers of the tables see.
+    """Return the part files, of those that a lake has, that readers of the tables see whole.
 
     Another program may have removed rows: written again, they would come back.
     """
     if not lake.is_in_place or lake.format is None:
         return [*parts]
     tables, seen = format_of(store, lake.format), set[str]()
-    for table in {table_of(one.file.name) for one in parts}:
-        seen |= tables.visible(table) or set()
+    for table in sorted({table_of(one.file.name) for one in parts}):
+        seen |= tables.whole(table) or set()
     return [one for one in parts if one.file.name in seen]
+
+
+def check_seen(store: Store, lake: LakeState, parts: Sequence[Rewritten], advice: str = "") -> None:
+    """Raise DatasetConflict unless readers see these part files whole: their rows are copied."""
+    seen = {one.file.name for one in seen_parts(store, lake, parts)}
+    if gone := [one.file.name for one in parts if one.file.name not in seen]:
+        raise DatasetConflict(
+            f"readers do not see all of {store.where(gone[0])}, which has rows to keep: another "
+            "program has removed some from its table, and they would come back",
+            advice=f"{advice}restore the version of the table before that, or export into another "
+            "{dest}",
+        )
 
 
 def unlike_the_log(store: Store) -> list[str]:
@@ -54,12 +66,14 @@ def unlike_the_log(store: Store) -> list[str]:
     problems = []
     for table in TABLES:
         try:
-            seen = tables.visible(table)
+            seen, whole = tables.visible(table), tables.whole(table)
         except StreamlicError as error:
             problems.append(f"{table}: {error.described()}")
             continue
         if seen is not None:
             problems += _differences(table, seen, _promised(lake, table))
+        if seen != whole:
+            problems.append(f"{table}: another program has deleted rows that its part files have")
     return problems if problems and load_lake(store).number == lake.number else []
 
 

@@ -38,6 +38,9 @@ class ParquetFormat:
     def visible(self, table: str) -> set[str] | None:
         """A listing says what readers see."""
 
+    def whole(self, table: str) -> set[str] | None:
+        """A listing says it."""
+
     def forget_versions(self, keep_days: int, kept: Kept, *, dry_run: bool = False) -> list[str]:
         """There are no versions."""
         del keep_days, kept, dry_run

@@ -92,10 +92,10 @@ def live_parts(lake: LakeState) -> list[Rewritten]:
         if run.is_finished
         for file in run.live_files
     ]
-    started = {run.id: (run.started_at, place) for place, run in enumerate(lake.oldest_first)}
+    place = {run.id: number for number, run in enumerate(lake.oldest_first)}
     return sorted(
         [*lake.live_rewritten, *own],
-        key=lambda one: min(started[run_id] for run_id in one.runs),
+        key=lambda one: min(place[run_id] for run_id in one.runs),
     )
 
 

@@ -10,13 +10,13 @@ Rules:
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
 
-from streamlic.dataset.lake import epoch_of, run_of
+from streamlic.dataset.lake import epoch_of, run_of, table_of
 from streamlic.dataset.records import PartFile
 from streamlic.errors import IntegrityError
 from streamlic.storage.base import Store
@@ -42,6 +42,24 @@ class Change:
     """Whether the rows stay the same, and only lie in other files."""
     existing: Collection[str] = ()
     """The tables that have shown part files of the lake: one that is gone is not created again."""
+    is_recorded: bool = False
+    """Whether the log has the record: then the change must be shown before any other one."""
+    live: Collection[str] | None = None
+    """Names of the part files that count, if some are hidden: of ours, readers see no others."""
+
+    def hidden_of(self, table: str) -> list[str]:
+        """Return the names of a table's part files that are hidden."""
+        return [name for name in self.hidden if table_of(name) == table]
+
+    def restored(self, seen: Iterable[str]) -> str | None:
+        """Return a part file of the lake that readers see although it does not count any longer.
+
+        Another program has then restored an earlier version of the table.
+        """
+        if self.live is None:
+            return None
+        expected = {*self.live, *self.hidden}
+        return next((name for name in seen if run_of(name) and name not in expected), None)
 
 
 @dataclass(frozen=True)
@@ -85,6 +103,12 @@ class TableFormat(Protocol):
         """Return the names of the part files that readers of a table see.
 
         None means that a listing says it. The names are those in the lake, with their table.
+        """
+
+    def whole(self, table: str) -> set[str] | None:
+        """Return the names of the part files of which readers see every row: None as ``visible``.
+
+        Others must not be copied: rows that another program has deleted would come back.
         """
 
     def forget_versions(self, keep_days: int, kept: Kept, *, dry_run: bool = False) -> list[str]:

@@ -24,10 +24,10 @@ from streamlic.dataset.lake import LICENSES, TABLES, table_of
 from streamlic.dataset.lake_state import LakeState
 from streamlic.dataset.records import Rewritten
 from streamlic.dataset.writer import WriteOptions
-from streamlic.errors import DatasetConflict, UsageError
+from streamlic.errors import UsageError
 from streamlic.storage.base import Store
 from streamlic.tables.base import LakeWriter
-from streamlic.tables.formats import format_of, seen_parts
+from streamlic.tables.formats import check_seen, format_of, seen_parts
 from streamlic.tables.rewrite import OnBytes, Rewriter, Upkeep, live_parts, partition_of
 from streamlic.tables.table_format import Kept
 
@@ -177,7 +177,7 @@ def expire(
         with writer.fenced():
             if old:
                 whole, mixed = _going(writer.lake, old)
-                _check_seen(store, writer.lake, mixed)
+                check_seen(store, writer.lake, mixed)
                 files = [rewriter.write([one], without=old) for one in mixed]
                 writer.rewrite(files, [one.file.name for one in (*whole, *mixed)], old)
                 done.take_rewritten(mixed)
@@ -212,10 +212,16 @@ def _forgettable(store: Store, lake: LakeState) -> int:
 
 
 def _divided(lake: LakeState, keep: int) -> tuple[list[str], list[str]]:
-    """Return the runs that stay and those that expire now, each the newest first."""
+    """Return the runs that stay and those that expire now, each the newest first.
+
+    A run that was replaced stays as long as it is among the newest, and is not counted otherwise.
+    """
     complete = [run for run in lake.newest_first if run.is_finished]
-    old = [run.id for run in complete[keep:] if not run.is_expired]
-    return [run.id for run in complete[:keep] if not run.is_expired], old
+    live = [run for run in complete if run.has_licenses]
+    stay = {run.id for run in (*complete[:keep], *live[:keep])}
+    current = [run for run in complete if not run.is_expired]
+    kept = [run.id for run in current if run.id in stay]
+    return kept, [run.id for run in current if run.id not in stay]
 
 
 def _going(lake: LakeState, old: Sequence[str]) -> tuple[list[Rewritten], list[Rewritten]]:
@@ -227,16 +233,6 @@ def _going(lake: LakeState, old: Sequence[str]) -> tuple[list[Rewritten], list[R
     ]
     whole = [one for one in found if one.runs <= {*old}]
     return whole, [one for one in found if not one.runs <= {*old}]
-
-
-def _check_seen(store: Store, lake: LakeState, mixed: Sequence[Rewritten]) -> None:
-    seen = {one.file.name for one in seen_parts(store, lake, mixed)}
-    if gone := [one.file.name for one in mixed if one.file.name not in seen]:
-        raise DatasetConflict(
-            f"readers do not see {store.where(gone[0])}, which has rows of runs that stay: another "
-            "program has removed it from its table, and its rows would come back",
-            advice="restore the version of the table before that, or export into another {dest}",
-        )
 
 
 def _loaded(store: Store) -> LakeState:

@@ -101,21 +101,27 @@ class Lake:
         shown: Sequence[PartFile],
         *,
         hidden: Iterable[str] = (),
-        is_rewrite: bool = False,
-        lake: str = LAKE,
+        **given: Any,
     ) -> None:
         """Show a change."""
+        self.format.show(self.change(number, shown, hidden=hidden, **given))
+
+    def change(
+        self, number: int, shown: Sequence[PartFile], *, hidden: Iterable[str] = (), **given: Any
+    ) -> Change:
+        """Return a change."""
         runs = [run_of_part(file.name) or "" for file in shown]
-        change = Change(
-            lake=lake,
-            number=number,
-            run=runs[0] if runs else "",
-            shown=shown,
-            hidden=sorted(hidden),
-            schemas=self.schemas if shown else {},
-            is_rewrite=is_rewrite,
+        return Change(
+            **{
+                "lake": LAKE,
+                "number": number,
+                "run": runs[0] if runs else "",
+                "shown": shown,
+                "hidden": sorted(hidden),
+                "schemas": self.schemas if shown else {},
+                **given,
+            }
         )
-        self.format.show(change)
 
 
 def ids_read(lake: Lake, reader: str = "deltalake") -> list[str]:

@@ -9,14 +9,17 @@ import pytest
 from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.lake import names_in_tables
 from streamlic.dataset.verify import verify_dataset
-from streamlic.dataset.writer import WriteOptions
+from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.errors import DatasetConflict, IntegrityError
 from streamlic.storage.base import Store
 from streamlic.tables import upkeep
 from streamlic.tables.base import LakeWriter
+from streamlic.tables.completion import Ending, complete_run
 from streamlic.tables.formats import unlike_the_log
+from streamlic.tables.kept_accounts import carrying
 from streamlic.tables.runs import open_run
 from streamlic.tables.upkeep import compact, compact_bytes, expire
+from tests.support.batches import SCHEMA
 from tests.tables.lake_tests import POINTS, LakeTests, commit, complete, ids, part, start
 
 OPTIONS = WriteOptions()
@@ -28,6 +31,10 @@ class TableFormatTests(LakeTests):
 
     def delete_rows(self, store: Store, where: str) -> None:
         """Delete licenses, as a user does in SQL."""
+        raise NotImplementedError
+
+    def restore(self, store: Store) -> None:
+        """Let readers of ``licenses`` see again what they saw before the last change."""
         raise NotImplementedError
 
     def drop(self, store: Store) -> None:
@@ -59,6 +66,44 @@ class TableFormatTests(LakeTests):
         with pytest.raises((DatasetConflict, IntegrityError), match="another program"):
             open_run(self.writer(lake.store), **{**ASKED, "mode": "overwrite"})
         open_run(self.writer(lake.store), **ASKED)
+
+    def test_a_version_that_was_restored_is_not_replaced(self, lake: LakeWriter) -> None:
+        """Readers see rows of a run that was replaced: nobody would hide them any more."""
+        [old] = self.nights(lake, 1)
+        new = start(lake, "overwrite", [old])
+        complete(lake, new, part(lake, new, 20))
+        self.restore(lake.store)
+        assert self.visible(lake.store) == ids(0)
+        with pytest.raises((DatasetConflict, IntegrityError), match="another program has r"):
+            open_run(self.writer(lake.store), **{**ASKED, "mode": "overwrite"})
+        added = self.writer(lake.store)
+        run = open_run(added, **ASKED)
+        complete(added, run, part(added, run, 40))
+        assert self.visible(lake.store) == ids(0, 40)
+        assert len(unlike_the_log(lake.store)) == 2
+
+    def test_rows_that_were_deleted_are_not_carried_over(self, lake: LakeWriter) -> None:
+        """Somebody had to delete them: they must not come back by themselves."""
+        old = start(lake)
+        complete(lake, old, part(lake, old, 0), points=POINTS)
+        self.delete_rows(lake.store, "true")
+        again = self.writer(lake.store)
+        asked = {**ASKED, "accounts": [None], "mode": "overwrite"}
+        run = open_run(again, **asked)
+        keeps = carrying(lake.store, run, {}, batch_bytes=2_000)
+        assert keeps
+        writer = DatasetWriter(lake.store, run, schema=SCHEMA)
+        with pytest.raises(DatasetConflict, match="they would come back; absent_accounts"):
+            complete_run(again, run, writer, Ending(engine="fast", keeps=keeps))
+        writer.discard()
+        assert self.visible(lake.store) == []
+        again = self.writer(lake.store)
+        run = open_run(again, **asked)
+        keeps = carrying(lake.store, run, {}, batch_bytes=2_000, keeps_absent=False)
+        writer = DatasetWriter(lake.store, run, schema=SCHEMA)
+        complete_run(again, run, writer, Ending(engine="fast", keeps=keeps))
+        assert self.visible(lake.store) == []
+        assert unlike_the_log(lake.store) == []
 
     def test_what_cannot_be_shown_is_not_promised(self, lake: LakeWriter) -> None:
         """Else no later writer could do anything else with the lake."""
@@ -99,7 +144,7 @@ class TableFormatTests(LakeTests):
 
         with monkeypatch.context() as patch:
             patch.setattr(LakeWriter, "rewrite", late)
-            with pytest.raises((DatasetConflict, IntegrityError), match="rows would come back"):
+            with pytest.raises((DatasetConflict, IntegrityError), match="would come back"):
                 compact(lake.store, OPTIONS)
         compact(lake.store, OPTIONS)
         assert self.visible(lake.store) == ids(20)
@@ -110,7 +155,7 @@ class TableFormatTests(LakeTests):
         expire(lake.store, keep=2, options=OPTIONS)
         compact(lake.store, OPTIONS)
         self.delete_rows(lake.store, "true")
-        with pytest.raises(DatasetConflict, match="its rows would come back"):
+        with pytest.raises(DatasetConflict, match="they would come back"):
             expire(lake.store, keep=1, options=OPTIONS)
         assert self.visible(lake.store) == []
         assert load_lake(lake.store).pending is None

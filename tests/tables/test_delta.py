@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 import traceback
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, TableFeatures, write_deltalake
 
 from streamlic.dataset.lake import ACCOUNTS, LICENSES, RUNS, TABLES
 from streamlic.dataset.records import PartFile
@@ -287,6 +289,91 @@ def test_rows_in_files_of_another_program_are_not_replaced(lake: Lake) -> None:
     assert ids_read(lake) == lake.ids(MONDAY, parts=2)
 
 
+def test_a_change_that_is_recorded_cannot_be_left_out(lake: Lake) -> None:
+    """So adding to the table is no way out then."""
+    lake.show(1, lake.night(MONDAY, parts=2))
+    hidden = lake.names(MONDAY, LICENSES)
+    DeltaTable(lake.store.where(LICENSES)).optimize.compact()
+    for is_recorded in (False, True):
+        with pytest.raises(DatasetConflict, match="restore the version before that") as refused:
+            lake.show(2, lake.night(TUESDAY), hidden=hidden, is_recorded=is_recorded)
+        assert ("add to it" in str(refused.value)) is not is_recorded
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [TableFeatures.DeletionVectors, TableFeatures.RowTracking, TableFeatures.DomainMetadata],
+)
+def test_features_with_which_a_commit_would_be_wrong_are_refused(
+    lake: Lake, feature: TableFeatures
+) -> None:
+    """Such as deletion vectors: a commit that removes a file which has one removes nothing."""
+    lake.show(1, lake.night(MONDAY))
+    table = DeltaTable(lake.store.where(LICENSES))
+    table.alter.add_feature(feature, allow_protocol_versions_increase=True)
+    name = str(feature).partition(".")[2]
+    change = lake.change(2, lake.night(TUESDAY))
+    for work in (lake.format.check, lake.format.show):
+        with pytest.raises(DatasetConflict, match=rf"(?i)does not write: {name}"):
+            work(change)
+    assert versions(lake, LICENSES) == 2
+
+
+def test_mapped_columns_are_refused(lake: Lake) -> None:
+    """The columns of the files have other names then."""
+    lake.show(1, lake.night(MONDAY))
+    log = lake.path(f"{LICENSES}/_delta_log")
+    first = [json.loads(line) for line in (log / f"{0:020d}.json").read_text().splitlines()]
+    [metadata] = [one for one in first if "metaData" in one]
+    metadata["metaData"]["configuration"]["delta.columnMapping.mode"] = "name"
+    schema = json.loads(metadata["metaData"]["schemaString"])
+    _map_columns(schema, itertools.count(1))
+    metadata["metaData"]["schemaString"] = json.dumps(schema)
+    protocol = {"protocol": {"minReaderVersion": 2, "minWriterVersion": 5}}
+    lines = "".join(json.dumps(one) + "\n" for one in (protocol, metadata))
+    (log / f"{2:020d}.json").write_text(lines)
+    with pytest.raises(DatasetConflict, match="does not write: columnMapping"):
+        lake.show(2, lake.night(TUESDAY))
+
+
+def _map_columns(kind: Any, numbers: Iterator[int]) -> None:
+    """Give each column, also those in structs, the name in files that Delta's mapping needs."""
+    if isinstance(kind, dict):
+        for field in kind.get("fields", ()):
+            field["metadata"]["delta.columnMapping.id"] = next(numbers)
+            field["metadata"]["delta.columnMapping.physicalName"] = field["name"]
+            _map_columns(field["type"], numbers)
+        _map_columns(kind.get("elementType"), numbers)
+
+
+def test_nothing_is_removed_from_a_table_that_takes_no_removals(lake: Lake) -> None:
+    lake.show(1, lake.night(MONDAY))
+    table = DeltaTable(lake.store.where(LICENSES))
+    table.alter.set_table_properties({"delta.appendOnly": "true"})
+    with pytest.raises(DatasetConflict, match="does not write: appendOnly"):
+        lake.show(2, lake.night(TUESDAY), hidden=[lake.part(MONDAY, 1)])
+    lake.show(2, lake.night(TUESDAY))
+    assert ids_read(lake) == sorted(lake.ids(MONDAY) + lake.ids(TUESDAY))
+
+
+def test_files_that_are_rewritten_just_before_a_commit_are_not_doubled(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.show(1, lake.night(MONDAY, parts=2))
+    hidden = lake.names(MONDAY, LICENSES)
+    commit = Table.commit
+
+    def late(self: Table, *given: Any) -> None:
+        monkeypatch.setattr(Table, "commit", commit)
+        DeltaTable(self.where).optimize.compact()
+        commit(self, *given)
+
+    monkeypatch.setattr(Table, "commit", late)
+    with pytest.raises(DatasetConflict, match="another program has rewritten files"):
+        lake.show(2, lake.night(TUESDAY), hidden=hidden)
+    assert ids_read(lake) == lake.ids(MONDAY, parts=2)
+
+
 def test_a_writer_that_was_stopped_shows_its_change_no_second_time(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,8 +442,9 @@ def test_a_file_that_is_not_the_promised_one_is_damage(lake: Lake) -> None:
 def test_a_damaged_log_of_delta_is_the_stores_error(lake: Lake) -> None:
     lake.show(1, lake.night(MONDAY))
     lake.path(f"{LICENSES}/_delta_log/{1:020d}.json").write_text("{")
-    with pytest.raises(StoreError, match="licenses"):
+    with pytest.raises(StoreError, match="licenses") as caught:
         lake.format.visible(LICENSES)
+    assert "<unknown>" not in str(caught.value), "that is where deltalake was, in its own code"
 
 
 @pytest.mark.parametrize("dest", ["s3://bucket/lake", "az://bucket/lake"])

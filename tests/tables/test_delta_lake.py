@@ -29,5 +29,9 @@ class TestDeltaLake(TableFormatTests):
     def delete_rows(self, store: Store, where: str) -> None:
         deltalake.DeltaTable(store.where("licenses")).delete(where)
 
+    def restore(self, store: Store) -> None:
+        table = deltalake.DeltaTable(store.where("licenses"))
+        table.restore(table.version() - 1)
+
     def drop(self, store: Store) -> None:
         shutil.rmtree(Path(store.where("licenses")) / "_delta_log")

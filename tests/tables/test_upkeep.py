@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,40 @@ def test_an_overwriting_lake_keeps_its_state(tmp_path: Path) -> None:
     land(tmp_path, "new", mode="overwrite", accounts=ACCOUNTS[:1])
     assert {*expected_ids("night-0", ACCOUNTS[1:])} <= {*visible_ids(tmp_path)}
     check_sound(tmp_path)
+
+
+def test_the_log_says_which_run_is_the_newest_whatever_the_clocks_say(tmp_path: Path) -> None:
+    """A machine whose clock was ahead wrote the run before the last one."""
+    store = LocalStore(tmp_path)
+    lake = LakeWriter(store)
+    lake.open()
+    early = start(lake, clock=timedelta(days=2))
+    complete(lake, early, part(lake, early, 0))
+    late = start(lake, "overwrite", [early.id])
+    complete(lake, late, part(lake, late, 20))
+    assert [run.id for run in load_lake(store).newest_first] == [late.id, early.id]
+    done = expire(store, keep=1, options=OPTIONS)
+    assert (done.kept, done.expired) == ([late.id], [early.id])
+    assert visible_ids(tmp_path) == ids(20)
+
+
+def test_runs_that_were_replaced_do_not_count_as_nights_to_keep(tmp_path: Path) -> None:
+    """A night that was repeated is one night."""
+    store = LocalStore(tmp_path)
+    lake = LakeWriter(store)
+    lake.open()
+    runs = [start(lake)]
+    complete(lake, runs[0], part(lake, runs[0], 0))
+    for number in (1, 2, 3):
+        runs.append(start(lake, replaces=[runs[-1].id] if number > 1 else []))
+        complete(lake, runs[-1], part(lake, runs[-1], 20 * number))
+    assert visible_ids(tmp_path) == ids(0, 60)
+    done = expire(store, keep=2, options=OPTIONS)
+    assert done.expired == [runs[1].id]
+    assert done.kept == [runs[3].id, runs[2].id, runs[0].id]
+    assert visible_ids(tmp_path) == ids(0, 60)
+    assert expire(store, keep=1, options=OPTIONS).expired == [runs[2].id, runs[0].id]
+    assert visible_ids(tmp_path) == ids(60)
 
 
 def test_what_has_expired_is_left_alone_without_a_record(tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ Rules:
 4. Where ``licenses`` is partitioned, its part files lie in one directory a partition, for polars
    2.1, which reads partition values from paths. All other readers take them from Delta's log.
 5. A table that another program made, or another lake, is refused. Other programs may rewrite the
-   files of a table of ours: rows can be added to it then, and not replaced.
+   files of a table of ours, or restore an earlier version: rows can be added to it then, and not
+   replaced.
+6. A table is looked at again before each attempt at a commit. deltalake's own retries are off: they
+   take no notice of a rewrite that comes in between.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ EXPORT_DATE: Final = "export_date"
 """The partition column: the UTC date at which the run started. It is not in the files."""
 _EXPORT_DATE_FIELD: Final = pa.field(EXPORT_DATE, pa.date32())
 _ATTEMPTS: Final = 10
+_RESTORE: Final = "restore the version before that, or export into another {dest}"
+_RESTORE_OR_ADD: Final = f"add to it with {{mode=append}}, {_RESTORE}"
 _CHANGED = re.compile(r"%[0-9A-Fa-f]{2}|\\")
 
 
@@ -75,21 +80,24 @@ class DeltaFormat:
             delta = self._opened(table, change)
             if delta:
                 self._check(delta, table, change)
-                hidden = [name for name in change.hidden if table_of(name) == table]
-                _removed(delta, hidden, is_rewrite=change.is_rewrite)
+                _removed(delta, table, change)
                 if table in change.schemas:
                     delta.missing_columns(self._schema(table, change, delta.partition_by))
 
     def show(self, change: Change) -> None:
         """Make a change visible, once, in one commit for each table."""
         for table in TABLES:
-            if table in change.schemas or any(table_of(name) == table for name in change.hidden):
+            if table in change.schemas or change.hidden_of(table):
                 self._show(table, change)
 
     def visible(self, table: str) -> set[str] | None:
         """Return the names of the files that readers of a table see."""
         opened = Table.opened(self._store, table)
         return {f"{table}/{path}" for path in opened.files} if opened else set()
+
+    def whole(self, table: str) -> set[str] | None:
+        """Return the same: a table whose files have deletion vectors is refused."""
+        return self.visible(table)
 
     def forget_versions(self, keep_days: int, kept: Kept, *, dry_run: bool = False) -> list[str]:
         """Delete part files that no version of the last ``keep_days`` days needs; return them."""
@@ -102,7 +110,7 @@ class DeltaFormat:
 
     def _show(self, table: str, change: Change) -> None:
         shown = [file for file in change.shown if table_of(file.name) == table]
-        hidden = [name for name in change.hidden if table_of(name) == table]
+        hidden = change.hidden_of(table)
         if not (shown or hidden) and table in self._created:
             return
         where, stats, why = self._store.where(table), list[str](), ""
@@ -121,7 +129,7 @@ class DeltaFormat:
             try:
                 if shown and delta.add_columns(self._schema(table, change, delta.partition_by)):
                     continue  # It is another version now, and this change may be in it.
-                actions = _actions(delta, change, shown, hidden, stats)
+                actions = _actions(delta, table, change, shown, stats)
                 delta.commit(actions, _application(change), change.number, _note(change))
             except LostCommit as error:
                 why = str(error)
@@ -177,6 +185,12 @@ class DeltaFormat:
                 f"the Delta table {delta.where} is not partitioned by {self._partition_by}",
                 advice="choose another {dest} for another partition",
             )
+        if features := delta.unsupported(removes=bool(change.hidden_of(table))):
+            raise DatasetConflict(
+                f"the Delta table {delta.where} has features that streamlic does not write: "
+                f"{', '.join(features)}",
+                advice="turn them off there (ALTER TABLE … DROP FEATURE), or choose another {dest}",
+            )
         if delta.partition_by not in ((), (EXPORT_DATE,)):
             raise DatasetConflict(
                 f"the Delta table {delta.where} is partitioned by {', '.join(delta.partition_by)}, "
@@ -202,14 +216,14 @@ def _is_shown(delta: Table, change: Change) -> bool:
 
 def _actions(
     delta: Table,
+    table: str,
     change: Change,
     shown: Sequence[PartFile],
-    hidden: Sequence[str],
     stats: Sequence[str],
 ) -> list[AddAction | RemoveAction]:
     now = int(time.time() * 1000)
     changes_data = not change.is_rewrite
-    removed = _removed(delta, hidden, is_rewrite=change.is_rewrite)
+    removed = _removed(delta, table, change)
     dates = {file.partition.get(EXPORT_DATE) for file in removed.values()}
     actions: list[AddAction | RemoveAction] = [
         RemoveAction(path, changes_data, now, file.bytes, file.partition)
@@ -227,34 +241,40 @@ def _actions(
     return actions
 
 
-def _removed(delta: Table, hidden: Sequence[str], *, is_rewrite: bool) -> dict[str, DataFile]:
+def _removed(delta: Table, table: str, change: Change) -> dict[str, DataFile]:
     """Return the files that are to be hidden, by path, but for those that readers do not see.
 
-    Raises DatasetConflict if rows that must go may be in files of another program, or if another
-    one has removed rows that a rewrite would bring back.
+    Raises DatasetConflict if rows that must go may be in files of another program, if they are in
+    files that another one has restored, or if a rewrite would bring back rows that it has removed.
     """
+    hidden = change.hidden_of(table)
     files = delta.files if hidden else {}
+    if restored := change.restored(f"{table}/{path}" for path in files):
+        raise DatasetConflict(
+            f"another program has restored an earlier version of the Delta table {delta.where}: "
+            f"readers see {restored}, which a later run has replaced",
+            advice="restore the last version that streamlic wrote, or export into another {dest}",
+        )
     removed = {path: files[path] for name in hidden if (path := _path_of(name)) in files}
     if len(removed) < len(hidden):
-        _check_no_other_files(delta, table_of(hidden[0]))
-        if is_rewrite:
+        _check_no_other_files(delta, table, change)
+        if change.is_rewrite:
             raise DatasetConflict(
                 f"another program has removed files from the Delta table {delta.where}, and their "
                 "rows would come back",
-                advice="give the same command again",
+                advice=_RESTORE if change.is_recorded else "give the same command again",
             )
     return removed
 
 
-def _check_no_other_files(delta: Table, table: str) -> None:
+def _check_no_other_files(delta: Table, table: str, change: Change) -> None:
     """Raise DatasetConflict if rows that must go may be in files of another program."""
     for path in delta.files:
         if run_of_part(f"{table}/{path}") is None:
             raise DatasetConflict(
                 f"another program has rewritten files of the Delta table {delta.where}, such as "
                 f"{path!r}: streamlic cannot find the rows there that it must replace or remove",
-                advice="restore the version before that, add to it with {mode=append}, or export "
-                "into another {dest}",
+                advice=_RESTORE if change.is_recorded else _RESTORE_OR_ADD,
             )
 
 

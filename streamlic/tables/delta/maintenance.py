@@ -13,7 +13,6 @@ import re
 from collections.abc import Collection
 
 from streamlic.dataset.lake import TABLES
-from streamlic.errors import UsageError
 from streamlic.storage.base import Store
 from streamlic.tables.delta.table import Table, run_of_part
 from streamlic.tables.table_format import Kept
@@ -27,16 +26,16 @@ _HOURS = {"hour": 1, "day": 24, "week": 168}
 def vacuum(store: Store, *, keep_days: int, kept: Kept, dry_run: bool = False) -> list[str]:
     """Delete part files that no version of the last ``keep_days`` days needs; return their names.
 
-    ``dry_run`` only returns the names. Raises UsageError if Delta's log does not reach back so far:
-    it would then miss files that younger versions need.
+    ``dry_run`` only returns the names. If the table's property says that Delta remembers removed
+    files for a shorter time, that counts: older versions have lost files already.
     """
     unneeded: list[str] = []
     for table in TABLES:
         delta = Table.opened(store, table)
         if delta:
-            _check_log_reaches(delta, keep_days)
+            hours = min(keep_days * 24, _remembered_hours(delta))
             seen = {f"{table}/{path}" for path in delta.files}
-            names = {f"{table}/{path}" for path in delta.unneeded(keep_days * 24)} - seen
+            names = {f"{table}/{path}" for path in delta.unneeded(hours)} - seen
             ours = {name for name in names if run_of_part(name) and not kept.has(name)}
             unneeded += sorted(ours & _existing(store, ours))
     if not dry_run:
@@ -61,12 +60,7 @@ def _existing(store: Store, names: Collection[str]) -> set[str]:
     return {f"{place}/{name}" for place in places for name in store.names(place)}
 
 
-def _check_log_reaches(delta: Table, keep_days: int) -> None:
+def _remembered_hours(delta: Table) -> int:
     text = delta.property_of(_RETENTION)
     found = _INTERVAL.fullmatch(text) if text else None
-    hours = int(found[1]) * _HOURS[found[2].lower()] if found else _DELTAS_OWN_DAYS * 24
-    if keep_days * 24 > hours:
-        raise UsageError(
-            f"the Delta table {delta.where} remembers which files were removed for "
-            f"{hours // 24} days ({_RETENTION}), so versions cannot be kept for {keep_days}"
-        )
+    return int(found[1]) * _HOURS[found[2].lower()] if found else _DELTAS_OWN_DAYS * 24

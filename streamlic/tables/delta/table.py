@@ -59,7 +59,19 @@ _PROPERTIES: Final = {
     # another engine leaves part files alone that are promised, and not committed yet.
     "delta.deletedFileRetentionDuration": "interval 30 days",
 }
+_FEATURES: Final = frozenset(
+    {
+        "appendOnly", "changeDataFeed", "checkConstraints", "generatedColumns", "invariants",
+        "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck",
+    }
+)  # fmt: skip
+"""The features of tables to which part files can be added, and from which they can be removed.
+
+Delta removes a file with a deletion vector by both: a commit that only names the file removes
+nothing. Columns that are mapped have other names in the files.
+"""
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_TRACE = re.compile(r"\s+0: <unknown>.*", re.DOTALL)
 _QUERY = re.compile(r"\?[^\s'\")]*=[^\s'\")]*")
 _ANSWER = re.compile(r"<(?:\?xml|Error|html)\b.*", re.DOTALL | re.IGNORECASE)
 _CODE = re.compile(r"<(?:Code|code)>([A-Za-z0-9.]{1,60})</")
@@ -150,6 +162,19 @@ class Table:
             }
         return self._files
 
+    def unsupported(self, *, removes: bool) -> list[str]:
+        """Return the table's features with which a commit would be refused, or wrong.
+
+        Some tables take no commit that ``removes`` files.
+        """
+        protocol = self._delta.protocol()
+        found = {*(protocol.reader_features or ()), *(protocol.writer_features or ())} - _FEATURES
+        if self.property_of("delta.columnMapping.mode") not in (None, "none"):
+            found.add("columnMapping")
+        if removes and self.property_of("delta.appendOnly") == "true":
+            found.add("appendOnly")
+        return sorted(found)
+
     def transaction(self, application: str) -> int | None:
         """Return the version of the application's last commit; None if it has none."""
         with translated(self.where):
@@ -188,10 +213,11 @@ class Table:
     ) -> None:
         """Add and remove files in one commit, which is the application's ``version``.
 
-        Raises LostCommit if a commit came first that it conflicts with.
+        Raises LostCommit if another commit came first, whatever it changed.
         """
         properties = CommitProperties(
             app_transactions=[Transaction(application, version)],
+            max_commit_retries=0,
             custom_metadata={"userMetadata": note},
         )
         with translated(self.where), _lost():
@@ -265,7 +291,7 @@ def _lost() -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """Return what an error says: in one line, without colours, queries and answers of a store."""
-    text = _STYLE.sub("", str(error)).replace("↳", ":")
+    text = _TRACE.sub("", _STYLE.sub("", str(error)).replace("↳", ":"))
     code = next(iter(_CODE.findall(text)), "")
     text = _QUERY.sub("", _ANSWER.sub(code, text))
     return " ".join(text.split())[:_LONGEST_REASON]

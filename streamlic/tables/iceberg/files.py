@@ -40,6 +40,15 @@ def live_files(table: Table, snapshot: Snapshot | None = None) -> Iterator[DataF
                 yield entry.data_file
 
 
+def has_delete_files(table: Table) -> bool:
+    """Return whether another program has deleted rows by files that name them: merge-on-read."""
+    snapshot = table.current_snapshot()
+    return any(
+        manifest.content == ManifestContent.DELETES and has_live_files(manifest)
+        for manifest in (snapshot.manifests(table.io) if snapshot else ())
+    )
+
+
 def change_files(
     work: Transaction,
     io: FileIO,

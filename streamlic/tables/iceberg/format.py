@@ -23,13 +23,20 @@ from itertools import count
 import pyarrow as pa
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchNamespaceError
 from pyiceberg.manifest import DataFile
-from pyiceberg.table import Table, TableProperties, Transaction
+from pyiceberg.table import Table, TableProperties
 
 from streamlic.dataset.lake import LICENSES, TABLES, table_of
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError, UsageError
 from streamlic.storage.base import Store
 from streamlic.tables.iceberg.catalog import may_have_landed, open_catalog, shortened
-from streamlic.tables.iceberg.files import EXPORT_DATE, change_files, live_files, run_date
+from streamlic.tables.iceberg.columns import add_columns, check_names, check_types
+from streamlic.tables.iceberg.files import (
+    EXPORT_DATE,
+    change_files,
+    has_delete_files,
+    live_files,
+    run_date,
+)
 from streamlic.tables.table_format import Change, Kept
 
 LAKE_PROPERTY = "streamlic.lake"
@@ -38,6 +45,8 @@ RUN_PROPERTY = "streamlic.run"
 
 WAITS = (0.2, 1.0, 3.0, 10.0)
 """Seconds before each further attempt at a commit whose outcome is not known."""
+_ROLL_BACK = "set the table to streamlic's last snapshot, or export into another {dest}"
+_ROLL_BACK_OR_ADD = f"add to it with {{mode=append}}, {_ROLL_BACK}"
 _PROPERTIES = {
     TableProperties.COMMIT_NUM_RETRIES: "0",
     # Else a lake of many commits has as many manifests, and all the metadata that it ever had.
@@ -75,17 +84,19 @@ class IcebergFormat:
         for table in TABLES:
             with self.catalog.translated(table):
                 found = self._found(change, table)
-                hidden = {name for name in change.hidden if table_of(name) == table}
+                hidden = {*change.hidden_of(table)}
                 if found:
                     self._check(found, change, table)
                 if found and hidden:
                     self._look(found, change, table, set(), hidden)
+                if found and table in change.schemas:
+                    check_types(found, change.schemas[table], self.catalog.full_name(table))
 
     def show(self, change: Change) -> None:
         """Make a change visible, once, in one commit for each table that it touches."""
         for table in TABLES:
             shown = [file.name for file in change.shown if table_of(file.name) == table]
-            hidden = {name for name in change.hidden if table_of(name) == table}
+            hidden = {*change.hidden_of(table)}
             if shown or hidden:
                 with self.catalog.translated(table):
                     self._show(change, table, shown, hidden)
@@ -93,10 +104,16 @@ class IcebergFormat:
     def visible(self, table: str) -> set[str] | None:
         """Return the names of the part files that readers of a table see."""
         with self.catalog.translated(table):
-            found = self.catalog.find(table)
-            if found is None:
-                return set()
-            return {self._name(table, file.file_path) for file in live_files(found)}
+            return self._names(self.placed(table), table)
+
+    def whole(self, table: str) -> set[str] | None:
+        """Return the names of the part files of which readers see every row.
+
+        There are none if the table has delete files of another program: they may be about any.
+        """
+        with self.catalog.translated(table):
+            found = self.placed(table)
+            return set() if found and has_delete_files(found) else self._names(found, table)
 
     def path(self, name: str) -> str:
         """Return the location of a part file, or of a table, as Iceberg's metadata has it.
@@ -174,17 +191,25 @@ class IcebergFormat:
         work.set_properties({TableProperties.DEFAULT_NAME_MAPPING: names.model_dump_json()})
         work.commit_transaction()
 
-    def _check(self, found: Table, change: Change, table: str) -> None:
-        """Raise DatasetConflict unless the table is this lake's, as this lake needs it."""
-        name = self.catalog.full_name(table)
-        where = self.path(table)
+    def _check_place(self, found: Table, table: str) -> None:
+        """Raise DatasetConflict unless the table lies in this lake, by the same name of its place.
+
+        The paths in the table's metadata tell nothing of the files here otherwise.
+        """
+        name, where = self.catalog.full_name(table), self.path(table)
         if found.location().rstrip("/") != where:
             raise DatasetConflict(
                 f"Iceberg table {name} lies in {shortened(found.location())}, expected {where}: it"
                 " is another's, or the catalog chooses the places of its tables itself",
                 parameter="catalog",
-                advice="name another namespace of the catalog with {catalog}",
+                advice="name another namespace with {catalog}, or {dest} as its tables have it",
             )
+
+    def _check(self, found: Table, change: Change, table: str) -> None:
+        """Raise DatasetConflict unless the table is this lake's, as this lake needs it."""
+        name = self.catalog.full_name(table)
+        self._check_place(found, table)
+        check_names(found, name)
         if found.properties.get(LAKE_PROPERTY) != change.lake:
             raise DatasetConflict(
                 f"Iceberg table {name} belongs to another lake, or to another program",
@@ -220,7 +245,8 @@ class IcebergFormat:
         work = found.transaction()
         work.set_properties({CHANGE_PROPERTY: str(change.number)})
         if shown:
-            _add_columns(work, change.schemas[table])
+            check_types(found, change.schemas[table], self.catalog.full_name(table))
+            add_columns(work, change.schemas[table])
         if added or removed:
             said = {RUN_PROPERTY: change.run, CHANGE_PROPERTY: str(change.number)}
             change_files(work, found.io, added, removed, said, is_rewrite=change.is_rewrite)
@@ -232,12 +258,14 @@ class IcebergFormat:
         """Return which of the files to add are there, and those to remove.
 
         IntegrityError if some of these are not, and other files are that streamlic did not write:
-        another program has rewritten the table, and their rows may be in its files. Also if a
-        rewrite would bring back rows that another program has removed.
+        another program has rewritten the table, and their rows may be in its files. Also if one has
+        rolled the table back, and if a rewrite would bring back rows that one has removed.
         """
-        there, removed, foreign = set[str](), list[DataFile](), ""
+        name = self.catalog.full_name(table)
+        there, removed, ours, foreign = set[str](), list[DataFile](), list[str](), ""
         wanted = {self.path(name) for name in hidden}
         for file in live_files(found):
+            ours.append(self._name(table, file.file_path))
             if file.file_path in added:
                 there.add(file.file_path)
             elif file.file_path in wanted:
@@ -246,31 +274,39 @@ class IcebergFormat:
                 foreign = file.file_path
         if foreign and len(removed) < len(wanted):
             raise IntegrityError(
-                f"Iceberg table {self.catalog.full_name(table)} has no longer all part files that"
+                f"Iceberg table {name} has no longer all part files that"
                 f" this run replaces, and has {foreign} instead: another program has rewritten it",
-                advice="roll the table back to the last snapshot of streamlic, add to it with"
-                " {mode=append}, or export into another {dest}",
+                advice=_ROLL_BACK if change.is_recorded else _ROLL_BACK_OR_ADD,
             )
-        if change.is_rewrite and not there and len(removed) < len(wanted):
+        if hidden and (restored := change.restored(ours)):
             raise IntegrityError(
-                f"another program has removed files from the Iceberg table"
-                f" {self.catalog.full_name(table)}, and their rows would come back",
-                advice="give the same command again",
+                f"another program has rolled Iceberg table {name} back: readers see {restored},"
+                " which a later run has replaced",
+                advice=_ROLL_BACK,
+            )
+        is_less = not there and len(removed) < len(wanted)
+        if change.is_rewrite and (is_less or has_delete_files(found)):
+            raise IntegrityError(
+                f"another program has removed rows from the Iceberg table {name}, and they would"
+                " come back",
+                advice=_ROLL_BACK if change.is_recorded else "give the same command again",
             )
         return there, removed
 
     def _is_partitioned(self, table: str) -> bool:
         return table == LICENSES and self._partition_by is not None
 
+    def placed(self, table: str) -> Table | None:
+        """Return a table that lies in this lake, None if there is none."""
+        found = self.catalog.find(table)
+        if found:
+            self._check_place(found, table)
+        return found
+
+    def _names(self, found: Table | None, table: str) -> set[str]:
+        return {self._name(table, one.file_path) for one in live_files(found)} if found else set()
+
     def _name(self, table: str, path: str) -> str:
         """Return a file's name in the lake; its path if it lies elsewhere."""
         directory = self.path(table) + "/"
         return f"{table}/{path.removeprefix(directory)}" if path.startswith(directory) else path
-
-
-def _add_columns(work: Transaction, schema: pa.Schema) -> None:
-    """Add the columns that a later version of streamlic has."""
-    known = work.table_metadata.schema()
-    if set(schema.names) - set(known.column_names):
-        with work.update_schema() as update:
-            update.union_by_name(schema)

@@ -43,7 +43,7 @@ def expire(
 def _expire(
     tables: IcebergFormat, table: str, before: datetime, kept: Kept, *, dry_run: bool
 ) -> list[str]:
-    found = tables.catalog.find(table)
+    found = tables.placed(table)
     if found is None:
         return []
     old, new = _divided(found, before)
