@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from streamlic.cli.help import Command, group
-from streamlic.cli.settings import NO_PARTITION, default_of
+from streamlic.cli.settings import default_of
 from streamlic.cli.types import Number, Size, license_fields
 from streamlic.cli.watch import choose_format
 from streamlic.job.limits import Limits
@@ -211,8 +211,9 @@ lake_options = (
     table_format("--format", type=click.Choice(["parquet", "delta", "iceberg"]),
                  **default_of(JobSettings, "format"),
                  help="How readers see the tables of a new lake, by default plain Parquet. One "
-                 "that exists keeps its own."),
-    table_format("--partition-by", type=click.Choice(["export_date", NO_PARTITION]),
+                 "that exists keeps its format, partitions and catalog: what is given must be the "
+                 "same."),
+    table_format("--partition-by", type=click.Choice(["export_date", "none"]),
                  **default_of(JobSettings, "partition_by"),
                  help="Give the licenses of each UTC date a partition of their own, for Delta and "
                  "Iceberg; a later run of that date in --mode append replaces it."),

@@ -17,8 +17,6 @@ from streamlic.cli.types import size_text
 from streamlic.resources.licenses import LICENSES
 
 S = TypeVar("S")
-NO_PARTITION = "none"
-"""The value of --partition-by that overrides another one of a file or the environment."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -49,10 +47,7 @@ class LakeOptions:
 
     def for_job(self) -> dict[str, Any]:
         """Return the values of the job's options of the same names."""
-        values = {one.name: getattr(self, one.name) for one in fields(LakeOptions)}
-        if self.partition_by == NO_PARTITION:
-            values["partition_by"] = None
-        return values
+        return {one.name: getattr(self, one.name) for one in fields(LakeOptions)}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)

@@ -38,6 +38,20 @@ class Format:
         return self.name != "parquet"
 
 
+@dataclass(frozen=True, kw_only=True)
+class WantedFormat:
+    """What was asked of a lake's format. What is None takes the lake's own."""
+
+    name: str | None = None
+    partition_by: str | None = None
+    """A column, or ``UNPARTITIONED``."""
+    catalog: str | None = None
+
+
+UNPARTITIONED = "none"
+"""Asks for tables without partitions."""
+
+
 @dataclass(frozen=True)
 class PartFile:
     """A part file that is complete and durable."""

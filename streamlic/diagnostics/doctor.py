@@ -8,13 +8,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.destination import refuse_foreign, writer_lock
-from streamlic.dataset.lake import LICENSES
 from streamlic.decoder import NO_FAST, engine_named, why_not_fast
 from streamlic.diagnostics.check import INSTALL, Check, failed
 from streamlic.errors import (
@@ -37,7 +35,6 @@ from streamlic.system.machine import (
     processors,
     room_for_connections,
 )
-from streamlic.tables.table_options import FORMATS, check_table_options
 from streamlic.truto.accounts import PATH
 from streamlic.truto.client import Connection
 from streamlic.truto.credentials import TOKEN_VARIABLE, TokenSource, readable_by_others
@@ -165,43 +162,6 @@ def check_memory(memory_bytes: int, limit: MemoryLimit, *, is_default: bool = Fa
         )
         return Check(name="memory", state="warning", found=found, advice=advice, facts=facts)
     return Check(name="memory", state="ok", found=found, facts=facts)
-
-
-def check_format(
-    format_name: str,
-    *,
-    partition_by: str | None,
-    catalog: str | None,
-    memory_bytes: int,
-    is_online: bool = True,
-) -> Check:
-    """Check that the tables can have a format: its library, options, memory and catalog."""
-    facts: dict[str, Any] = {
-        "format": format_name, "partition_by": partition_by, "catalog": catalog, "exists": None,
-    }  # fmt: skip
-    try:
-        check_table_options(
-            format_name, partition_by=partition_by, catalog=catalog, memory_bytes=memory_bytes
-        )
-        if catalog is not None and is_online:
-            facts["exists"] = _is_in_catalog(catalog)
-    except StreamlicError as error:
-        return failed("format", error, None, facts)
-    library = FORMATS[format_name]
-    found = f"{format_name}, by {library} {metadata.version(library)}" if library else format_name
-    if facts["exists"] is not None:
-        has = "has the table licenses" if facts["exists"] else "can be asked, and has no table yet"
-        found += f"; catalog {catalog} {has}"
-    return Check(name="format", state="ok", found=found, facts=facts)
-
-
-def _is_in_catalog(catalog: str) -> bool:
-    """Return whether an Iceberg catalog has a table of licenses; raises why it cannot be asked."""
-    from streamlic.tables.iceberg.catalog import open_catalog  # noqa: PLC0415  (loads pyiceberg)
-
-    opened = open_catalog(catalog)
-    with opened.translated(LICENSES):
-        return opened.find(LICENSES) is not None
 
 
 def check_processors() -> Check:

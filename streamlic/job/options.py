@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamlic.dataset.records import Format
+from streamlic.dataset.commit_log import load_lake
+from streamlic.dataset.records import WantedFormat
 from streamlic.dataset.writer import WriteOptions
 from streamlic.decoder import Decoder, engine_named, open_decoder
 from streamlic.errors import UsageError
@@ -21,7 +22,7 @@ from streamlic.storage.dest_urls import is_url
 from streamlic.storage.open_store import StoreSettings, open_store
 from streamlic.system.machine import MIN_MEMORY_BYTES
 from streamlic.tables.kept_accounts import ABSENT_ACCOUNTS
-from streamlic.tables.table_options import check_table_options
+from streamlic.tables.table_options import check_table_options, format_for, needs_lake
 from streamlic.truto.rate_limit import TOKEN_RATE_LIMIT
 from streamlic.validation import check_text
 
@@ -82,9 +83,10 @@ class JobOptions(JobSettings):
     ``account_details`` requests the integration and the tenant of each account of which they are
     not known: one request an account.
     ``format`` is how readers see the tables of a new lake: "parquet" (the default), "delta" or
-    "iceberg"; a lake that exists keeps its own. ``partition_by``
-    "export_date" gives each day's licenses a partition of their own, which a later run of that day
-    replaces. ``catalog`` is the name of the Iceberg catalog, and after a dot that of the namespace.
+    "iceberg". ``partition_by`` "export_date" gives each day's licenses a partition of their own,
+    which a later run of that day replaces; "none" asks for none. ``catalog`` is the name of the
+    Iceberg catalog, and after a dot that of the namespace. A lake that exists keeps all three: what
+    is given must be the same.
     ``scratch`` is the local directory for part files that are not yet in the object store, by
     default the system's temporary one. ``take_over`` takes the lake from another writer at once.
     ``limits`` bounds what a server may send.
@@ -118,12 +120,7 @@ class JobOptions(JobSettings):
             check_run_key(self.run_key)
         if self.own_shard:
             self._check_shard()
-        check_table_options(
-            self.format,
-            partition_by=self.partition_by,
-            catalog=self.catalog,
-            memory_bytes=self.memory_bytes,
-        )
+        check_table_options(self.table_format, memory_bytes=self.memory_bytes)
         _ = self.most_absent
         engine_named(self.engine)
         _ = self.write_options
@@ -193,11 +190,9 @@ class JobOptions(JobSettings):
         return self.memory_bytes // 256
 
     @property
-    def table_format(self) -> Format | None:
-        """The format that was asked for; None for the lake's own."""
-        if self.format is None:
-            return None
-        return Format(name=self.format, partition_by=self.partition_by, catalog=self.catalog)
+    def table_format(self) -> WantedFormat:
+        """What was asked of the lake's format."""
+        return WantedFormat(name=self.format, partition_by=self.partition_by, catalog=self.catalog)
 
     @property
     def _upload_bytes(self) -> int:
@@ -227,7 +222,10 @@ class JobOptions(JobSettings):
                 "a lake on a local disk needs no takeover: its lock ends with the writer's process",
                 parameter="take_over",
             )
-        return open_store(dest, self.store_settings)
+        store = open_store(dest, self.store_settings)
+        if needs_lake(self.table_format):
+            format_for(store.where(), self.table_format, load_lake(store).format)
+        return store
 
     def pages_at_once(self, accounts: int) -> int:
         """Return how many pages of so many accounts may be requested at once."""

@@ -48,26 +48,27 @@ from streamlic.dataset.lake_state import (
     REWRITE,
     LakeState,
 )
-from streamlic.dataset.records import Format, PartFile, Promise, Rewritten
+from streamlic.dataset.records import PartFile, Promise, Rewritten, WantedFormat
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import DatasetWriter
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError
 from streamlic.storage.base import Store
 from streamlic.system.process import this_process
 from streamlic.tables.completion import Ending, complete_run
-from streamlic.tables.formats import check_format, format_of
+from streamlic.tables.formats import format_of
 from streamlic.tables.table_format import Change, Kept, missing_file
+from streamlic.tables.table_options import format_for
 
 
 class LakeWriter:
     """The one writer of a lake, while it holds the lake's lock.
 
-    ``open`` comes first. ``wanted`` is the format of a new lake; one that exists keeps its own.
+    ``open`` comes first. ``wanted`` is the format of a new lake; one that exists must have it.
     """
 
     lake: LakeState
 
-    def __init__(self, store: Store, wanted: Format | None = None) -> None:
+    def __init__(self, store: Store, wanted: WantedFormat | None = None) -> None:
         self.store = store
         self._wanted = wanted
 
@@ -211,9 +212,7 @@ class LakeWriter:
         self._log.write_snapshot_if_due()
 
     def _check_format(self) -> None:
-        wanted, found = self._wanted, self.lake.format
-        check_format(self.store, wanted, found)
-        self.format = found or wanted or Format()
+        self.format = format_for(self.store.where(), self._wanted, self.lake.format)
         self._tables = format_of(self.store, self.format)
 
     def _check(self, kind: str, body: Mapping[str, Any], files: Sequence[PartFile]) -> None:

@@ -91,19 +91,3 @@ def _differences(table: str, seen: set[str], promised: set[str]) -> list[str]:
         *(f"{name}: readers of the table {table} do not see it" for name in missing),
         *(f"{name}: readers of the table {table} see it, and the log does not" for name in foreign),
     ]
-
-
-def check_format(store: Store, wanted: Format | None, found: Format | None) -> None:
-    """Raise DatasetConflict if a lake that exists has another format than is wanted."""
-    if wanted and found and wanted != found:
-        raise DatasetConflict(
-            f"{store.where()} is a lake of {_described(found)}, and was asked to be one "
-            f"of {_described(wanted)}",
-            advice="leave {format} out, or choose another {dest}",
-        )
-
-
-def _described(found: Format) -> str:
-    partitioned = f" partitioned by {found.partition_by}" if found.partition_by else ""
-    catalog = f" in the catalog {found.catalog}" if found.catalog else ""
-    return f"{found.name} tables{partitioned}{catalog}"

@@ -11,14 +11,14 @@ from typing import Any
 from streamlic.dataset.commit_log import in_full, load_lake
 from streamlic.dataset.destination import active_shard
 from streamlic.dataset.lake import PART_PREFIX, foreign_names, names_in_tables, run_of
-from streamlic.dataset.records import AccountDetails, Format, Shards
+from streamlic.dataset.records import AccountDetails, Shards, WantedFormat
 from streamlic.dataset.run_state import PUBLISH, RunState
 from streamlic.errors import DatasetConflict, UsageError
 from streamlic.formatting import counted
 from streamlic.storage.base import Store
 from streamlic.tables.base import LakeWriter, prepare_directories
-from streamlic.tables.formats import check_format
 from streamlic.tables.kept_accounts import check_same_table, check_schemas, replaced_by
+from streamlic.tables.table_options import format_for
 
 MODES = ("error", "append", "overwrite")
 
@@ -179,7 +179,7 @@ def shared_run(
     key: str,
     publish: str,
     shards: int,
-    wanted: Format | None,
+    wanted: WantedFormat | None,
 ) -> RunState | None:
     """Return the run with this key that other shards read too; None if it is not started.
 
@@ -196,7 +196,7 @@ def shared_run(
     if differences and not (run.is_complete or run.shards.epochs):
         return None
     _check_same_key(run, differences)
-    check_format(store, wanted, run.format)
+    format_for(store.where(), wanted, run.format)
     return run
 
 

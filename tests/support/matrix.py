@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.destination import writer_lock
-from streamlic.dataset.records import Format, Promise, ResumePoint
+from streamlic.dataset.records import Promise, ResumePoint, WantedFormat
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.storage.base import Store
@@ -85,14 +85,14 @@ def write_lake(
 
     ``kills`` is a step of a local lake, see ``stepped``; the steps are printed.
     """
-    chosen = Format(name=table_format, catalog=catalog)
+    chosen = WantedFormat(name=table_format, catalog=catalog)
     with stepped(Steps(*kills) if kills else None):
         store = open_store(dest, StoreSettings(takes_over=True, upload_bytes=32 << 20))
         for night in (ONE, TWO, LOST, THREE):
             _write(store, chosen, night, restarts=restarts)
 
 
-def _write(store: Store, chosen: Format, night: Night, *, restarts: bool) -> None:
+def _write(store: Store, chosen: WantedFormat, night: Night, *, restarts: bool) -> None:
     """Write a night, unless it is complete, or is to be lost and another one came after it."""
     with writer_lock(store):
         keys = {run.key for run in load_lake(store).runs.values()}

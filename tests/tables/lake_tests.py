@@ -14,7 +14,7 @@ import pytest
 
 from streamlic.dataset.commit_log import load_lake, load_runs
 from streamlic.dataset.lake import STAGING, names_in_tables
-from streamlic.dataset.records import Carried, Failed, Format, PartFile, Promise, ResumePoint
+from streamlic.dataset.records import Carried, Failed, PartFile, Promise, ResumePoint, WantedFormat
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.run_tables import write_run_tables
 from streamlic.dataset.verify import verify_dataset
@@ -84,7 +84,7 @@ def ids(*firsts: int) -> list[str]:
 class LakeTests:
     """The promises of ``streamlic/tables/base.py``, each as a test."""
 
-    format = Format()
+    format = WantedFormat()
 
     def visible(self, store: Store) -> list[str]:
         """Return the ids of licenses that a reader sees, sorted."""
@@ -221,8 +221,10 @@ class LakeTests:
     def test_a_lake_keeps_its_format(self, lake: LakeWriter) -> None:
         run = start(lake)
         complete(lake, run, part(lake, run, 0))
-        other = Format(name="delta" if self.format.name != "delta" else "parquet")
-        with pytest.raises(DatasetConflict, match=f"is a lake of {self.format.name} tables"):
+        other = WantedFormat(name="delta" if self.format.name != "delta" else "parquet")
+        with pytest.raises(
+            DatasetConflict, match=f"is a lake of {self.format.name or 'parquet'} tables"
+        ):
             LakeWriter(lake.store, other).open()
         assert LakeWriter(lake.store).open() == load_lake(lake.store).oldest_first
 

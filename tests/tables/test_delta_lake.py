@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlic.dataset.records import Format
+from streamlic.dataset.records import WantedFormat
 from streamlic.storage.base import Store
 from tests.tables.other_programs import TableFormatTests
 
@@ -15,7 +15,7 @@ deltalake = pytest.importorskip("deltalake")
 
 
 class TestDeltaLake(TableFormatTests):
-    format = Format(name="delta")
+    format = WantedFormat(name="delta")
 
     def visible(self, store: Store) -> list[str]:
         where = store.where("licenses")

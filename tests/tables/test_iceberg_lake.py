@@ -12,7 +12,7 @@ from pyiceberg.types import StringType
 
 from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.lake import names_in_tables
-from streamlic.dataset.records import Format, Rewritten
+from streamlic.dataset.records import Rewritten, WantedFormat
 from streamlic.errors import DatasetConflict, IntegrityError
 from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
@@ -30,7 +30,7 @@ from tests.tables.other_programs import ASKED, OPTIONS, TableFormatTests
 
 
 class TestIcebergLake(TableFormatTests):
-    format = Format(name="iceberg", catalog="local")
+    format = WantedFormat(name="iceberg", catalog="local")
 
     @pytest.fixture(autouse=True)
     def catalog(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

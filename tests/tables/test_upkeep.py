@@ -27,7 +27,7 @@ from streamlic.dataset.destination import writer_lock
 from streamlic.dataset.head import rows_of_table
 from streamlic.dataset.inspect import inspect_dataset
 from streamlic.dataset.lake import RECORDS, STAGING, TABLES, names_in_tables, rewritten_name
-from streamlic.dataset.records import Format, parsed
+from streamlic.dataset.records import WantedFormat, parsed
 from streamlic.dataset.verify import verify_dataset
 from streamlic.dataset.writer import WriteOptions
 from streamlic.errors import DatasetConflict, IntegrityError, UsageError
@@ -566,7 +566,7 @@ def test_files_of_a_rewrite_that_no_record_promises_are_deleted_where_they_lie(
     names = [rewritten_name("licenses", "20260101T000000Z", one, 99) for one in (epoch, epoch + 9)]
     for name in names:
         (tmp_path / name).write_bytes(b"half")
-    fill(LocalStore(tmp_path), 4, Format(name="delta"))
+    fill(LocalStore(tmp_path), 4, WantedFormat(name="delta"))
     assert [(tmp_path / name).exists() for name in names] == [False, True]
     assert {*hidden} <= {*names_in_tables(LocalStore(tmp_path))}, "old versions need them"
 
@@ -610,14 +610,14 @@ def small_lake(dest: Path, count: int, of_format: str = "parquet") -> None:
     if of_format != "parquet":
         pytest.importorskip("deltalake")
     chosen = {
-        "parquet": Format(),
-        "delta": Format(name="delta"),
-        "export_date": Format(name="delta", partition_by="export_date"),
+        "parquet": WantedFormat(),
+        "delta": WantedFormat(name="delta"),
+        "export_date": WantedFormat(name="delta", partition_by="export_date"),
     }[of_format]
     fill(LocalStore(dest), count, chosen)
 
 
-def fill(store: Store, count: int, chosen: Format) -> None:
+def fill(store: Store, count: int, chosen: WantedFormat) -> None:
     """Append runs to a lake until it has so many."""
     with writer_lock(store):
         lake = LakeWriter(store, chosen)
@@ -817,14 +817,14 @@ def test_a_lake_in_a_bucket_is_compacted_and_expires(
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         store = opened(server.dest("upkeep"), tmp_path / "scratch")
-        fill(store, 4, Format())
+        fill(store, 4, WantedFormat())
         for work, ids in (("compact", ALL), ("expire", NEWEST)):
             WORKS[work](store)
             assert ids_in(store) == ids
             report = verify_dataset(store)
             assert (report.problems, report.notes) == ([], [])
             assert len(names_in_tables(store)) == len(TABLES)
-        fill(store, 5, Format())
+        fill(store, 5, WantedFormat())
         assert ids_in(store) == licenses(2, 3, 4)
         assert [one.name for one in (tmp_path / "scratch").rglob("*.staged")] == []
 

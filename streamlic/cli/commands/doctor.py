@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -26,6 +27,7 @@ from streamlic.cli.options import (
 )
 from streamlic.cli.settings import DoctorSettings
 from streamlic.diagnostics.check import Check, check_versions, exit_code_of, report_of
+from streamlic.errors import StreamlicError
 
 _MANY_ACCOUNTS = 10_000
 
@@ -73,7 +75,6 @@ async def _checks(settings: DoctorSettings) -> list[Check]:
     from streamlic.diagnostics.doctor import (
         check_api,
         check_engine,
-        check_format,
         check_limits,
         check_memory,
         check_processors,
@@ -97,18 +98,7 @@ async def _checks(settings: DoctorSettings) -> list[Check]:
     is_default = source is ParameterSource.DEFAULT
     memory = check_memory(settings.memory_bytes, memory_limit(), is_default=is_default)
     checks.append(memory)
-    if settings.format or settings.partition_by or settings.catalog:
-        chosen = settings.for_job()
-        name = chosen["format"] or "parquet"
-        checks.append(
-            check_format(
-                name,
-                partition_by=chosen["partition_by"],
-                catalog=chosen["catalog"],
-                memory_bytes=settings.memory_bytes,
-                is_online=is_online,
-            )
-        )
+    checks += _format(settings)
     checks.append(check_processors())
     if memory.state != "failed":
         options = JobOptions(memory_bytes=settings.memory_bytes)
@@ -132,6 +122,27 @@ def _place(settings: DoctorSettings, dest: str) -> list[Check]:
         scratch=settings.scratch,
     )
     return check_object_store(dest, options, is_online=not settings.offline)
+
+
+def _format(settings: DoctorSettings) -> list[Check]:
+    """Check the format of the tables: that of the lake in DEST, or of a new one."""
+    from streamlic.dataset.commit_log import load_lake
+    from streamlic.dataset.records import WantedFormat
+    from streamlic.diagnostics.table_format import check_format
+    from streamlic.storage.dest_urls import is_url
+    from streamlic.storage.open_store import open_store
+
+    dest, found = settings.dest, None
+    if dest is not None and not (settings.offline and is_url(dest)):
+        with suppress(StreamlicError):  # The check of DEST says what is wrong there.
+            found = load_lake(open_store(dest)).format
+    wanted = WantedFormat(
+        name=settings.format, partition_by=settings.partition_by, catalog=settings.catalog
+    )
+    if found is None and wanted == WantedFormat():
+        return []
+    is_online, memory_bytes = not settings.offline, settings.memory_bytes
+    return [check_format(wanted, found, dest=dest, memory_bytes=memory_bytes, is_online=is_online)]
 
 
 def _settings(ctx: click.Context) -> Check:

@@ -1,0 +1,57 @@
+"""Whether the tables of a lake can have their format: its library, options, memory and catalog."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+from streamlic.dataset.lake import LICENSES
+from streamlic.dataset.records import Format, WantedFormat
+from streamlic.diagnostics.check import Check, failed
+from streamlic.errors import StreamlicError
+from streamlic.tables.table_options import (
+    FORMATS,
+    check_library,
+    check_table_options,
+    format_for,
+)
+
+
+def check_format(
+    wanted: WantedFormat,
+    found: Format | None,
+    *,
+    dest: str | None,
+    memory_bytes: int,
+    is_online: bool = True,
+) -> Check:
+    """Check the format that was asked for, or else the one that a lake has."""
+    facts: dict[str, Any] = {
+        "format": wanted.name, "partition_by": wanted.partition_by, "catalog": wanted.catalog,
+        "exists": None,
+    }  # fmt: skip
+    try:
+        check_table_options(wanted, memory_bytes=memory_bytes)
+        chosen = format_for(dest or "", wanted, found)
+        facts |= {"format": chosen.name, "partition_by": chosen.partition_by}
+        facts["catalog"] = chosen.catalog
+        check_library(chosen.name)
+        if chosen.catalog is not None and is_online:
+            facts["exists"] = _is_in_catalog(chosen.catalog)
+    except StreamlicError as error:
+        return failed("format", error, None, facts)
+    library = FORMATS[chosen.name]
+    says = f"{chosen.name}, by {library} {metadata.version(library)}" if library else chosen.name
+    if facts["exists"] is not None:
+        has = "has the table licenses" if facts["exists"] else "can be asked, and has no table yet"
+        says += f"; catalog {chosen.catalog} {has}"
+    return Check(name="format", state="ok", found=says, facts=facts)
+
+
+def _is_in_catalog(catalog: str) -> bool:
+    """Return whether an Iceberg catalog has a table of licenses; raises why it cannot be asked."""
+    from streamlic.tables.iceberg.catalog import open_catalog  # noqa: PLC0415  (loads pyiceberg)
+
+    opened = open_catalog(catalog)
+    with opened.translated(LICENSES):
+        return opened.find(LICENSES) is not None
