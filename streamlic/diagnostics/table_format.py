@@ -6,9 +6,13 @@ from importlib import metadata
 from typing import Any
 
 from streamlic.dataset.lake import LICENSES
+from streamlic.dataset.lake_state import LakeState
 from streamlic.dataset.records import Format, WantedFormat
 from streamlic.diagnostics.check import Check, failed
 from streamlic.errors import StreamlicError
+from streamlic.storage.base import Store
+from streamlic.tables.formats import format_of
+from streamlic.tables.table_format import Change
 from streamlic.tables.table_options import (
     FORMATS,
     check_library,
@@ -19,25 +23,30 @@ from streamlic.tables.table_options import (
 
 def check_format(
     wanted: WantedFormat,
-    found: Format | None,
+    store: Store | None,
+    lake: LakeState,
     *,
-    dest: str | None,
     memory_bytes: int,
     is_online: bool = True,
 ) -> Check:
-    """Check the format that was asked for, or else the one that a lake has."""
+    """Check the format that was asked for, or else the one that a lake has.
+
+    ``store`` is where the lake is, or would be: its tables are tried as an export tries them.
+    """
     facts: dict[str, Any] = {
         "format": wanted.name, "partition_by": wanted.partition_by, "catalog": wanted.catalog,
         "exists": None,
     }  # fmt: skip
     try:
         check_table_options(wanted, memory_bytes=memory_bytes)
-        chosen = format_for(dest or "", wanted, found)
+        chosen = format_for(store.where() if store else "", wanted, lake.format)
         facts |= {"format": chosen.name, "partition_by": chosen.partition_by}
         facts["catalog"] = chosen.catalog
         check_library(chosen.name)
         if chosen.catalog is not None and is_online:
             facts["exists"] = _is_in_catalog(chosen.catalog)
+        if store is not None and is_online:
+            _try_tables(store, chosen, lake)
     except StreamlicError as error:
         return failed("format", error, None, facts)
     library = FORMATS[chosen.name]
@@ -46,6 +55,20 @@ def check_format(
         has = "has the table licenses" if facts["exists"] else "can be asked, and has no table yet"
         says += f"; catalog {chosen.catalog} {has}"
     return Check(name="format", state="ok", found=says, facts=facts)
+
+
+def _try_tables(store: Store, chosen: Format, lake: LakeState) -> None:
+    """Raise what would keep an export from publishing."""
+    # A new lake has no identity yet, and no table can be its own.
+    change = Change(
+        lake=lake.id,
+        number=lake.number + 1,
+        run="",
+        shown=(),
+        hidden=(),
+        existing=frozenset(lake.tables_seen()),
+    )
+    format_of(store, chosen).try_out(change)
 
 
 def _is_in_catalog(catalog: str) -> bool:

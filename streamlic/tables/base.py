@@ -110,10 +110,13 @@ class LakeWriter:
         return started
 
     def check_tables(self, run: RunState) -> None:
-        """Raise an error if the tables are not as the run needs them, before it reads anything."""
+        """Raise an error if the tables are not as the run needs them, before it reads anything.
+
+        Raises one, too, if the run could not be published.
+        """
         with self.fenced():
             hidden = self.lake.names_of_licenses(run.replaces)
-            self._tables.check(self._change(COMPLETE, run, (), hidden))
+            self._tables.try_out(self._change(COMPLETE, run, (), hidden))
 
     def commit(self, run: RunState, promise: Promise) -> None:
         """Promise staged files and resume points, then show readers what they may see.

@@ -24,6 +24,9 @@ class ParquetFormat:
     def check(self, change: Change) -> None:
         """There are only files."""
 
+    def try_out(self, change: Change) -> None:
+        """There are only files."""
+
     def show(self, change: Change) -> None:
         """Give the files of a change their names, then delete those that it hides."""
         for table in TABLES:

@@ -92,6 +92,12 @@ class TableFormat(Protocol):
         A record cannot be taken back: so this comes before the one that promises the change.
         """
 
+    def try_out(self, change: Change) -> None:
+        """Check a change, and try what ``show`` needs of other systems, before a run reads.
+
+        Nothing of it is visible to readers, and it may take a while.
+        """
+
     def show(self, change: Change) -> None:
         """Make a change visible, once: a change that is visible already is left as it is.
 

@@ -12,6 +12,7 @@ from streamlic.errors import UsageError
 from streamlic.storage.open_store import StoreSettings, open_store
 from streamlic.tables.iceberg.maintenance import expire
 from streamlic.tables.table_format import Kept
+from tests.support.cli import ACCOUNT, run_cli
 from tests.support.object_servers import MotoServer, ObjectServer, SeaweedServer, catalog_variables
 from tests.support.old_duckdb import read_with_old_duckdb, s3_secret
 from tests.tables.iceberg_lake import IcebergLake, use_catalog
@@ -92,3 +93,53 @@ def test_a_catalog_that_chooses_the_places_of_its_tables_is_refused(
     lake = lake_on(seaweed, tmp_path, catalog=f"rest.n{uuid4().hex[:8]}")
     with pytest.raises(UsageError, match="S3 Tables"):
         lake.format.show(lake.change(1, [lake.part(1)]))
+
+
+@pytest.mark.filterwarnings("ignore")  # pyiceberg's own.
+async def test_such_a_catalog_is_found_before_anything_is_read_and_the_place_stays_free(
+    seaweed: SeaweedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens where the API would be."""
+    use_rest(seaweed, monkeypatch)
+    name = f"iceberg-{uuid4().hex[:8]}"
+    dest = seaweed.dest(name)
+    iceberg = ["--format", "iceberg", "--catalog", f"rest.n{uuid4().hex[:8]}"]
+    nowhere = ["--base-url", "http://127.0.0.1:9"]
+    exported = await run_cli("export", dest, "--account", ACCOUNT, *nowhere, *iceberg)
+    assert (exported.code, exported.out) == (2, ""), exported.err
+    assert "location must be within bucket lake-tables" in exported.err
+    looked = await run_cli("doctor", dest, "--json", *nowhere, *iceberg)
+    [found] = [one for one in looked.summary["checks"] if one["name"] == "format"]
+    assert (found["state"], found["exit_code"]) == ("failed", 2)
+    assert "location must be within bucket lake-tables" in found["found"]
+    assert all(key.startswith(f"{name}/_streamlic/") for key in seaweed.keys(f"{name}/"))
+    (tmp_path / "body.json").write_text('{"result":[{"id":"a"}]}')
+    other = await run_cli("convert", str(tmp_path / "body.json"), dest, "--format", "delta")
+    assert other.code == 0, other.err
+
+
+@pytest.mark.parametrize(
+    ("properties", "code", "says"),
+    [
+        ({"s3.endpoint": "http://127.0.0.1:9"}, 1, "PYICEBERG_CATALOG__LOCAL__S3__ENDPOINT"),
+        ({"s3.secret-access-key": "another"}, 1, "s3.secret-access-key"),
+        ({}, 0, "ok"),
+    ],
+    ids=str,
+)
+async def test_the_doctor_tries_pyicebergs_way_to_the_files(
+    seaweed: SeaweedServer, tmp_path: Path, properties: dict[str, str], code: int, says: str
+) -> None:
+    files = {**seaweed.iceberg_files(seaweed.port), **properties}
+    env = {**seaweed.environment, **catalog_variables("local", files)}
+    use_catalog(tmp_path, env.__setitem__)
+    name = f"iceberg-{uuid4().hex[:8]}"
+    ended = await run_cli(
+        "doctor", seaweed.dest(name), "--json", "--base-url", "http://127.0.0.1:9",
+        "--format", "iceberg", "--catalog", "local", **env,
+    )  # fmt: skip
+    [found] = [one for one in ended.summary["checks"] if one["name"] == "format"]
+    assert found["exit_code"] == code, found
+    assert says in f"{found['state']} {found['advice']}"
+    assert "another" not in found["found"]
+    assert seaweed.keys(f"{name}/") == []

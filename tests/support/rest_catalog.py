@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.web import Request, Response
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import (
+    BadRequestError,
     CommitFailedException,
     NamespaceAlreadyExistsError,
     NoSuchNamespaceError,
@@ -36,17 +37,24 @@ _STATUS: dict[type[Exception], int] = {
     NamespaceAlreadyExistsError: 409,
     TableAlreadyExistsError: 409,
     CommitFailedException: 409,
+    BadRequestError: 400,
 }
 
 
 class RestCatalog:
-    """The server. ``lost_answers`` is how many commits from now on are answered with a 504."""
+    """The server. ``lost_answers`` is how many commits from now on are answered with a 504.
+
+    ``refused_location`` is the end of places that it refuses, as SeaweedFS refuses all that are not
+    in its own bucket; ``places`` is where it puts tables instead of where it is asked to.
+    """
 
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.url = ""
         self.commits = 0
         self.lost_answers = 0
+        self.refused_location = ""
+        self.places = ""
         self._catalog = SqlCatalog(
             "rest", uri=f"sqlite:///{root}/rest.db", warehouse=f"file://{root}/warehouse"
         )
@@ -124,8 +132,11 @@ class RestCatalog:
     def _create(self, request: Request, body: Any) -> Any:
         spec, order = body.get("partition-spec"), body.get("write-order")
         identifier = (request.match_info["namespace"], body["name"])
-        given = {
-            "location": body.get("location"),
+        location = body.get("location")
+        if self.refused_location and location.endswith(self.refused_location):
+            raise BadRequestError("table location must be within bucket lake-tables")
+        given: dict[str, Any] = {
+            "location": self.places or location,
             "partition_spec": PartitionSpec.model_validate(spec) if spec else PartitionSpec(),
             "sort_order": SortOrder.model_validate(order) if order else SortOrder(order_id=0),
             "properties": body.get("properties") or EMPTY_DICT,

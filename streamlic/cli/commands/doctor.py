@@ -127,22 +127,24 @@ def _place(settings: DoctorSettings, dest: str) -> list[Check]:
 def _format(settings: DoctorSettings) -> list[Check]:
     """Check the format of the tables: that of the lake in DEST, or of a new one."""
     from streamlic.dataset.commit_log import load_lake
+    from streamlic.dataset.lake_state import LakeState
     from streamlic.dataset.records import WantedFormat
     from streamlic.diagnostics.table_format import check_format
     from streamlic.storage.dest_urls import is_url
     from streamlic.storage.open_store import open_store
 
-    dest, found = settings.dest, None
+    dest, store, lake = settings.dest, None, LakeState()
     if dest is not None and not (settings.offline and is_url(dest)):
         with suppress(StreamlicError):  # The check of DEST says what is wrong there.
-            found = load_lake(open_store(dest)).format
+            store = open_store(dest)
+            lake = load_lake(store)
     wanted = WantedFormat(
         name=settings.format, partition_by=settings.partition_by, catalog=settings.catalog
     )
-    if found is None and wanted == WantedFormat():
+    if lake.format is None and wanted == WantedFormat():
         return []
     is_online, memory_bytes = not settings.offline, settings.memory_bytes
-    return [check_format(wanted, found, dest=dest, memory_bytes=memory_bytes, is_online=is_online)]
+    return [check_format(wanted, store, lake, memory_bytes=memory_bytes, is_online=is_online)]
 
 
 def _settings(ctx: click.Context) -> Check:

@@ -178,7 +178,7 @@ def may_have_landed(error: Exception) -> bool:
 
     That is also so if another writer was first.
     """
-    if isinstance(error, PermissionError | FileNotFoundError) or _DENIED.search(str(error)):
+    if isinstance(error, FileNotFoundError) or is_denial(error):
         return False
     kinds = (
         CommitFailedException,
@@ -190,6 +190,11 @@ def may_have_landed(error: Exception) -> bool:
         OSError,  # requests' errors, too
     )
     return isinstance(error, kinds) or type(error).__name__ == "OperationalError"  # sqlalchemy's
+
+
+def is_denial(error: Exception) -> bool:
+    """Return whether a file was denied: filesystems say so in different ways."""
+    return isinstance(error, PermissionError) or bool(_DENIED.search(str(error)))
 
 
 def _error(
@@ -204,7 +209,7 @@ def _error(
         )
     if isinstance(error, UnauthorizedError | OAuthError):
         return UsageError(f"{place}: the catalog refused the credentials: {text}")
-    if isinstance(error, ForbiddenError | PermissionError) or _DENIED.search(str(error)):
+    if isinstance(error, ForbiddenError) or is_denial(error):
         return StoreError(
             f"{place}: denied: {text} (may this user change the table, and write to its metadata"
             " directory? A bucket of tables, such as S3 Tables, takes no files of a lake)"

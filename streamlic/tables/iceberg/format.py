@@ -37,6 +37,7 @@ from streamlic.tables.iceberg.files import (
     live_files,
     run_date,
 )
+from streamlic.tables.iceberg.trial import try_out
 from streamlic.tables.table_format import Change, Kept
 
 LAKE_PROPERTY = "streamlic.lake"
@@ -91,6 +92,10 @@ class IcebergFormat:
                     self._look(found, change, table, set(), hidden)
                 if found and table in change.schemas:
                     check_types(found, change.schemas[table], self.catalog.full_name(table))
+
+    def try_out(self, change: Change) -> None:
+        """Check, and try what a commit needs of the catalog and of its files."""
+        try_out(self.catalog, self.store, self.path(LICENSES), lambda: self.check(change))
 
     def show(self, change: Change) -> None:
         """Make a change visible, once, in one commit for each table that it touches."""
