@@ -21,7 +21,7 @@ from streamlic.system.machine import (
     open_files_limit,
     room_for_connections,
 )
-from streamlic.system.signals import heeded
+from streamlic.system.signals import end_at_second_signal, heeded
 from streamlic.terminal.log import Log
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Interrupted(SystemExit):
 
 
 def run(job: Coroutine[Any, Any, T], *, says: str = _RESUMABLE, is_all: bool = True) -> T:
-    """Run a job to its end. The first signal cancels it; later ones are ignored.
+    """Run a job to its end. The first signal cancels it; ``end_at_second_signal`` sees to others.
 
     A cancelled job still commits its complete pages, which does not take long. With ``is_all``, a
     signal that comes too late to cancel the job has no effect.
@@ -89,7 +89,7 @@ def run(job: Coroutine[Any, Any, T], *, says: str = _RESUMABLE, is_all: bool = T
         for coroutine in (main, job):  # Without a loop neither has started.
             coroutine.close()
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if caught else handler)
+            signal.signal(number, _pass if caught else handler)
     if caught and not is_all:
         raise Interrupted(caught[0], says)
     return result
@@ -98,8 +98,12 @@ def run(job: Coroutine[Any, Any, T], *, says: str = _RESUMABLE, is_all: bool = T
 def _interrupt(number: int, _: object) -> NoReturn:
     """End a command that runs no job; once, so that it can clean up."""
     for one in heeded():
-        signal.signal(one, signal.SIG_IGN)
+        signal.signal(one, _pass)
     raise Interrupted(number, "interrupted")
+
+
+def _pass(_: int, __: object) -> None:
+    """Do nothing: the process is ending. Were the signal ignored, nothing would count it."""
 
 
 def warn_of_memory(memory_bytes: int, *, quiet: bool) -> None:
@@ -163,6 +167,7 @@ def run_command_line(cli: click.Group) -> NoReturn:
     log.take_over()
     for number in heeded():
         signal.signal(number, _interrupt)
+    end_at_second_signal()
     try:
         with limits_named():
             code = cli.main(

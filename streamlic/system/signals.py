@@ -1,4 +1,4 @@
-"""The signals that end a process cleanly, and their handler during startup.
+"""The signals that end a process cleanly, and what ends one that does not end.
 
 Imports nothing that takes time: in a container, the kernel shields process 1 from signals that it
 has no handler for, and this module installs one.
@@ -18,6 +18,11 @@ _LOG_FORMATS = (
     "STREAMLIC_EXPORT_LOG_FORMAT",
     "STREAMLIC_CONVERT_LOG_FORMAT",
 )
+
+
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SAME_SIGNAL_SECONDS = 2.0
+"""Signals this long after the first one belong to it: ``timeout`` and other parents send two."""
 
 
 def heeded() -> list[signal.Signals]:
@@ -43,8 +48,42 @@ def end_at_once() -> None:
         signal.signal(number, _end)
 
 
+def end_at_second_signal() -> None:
+    """From now on, a signal ends the process at once if another one came before it.
+
+    A handler of Python runs in the main thread, and not while a library keeps that. So a thread
+    reads which signals arrived. Without room for a thread, signals only have their handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    arrived, written = os.pipe()
+    os.set_blocking(written, False)
+    watch = threading.Thread(target=_watch, args=(arrived,), name="streamlic-signals", daemon=True)
+    try:
+        watch.start()
+    except RuntimeError:  # The limit of processes.
+        os.close(arrived)
+        os.close(written)
+        return
+    signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+
+
+def _watch(arrived: int) -> None:
+    first: float | None = None
+    while data := os.read(arrived, 64):
+        now = time.monotonic()
+        numbers = [number for number in data if number in _ENDING]
+        if numbers and first is None:
+            first = now
+        elif numbers and first is not None and now - first >= SAME_SIGNAL_SECONDS:
+            _exit(numbers[-1], "interrupted twice, and ended at once; what is committed is kept")
+
+
 def _end(number: int, _: object) -> None:
-    text = "interrupted during startup"
+    _exit(number, "interrupted during startup")
+
+
+def _exit(number: int, text: str) -> None:
     line = f"streamlic: {text}"
     if _asks_for_json():
         now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())

@@ -18,6 +18,7 @@ import pytest
 
 import streamlic
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
+from tests.support.altered_cli import STUCK
 from tests.support.cli import (
     TOKEN,
     asked,
@@ -156,6 +157,34 @@ async def test_signals_that_come_again_and_again_spoil_nothing(
         assert unfinished_rows(tmp_path) == 450
         assert (await run_cli(*args)).code == 0
     check_landed(tmp_path, 1000)
+
+
+@pytest.mark.parametrize(
+    ("number", "more"),
+    [(signal.SIGINT, []), (signal.SIGTERM, ["--log-format", "json"]), (signal.SIGHUP, [])],
+)
+async def test_a_second_signal_ends_a_process_whose_main_thread_is_stuck(
+    tmp_path: Path, number: signal.Signals, more: list[str]
+) -> None:
+    """As it is while a library repeats a request, in C++, for a quarter of an hour."""
+    args = export_args(tmp_path, "http://127.0.0.1:9", *more)
+    process = await start_cli(*args, altered="stuck in C")
+    ending = asyncio.ensure_future(process.communicate())
+    try:
+        for _ in range(1200):
+            if (tmp_path / STUCK).exists():
+                break
+            await asyncio.sleep(0.05)
+        for _ in range(600):
+            process.send_signal(number)
+            await asyncio.wait([ending], timeout=0.1)
+            if ending.done():
+                break
+    finally:
+        process.send_signal(signal.SIGKILL)
+    _, err = await ending
+    assert process.returncode == 128 + number
+    assert b"interrupted twice, and ended at once; what is committed is kept" in err
 
 
 def test_a_signal_in_the_last_moment_of_one_step_keeps_the_next_from_beginning() -> None:

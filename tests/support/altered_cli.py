@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from streamlic.cli.commands import main
 from streamlic.dataset.records import Promise
 from streamlic.dataset.run_state import RunState
+from streamlic.system import signals
 from streamlic.tables.base import LakeWriter
 
+STUCK = "stuck"
+"""The file in DEST that says that a process is stuck."""
 _commit = LakeWriter.commit
 
 
@@ -45,6 +50,21 @@ def _terminate() -> None:
     time.sleep(0.2)  # The handler runs in another thread.
 
 
+def _stuck(lake: LakeWriter, **_: object) -> NoReturn:
+    """Keep the main thread in C for ever, where Python's handlers do not run."""
+    (Path(lake.store.where()) / STUCK).touch()
+    mutex = ctypes.create_string_buffer(256)  # PTHREAD_MUTEX_INITIALIZER is all zeros here.
+    lock = ctypes.CDLL(None).pthread_mutex_lock
+    lock(mutex)
+    lock(mutex)
+    raise AssertionError
+
+
+def _stuck_when_it_opens() -> None:
+    signals.SAME_SIGNAL_SECONDS = 0.1
+    LakeWriter.open = _stuck  # type: ignore[assignment, method-assign]
+
+
 def _kill_after_the_commit() -> None:
     LakeWriter._sweep = _kill_in_the_end  # type: ignore[assignment, method-assign]
 
@@ -52,6 +72,7 @@ def _kill_after_the_commit() -> None:
 STEPS: dict[str, Callable[[], None]] = {
     "killed before the last commit": lambda: _at_the_last_commit(_kill),
     "killed after the last commit": _kill_after_the_commit,
+    "stuck in C": _stuck_when_it_opens,
     "SIGTERM in the last commit": lambda: _at_the_last_commit(_terminate),
 }
 
