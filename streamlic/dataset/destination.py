@@ -111,7 +111,12 @@ async def awaited_writer_lock(store: Store, shard: int = 0) -> AsyncIterator[Non
 
 def active_writer(store: Store) -> str:
     """Describe the writer of a dataset, or a process that may be one; empty if there is none."""
-    return store.writer(_LOCK) or active_shard(store)
+    return lock_holder(store) or active_shard(store)
+
+
+def lock_holder(store: Store) -> str:
+    """Describe who keeps others from writing, or may; empty if nobody does."""
+    return store.writer(_LOCK)
 
 
 def active_shard(store: Store) -> str:

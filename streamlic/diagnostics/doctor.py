@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from streamlic.dataset.commit_log import load_lake
-from streamlic.dataset.destination import refuse_foreign, writer_lock
+from streamlic.dataset.destination import writer_lock
 from streamlic.decoder import NO_FAST, engine_named, why_not_fast
 from streamlic.diagnostics.check import INSTALL, Check, failed
+from streamlic.diagnostics.lake import check_lake
 from streamlic.errors import (
     AuthenticationError,
     IntegrityError,
@@ -122,8 +122,7 @@ def check_dest(dest: str) -> Check:
     facts: dict[str, Any] = {"dest": dest}
     try:
         store = LocalStore(dest)
-        refuse_foreign(store)
-        load_lake(store)  # Another version's lake, or a damaged log, would end a run.
+        check_lake(store)
         there = next(one for one in [Path(dest).absolute(), *Path(dest).absolute().parents]
                      if one.exists())  # fmt: skip
         with tempfile.TemporaryDirectory(prefix=PROBE_PREFIX, dir=there) as probe:

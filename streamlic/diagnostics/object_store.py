@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.destination import refuse_foreign
 from streamlic.diagnostics.check import Check, failed
 from streamlic.diagnostics.cloud_environment import credentials_kind, endpoint_of
+from streamlic.diagnostics.lake import check_lake
 from streamlic.diagnostics.scratch import check_scratch
 from streamlic.errors import StoreError, StreamlicError, UsageError
 from streamlic.formatting import duration_text
@@ -66,7 +66,7 @@ def check_bucket(dest: str, url: DestUrl, options: JobOptions) -> Check:
         store = _impatient(url, options)
         with _allowed("list", facts):
             refuse_foreign(store)
-        load_lake(store)
+        check_lake(store)
         _try_objects(store, facts)
         store.check_conditions()
     except StreamlicError as error:

@@ -43,10 +43,10 @@ def check_format(
         facts |= {"format": chosen.name, "partition_by": chosen.partition_by}
         facts["catalog"] = chosen.catalog
         check_library(chosen.name)
+        if store is not None and is_online:  # First: it does not take longer than a minute.
+            _try_tables(store, chosen, lake)
         if chosen.catalog is not None and is_online:
             facts["exists"] = _is_in_catalog(chosen.catalog)
-        if store is not None and is_online:
-            _try_tables(store, chosen, lake)
     except StreamlicError as error:
         return failed("format", error, None, facts)
     library = FORMATS[chosen.name]

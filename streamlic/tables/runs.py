@@ -11,6 +11,7 @@ from typing import Any
 from streamlic.dataset.commit_log import in_full, load_lake
 from streamlic.dataset.destination import active_shard
 from streamlic.dataset.lake import PART_PREFIX, foreign_names, names_in_tables, run_of
+from streamlic.dataset.lake_state import LakeState
 from streamlic.dataset.records import AccountDetails, Shards, WantedFormat
 from streamlic.dataset.run_state import PUBLISH, RunState
 from streamlic.errors import DatasetConflict, UsageError
@@ -106,7 +107,7 @@ def open_run(
             )
     if unfinished and not restart:
         # A lost commit record leaves its part files, and their rows would be fetched again.
-        _check_nothing_foreign(lake, runs)
+        check_nothing_foreign(store, lake.lake, runs, is_in_place=lake.format.is_in_place)
         if carries_over and mode == "overwrite":
             check_schemas(store, run.request, run.accounts, replaced_by(store, run))
         lake.check_tables(run)
@@ -140,7 +141,7 @@ def open_run(
             advice="wait for it, or end it",
         )
     lake.remove(*(run.id for run in unfinished))
-    _check_nothing_foreign(lake, finished)
+    check_nothing_foreign(store, lake.lake, finished, is_in_place=lake.format.is_in_place)
     new = RunState(
         id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
         started_at=now,
@@ -249,11 +250,16 @@ def _is_empty(store: Store, run: RunState) -> bool:
     return not run.commits and not any(parts)
 
 
-def _check_nothing_foreign(lake: LakeWriter, runs: list[RunState]) -> None:
-    store = lake.store
+def check_nothing_foreign(
+    store: Store, lake: LakeState, runs: list[RunState], *, is_in_place: bool
+) -> None:
+    """Raise DatasetConflict for files that neither these runs nor a table format has written.
+
+    ``is_in_place`` says that the format's own log tells which part files count.
+    """
     foreign = foreign_names(store)
-    if not lake.format.is_in_place:  # Else the format's own log says which files count.
-        promised = {one.file.name for one in lake.lake.live_rewritten}
+    if not is_in_place:
+        promised = {one.file.name for one in lake.live_rewritten}
         promised |= {file.name for run in runs if run.is_published for file in run.live_files}
         foreign += [name for name in names_in_tables(store) if name not in promised]
     if foreign:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from streamlic.dataset.destination import writer_lock
+from streamlic.storage.open_store import open_store
 from tests.support.cli import run_cli
 from tests.support.object_servers import BUCKET, AzuriteServer, ObjectServer, RcloneServer
 
@@ -21,6 +23,15 @@ async def test_a_store_that_keeps_conditions_is_accepted(server: ObjectServer, d
     assert found["dest"]["state"] == "ok", found["dest"]["found"]
     assert found["dest"]["facts"]["allowed"] == ["list", "write", "read", "copy", "delete"]
     assert server.keys(dest.partition(f"{BUCKET}/")[2]) == []
+
+
+async def test_a_lake_that_another_writer_has_is_refused(server: ObjectServer, dest: str) -> None:
+    del server
+    with writer_lock(open_store(dest)):
+        found = await looked(dest)
+    assert (found["dest"]["state"], found["dest"]["exit_code"]) == ("failed", 1)
+    assert "a writer is active" in found["dest"]["found"]
+    assert (await looked(dest))["dest"]["state"] == "ok"
 
 
 async def test_a_store_that_ignores_conditions_fails(rclone: RcloneServer) -> None:

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from streamlic.dataset.destination import writer_lock
 from streamlic.diagnostics.check import Check, exit_code_of
 from streamlic.diagnostics.doctor import check_dest, check_memory
 from streamlic.emulator import EmulatorConfig, running_emulator
+from streamlic.storage.local import LocalStore
 from streamlic.system.machine import MemoryLimit, memory_limit
 from tests.support.cli import (
     ACCOUNT,
@@ -237,6 +239,51 @@ async def test_a_dataset_is_left_as_it_is(tmp_path: Path) -> None:
     assert states(await run_cli("doctor", str(tmp_path), "--offline", "--json"))["dest"] == "ok"
     assert files_of(tmp_path) == before
     assert (await run_cli("verify", str(tmp_path))).code == 0
+
+
+@pytest.mark.parametrize("place", ["notes.txt", "licenses/part-copied.parquet"])
+async def test_files_in_a_lake_that_export_refuses_are_found(tmp_path: Path, place: str) -> None:
+    async with running_emulator(EMULATED) as emulator:
+        args = export_args(tmp_path, emulator.url, "--mode", "overwrite")
+        assert (await run_cli(*args)).code == 0
+        assert states(await run_cli("doctor", str(tmp_path), "--offline", "--json"))["dest"] == "ok"
+        (tmp_path / place).write_text("mine")
+        exported = await run_cli(*args)
+    ended = await run_cli("doctor", str(tmp_path), "--offline", "--json")
+    found = checks(ended)["dest"]
+    assert (exported.code, ended.code, found["state"]) == (2, 2, "failed")
+    assert found["found"] in exported.err
+    assert place in found["found"]
+
+
+async def test_another_writer_is_found_as_export_finds_it(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    with writer_lock(store):
+        ended = await run_process("doctor", str(tmp_path), "--offline", "--json")
+        exported = await run_process(*export_args(tmp_path, "http://127.0.0.1:9"))
+    assert (exported.code, ended.code) == (1, 1)
+    assert "a writer is active" in checks(ended)["dest"]["found"]
+    assert states(await run_cli("doctor", str(tmp_path), "--offline", "--json"))["dest"] == "ok"
+
+
+@pytest.mark.parametrize("given", [[], ["--partition-by", "export_date"], ["--format", "parquet"]])
+async def test_the_format_of_a_lake_is_shown_and_compared(tmp_path: Path, given: list[str]) -> None:
+    pytest.importorskip("deltalake")
+    async with running_emulator(EMULATED) as emulator:
+        args = export_args(tmp_path, emulator.url, "--mode", "append")
+        assert (await run_cli(*args, "--format", "delta")).code == 0
+        exported = await run_cli(*args, *given)
+    ended = await run_cli("doctor", str(tmp_path), "--offline", "--json", *given)
+    found = checks(ended)["format"]
+    assert exported.code == ended.code == (2 if given else 0)
+    assert found["found"] in exported.err if given else "delta, by deltalake" in found["found"]
+
+
+async def test_what_only_the_lake_decides_is_left_open_where_it_is_not_looked_at() -> None:
+    args = ["doctor", "s3://bucket/lake", "--offline", "--json", "--catalog", "prod"]
+    assert "format" not in states(await run_cli(*args))
+    ended = await run_cli(*args, "--format", "delta")
+    assert (ended.code, states(ended)["format"]) == (2, "failed")
 
 
 async def test_a_damaged_log_is_found_before_the_night(tmp_path: Path) -> None:

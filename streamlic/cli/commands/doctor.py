@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import sys
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -26,7 +25,13 @@ from streamlic.cli.options import (
     read_timeout,
 )
 from streamlic.cli.settings import DoctorSettings
-from streamlic.diagnostics.check import Check, check_versions, exit_code_of, report_of
+from streamlic.diagnostics.check import (
+    Check,
+    check_versions,
+    exit_code_of,
+    failed,
+    report_of,
+)
 from streamlic.errors import StreamlicError
 
 _MANY_ACCOUNTS = 10_000
@@ -92,13 +97,13 @@ async def _checks(settings: DoctorSettings) -> list[Check]:
         checks.append(
             await check_api(settings.base_url, lambda: connection_with(settings, timeouts))
         )
-    if settings.dest is not None:
-        checks += _place(settings, settings.dest)
+    place = [] if settings.dest is None else _place(settings, settings.dest)
+    checks += place
     source = click.get_current_context().get_parameter_source("memory_bytes")
     is_default = source is ParameterSource.DEFAULT
     memory = check_memory(settings.memory_bytes, memory_limit(), is_default=is_default)
     checks.append(memory)
-    checks += _format(settings)
+    checks += _format(settings, is_dest_ok=all(check.state != "failed" for check in place))
     checks.append(check_processors())
     if memory.state != "failed":
         options = JobOptions(memory_bytes=settings.memory_bytes)
@@ -124,24 +129,33 @@ def _place(settings: DoctorSettings, dest: str) -> list[Check]:
     return check_object_store(dest, options, is_online=not settings.offline)
 
 
-def _format(settings: DoctorSettings) -> list[Check]:
-    """Check the format of the tables: that of the lake in DEST, or of a new one."""
+def _format(settings: DoctorSettings, *, is_dest_ok: bool) -> list[Check]:
+    """Check the format of the tables: that of the lake in DEST, or of a new one.
+
+    Nothing is asked of a DEST that is not all right: its own check says why.
+    """
     from streamlic.dataset.commit_log import load_lake
     from streamlic.dataset.lake_state import LakeState
     from streamlic.dataset.records import WantedFormat
     from streamlic.diagnostics.table_format import check_format
     from streamlic.storage.dest_urls import is_url
     from streamlic.storage.open_store import open_store
+    from streamlic.tables.table_options import needs_lake
 
     dest, store, lake = settings.dest, None, LakeState()
-    if dest is not None and not (settings.offline and is_url(dest)):
-        with suppress(StreamlicError):  # The check of DEST says what is wrong there.
+    is_known = dest is None or (is_dest_ok and not (settings.offline and is_url(dest)))
+    if dest is not None and is_known:
+        try:
             store = open_store(dest)
             lake = load_lake(store)
+        except StreamlicError as error:
+            return [failed("format", error, None, {})]
     wanted = WantedFormat(
         name=settings.format, partition_by=settings.partition_by, catalog=settings.catalog
     )
     if lake.format is None and wanted == WantedFormat():
+        return []
+    if not is_known and needs_lake(wanted):
         return []
     is_online, memory_bytes = not settings.offline, settings.memory_bytes
     return [check_format(wanted, store, lake, memory_bytes=memory_bytes, is_online=is_online)]
