@@ -23,7 +23,7 @@ from streamlic.errors import DatasetConflict, IntegrityError, StoreError, UsageE
 from streamlic.schema.columns import RAW_SCHEMA
 from streamlic.storage.local import LocalStore
 from streamlic.storage.open_store import open_store
-from streamlic.tables.delta.table import Table
+from streamlic.tables.delta.table import Table, translated
 from tests.support.delta import NIGHTS, Lake, ids_read
 from tests.support.old_duckdb import read_with_old_duckdb
 from tests.support.store_proxy import answering
@@ -439,12 +439,34 @@ def test_a_file_that_is_not_the_promised_one_is_damage(lake: Lake) -> None:
         lake.show(1, files)
 
 
-def test_a_damaged_log_of_delta_is_the_stores_error(lake: Lake) -> None:
-    lake.show(1, lake.night(MONDAY))
-    lake.path(f"{LICENSES}/_delta_log/{1:020d}.json").write_text("{")
-    with pytest.raises(StoreError, match="licenses") as caught:
+@pytest.mark.parametrize(
+    ("version", "content", "says"),
+    [
+        (0, None, "its first commits are missing"),
+        (1, None, "a commit between others is missing"),
+        (1, "{", "a commit is not valid JSON"),
+    ],
+)
+def test_a_damaged_log_of_delta_says_what_to_bring_back(
+    lake: Lake, version: int, content: str | None, says: str
+) -> None:
+    for number in (1, 2):
+        lake.show(number, lake.night(MONDAY))
+    commit = lake.path(f"{LICENSES}/_delta_log/{version:020d}.json")
+    if content is None:
+        commit.unlink()
+    else:
+        commit.write_text(content)
+    with pytest.raises(IntegrityError, match=f"is damaged: {says}; bring back the files") as caught:
         lake.format.visible(LICENSES)
-    assert "<unknown>" not in str(caught.value), "that is where deltalake was, in its own code"
+    assert caught.value.exit_code == 5
+
+
+def test_where_deltalake_was_in_its_own_code_is_not_shown() -> None:
+    error = OSError("Kernel error: broken   0: <unknown>   1: start_thread at ./nptl/x.c:442:8")
+    with pytest.raises(StoreError, match=r"licenses: Kernel error: broken$"):
+        with translated("lake/licenses"):
+            raise error
 
 
 @pytest.mark.parametrize("dest", ["s3://bucket/lake", "az://bucket/lake"])

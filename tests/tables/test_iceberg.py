@@ -210,6 +210,18 @@ def test_a_promised_file_that_is_missing_is_an_error_that_names_it(lake: Iceberg
     assert file.name in str(caught.value)
 
 
+@pytest.mark.parametrize("ending", ["metadata.json", "avro"])
+def test_metadata_that_is_missing_is_damage_that_fetching_again_does_not_repair(
+    root: Path, lake: IcebergLake, ending: str
+) -> None:
+    lake.format.show(lake.change(1, [lake.part(1)]))
+    for file in (root / "lake").rglob(f"licenses/metadata/*{ending}"):
+        file.unlink()
+    with pytest.raises(IntegrityError, match=r"metadata is missing.*bring the file back") as caught:
+        lake.format.check(lake.change(2, hidden=[lake.part(2)]))
+    assert "restart" not in str(caught.value)
+
+
 def test_a_column_of_a_later_version_is_added(lake: IcebergLake) -> None:
     lake.format.show(lake.change(1, [lake.part(1)]))
     wider = SCHEMAS["licenses"].append(pa.field("seats", pa.int64()))

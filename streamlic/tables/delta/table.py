@@ -21,7 +21,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from streamlic.dataset.lake import run_of, table_of
-from streamlic.errors import DatasetConflict, StoreError, UsageError
+from streamlic.errors import DatasetConflict, IntegrityError, StoreError, UsageError
 from streamlic.storage.base import Store
 
 try:
@@ -76,6 +76,12 @@ _QUERY = re.compile(r"\?[^\s'\")]*=[^\s'\")]*")
 _ANSWER = re.compile(r"<(?:\?xml|Error|html)\b.*", re.DOTALL | re.IGNORECASE)
 _CODE = re.compile(r"<(?:Code|code)>([A-Za-z0-9.]{1,60})</")
 _LONGEST_REASON = 600
+_DAMAGES: Final = {
+    "No table metadata or protocol found": "its first commits are missing",
+    "but found gap": "a commit between others is missing",
+    "Json error": "a commit is not valid JSON",
+}
+"""What deltalake says of a log that is damaged, and what is wrong then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +284,16 @@ def translated(where: str) -> Iterator[None]:
             advice="update deltalake, or choose another {dest}",
         ) from None
     except (DeltaError, OSError, ValueError) as error:
+        if why := next((why for text, why in _DAMAGES.items() if text in str(error)), ""):
+            raise _damaged_log(where, why) from None
         raise StoreError(f"the Delta table {where}: {_reason(error)}") from None
+
+
+def _damaged_log(where: str, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"the log of the Delta table {where} is damaged: {why}",
+        advice="bring back the files of its directory _delta_log, or export into another {dest}",
+    )
 
 
 @contextmanager

@@ -42,6 +42,7 @@ from streamlic.errors import IntegrityError, StoreError, StreamlicError, UsageEr
 DEFAULT_NAMESPACE = "streamlic"
 _SECRET = re.compile(r"secret|token|credential|password|key|connection-string|sas", re.IGNORECASE)
 _DENIED = re.compile(r"ACCESS_DENIED|AccessDenied|Forbidden|\b403\b|AuthorizationFailure")
+_METADATA = re.compile(r"\.(metadata\.json|avro)\b")
 _LONGEST_TEXT = 400
 _FROM_ENVIRONMENT = {
     "s3.endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -202,6 +203,13 @@ def _error(
 ) -> StreamlicError:
     """Return what to raise in place of a foreign error."""
     text = shown(error, properties)
+    if isinstance(error, FileNotFoundError) and _METADATA.search(str(error)):
+        return IntegrityError(
+            f"{place}: the table's metadata is missing: {text}",
+            advice="bring the file back, or the whole lake if it was moved; or register the newest"
+            " metadata that there is in the catalog again; or export into another {dest} with"
+            " another namespace of {catalog}",
+        )
     if isinstance(error, FileNotFoundError):
         return IntegrityError(
             f"{place}: a file was promised and is missing: {text}",
