@@ -24,6 +24,7 @@ import obstore
 
 from streamlic.errors import StoreError
 from streamlic.storage import conditional
+from streamlic.storage.azure_copies import await_copy, start_copy
 from streamlic.storage.base import AlreadyExists, NotFound
 from streamlic.storage.cloud_errors import Place, translated
 from streamlic.storage.credentials import Client, connected, storage_options
@@ -222,13 +223,20 @@ class ObjectStore:
     def _copy(self, staged: str, final: str) -> None:
         """Copy a staged file to its final name, unless it has that already."""
         old, new = self._key(staged), self._key(final)
+        is_azure = self._url.service == "az"
         if self.exists(final):
-            if self.exists(staged) and not self._are_equal(staged, final):
+            if not self.exists(staged) or self._are_equal(staged, final):
+                return
+            if not is_azure or self._size(final):
                 raise AlreadyExists(f"{self.where(final)} already exists")
-            return
+            # A copy that is pending, or has failed: see ``azure_copies``.
         try:
-            with translated("copy", self._place(final)):
-                obstore.copy(self._client, old, new)
+            if is_azure:
+                start_copy(self._client, old, new, self._place(final))
+                await_copy(self._size, staged, final, self._place(final))
+            else:
+                with translated("copy", self._place(final)):
+                    obstore.copy(self._client, old, new)
         except NotFound:
             # Another writer may have published it a moment ago.
             if not self.exists(final):

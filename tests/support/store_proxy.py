@@ -15,16 +15,20 @@ from threading import Thread
 from typing import Any
 
 
-class _Quiet(BaseHTTPRequestHandler):
+class Quiet(BaseHTTPRequestHandler):
+    """What answers to one connection."""
+
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
 
     def body(self) -> bytes:
+        """Read what the request sends."""
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def answer(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        """Send an answer; one to HEAD has no body, and says its length in ``headers``."""
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
@@ -35,13 +39,15 @@ class _Quiet(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def act(self) -> None:
+        """Answer a request, of whatever method."""
         raise NotImplementedError
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = lambda self: self.act()  # noqa: N815
 
 
 @contextmanager
-def _served(handler: type[_Quiet]) -> Iterator[str]:
+def served(handler: type[Quiet]) -> Iterator[str]:
+    """Run a server on a free port, and return its URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
@@ -54,14 +60,14 @@ def _served(handler: type[_Quiet]) -> Iterator[str]:
 def answering(answers: list[tuple[int, str]]) -> Iterator[str]:
     """Give these answers, each a status and a code, in turn, and the last one for ever."""
 
-    class Answers(_Quiet):
+    class Answers(Quiet):
         def act(self) -> None:
             self.body()
             status, code = answers.pop(0) if len(answers) > 1 else answers[0]
             text = f"<Error><Code>{code}</Code><Message>signed with hunter2</Message></Error>"
             self.answer(status, [("ETag", '"1"')], text.encode() if code else b"")
 
-    with _served(Answers) as url:
+    with served(Answers) as url:
         yield url
 
 
@@ -71,7 +77,7 @@ def forwarding(
 ) -> Iterator[str]:
     """Hand requests on to a server on this machine, without some headers; note their paths."""
 
-    class Forwarding(_Quiet):
+    class Forwarding(Quiet):
         def act(self) -> None:
             if paths is not None:
                 paths.append(self.path)
@@ -88,5 +94,5 @@ def forwarding(
             self.answer(response.status, headers, response.read())
             server.close()
 
-    with _served(Forwarding) as url:
+    with served(Forwarding) as url:
         yield url
