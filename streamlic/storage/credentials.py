@@ -30,8 +30,18 @@ Client = S3Store | GCSStore | AzureStore
 
 REQUEST_TIMEOUT = timedelta(minutes=5)
 """How long a request may take, with its body: part of an upload at 256 KiB/s takes 32 s."""
-RETRIES = 10
+RETRIES = 30
 RETRY_TIMEOUT = timedelta(minutes=3)
+PATIENT: RetryConfig = {
+    "max_retries": RETRIES,
+    "retry_timeout": RETRY_TIMEOUT,
+    # obstore waits for a random time of up to ``base`` times the wait before. By itself it starts
+    # so low that the retries are used up within seconds.
+    "backoff": {
+        "init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=15), "base": 10.0,
+    },
+}  # fmt: skip
+"""An overloaded store, or one that is restarted, is asked again for about three minutes."""
 
 _PREFIXES: dict[Service, tuple[str, ...]] = {
     "s3": ("AWS_",),
@@ -64,7 +74,7 @@ def connected(url: DestUrl, retries: RetryConfig | None = None) -> Client:
     """
     _check_endpoint(url.service)
     options = _client_options(url.service)
-    retries = retries or {"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT}
+    retries = retries or PATIENT
     try:
         if url.service == "gs":
             return GCSStore(

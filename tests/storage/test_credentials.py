@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import sys
 from datetime import UTC, datetime, timedelta
@@ -13,11 +14,14 @@ import pyarrow as pa
 import pytest
 
 from streamlic.errors import UsageError
+from streamlic.storage import credentials
+from streamlic.storage.base import NotFound
 from streamlic.storage.credentials import storage_options
 from streamlic.storage.dest_urls import parsed_url
 from streamlic.storage.open_store import open_store
 from streamlic.tables.delta.table import Table
 from tests.support.object_servers import MotoServer
+from tests.support.store_proxy import answering
 
 SECRET = "hunter2hunter2"
 
@@ -194,3 +198,31 @@ def test_a_service_account_that_cannot_be_read_is_an_error_without_its_content(
         open_store("gs://bucket/lake")
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_store_that_is_overloaded_for_minutes_is_waited_for() -> None:
+    """The waits are computed as obstore documents them: nobody waits for minutes here.
+
+    Each is random: up to ``base`` times the one before, and not above the longest.
+    """
+    policy = credentials.PATIENT
+    first, longest = (
+        policy["backoff"][name].total_seconds() for name in ("init_backoff", "max_backoff")
+    )
+    for seed in range(1000):
+        chance, wait, waited = random.Random(seed), first, 0.0
+        for _ in range(policy["max_retries"]):
+            wait = min(chance.uniform(first, wait * policy["backoff"]["base"]), longest)
+            waited += wait
+        assert waited > 150
+    assert policy["retry_timeout"] == timedelta(minutes=3)
+
+
+def test_an_overloaded_store_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "KEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    with answering([(503, "SlowDown"), (503, "SlowDown"), (404, "NoSuchKey")]) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(NotFound):
+            open_store("s3://bucket/lake").read("1")
