@@ -55,8 +55,8 @@ class Interrupted(SystemExit):
 def run(job: Coroutine[Any, Any, T], *, says: str = _RESUMABLE, is_all: bool = True) -> T:
     """Run a job to its end. The first signal cancels it; ``end_at_second_signal`` sees to others.
 
-    A cancelled job still commits its complete pages, which does not take long. With ``is_all``, a
-    signal that comes too late to cancel the job has no effect.
+    A cancelled job still commits its complete pages, which does not take long unless the store is
+    silent. With ``is_all``, a signal that comes too late to cancel the job has no effect.
     """
     import asyncio
 

@@ -31,6 +31,8 @@ from streamlic.storage.dest_urls import DestUrl, parsed_url
 from streamlic.storage.local import PROBE_PREFIX
 
 if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
     from streamlic.storage.object_store import ObjectStore
 
 _TRIES = 2
@@ -109,12 +111,11 @@ def check_clock(endpoint: str) -> Check:
 
 def _impatient(url: DestUrl, options: JobOptions) -> ObjectStore:
     """Return the store, with few retries."""
-    from streamlic.storage.credentials import connected  # noqa: PLC0415  (they load obstore)
-    from streamlic.storage.object_store import ObjectStore  # noqa: PLC0415
+    from streamlic.storage.object_store import ObjectStore  # noqa: PLC0415  (it loads obstore)
 
-    client = connected(url, {"max_retries": _TRIES, "retry_timeout": _PATIENCE})
     upload_bytes = options.store_settings.upload_bytes
-    return ObjectStore(url, upload_bytes=upload_bytes, client=client)
+    retries: RetryConfig = {"max_retries": _TRIES, "retry_timeout": _PATIENCE}
+    return ObjectStore(url, upload_bytes=upload_bytes, retries=retries)
 
 
 def _try_objects(store: ObjectStore, facts: dict[str, Any]) -> None:

@@ -24,11 +24,13 @@ class Attempt:
     is_last: bool
 
 
-def attempts(wait: Callable[[float], object] = time.sleep) -> Iterator[Attempt]:
+def attempts(
+    wait: Callable[[float], object] = time.sleep, *, retries: int = RETRIES
+) -> Iterator[Attempt]:
     """Yield attempts, with longer and longer waits between them, for as long as obstore retries."""
     end = time.monotonic() + RETRY_TIMEOUT.total_seconds()
-    for number in range(RETRIES + 1):
-        is_last = number == RETRIES or time.monotonic() > end
+    for number in range(retries + 1):
+        is_last = number == retries or time.monotonic() > end
         yield Attempt(is_last)
         if is_last:
             return

@@ -20,7 +20,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from streamlic.storage.attempts import attempts
 from streamlic.storage.base import AlreadyExists, NotFound
 from streamlic.storage.cloud_errors import Place, is_broken, translated
-from streamlic.storage.credentials import Client
+from streamlic.storage.credentials import RETRIES, Client
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,11 @@ def create(client: Client, name: str, data: bytes, place: Place) -> Version:
     raise AlreadyExists(f"{place.name} already exists")
 
 
-def swap(client: Client, name: str, data: bytes, old: Version, place: Place) -> Version | None:
+def swap(
+    client: Client, name: str, data: bytes, old: Version, place: Place, *, retries: int = RETRIES
+) -> Version | None:
     """Replace a version of an object and return the new one; None if it is not the present one."""
-    for attempt in attempts():
+    for attempt in attempts(retries=retries):
         with translated("write", place):
             try:
                 return Version.of(obstore.put(client, name, data, mode=old.mode()))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +31,10 @@ Client = S3Store | GCSStore | AzureStore
 
 REQUEST_TIMEOUT = timedelta(minutes=5)
 """How long a request may take, with its body: part of an upload at 256 KiB/s takes 32 s."""
+SMALL_TIMEOUT = timedelta(seconds=30)
+"""The same for a request without part files: a store that is silent for so long is asked again."""
+LEASE_TIMEOUT = timedelta(seconds=5)
+"""The same for the renewal of a lease, which is useless when it is late."""
 RETRIES = 30
 RETRY_TIMEOUT = timedelta(minutes=3)
 PATIENT: RetryConfig = {
@@ -66,15 +71,41 @@ _METADATA = "http://169.254.169.254"
 _METADATA_SECONDS = 2.0
 
 
-def connected(url: DestUrl, retries: RetryConfig | None = None) -> Client:
+@dataclass(frozen=True)
+class Clients:
+    """obstore's clients for one place. They differ in how long a request may take."""
+
+    large: Client
+    """For part files."""
+    small: Client
+    """For lists, and for the records of the log."""
+    lease: Client
+    """For the renewal of a lease: it asks twice, and not for minutes."""
+
+    @staticmethod
+    def of(url: DestUrl, retries: RetryConfig | None = None) -> Clients:
+        """Return the clients for a bucket and a prefix; errors are those of ``connected``."""
+        _check_endpoint(url.service)
+        profile = _aws_profile() if url.service == "s3" else None
+        retries = retries or PATIENT
+        return Clients(
+            _client(url, profile, retries, REQUEST_TIMEOUT),
+            _client(url, profile, retries, SMALL_TIMEOUT),
+            _client(url, profile, {**retries, "max_retries": 1}, LEASE_TIMEOUT),
+        )
+
+
+def connected(url: DestUrl) -> Client:
     """Return obstore's client for a bucket and a prefix; UsageError if the environment lacks much.
 
     No request is sent, but for one to the machine's own metadata service, if nothing else has
     credentials.
     """
-    _check_endpoint(url.service)
-    options = _client_options(url.service)
-    retries = retries or PATIENT
+    return Clients.of(url).large
+
+
+def _client(url: DestUrl, profile: Any, retries: RetryConfig, timeout: timedelta) -> Client:
+    options = _client_options(url.service, timeout)
     try:
         if url.service == "gs":
             return GCSStore(
@@ -94,7 +125,7 @@ def connected(url: DestUrl, retries: RetryConfig | None = None) -> Client:
             prefix=url.prefix,
             client_options=options,
             retry_config=retries,
-            credential_provider=_aws_profile(),
+            credential_provider=profile,
         )
     except (BaseError, ValueError, OSError) as error:
         failure = _refused(url, str(error))
@@ -126,8 +157,8 @@ def storage_options(url: DestUrl) -> dict[str, str]:
     return options
 
 
-def _client_options(service: Service) -> ClientConfig:
-    options: dict[str, Any] = {"timeout": REQUEST_TIMEOUT}
+def _client_options(service: Service, timeout: timedelta) -> ClientConfig:
+    options: dict[str, Any] = {"timeout": timeout}
     prefix = _PREFIXES[service][-1 if service != "az" else 1]
     for name in _CLIENT_OPTIONS:
         if value := os.environ.get(prefix + name):

@@ -7,6 +7,8 @@ Rules:
    not change, the holder is dead or stopped, and the rival takes over.
 3. A lease is politeness. A holder that was stopped may lose it unseen and write more: the commit
    log keeps that one out. So nothing happens when a lease is lost.
+4. Renewing and ending it asks the store for seconds only: a holder that ends does not wait for a
+   store that is silent, and its lease ends by itself.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from streamlic.errors import DatasetConflict, StoreError
 from streamlic.storage.base import AlreadyExists, LockHeld, NotFound
 from streamlic.storage.cloud_errors import Place, translated
 from streamlic.storage.conditional import Version, create, read_version, swap
-from streamlic.storage.credentials import Client
+from streamlic.storage.credentials import Clients
 from streamlic.system.process import this_process
 
 LEASE_SECONDS = 30.0
@@ -74,7 +76,7 @@ class Lease:
 class LeasedObject:
     """The object of a lease."""
 
-    client: Client
+    clients: Clients
     name: str
     place: Place
     seconds: float = LEASE_SECONDS
@@ -87,9 +89,13 @@ class LeasedObject:
         """Hold the lease while the context lasts; DatasetConflict names another holder."""
         lease = Lease(this_process(), secrets.token_hex(16), 0, self.seconds)
         version = self._taken(lease)
-        ended = threading.Event()
+        ended, is_reached = threading.Event(), threading.Event()
+        is_reached.set()
         renewer = threading.Thread(
-            target=self._renew, args=(lease, version, ended), name="streamlic-lease", daemon=True
+            target=self._renew,
+            args=(lease, version, ended, is_reached),
+            name="streamlic-lease",
+            daemon=True,
         )
         renewer.start()
         try:
@@ -97,14 +103,15 @@ class LeasedObject:
         finally:
             ended.set()
             renewer.join()
-            with suppress(StoreError):
-                self._release(lease)
+            if is_reached.is_set():
+                with suppress(StoreError):
+                    self._release(lease)
 
     def writer(self) -> str:
         """Describe the holder, or one that may be; empty if there is none."""
         try:
             with translated("read", self.place):
-                found = obstore.get(self.client, self.name)
+                found = obstore.get(self.clients.small, self.name)
                 data, renewed = bytes(found.bytes()), found.meta["last_modified"]
         except NotFound:
             return ""
@@ -122,15 +129,15 @@ class LeasedObject:
         """Take the lease, now or when its holder has let it end."""
         while True:
             with suppress(AlreadyExists):
-                return create(self.client, self.name, mine.to_bytes(), self.place)
-            found = read_version(self.client, self.name, self.place)
+                return create(self.clients.small, self.name, mine.to_bytes(), self.place)
+            found = read_version(self.clients.small, self.name, self.place)
             if found is None:
                 continue
             data, version = found
             held = Lease.parsed(data)
             if held is not None and held.seconds > 0 and not self.takes_over:
                 self._watch(held, version)
-            taken = swap(self.client, self.name, mine.to_bytes(), version, self.place)
+            taken = swap(self.clients.small, self.name, mine.to_bytes(), version, self.place)
             if taken is not None:
                 return taken
 
@@ -148,7 +155,7 @@ class LeasedObject:
                 raise DatasetConflict(
                     f"gave up waiting for the lease of {self.place.name} ({held.writer})"
                 )
-            found = read_version(self.client, self.name, self.place)
+            found = read_version(self.clients.small, self.name, self.place)
             if found is None:
                 return
             if found[1] != version:
@@ -158,20 +165,45 @@ class LeasedObject:
                     advice="wait for it, or end it and take its place with {take_over=True}",
                 )
 
-    def _renew(self, lease: Lease, version: Version, ended: threading.Event) -> None:
-        """Renew the lease until it ends, or is another's."""
+    def _renew(
+        self,
+        lease: Lease,
+        version: Version | None,
+        ended: threading.Event,
+        is_reached: threading.Event,
+    ) -> None:
+        """Renew the lease until it ends, or is another's.
+
+        ``is_reached`` says whether the store answered the last time. If it did not, it may have
+        renewed the lease all the same: so its version is read again.
+        """
+        client = self.clients.lease
         while not ended.wait(lease.seconds / _RENEWALS):
             lease = replace(lease, renewals=lease.renewals + 1)
-            with suppress(StoreError):
-                renewed = swap(self.client, self.name, lease.to_bytes(), version, self.place)
-                if renewed is None:
+            try:
+                version = version or self._own_version(lease)
+                if version is None:
                     return
-                version = renewed
+                renewed = swap(client, self.name, lease.to_bytes(), version, self.place, retries=0)
+            except StoreError:
+                is_reached.clear()
+                version = None
+                continue
+            is_reached.set()
+            if renewed is None:
+                return
+            version = renewed
+
+    def _own_version(self, lease: Lease) -> Version | None:
+        """Return the version of the lease, None if it is another's."""
+        found = read_version(self.clients.lease, self.name, self.place)
+        held = Lease.parsed(found[0]) if found else None
+        is_own = found is not None and held is not None and held.nonce == lease.nonce
+        return found[1] if found and is_own else None
 
     def _release(self, lease: Lease) -> None:
         """End the lease, if it is still ours."""
-        found = read_version(self.client, self.name, self.place)
-        held = Lease.parsed(found[0]) if found else None
-        if found is not None and held is not None and held.nonce == lease.nonce:
-            ended = replace(held, seconds=0.0).to_bytes()
-            swap(self.client, self.name, ended, found[1], self.place)
+        version = self._own_version(lease)
+        if version is not None:
+            ended = replace(lease, seconds=0.0).to_bytes()
+            swap(self.clients.lease, self.name, ended, version, self.place, retries=0)

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 
@@ -27,7 +27,7 @@ from streamlic.storage import conditional
 from streamlic.storage.azure_copies import await_copy, start_copy
 from streamlic.storage.base import AlreadyExists, NotFound
 from streamlic.storage.cloud_errors import Place, translated
-from streamlic.storage.credentials import Client, connected, storage_options
+from streamlic.storage.credentials import Clients, storage_options
 from streamlic.storage.dest_urls import DestUrl
 from streamlic.storage.lease import LEASE_SECONDS, LeasedObject
 from streamlic.storage.local import PROBE_PREFIX
@@ -35,6 +35,9 @@ from streamlic.storage.probe import check_conditions
 from streamlic.storage.range_reader import BUFFER_BYTES, buffered
 from streamlic.storage.scratch import Scratch
 from streamlic.storage.uploads import ScratchFile, Uploads, UploadSizes
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
 
 _AT_ONCE = 16
 """Requests at once, where one after the other would wait for the network."""
@@ -51,14 +54,14 @@ class ObjectStore:
         upload_bytes: int,
         takes_over: bool = False,
         lease_seconds: float = LEASE_SECONDS,
-        client: Client | None = None,
+        retries: RetryConfig | None = None,
     ) -> None:
         self.url = str(url)
         """The place, as other libraries take it; without credentials."""
         self._url = url
-        self._client = client if client is not None else connected(url)
+        self._clients = Clients.of(url, retries)
         self._scratch = Scratch(scratch)
-        self._uploads = Uploads(self._client, UploadSizes.within(upload_bytes))
+        self._uploads = Uploads(self._clients.large, UploadSizes.within(upload_bytes))
         self._takes_over = takes_over
         self._lease_seconds = lease_seconds
         self._is_probed = False
@@ -90,10 +93,10 @@ class ObjectStore:
         with translated("list", self._place(directory)):
             if after:
                 # With a delimiter no service takes a start.
-                listed = obstore.list(self._client, prefix or None, offset=start + after)
+                listed = obstore.list(self._clients.small, prefix or None, offset=start + after)
                 paths = [one["path"] for chunk in listed for one in chunk]
             else:
-                found = obstore.list_with_delimiter(self._client, prefix or None)
+                found = obstore.list_with_delimiter(self._clients.small, prefix or None)
                 paths = [*found["common_prefixes"], *(one["path"] for one in found["objects"])]
         # An object that ends with a slash marks a directory: some tools create those.
         # Its name here is empty, and not greater than any.
@@ -103,7 +106,7 @@ class ObjectStore:
     def read(self, name: str) -> bytes:
         """Return a file's content; NotFound if it is absent."""
         with translated("read", self._place(name)):
-            return bytes(obstore.get(self._client, self._key(name)).bytes())
+            return bytes(obstore.get(self._clients.small, self._key(name)).bytes())
 
     def read_each(self, names: Iterable[str]) -> Iterator[bytes]:
         """Yield the content of each file, in order; some are read ahead."""
@@ -124,7 +127,9 @@ class ObjectStore:
 
         def read(start: int, end: int) -> memoryview:
             with translated("read", place):
-                piece = memoryview(obstore.get_range(self._client, key, start=start, end=end))
+                piece = memoryview(
+                    obstore.get_range(self._clients.large, key, start=start, end=end)
+                )
             if len(piece) != end - start:
                 raise StoreError(
                     f"{place.name}: expected {end - start:,} bytes, got {len(piece):,}"
@@ -135,7 +140,7 @@ class ObjectStore:
 
     def create(self, name: str, data: bytes) -> None:
         """Create a file; AlreadyExists if one has this name, unless it holds the same bytes."""
-        conditional.create(self._client, self._key(name), data, self._place(name))
+        conditional.create(self._clients.small, self._key(name), data, self._place(name))
 
     def make_directory(self, name: str) -> None:
         """Do nothing: there are no directories."""
@@ -166,7 +171,7 @@ class ObjectStore:
     def delete_tree(self, directory: str) -> None:
         """Delete everything in a directory, if there is anything."""
         place = self._place(directory)
-        listed = iter(obstore.list(self._client, self._key(directory), chunk_size=1000))
+        listed = iter(obstore.list(self._clients.small, self._key(directory), chunk_size=1000))
         while True:
             with translated("list", place):
                 chunk = next(listed, None)
@@ -192,12 +197,12 @@ class ObjectStore:
     def check_conditions(self) -> None:
         """Raise UsageError for a service that ignores conditions: two writers could meet there."""
         if not self._is_probed:
-            check_conditions(self._client, self._place(""))
+            check_conditions(self._clients.small, self._place(""))
             self._is_probed = True
 
     def _lease(self, name: str) -> LeasedObject:
         return LeasedObject(
-            self._client,
+            self._clients,
             self._key(name),
             self._place(""),
             self._lease_seconds,
@@ -218,7 +223,7 @@ class ObjectStore:
     def _size(self, name: str) -> int:
         key = self._key(name)
         with translated("read", self._place(name)):
-            return int(obstore.head(self._client, key)["size"])
+            return int(obstore.head(self._clients.small, key)["size"])
 
     def _copy(self, staged: str, final: str) -> None:
         """Copy a staged file to its final name, unless it has that already."""
@@ -232,11 +237,11 @@ class ObjectStore:
             # A copy that is pending, or has failed: see ``azure_copies``.
         try:
             if is_azure:
-                start_copy(self._client, old, new, self._place(final))
+                start_copy(self._clients.large, old, new, self._place(final))
                 await_copy(self._size, staged, final, self._place(final))
             else:
                 with translated("copy", self._place(final)):
-                    obstore.copy(self._client, old, new)
+                    obstore.copy(self._clients.large, old, new)
         except NotFound:
             # Another writer may have published it a moment ago.
             if not self.exists(final):
@@ -256,7 +261,7 @@ class ObjectStore:
             return
         with translated("delete", self._place("")):
             try:
-                obstore.delete(self._client, keys if len(keys) > 1 else keys[0])
+                obstore.delete(self._clients.small, keys if len(keys) > 1 else keys[0])
             except FileNotFoundError:
                 are_gone = len(keys) == 1
             else:

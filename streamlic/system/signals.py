@@ -7,6 +7,7 @@ has no handler for, and this module installs one.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -23,6 +24,8 @@ _LOG_FORMATS = (
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SAME_SIGNAL_SECONDS = 2.0
 """Signals this long after the first one belong to it: ``timeout`` and other parents send two."""
+STILL_ENDING_SECONDS = 5.0
+"""After so long a process says that it is still ending, and what helps."""
 
 
 def heeded() -> list[signal.Signals]:
@@ -69,12 +72,21 @@ def end_at_second_signal() -> None:
 
 
 def _watch(arrived: int) -> None:
+    import logging  # noqa: PLC0415  (it takes time)
+
     first: float | None = None
-    while data := os.read(arrived, 64):
+    patience: float | None = None
+    while True:
+        if not select.select([arrived], [], [], patience)[0]:
+            logging.getLogger("streamlic").warning(
+                "still ending: what it waits for does not answer; another signal ends it at once"
+            )
+            patience = None
+            continue
+        numbers = [number for number in os.read(arrived, 64) if number in _ENDING]
         now = time.monotonic()
-        numbers = [number for number in data if number in _ENDING]
         if numbers and first is None:
-            first = now
+            first, patience = now, STILL_ENDING_SECONDS
         elif numbers and first is not None and now - first >= SAME_SIGNAL_SECONDS:
             _exit(numbers[-1], "interrupted twice, and ended at once; what is committed is kept")
 

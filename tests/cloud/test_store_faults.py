@@ -15,8 +15,6 @@ import pytest
 from streamlic.errors import StoreError
 from streamlic.storage import attempts, credentials
 from streamlic.storage.base import AlreadyExists
-from streamlic.storage.credentials import connected
-from streamlic.storage.dest_urls import parsed_url
 from streamlic.storage.object_store import ObjectStore
 from tests.cloud.conftest import set_environment
 from tests.cloud.test_stores import opened
@@ -49,11 +47,15 @@ def hasty(dest: str, scratch: Path, retries: int = 4) -> ObjectStore:
     """Return a store that asks again soon, and not for minutes."""
     soon = timedelta(milliseconds=1)
     backoff: BackoffConfig = {"init_backoff": soon, "max_backoff": soon, "base": 2}
-    client = connected(
-        parsed_url(dest),
-        {"max_retries": retries, "retry_timeout": timedelta(seconds=60), "backoff": backoff},
+    return opened(
+        dest,
+        scratch,
+        retries={
+            "max_retries": retries,
+            "retry_timeout": timedelta(seconds=60),
+            "backoff": backoff,
+        },
     )
-    return opened(dest, scratch, client=client)
 
 
 @pytest.fixture
@@ -181,7 +183,7 @@ def test_a_store_that_hangs_is_given_up(
     store: ObjectStore, server: ObjectServer, proxy: FaultyProxy, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(credentials, "REQUEST_TIMEOUT", timedelta(seconds=0.5))
+    monkeypatch.setattr(credentials, "SMALL_TIMEOUT", timedelta(seconds=0.5))
     impatient = hasty(store.url, tmp_path, retries=1)
     proxy.hang(FOREVER)
     with pytest.raises(StoreError, match="did not answer in time"):

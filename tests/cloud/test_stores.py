@@ -6,10 +6,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from obstore.store import RetryConfig
 
 from streamlic.errors import UsageError
 from streamlic.storage.base import Store
-from streamlic.storage.credentials import Client
 from streamlic.storage.dest_urls import parsed_url
 from streamlic.storage.object_store import ObjectStore
 from tests.cloud.conftest import set_environment
@@ -25,14 +25,14 @@ def opened(
     scratch: Path,
     *,
     lease_seconds: float = SHORT_SECONDS,
-    client: Client | None = None,
+    retries: RetryConfig | None = None,
 ) -> ObjectStore:
     return ObjectStore(
         parsed_url(dest),
         scratch=str(scratch),
         upload_bytes=8 << 20,
         lease_seconds=lease_seconds,
-        client=client,
+        retries=retries,
     )
 
 

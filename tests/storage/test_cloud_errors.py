@@ -163,8 +163,8 @@ def test_azure_shows_no_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_store_that_does_not_answer_in_time_is_an_error(
     dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moto: MotoServer
 ) -> None:
-    """A request has minutes, with its body; here it has less."""
-    monkeypatch.setattr(credentials, "REQUEST_TIMEOUT", timedelta(milliseconds=300))
+    """A request has 30 seconds, or minutes with a part file; here it has less."""
+    monkeypatch.setattr(credentials, "SMALL_TIMEOUT", timedelta(milliseconds=300))
     store = opened(dest, tmp_path, retries=1)
     with (
         stopped(moto),

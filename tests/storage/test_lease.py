@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import os
 import re
 import signal
@@ -11,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -21,8 +24,9 @@ import pytest
 
 from streamlic.dataset.destination import awaited_writer_lock
 from streamlic.errors import DatasetConflict
-from streamlic.storage import conditional, lease
+from streamlic.storage import conditional, credentials, lease
 from tests.support.bucket import SHORT_SECONDS, opened, stopped
+from tests.support.faulty_proxy import faulty_proxy
 from tests.support.object_servers import MotoServer
 
 HOLDER = """
@@ -205,3 +209,44 @@ async def test_a_task_that_has_the_lease_gives_it_back(dest: str, tmp_path: Path
     with store.lock("_streamlic/lock"), pytest.raises(DatasetConflict):
         async with awaited_writer_lock(opened(dest, tmp_path)):
             raise AssertionError
+
+
+def test_a_renewal_whose_answer_was_lost_is_the_holders_own(
+    dest: str, tmp_path: Path, moto: MotoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version that it knows is old, and the lease its own all the same."""
+    with faulty_proxy(moto.port) as proxy:
+        for name, value in moto.environment_at(proxy.port).items():
+            monkeypatch.setenv(name, value)
+        store = opened(dest, tmp_path, retries=0)
+        with store.lock("log/lock"):
+            proxy.lose_answers(1, path="log/lock")
+            before = len(proxy.passed)
+            for _ in range(300):
+                if [one.method for one in proxy.passed[before:]].count("PUT") > 2:
+                    break
+                Event().wait(SHORT_SECONDS / 10)
+            renewed = json.loads(store.read("log/lock"))
+            assert renewed["renewals"] >= 2
+        assert store.writer("log/lock") == ""
+
+
+def test_a_lease_is_left_to_end_by_itself_where_the_store_is_silent(
+    dest: str, tmp_path: Path, moto: MotoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder that ends does not wait for the store again."""
+    monkeypatch.setattr(credentials, "LEASE_TIMEOUT", timedelta(seconds=0.1))
+    with faulty_proxy(moto.port) as proxy:
+        for name, value in moto.environment_at(proxy.port).items():
+            monkeypatch.setenv(name, value)
+        store = opened(dest, tmp_path)
+        with store.lock("log/lock"):
+            proxy.hang(math.inf, methods=("GET", "PUT"))
+            for _ in range(300):
+                if any(one.fault for one in proxy.passed):
+                    break
+                Event().wait(SHORT_SECONDS / 10)
+        hung = [one.method for one in proxy.passed if one.fault]
+        proxy.heal()
+        assert hung == ["PUT"], "a renewal, and nothing after it"
+        assert "active" in store.writer("log/lock")

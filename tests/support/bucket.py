@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from streamlic.storage.credentials import connected
 from streamlic.storage.dest_urls import parsed_url
 from streamlic.storage.object_store import ObjectStore
 from tests.support.object_servers import ObjectServer
@@ -27,17 +26,16 @@ def opened(
     retries: int = 10,
 ) -> ObjectStore:
     """Open the store of a URL, as a process of its own would."""
-    url = parsed_url(dest)
     return ObjectStore(
-        url,
+        parsed_url(dest),
         scratch=str(scratch),
         upload_bytes=32 << 20,
         takes_over=takes_over,
         lease_seconds=lease_seconds,
-        client=connected(
-            url,
-            {"max_retries": retries, "backoff": {"init_backoff": timedelta(milliseconds=1)}},
-        ),
+        retries={
+            "max_retries": retries,
+            "backoff": {"init_backoff": timedelta(milliseconds=1)},
+        },
     )
 
 
