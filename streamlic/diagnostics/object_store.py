@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -21,12 +22,13 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from streamlic.dataset.destination import refuse_foreign
 from streamlic.diagnostics.check import Check, failed
-from streamlic.diagnostics.cloud_environment import credentials_kind, endpoint_of
+from streamlic.diagnostics.credentials_kind import credentials_kind, endpoint_of
 from streamlic.diagnostics.lake import check_lake
 from streamlic.diagnostics.scratch import check_scratch
 from streamlic.errors import StoreError, StreamlicError, UsageError
 from streamlic.formatting import duration_text
 from streamlic.job.options import JobOptions
+from streamlic.storage.cloud_environment import check_environment
 from streamlic.storage.dest_urls import DestUrl, parsed_url
 from streamlic.storage.local import PROBE_PREFIX
 
@@ -52,11 +54,26 @@ def check_object_store(dest: str, options: JobOptions, *, is_online: bool) -> li
         url = parsed_url(dest)
     except UsageError as error:
         return [failed("dest", error, None, {"dest": dest})]
-    kind = credentials_kind(url.service)
-    checks = [Check(name="credentials", state="ok", found=kind, facts={"service": url.service})]
-    if is_online:
+    checks = [_check_credentials(url)]
+    if is_online and checks[0].state == "ok":
         checks += [check_bucket(dest, url, options), check_clock(endpoint_of(url))]
     return [*checks, check_scratch(options)]
+
+
+def _check_credentials(url: DestUrl) -> Check:
+    """Check what the environment says. Whether the store accepts it, ``check_bucket`` finds out."""
+    facts = {"service": url.service}
+    try:
+        check_environment(url)
+        if os.environ.get("AWS_PROFILE"):
+            with suppress(ImportError):  # ``check_bucket`` names the missing extra.
+                from streamlic.storage.credentials import connected  # noqa: PLC0415
+
+                connected(url)
+    except UsageError as error:
+        return failed("credentials", error, None, facts)
+    kind = credentials_kind(url.service)
+    return Check(name="credentials", state="ok", found=kind, facts=facts)
 
 
 def check_bucket(dest: str, url: DestUrl, options: JobOptions) -> Check:

@@ -63,8 +63,13 @@ _REDIRECTED = frozenset(
      "IllegalLocationConstraintException"}
 )  # fmt: skip
 
-FOREIGN = (exceptions.BaseError, OSError, ValueError, TimeoutError)
+FOREIGN = (exceptions.BaseError, OSError, ValueError, TimeoutError, NotImplementedError)
 """What obstore raises."""
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether a library in Rust failed where its authors expected no failure."""
+    return type(error).__module__ == "pyo3_runtime"
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,14 @@ def translated(action: Action, place: Place) -> Iterator[None]:
         yield
     except FOREIGN as error:
         raise explained(error, action, place) from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        # Not its text, which may have a URL.
+        failure = StoreError(f"{place.name}: could not {action} it: obstore failed", advice=_PANIC)
+    else:
+        return
+    raise failure
 
 
 def is_broken(error: BaseException) -> bool:
@@ -202,6 +215,7 @@ def _not_reached(answer: _Answer, action: Action, name: str) -> StoreError:
 
 
 _CHOOSE = "create it, or choose another {dest}"
+_PANIC = "check the variables that reach the store"
 _LATER = "give the same command again later"
 _NO_CREDENTIALS = "set the environment that the cloud's own tools use"
 _TOKEN_SERVICES = ("token request", "169.254.169.254", "metadata.google")

@@ -18,10 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from streamlic.errors import UsageError
+from streamlic.storage.cloud_environment import (
+    PREFIXES,
+    check_environment,
+    is_true,
+    option_name,
+)
+from streamlic.storage.cloud_errors import FOREIGN, is_panic
 from streamlic.storage.dest_urls import DestUrl, Service
 
 if TYPE_CHECKING:
@@ -48,23 +54,13 @@ PATIENT: RetryConfig = {
 }  # fmt: skip
 """An overloaded store, or one that is restarted, is asked again for about three minutes."""
 
-_PREFIXES: dict[Service, tuple[str, ...]] = {
-    "s3": ("AWS_",),
-    "gs": ("GOOGLE_",),
-    "az": ("AZURE_STORAGE_", "AZURE_", "AZURITE_"),
-}
 _CLIENT_OPTIONS = (
     "ALLOW_HTTP", "ALLOW_INVALID_CERTIFICATES", "PROXY_URL", "PROXY_CA_CERTIFICATE",
     "PROXY_EXCLUDES", "USER_AGENT",
 )  # fmt: skip
-_ENDPOINTS: dict[Service, tuple[str, ...]] = {
-    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
-    "gs": ("GOOGLE_BASE_URL",),
-    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
-}
 _AWS_SOURCES = (
     "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_SKIP_SIGNATURE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )  # fmt: skip
 """What names AWS credentials without a profile. As in AWS's own tools, keys precede a profile."""
 _METADATA = "http://169.254.169.254"
@@ -85,7 +81,7 @@ class Clients:
     @staticmethod
     def of(url: DestUrl, retries: RetryConfig | None = None) -> Clients:
         """Return the clients for a bucket and a prefix; errors are those of ``connected``."""
-        _check_endpoint(url.service)
+        check_environment(url)
         profile = _aws_profile() if url.service == "s3" else None
         retries = retries or PATIENT
         return Clients(
@@ -127,8 +123,10 @@ def _client(url: DestUrl, profile: Any, retries: RetryConfig, timeout: timedelta
             retry_config=retries,
             credential_provider=profile,
         )
-    except (BaseError, ValueError, OSError) as error:
-        failure = _refused(url, str(error))
+    except BaseException as error:
+        if not isinstance(error, FOREIGN) and not is_panic(error):
+            raise
+        failure = _refused(url, "" if is_panic(error) else str(error))
     raise failure
 
 
@@ -141,7 +139,7 @@ def storage_options(url: DestUrl) -> dict[str, str]:
     options = {
         name: value
         for name, value in os.environ.items()
-        if value and name.startswith(_PREFIXES[url.service])
+        if value and name.startswith(PREFIXES[url.service])
     }
     if url.account:
         options["AZURE_STORAGE_ACCOUNT_NAME"] = url.account
@@ -159,28 +157,15 @@ def storage_options(url: DestUrl) -> dict[str, str]:
 
 def _client_options(service: Service, timeout: timedelta) -> ClientConfig:
     options: dict[str, Any] = {"timeout": timeout}
-    prefix = _PREFIXES[service][-1 if service != "az" else 1]
     for name in _CLIENT_OPTIONS:
-        if value := os.environ.get(prefix + name):
+        if value := os.environ.get(option_name(service, name)):
             options[name.lower()] = value
     return options  # type: ignore[return-value]
 
 
-def _check_endpoint(service: Service) -> None:
-    """Raise UsageError for a URL without TLS, unless the environment allows it."""
-    prefix = _PREFIXES[service][-1 if service != "az" else 1]
-    allowed = os.environ.get(f"{prefix}ALLOW_HTTP", "").lower() in ("1", "true", "yes", "on")
-    for name in _ENDPOINTS[service]:
-        if os.environ.get(name, "").startswith("http://") and not allowed:
-            raise UsageError(
-                f"expected an https:// URL in {name}, got one of http://: set {prefix}ALLOW_HTTP="
-                "true to send requests without TLS"
-            )
-
-
 def _aws_profile() -> Any:
     """Return the credentials of an AWS profile, None if the environment has others."""
-    if any(os.environ.get(name) for name in _AWS_SOURCES):
+    if is_true("AWS_SKIP_SIGNATURE") or any(os.environ.get(name) for name in _AWS_SOURCES):
         return None
     profile = os.environ.get("AWS_PROFILE", "")
     if not profile and not any(path.exists() for path in _profile_files()):
@@ -249,5 +234,5 @@ def _refused(url: DestUrl, text: str) -> UsageError:
             f"{url}: which storage account? Set AZURE_STORAGE_ACCOUNT_NAME",
             advice="or give {dest} as abfss://container@account.dfs.core.windows.net/path",
         )
-    first = text.partition("\n")[0].partition("?")[0][:200]
+    first = text.partition("\n")[0].partition("?")[0][:200] or "obstore refuses it"
     return UsageError(f"{url}: the environment is not usable: {first}")

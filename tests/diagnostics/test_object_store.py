@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from streamlic.diagnostics import scratch
-from streamlic.diagnostics.cloud_environment import credentials_kind, endpoint_of
+from streamlic.diagnostics.credentials_kind import credentials_kind, endpoint_of
 from streamlic.diagnostics.object_store import check_clock
 from streamlic.diagnostics.scratch import check_scratch
 from streamlic.job.options import JobOptions

@@ -7,9 +7,9 @@ returned but names of profiles and files.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
+from streamlic.storage.cloud_environment import endpoint_variable, is_true, shown_endpoint
 from streamlic.storage.dest_urls import DestUrl, Service
 
 _KINDS: dict[Service, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -42,6 +42,10 @@ _KINDS: dict[Service, tuple[tuple[tuple[str, ...], str], ...]] = {
     ),
 }
 """The kinds of credentials, each with the variables that name it."""
+_BOOLEANS = (
+    "AWS_SKIP_SIGNATURE", "GOOGLE_SKIP_SIGNATURE", "AZURE_STORAGE_USE_EMULATOR",
+    "AZURE_USE_AZURE_CLI",
+)  # fmt: skip
 _FILES: dict[Service, tuple[tuple[str, str], ...]] = {
     "s3": (("~/.aws/credentials", "the default profile"), ("~/.aws/config", "the default profile")),
     "gs": (("~/.config/gcloud/application_default_credentials.json", "the default credentials"),),
@@ -52,17 +56,15 @@ _OTHERWISE: dict[Service, str] = {
     "gs": "the service account of this machine, if it has one",
     "az": "the managed identity of this machine, if it has one",
 }
-_ENDPOINTS: dict[Service, tuple[str, ...]] = {
-    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
-    "gs": ("GOOGLE_BASE_URL",),
-    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
-}
+_EMULATOR = "http://127.0.0.1:10000"
 
 
 def credentials_kind(service: Service) -> str:
     """Describe the credentials that a request to a service is signed with."""
     for variables, kind in _KINDS[service]:
-        if all(os.environ.get(name) for name in variables):
+        if all(os.environ.get(name) for name in variables) and (
+            variables[0] not in _BOOLEANS or is_true(variables[0])
+        ):
             return f"{kind} ({', '.join(variables)})"
     for path, kind in _FILES[service]:
         if Path(path).expanduser().is_file():
@@ -71,15 +73,14 @@ def credentials_kind(service: Service) -> str:
 
 
 def endpoint_of(url: DestUrl) -> str:
-    """Return the URL of the service, without user information."""
-    named = next(filter(None, map(os.environ.get, _ENDPOINTS[url.service])), None)
-    if named:
-        return re.sub(r"(?<=//)[^/?#]*@", "", named)
+    """Return the scheme and the host of the service."""
+    if named := endpoint_variable(url.service):
+        return shown_endpoint(os.environ[named])
     if url.service == "gs":
         return "https://storage.googleapis.com"
     if url.service == "az":
-        if os.environ.get("AZURE_STORAGE_USE_EMULATOR"):
-            return os.environ.get("AZURITE_BLOB_STORAGE_URL") or "http://127.0.0.1:10000"
+        if is_true("AZURE_STORAGE_USE_EMULATOR"):
+            return shown_endpoint(os.environ.get("AZURITE_BLOB_STORAGE_URL") or _EMULATOR)
         account = url.account or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
         return f"https://{account}.blob.core.windows.net"
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
