@@ -88,7 +88,7 @@ def shown_endpoint(endpoint: str) -> str:
         parts = urlsplit(endpoint)
         port = f":{parts.port}" if parts.port is not None else ""
     except ValueError:
-        return "an endpoint that is no URL"
+        return "an invalid endpoint"
     return f"{parts.scheme}://{_host(parts)}{port}"
 
 

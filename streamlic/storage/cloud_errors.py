@@ -104,6 +104,11 @@ def is_broken(error: BaseException) -> bool:
     return not _Answer.of(error).status and "HTTP error" in str(error)
 
 
+def is_unknown(error: BaseException) -> bool:
+    """Return whether the service said that it does not know what a request asks for."""
+    return _Answer.of(error).status == "501"
+
+
 def explained(error: BaseException, action: Action, place: Place) -> StoreError:
     """Return the StoreError for an error of obstore, and take the URL and the body from that one.
 

@@ -7,6 +7,8 @@ Rules:
 2. A refusal while another request is in progress (409) means: try again.
 3. obstore does not repeat such a write when its connection breaks, for it cannot know whether it
    was done. A look at the object can: so it is repeated here.
+4. A service that has no such writes is not the place for a lake: some say so (501), others ignore
+   the condition, which ``probe`` finds out.
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ from typing import Any
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
+from streamlic.errors import UsageError
 from streamlic.storage.attempts import attempts
 from streamlic.storage.base import AlreadyExists, NotFound
-from streamlic.storage.cloud_errors import Place, is_broken, translated
+from streamlic.storage.cloud_errors import Place, is_broken, is_unknown, translated
 from streamlic.storage.credentials import RETRIES, Client
+
+_UNKNOWN = "has no conditional writes (501)"
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,16 @@ class Version:
         """Return it as obstore takes it: without what the store does not have."""
         known = {"e_tag": self.e_tag, "version": self.version}
         return {name: value for name, value in known.items() if value is not None}
+
+
+def no_conditions(place: Place, what: str) -> UsageError:
+    """Return the error for a service that does not keep conditions. ``what`` it did instead."""
+    return UsageError(
+        f"{place.name}: this store {what}, without which one writer could replace the files of "
+        "another",
+        advice="choose a {dest} in a store with conditional writes, such as S3, Google Cloud "
+        "Storage or Azure",
+    )
 
 
 def read_version(client: Client, name: str, place: Place) -> tuple[bytes, Version] | None:
@@ -60,6 +75,8 @@ def create(client: Client, name: str, data: bytes, place: Place) -> Version:
             except (AlreadyExistsError, PreconditionError):
                 pass
             except BaseError as error:
+                if is_unknown(error):
+                    raise no_conditions(place, _UNKNOWN) from None
                 if attempt.is_last or not is_broken(error):
                     raise
         found = read_version(client, name, place)
@@ -81,6 +98,8 @@ def swap(
             except (AlreadyExistsError, PreconditionError, FileNotFoundError):
                 pass
             except BaseError as error:
+                if is_unknown(error):
+                    raise no_conditions(place, _UNKNOWN) from None
                 if attempt.is_last or not is_broken(error):
                     raise
         found = read_version(client, name, place)

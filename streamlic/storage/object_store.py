@@ -196,9 +196,14 @@ class ObjectStore:
 
     def check_conditions(self) -> None:
         """Raise UsageError for a service that ignores conditions: two writers could meet there."""
-        if not self._is_probed:
+        if self._is_probed:
+            return
+        try:
+            # A refusal comes soon: obstore asks again also what a store does not know.
+            check_conditions(self._clients.lease, self._place(""))
+        except StoreError:
             check_conditions(self._clients.small, self._place(""))
-            self._is_probed = True
+        self._is_probed = True
 
     def _lease(self, name: str) -> LeasedObject:
         return LeasedObject(

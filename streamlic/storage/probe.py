@@ -15,7 +15,7 @@ import obstore
 from streamlic.errors import StoreError, UsageError
 from streamlic.storage.base import AlreadyExists
 from streamlic.storage.cloud_errors import Place, translated
-from streamlic.storage.conditional import create, swap
+from streamlic.storage.conditional import create, no_conditions, swap
 from streamlic.storage.credentials import Client
 from streamlic.storage.local import PROBE_PREFIX
 
@@ -38,15 +38,23 @@ def check_conditions(client: Client, place: Place) -> None:
             raise _refused(place, "replace an object only if it has a given version")
         if swap(client, name, third, old, place) is not None:
             raise _refused(place, "replace an object only if it has a given version")
-    finally:
+    except BaseException:
         with suppress(StoreError):
-            _clean(client, name, place)
+            _delete(client, name, place)
+        raise
+    _delete(client, name, place)  # A run that may not delete would fail when it has read all.
+    with suppress(StoreError):
+        _delete_left(client, place)
 
 
-def _clean(client: Client, name: str, place: Place) -> None:
-    """Delete the probe, and those that processes which died have left."""
+def _delete(client: Client, name: str, place: Place) -> None:
     with translated("delete", place):
         obstore.delete(client, name)
+
+
+def _delete_left(client: Client, place: Place) -> None:
+    """Delete the probes that processes which died have left."""
+    with translated("delete", place):
         found = obstore.list_with_delimiter(client, _DIRECTORY)["objects"]
         before = datetime.now(UTC) - _LEFT
         for one in found:
@@ -55,9 +63,4 @@ def _clean(client: Client, name: str, place: Place) -> None:
 
 
 def _refused(place: Place, what: str) -> UsageError:
-    return UsageError(
-        f"{place.name}: this store ignores a request to {what}, without which one writer could "
-        "replace the files of another",
-        advice="choose a {dest} in a store with conditional writes, such as S3, Google Cloud "
-        "Storage or Azure",
-    )
+    return no_conditions(place, f"ignores a request to {what}")

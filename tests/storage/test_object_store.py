@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from streamlic.diagnostics.object_store import check_object_store
 from streamlic.errors import StoreError, UsageError
+from streamlic.job.options import JobOptions
 from streamlic.storage.base import AlreadyExists, NotFound
 from streamlic.storage.dest_urls import parsed_url
 from streamlic.storage.object_store import ObjectStore
-from streamlic.storage.open_store import open_store
+from streamlic.storage.open_store import StoreSettings, open_store
 from streamlic.storage.uploads import UploadSizes
 from tests.storage.store_tests import StoreTests, stage
 from tests.support.bucket import opened, stopped
+from tests.support.faulty_proxy import faulty_proxy
 from tests.support.object_servers import MotoServer
 from tests.support.store_proxy import answering, forwarding
 
@@ -298,3 +302,36 @@ def test_a_store_that_ignores_conditions_is_refused_before_anything_is_written(
             store.lock("log/lock").__enter__()
     assert "choose a dest in a store with conditional writes" in str(caught.value)
     assert keys(moto, store) == []
+
+
+@pytest.mark.parametrize("header", ["if-none-match", "if-match"])
+def test_a_store_that_says_that_it_has_no_conditions_is_refused(
+    moto: MotoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str
+) -> None:
+    """With obstore's usual retries: it would ask for minutes what the store does not know."""
+    paths: list[str] = []
+    with forwarding(moto.port, unknown={header}, paths=paths) as url:
+        for name, value in {**moto.environment, "AWS_ENDPOINT_URL": url}.items():
+            monkeypatch.setenv(name, value)
+        store = open_store(moto.dest(f"unknown-{header}"), StoreSettings(scratch=str(tmp_path)))
+        with pytest.raises(UsageError, match="this store has no conditional writes") as caught:
+            store.lock("log/lock").__enter__()
+        [check] = [
+            one
+            for one in check_object_store(store.where(), JobOptions(), is_online=True)
+            if one.name == "dest"
+        ]
+    assert "choose a dest in a store with conditional writes" in str(caught.value)
+    assert ("has no conditional writes" in check.found, check.exit_code) == (True, 2)
+    assert moto.keys(f"unknown-{header}") == []
+
+
+def test_a_run_that_may_not_delete_is_refused_before_it_begins(
+    moto: MotoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with faulty_proxy(moto.port) as proxy:
+        for name, value in moto.environment_at(proxy.port).items():
+            monkeypatch.setenv(name, value)
+        proxy.answer(math.inf, 403, "AccessDenied", methods=("DELETE", "POST"))
+        with pytest.raises(StoreError, match=r"not allowed to delete .* need s3:DeleteObject"):
+            opened(moto.dest("no-delete"), tmp_path).lock("log/lock").__enter__()

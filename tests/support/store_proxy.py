@@ -73,14 +73,25 @@ def answering(answers: list[tuple[int, str]]) -> Iterator[str]:
 
 @contextmanager
 def forwarding(
-    port: int, *, without: Collection[str] = (), paths: list[str] | None = None
+    port: int,
+    *,
+    without: Collection[str] = (),
+    unknown: Collection[str] = (),
+    paths: list[str] | None = None,
 ) -> Iterator[str]:
-    """Hand requests on to a server on this machine, without some headers; note their paths."""
+    """Hand requests on to a server on this machine, without some headers; note their paths.
+
+    One with a header that is ``unknown`` gets 501, as some servers answer what they do not have.
+    """
 
     class Forwarding(Quiet):
         def act(self) -> None:
             if paths is not None:
                 paths.append(self.path)
+            if any(name.lower() in unknown for name in self.headers):
+                self.body()
+                self.answer(501, [], b"<Error><Code>NotImplemented</Code></Error>")
+                return
             server = http.client.HTTPConnection("127.0.0.1", port)
             kept = {n: v for n, v in self.headers.items() if n.lower() not in without}
             server.request(self.command, self.path, self.body(), kept)
