@@ -172,7 +172,7 @@ strict = body(
 part_bytes = file(
     "--part-bytes", type=Size(least=16 << 10),
     **default_of(JobSettings, "part_bytes", is_size=True),
-    help="Size of a part file; at least 16KiB.",
+    help="Size of a part file; at least 16KiB, and in an object store at most 3GiB.",
 )  # fmt: skip
 
 file_options = (

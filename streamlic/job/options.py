@@ -39,6 +39,8 @@ _SMALL_BODY_BYTES = 128 * 1024
 _MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
 _READ_BUFFER_BYTES = 256 * 1024
 _MOST_KEY_CHARACTERS = 200
+MOST_OBJECT_BYTES = 3 << 30
+"""The largest ``part_bytes`` in an object store: S3 copies 5 GiB, and some files become larger."""
 _MOST_UPLOAD_BYTES = 64 * _MIB  # More makes nothing faster.
 
 
@@ -221,6 +223,13 @@ class JobOptions(JobSettings):
             raise UsageError(
                 "a lake on a local disk needs no takeover: its lock ends with the writer's process",
                 parameter="take_over",
+            )
+        if is_url(dest) and self.part_bytes > MOST_OBJECT_BYTES:
+            raise UsageError(
+                f"expected at most {MOST_OBJECT_BYTES >> 30}GiB for {dest}, "
+                f"got {self.part_bytes / (1 << 30):.4g}GiB: object stores copy no larger file in "
+                "one request",
+                parameter="part_bytes",
             )
         store = open_store(dest, self.store_settings)
         if needs_lake(self.table_format):

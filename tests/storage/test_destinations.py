@@ -8,6 +8,7 @@ import pytest
 
 import streamlic
 from streamlic.errors import UsageError
+from streamlic.job.options import JobOptions
 from streamlic.storage.dest_urls import is_url
 from streamlic.storage.local import LocalStore
 from tests.support.cli import ACCOUNT, run_cli
@@ -152,3 +153,20 @@ async def test_convert_doctor_and_python_say_so_too(
     assert "expected a directory" in converted.err
     assert "expected a directory" in looked.out
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("export", "--account", ACCOUNT, "--base-url", NOWHERE),
+        ("compact",),
+        ("doctor", "--base-url", NOWHERE),
+    ],
+    ids=lambda one: one[0],
+)
+async def test_part_files_that_a_store_cannot_copy_are_refused(command: tuple[str, ...]) -> None:
+    """Such a run would be stuck when it is complete: S3 copies 5 GiB in one request."""
+    ended = await run_cli(*command, "s3://bucket/lake", "--part-bytes", "3073MiB")
+    assert "expected at most 3GiB for s3://bucket/lake, got 3.001GiB" in ended.out + ended.err
+    assert "--part-bytes" in ended.out + ended.err
+    assert JobOptions(part_bytes=3 << 30).open_store("/a/lake")
