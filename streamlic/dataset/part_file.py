@@ -18,13 +18,16 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from io import SEEK_END, BufferedReader
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamlic.dataset.lake import with_dictionaries
+from streamlic.dataset.records import PartFile
 from streamlic.errors import StoreError
+from streamlic.formatting import counted
 from streamlic.schema.columns import json_role
 from streamlic.storage.base import Store
 
@@ -202,3 +205,20 @@ def _translated(path: Path, advice: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path}: {error} (has the disk room?)", advice=advice) from error
+
+
+def problem_in(opened: BufferedReader, file: PartFile) -> str | None:
+    """Return what is wrong with the content of a part file; None if it is as promised."""
+    size = opened.seek(0, SEEK_END)
+    opened.seek(0)
+    if size != file.bytes:
+        return f"expected {file.bytes} bytes, got {size}"
+    if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+        return "its content was altered: the SHA-256 differs"
+    try:
+        in_footer = pq.read_metadata(opened).num_rows
+    except (OSError, pa.ArrowException) as error:
+        return f"not readable as Parquet: {error}"
+    if in_footer != file.rows:
+        return f"expected {counted(file.rows, 'row')}, got {in_footer:,}"
+    return None

@@ -15,10 +15,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from io import SEEK_END, BufferedReader
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from streamlic.dataset.commit_log import (
     in_full,
@@ -43,6 +39,7 @@ from streamlic.dataset.lake import (
     table_of,
 )
 from streamlic.dataset.lake_state import COMMIT, COMPLETE, EXPIRE, REMOVE, REWRITE, LakeState
+from streamlic.dataset.part_file import problem_in
 from streamlic.dataset.records import PartFile, parsed
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.run_tables import accounts_of
@@ -208,9 +205,8 @@ def _log_problems(store: Store, lake: LakeState) -> list[str]:
     Old records may have been deleted: then the next one cannot be compared with the one before it.
     """
     problems = []
-    numbers = [number for number in numbers_in(store, RECORDS) if number <= lake.number]
     before, digest = 0, ""
-    for number, data in zip(numbers, store.read_each(map(record_name, numbers)), strict=True):
+    for number, data in _records(store, lake.number):
         where = record_name(number)
         try:
             record = parsed(data, where)
@@ -227,6 +223,24 @@ def _log_problems(store: Store, lake: LakeState) -> list[str]:
         except IntegrityError as error:
             problems.append(error.described())
     return problems
+
+
+def _records(store: Store, last: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the records up to a number. A writer may delete old ones after they were listed."""
+    done = 0
+    while True:
+        numbers = [number for number in numbers_in(store, RECORDS) if done < number <= last]
+        contents = store.read_each(map(record_name, numbers))
+        try:
+            for number, data in zip(numbers, contents, strict=True):
+                yield number, data
+                done = number
+        except NotFound:
+            absent = next(number for number in numbers if number > done)
+            if absent in numbers_in(store, RECORDS):
+                raise
+        else:
+            return
 
 
 def _verify_run(
@@ -324,7 +338,7 @@ def _problem_of(store: Store, file: PartFile) -> str | None:
     for name in (file.name, staged_name(file.name), file.name):  # It may be published meanwhile.
         try:
             with store.open(name) as opened:
-                return _problem_in(opened, file)
+                return problem_in(opened, file)
         except NotFound:
             continue
         except StoreError as error:
@@ -332,19 +346,3 @@ def _problem_of(store: Store, file: PartFile) -> str | None:
         except OSError as error:
             return f"{store.where(name)} cannot be read: {error.strerror or error}"
     return "missing"
-
-
-def _problem_in(opened: BufferedReader, file: PartFile) -> str | None:
-    size = opened.seek(0, SEEK_END)
-    opened.seek(0)
-    if size != file.bytes:
-        return f"expected {file.bytes} bytes, got {size}"
-    if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
-        return "its content was altered: the SHA-256 differs"
-    try:
-        in_footer = pq.read_metadata(opened).num_rows
-    except (OSError, pa.ArrowException) as error:
-        return f"not readable as Parquet: {error}"
-    if in_footer != file.rows:
-        return f"expected {counted(file.rows, 'row')}, got {in_footer:,}"
-    return None

@@ -30,6 +30,7 @@ from streamlic.storage.local import LocalStore
 from streamlic.tables.base import LakeWriter
 from streamlic.tables.completion import Ending, complete_run
 from streamlic.tables.kept_accounts import carrying
+from streamlic.tables.upkeep import expire
 from tests.support.batches import (
     SCHEMA,
     TINY,
@@ -458,6 +459,30 @@ def test_no_step_of_a_writer_between_two_of_a_reader_is_a_problem(
         if store.left > 0:
             break
     assert step > 15
+
+
+class Expiring(LocalStore):
+    """A store in which old records go just after a reader has listed all records."""
+
+    is_done = False
+
+    def names(self, directory: str = "", *, after: str = "") -> list[str]:
+        found = super().names(directory, after=after)
+        if directory == RECORDS and not after and not self.is_done:
+            self.is_done = True
+            expire(LocalStore(self.root), keep=1, options=TINY)
+        return found
+
+
+def test_records_may_expire_meanwhile(tmp_path: Path) -> None:
+    """Also if that is after they were listed, and before they are read."""
+    for number in range(3):
+        land(tmp_path, str(number), accounts=["account-a"], mode="append")
+    before = len(LocalStore(tmp_path).names(RECORDS))
+    store = Expiring(tmp_path)
+    assert verify_dataset(store).problems == []
+    assert store.is_done
+    assert len(store.names(RECORDS)) < before
 
 
 def _write_on(dest: Path) -> None:
