@@ -29,6 +29,7 @@ _CODE = re.compile(
 )
 _RETRIES = re.compile(r"after (\d+) retries")
 _HOST = re.compile(r"https?://(?:[^@/\s]*@)?([^/?\s]+)")
+_PATH = re.compile(r'[Pp]ath "([^"\n]{1,200})"')
 _PERMISSIONS: dict[Service, dict[Action, str]] = {
     "s3": {
         "read": "s3:GetObject, and s3:ListBucket to see that an object is absent",
@@ -117,7 +118,8 @@ def explained(error: BaseException, action: Action, place: Place) -> StoreError:
     answer = _Answer.of(error)
     name, bucket = place.name, f"{_BUCKETS[place.service]} {place.bucket}"
     failure = (
-        _refused(answer, name, bucket, place.service)
+        _unusable_key(answer, name, action)
+        or _refused(answer, name, bucket, place.service)
         or _denied(answer, action, place)
         or _absent(answer, name)
         or _not_reached(answer, action, name)
@@ -147,6 +149,19 @@ class _Answer:
         retries = next(iter(_RETRIES.findall(self.text)), "0")
         after = f", also after {retries} retries" if retries != "0" else ""
         return (f" ({shown})" if shown else "") + after
+
+
+def _unusable_key(answer: _Answer, name: str, action: Action) -> StoreError | None:
+    """Return the error for an object of others whose key obstore cannot list."""
+    if action != "list" or not isinstance(answer.error, exceptions.InvalidPathError):
+        return None
+    keys = _PATH.findall(answer.text)
+    such = f", such as {keys[0]}" if keys else ""
+    return StoreError(
+        f"{name}: cannot list it: there is an object whose key has a part that is empty, . or "
+        f"..{such}",
+        advice="delete that object with a tool of the store, or choose another {dest}",
+    )
 
 
 def _refused(answer: _Answer, name: str, bucket: str, service: Service) -> StoreError | None:

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import boto3
 import pytest
 
 from streamlic.errors import StoreError
 from streamlic.storage import credentials
 from streamlic.storage.base import NotFound
+from streamlic.storage.dest_urls import parsed_url
 from tests.support.bucket import opened, stopped
 from tests.support.object_servers import MotoServer
 from tests.support.store_proxy import answering
@@ -171,4 +173,18 @@ def test_a_store_that_does_not_answer_in_time_is_an_error(
         pytest.raises(StoreError, match=rf"^{dest}/1: the store did not answer in time") as caught,
     ):
         store.read("1")
+    check_secrets(caught.value)
+
+
+@pytest.mark.parametrize("key", ["//x", "/a/../x"])
+def test_a_key_that_cannot_be_listed_is_named(
+    dest: str, tmp_path: Path, moto: MotoServer, key: str
+) -> None:
+    """Waiting does not help: somebody has to delete that object."""
+    prefix = parsed_url(dest).prefix
+    s3 = boto3.client("s3", endpoint_url=moto.environment["AWS_ENDPOINT_URL"])
+    s3.put_object(Bucket=parsed_url(dest).bucket, Key=prefix + key, Body=b"")
+    directory = "a" if "a" in key else ""
+    with pytest.raises(StoreError, match=rf"such as {prefix}/.*; delete that object") as caught:
+        opened(dest, tmp_path).names(directory)
     check_secrets(caught.value)
