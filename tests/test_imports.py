@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
         "system", "tables", "truto", "validation",
     },
     "reports": {"dataset", "errors", "job", "formatting", "tables"},
-    "answers": {"_version", "dataset", "errors", "reports", "storage"},
+    "answers": {"_version", "dataset", "errors", "formatting", "reports", "storage"},
     "api": {
         "answers", "dataset", "decoder", "errors", "job", "resources", "schema", "system", "truto",
     },

@@ -3,6 +3,9 @@
 A license is known again by its account and id; rows of one id are added up. Seats or users that
 are not known count as none. A license that is new has all its seats bought and all its users
 assigned, and one that is gone has them given up and freed.
+
+Accounts that the earlier night had not read by then are left out: their licenses may be old. Only
+an account that the earlier night would have listed is new, with all its licenses.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from streamlic.answers.definitions import WHOLE
 from streamlic.answers.lake_sql import LakeSql, quoted
 from streamlic.answers.question import Asked, filter_of
 
@@ -21,31 +25,40 @@ _SEATS: Final = """
   sum(greatest(more_assigned, 0))::bigint as seats_assigned,
   sum(greatest(-more_assigned, 0))::bigint as seats_freed
 """
+_COMPARED: Final = f"""
+select coalesce(integrated_account_id, '') as account
+from nights where night in ({{night}}, {{before}})
+group by account
+having bool_or(night = {{before}} and read_in is not null) or not bool_or(night = {{before}})
+  and (select {WHOLE} from runs where _run = {{before}})
+"""
+"""The accounts of two nights whose licenses can be compared."""
 _MOVED: Final = """
 create or replace temp table moved as
 select
   coalesce(after.integration, before.integration) as integration,
   coalesce(after.tenant_id, before.tenant_id) as tenant_id,
-  integrated_account_id, id, coalesce(after.name, before.name) as name,
+  nullif(account, '') as integrated_account_id, id, coalesce(after.name, before.name) as name,
   case when before.licenses is null then 'new' when after.licenses is null then 'gone'
     else 'moved' end as change,
   before.seats as seats_before, after.seats as seats,
   before.assigned_seats as assigned_seats_before, after.assigned_seats as assigned_seats,
   coalesce(after.seats, 0) - coalesce(before.seats, 0) as more_seats,
   coalesce(after.assigned_seats, 0) - coalesce(before.assigned_seats, 0) as more_assigned
-from ({after}) as after full join ({before}) as before using (integrated_account_id, id)
-where {is_compared} and (
+from ({after}) as after full join ({before}) as before using (account, id)
+where {is_compared} and account in (select account from compared) and (
   before.licenses is null or after.licenses is null
   or after.seats is distinct from before.seats
   or after.assigned_seats is distinct from before.assigned_seats
 )
 """
 _ONE_NIGHT: Final = """
-select integrated_account_id, coalesce(id, '') as id, any_value(integration) as integration,
+select coalesce(integrated_account_id, '') as account, coalesce(id, '') as id,
+  any_value(integration) as integration,
   any_value(tenant_id) as tenant_id, any_value(name) as name, count(*) as licenses,
   sum(seats)::bigint as seats, sum(assigned_seats)::bigint as assigned_seats
 from night_licenses where night = {night} and {wanted}
-group by integrated_account_id, coalesce(id, '')
+group by all
 """
 _NIGHT: Final = f"""
 with reads as (
@@ -59,6 +72,7 @@ seen as (
     on licenses._run = read_in
       and licenses.integrated_account_id is not distinct from reads.integrated_account_id
   where _run in ({{runs}}) and {{wanted}}
+    and coalesce(reads.integrated_account_id, '') in ({_COMPARED})
 ),
 compared as (
   select bool_or(is_after) as is_there, bool_or(not is_after) as was_there,
@@ -79,6 +93,13 @@ select
 from compared
 """
 """Two nights at a time: what is in memory is a row for each license of a night."""
+
+
+def compared(asked: Asked) -> str:
+    """Return the statement that finds the accounts that can be compared: a table ``compared``."""
+    before = quoted(asked.before.run) if asked.before else "''"
+    query = _COMPARED.format(night=quoted(asked.night.run), before=before)
+    return f"create or replace temp table compared as {query}"
 
 
 def moved_between(asked: Asked) -> str:

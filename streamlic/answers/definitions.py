@@ -12,7 +12,8 @@ Definitions:
    currency. It is never added across currencies without rates. The API does not say for which
    period a price is: most vendors mean a month.
 5. A night is a run that has ended. An account that was not read in it has the licenses of the last
-   run that read it: an account that is blocked makes no dip.
+   run that read it: an account that is blocked, or not asked for, makes no dip. An account is gone
+   only if a run listed all accounts without it, or an overwrite did not keep it.
 6. Two rows of two nights are the same license if account and id are the same. Rows of one id are
    added up.
 """
@@ -44,16 +45,47 @@ from (
 """
 """The lake's licenses, with what is defined above."""
 
-NIGHTS: Final = """
+WHOLE: Final = """(
+  mode = 'overwrite' or json_type(request, '$.all_of') = 'OBJECT'
+    and coalesce(request ->> '$.all_of.integration', '') = ''
+    and coalesce(request ->> '$.all_of.tenant', '') = ''
+)"""
+"""Whether a run has all accounts there are: it listed them without a filter, or it overwrote."""
+
+NOT_ASKED_FOR: Final = "not asked for"
+
+NIGHTS: Final = f"""
+with ended as (
+  select _run, _exported_at, {WHOLE} as is_whole,
+    row_number() over (order by _exported_at, _run) as number
+  from runs
+),
+listed as (
+  select *, coalesce(
+    min(case when is_whole then number end) over (
+      order by number rows between 1 following and unbounded following),
+    count(*) over () + 1) as next_whole
+  from ended
+),
+known as (
+  select accounts.*, listed.number,
+    least(next_whole, lead(listed.number, 1, next_whole) over upto) as until,
+    last_value(case outcome when 'read' then _run end ignore nulls) over upto as read_in,
+    last_value(case outcome when 'read' then accounts._exported_at end ignore nulls) over upto
+      as read_at
+  from accounts join listed using (_run)
+  window upto as (partition by integrated_account_id order by listed.number)
+)
 select
-  _run as night, _exported_at as night_at, integrated_account_id, integration, tenant_id, outcome,
-  coalesce(error_message, reason) as why,
-  last_value(case outcome when 'read' then _run end ignore nulls) over upto as read_in,
-  last_value(case outcome when 'read' then _exported_at end ignore nulls) over upto as read_at
-from accounts semi join runs using (_run)
-window upto as (partition by integrated_account_id order by _exported_at)
+  ended._run as night, ended._exported_at as night_at, integrated_account_id, integration,
+  tenant_id, case when known._run = ended._run then outcome else 'carried_over' end as outcome,
+  case when known._run = ended._run then coalesce(error_message, reason)
+    else '{NOT_ASKED_FOR}' end as why,
+  read_in, read_at
+from (select *, unnest(range(number, until)) as in_night from known) as known
+join ended on ended.number = in_night
 """
-"""Each account in each night, and the run that last read it by then."""
+"""Each account in each night, asked for or not, and the run that last read it by then."""
 
 LICENSES_OF: Final = """
 select nights.night, nights.night_at, licenses.*

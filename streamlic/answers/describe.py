@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from streamlic.answers.figures import Report
+from streamlic.formatting import counted
 
 HEADINGS: Final[Mapping[str, tuple[str, str]]] = {
     "totals": (
@@ -114,7 +115,8 @@ DEFINITIONS: Final = (
         "night",
         (
             "is a run that has ended, named by its run key, or else by its start. An account "
-            "that it could not read has the licenses of the last run that did."
+            "that it did not read, or was not asked for, has the licenses of the last run that "
+            "did. An account is gone if a run listed all accounts without it."
         ),
     ),
 )
@@ -143,8 +145,8 @@ def share(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole else None
 
 
-def night_text(at: str) -> str:
-    """Return a night as people write it, in UTC."""
+def moment_text(at: str) -> str:
+    """Return a moment as people write it, in UTC."""
     return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M}"
 
 
@@ -153,7 +155,7 @@ def about(report: Report) -> str:
     asked = report.asked
     text = f"night {asked.night.label}"
     if asked.night.key:
-        text += f", read {night_text(asked.night.at)} UTC"
+        text += f", read {asked.night.moment} UTC"
     if asked.before:
         text += f", compared with {asked.before.label}"
     for name, value in (("vendor", asked.integration), ("customer", asked.tenant)):
@@ -166,9 +168,10 @@ def headline(report: Report) -> list[str]:
     """Return the answer in a few sentences: what is wasted, and how that changed."""
     paid = next((one for one in report.totals.to_pylist() if one["kind"] == "paid"), None)
     if paid is None or not paid["licenses"]:
-        return ["No license is known to be paid"]
+        return ["No license is known to be paid", *_coverage(report)]
     if not paid["with_seats"]:
-        return [f"None of {paid['licenses']:,} paid licenses has a known number of seats"]
+        line = f"None of {paid['licenses']:,} paid licenses has a known number of seats"
+        return [line, *_coverage(report)]
     part = share(paid["unused_seats"], paid["seats"]) or 0
     lines = [
         (
@@ -182,12 +185,30 @@ def headline(report: Report) -> list[str]:
         lines.append(
             f"They cost {costs_text(costs)}, known for {known:,} of {paid['licenses']:,} licenses"
         )
-    before, now = report.asked.before, report.asked.night
-    nights = {one["night_at"].isoformat(): one for one in report.trend.to_pylist()}
-    if before and (then := nights.get(before.at)) and (at := nights.get(now.at)):
-        more = (at["unused_seats"] or 0) - (then["unused_seats"] or 0)
+    before, more = report.asked.before, report.coverage.more_unused_seats
+    if before and more is not None:
         word = "more" if more >= 0 else "fewer"
         lines.append(f"{abs(more):,} {word} unused seats than in night {before.label}")
-    if not before:
+    else:
         lines.append("There is no earlier night to compare with")
-    return lines
+    return [*lines, *_coverage(report)]
+
+
+def _coverage(report: Report) -> Iterator[str]:
+    """Yield what a reader must know of the accounts that the figures are about."""
+    found, asked = report.coverage, report.asked
+    if found.asked_for < found.accounts:
+        yield (
+            f"This night asked for {found.asked_for:,} of {counted(found.accounts, 'account')}: "
+            "the others count with the licenses that were last read"
+        )
+    if found.expired:
+        yield (
+            f"The last licenses of {counted(found.expired, 'account')} have expired, and are in "
+            "no figure"
+        )
+    if asked.before and found.not_compared:
+        yield (
+            f"Night {asked.before.label} had not read {counted(found.not_compared, 'account')} of "
+            "these: what changed leaves them out"
+        )

@@ -14,7 +14,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from streamlic.answers.changes import changes_by, moved_between, night_changes
+from streamlic.answers.changes import changes_by, compared, moved_between, night_changes
+from streamlic.answers.definitions import NOT_ASKED_FOR
 from streamlic.answers.lake_sql import LakeSql, Night, quoted
 from streamlic.answers.question import Asked, filter_of
 from streamlic.errors import UsageError
@@ -51,6 +52,22 @@ _GROUPED: Final = """
 
 
 @dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """What the figures of a night are about. Filters choose the accounts, too."""
+
+    accounts: int
+    """The accounts that are known by that night."""
+    asked_for: int
+    """Those that its run asked for. The others have the licenses of the last run that read them."""
+    expired: int
+    """Those whose last licenses the lake has no longer."""
+    not_compared: int
+    """Those that the earlier night had not read: what changed leaves them out."""
+    more_unused_seats: int | None
+    """How many more paid seats are unused than in the earlier night; None without one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Who pays for how many seats, which are unused, and how that changed.
 
@@ -60,6 +77,7 @@ class Report:
 
     asked: Asked
     nights: Sequence[Night]
+    coverage: Coverage
     totals: pa.Table
     """One row for paid, free and unknown licenses each."""
     costs: pa.Table
@@ -119,6 +137,7 @@ def figures(sql: LakeSql, asked: Asked) -> Report:
     return Report(
         asked=asked,
         nights=sql.nights,
+        coverage=_coverage(sql, asked),
         totals=by("kind", "list_position(['paid', 'unknown', 'free'], kind)", "groups"),
         costs=table(
             f"select currency, {_SUMS} from groups where kind = 'paid' group by currency "
@@ -192,8 +211,35 @@ def _prepared(asked: Asked, nights: Sequence[Night]) -> list[str]:
             "count(*) filter (read_in is not null) as accounts "
             f"from nights join runs on _run = night where {wanted} group by all"
         ),
+        compared(asked),
         moved_between(asked),
     ]
+
+
+def _coverage(sql: LakeSql, asked: Asked) -> Coverage:
+    night, wanted = quoted(asked.night.run), filter_of(asked)
+    expired = ", ".join(quoted(run) for run in sql.expired) or "null"
+    found = sql.one(f"""
+        select count(*) as accounts,
+          count(*) filter (why is distinct from '{NOT_ASKED_FOR}') as asked_for,
+          count(*) filter (read_in in ({expired}) and not exists (
+            from license_files as kept where kept._run = read_in
+              and kept.integrated_account_id is not distinct from nights.integrated_account_id
+          )) as expired,
+          count(*) filter (read_in is not null and coalesce(integrated_account_id, '') not in
+            (select account from compared)) as not_compared
+        from nights where night = {night} and {wanted}
+    """)
+    if not asked.before:
+        return Coverage(**found | {"not_compared": 0}, more_unused_seats=None)
+    more = sql.one(f"""
+        select coalesce(sum(case night when {night} then unused_seats else -unused_seats end), 0)
+          ::bigint as more_unused_seats
+        from night_licenses where night in ({night}, {quoted(asked.before.run)})
+          and kind = 'paid' and {wanted}
+          and coalesce(integrated_account_id, '') in (select account from compared)
+    """)
+    return Coverage(**found, **more)
 
 
 def _licenses(asked: Asked, figure: str, order: str = "") -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +64,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "tenant": asked.tenant,
         "currency": asked.currency,
         "headline": headline(report),
+        "coverage": asdict(report.coverage),
         "definitions": {word: meaning for word, meaning in DEFINITIONS},  # noqa: C416
         **{
             name: [_plain(row) for row in table.to_pylist()]
@@ -102,7 +104,7 @@ def write_sheet(report: Report, path: str) -> None:
                 "head": book.add_format({"bold": True, "bottom": 1, "text_wrap": True}),
                 "whole": book.add_format({"num_format": "#,##0"}),
                 "money": book.add_format({"num_format": "#,##0.00"}),
-                "moment": book.add_format({"num_format": "yyyy-mm-dd hh:mm"}),
+                "moment": book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"}),
             }
             _first_sheet(book.add_worksheet("Answer"), report, formats)
             for name, table in report.tables.items():

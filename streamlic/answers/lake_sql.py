@@ -42,6 +42,8 @@ class Night:
     at: str
     """When it started, as the log writes a moment."""
     mode: str
+    moment: str
+    """When it started, as people write it, in UTC: as exact as tells it from the other nights."""
 
     @property
     def day(self) -> date:
@@ -53,16 +55,20 @@ class Night:
     @property
     def label(self) -> str:
         """What people call it: its run key, or when it started, in UTC."""
-        return self.key or f"{datetime.fromisoformat(self.at).astimezone(UTC):%Y-%m-%d %H:%M}"
+        return self.key or self.moment
 
 
 class LakeSql:
     """A connection to DuckDB with the tables and views of a lake."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, nights: Sequence[Night]) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, nights: Sequence[Night], expired: Sequence[str]
+    ) -> None:
         self.connection = connection
         self.nights = nights
         """Those that the lake has the licenses of, the oldest first."""
+        self.expired = expired
+        """The runs that have expired."""
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Return the rows of a query."""
@@ -117,12 +123,8 @@ def open_sql(
         connection.execute("set preserve_insertion_order = false")
         connection.execute("set timezone = 'UTC'")
         _define(connection, store, lake)
-        nights = [
-            Night(run=run.id, key=run.key, at=run.started_at.isoformat(), mode=run.mode)
-            for run in ended
-            if run.has_licenses
-        ]
-        yield LakeSql(connection, nights)
+        nights = _nights([run for run in ended if run.has_licenses])
+        yield LakeSql(connection, nights, [run.id for run in ended if run.is_expired])
     except duckdb.OutOfMemoryException as error:
         raise MachineError(
             f"the query needs more than {limit} MiB, or more room in {spill}: {_first_line(error)}",
@@ -136,6 +138,26 @@ def open_sql(
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
+
+
+def _nights(runs: Sequence[RunState]) -> list[Night]:
+    """Return runs as nights. Those of one minute are told apart by the second, or else the run."""
+    minutes = [f"{run.started_at.astimezone(UTC):%Y-%m-%d %H:%M}" for run in runs]
+    seconds = [f"{run.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" for run in runs]
+    return [
+        Night(
+            run=run.id,
+            key=run.key,
+            at=run.started_at.isoformat(),
+            mode=run.mode,
+            moment=minute
+            if minutes.count(minute) == 1
+            else second
+            if seconds.count(second) == 1
+            else f"{second} ({run.id})",
+        )
+        for run, minute, second in zip(runs, minutes, seconds, strict=True)
+    ]
 
 
 def lake_and_nights(store: Store) -> tuple[LakeState, list[RunState]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -29,7 +30,7 @@ from streamlic.answers.describe import (
     amount,
     costs_text,
     headline,
-    night_text,
+    moment_text,
     title_of,
 )
 from streamlic.answers.figures import Report
@@ -86,11 +87,16 @@ def page(report: Report, dest: str) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    moments = {night.at: night.moment for night in report.nights}
     html = environment.from_string(text).render(
         about=about(report),
         headline=headline(report),
         charts=charts(report),
-        sections=[_section(name, table) for name, table in report.tables.items() if table.num_rows],
+        sections=[
+            _section(name, table, moments)
+            for name, table in report.tables.items()
+            if table.num_rows
+        ],
         definitions=DEFINITIONS,
         top=report.asked.top,
         version=__version__,
@@ -111,7 +117,7 @@ def _with_policy(html: str) -> str:
     return html.replace('<meta charset="utf-8">', f'<meta charset="utf-8">\n{meta}', 1)
 
 
-def _section(name: str, table: pa.Table) -> Section:
+def _section(name: str, table: pa.Table, moments: Mapping[str, str]) -> Section:
     heading, note = HEADINGS[name]
     hidden = [one for one in _LEFT_OUT if one not in _KEPT.get(name, ())]
     if name in ("wasted", "over_assigned", "movements"):
@@ -126,7 +132,7 @@ def _section(name: str, table: pa.Table) -> Section:
             Column("unused cost" if one == "costs" else title_of(one), _is_number(table, one))
             for one in names
         ],
-        rows=[[_cell(row, one) for one in names] for row in rows],
+        rows=[[_cell(row, one, moments) for one in names] for row in rows],
         left_out=table.num_rows - len(rows),
     )
 
@@ -136,7 +142,8 @@ def _is_number(table: pa.Table, name: str) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or name == "costs"
 
 
-def _cell(row: dict[str, Any], name: str) -> Cell:
+def _cell(row: dict[str, Any], name: str, moments: Mapping[str, str]) -> Cell:
+    """Return a value; ``moments`` are the nights by their start."""
     value = row[name]
     if name == "costs":
         most = max((one["unused_cost"] or 0 for one in value or ()), default=None)
@@ -147,7 +154,8 @@ def _cell(row: dict[str, Any], name: str) -> Cell:
     if name in _MONEY:
         return Cell(_together(amount(value, row.get("currency"))), is_number=True, sort=value)
     if isinstance(value, datetime):
-        return Cell(night_text(value.isoformat()))
+        text = value.isoformat()
+        return Cell(moments.get(text) or moment_text(text))
     if isinstance(value, int | float):
         return Cell(f"{value:,}", is_number=True, sort=value)
     return Cell(str(value))

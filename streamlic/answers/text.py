@@ -8,6 +8,7 @@ from typing import Any
 
 from streamlic.answers.describe import HEADINGS, NO_NAME, about, costs_text, headline, title_of
 from streamlic.answers.figures import Report
+from streamlic.formatting import counted
 from streamlic.reports.table import laid_out
 
 _WIDTH = 80
@@ -42,7 +43,9 @@ def report_text(report: Report) -> str:
         titled = [{title_of(key): row[key] for key in columns} for row in rows]
         lines += laid_out(titled, [title_of(one) for one in columns], _WIDTH, is_grouped=True).lines
     if report.not_read.num_rows:
-        lines += ["", f"{report.not_read.num_rows:,} accounts were not read: see --html"]
+        were = "was" if report.not_read.num_rows == 1 else "were"
+        what = counted(report.not_read.num_rows, "account")
+        lines += ["", f"{what} {were} not read: see --html"]
     return "\n".join(lines)
 
 

@@ -73,6 +73,10 @@ class Answers:
     dest: Path
     nights: list[list[Seats]] = field(default_factory=list)
     """The licenses of each night: those last read of accounts that were not read in it."""
+    listed: list[set[str]] = field(default_factory=list)
+    """The accounts of each night, read or not."""
+    read: list[set[str]] = field(default_factory=list)
+    """Those that were read by then."""
 
     def add(self, world: World) -> None:
         """Add a night."""
@@ -80,7 +84,8 @@ class Answers:
         for one in self.nights[-1] if self.nights else []:
             before[one.account].append(one)
         now: list[Seats] = []
-        for account in world.accounts.values():
+        listed = world.accounts
+        for account in listed.values():
             if account.is_blocked or account.status != "active":
                 now += before[account.id]
                 continue
@@ -88,6 +93,16 @@ class Answers:
                 row, _ = expected_row(record, most=1000)
                 now.append(Seats(account.id, account.integration, account.tenant_id, row))
         self.nights.append(now)
+        earlier = self.read[-1] if self.read else set()
+        healthy = {
+            one.id for one in listed.values() if not one.is_blocked and one.status == "active"
+        }
+        self.listed.append({*listed})
+        self.read.append(earlier | healthy)
+
+    def compared(self, before: int, after: int) -> set[str]:
+        """Return the accounts of two nights whose licenses can be compared."""
+        return self.read[before] | (self.listed[after] - self.listed[before])
 
     def paid(self, night: int = -1) -> list[Seats]:
         return [one for one in self.nights[night] if one.kind == "paid"]
