@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from io import SEEK_END
 from typing import TYPE_CHECKING, Any
 
 from streamlic.answers.definitions import NEWEST, VIEWS
@@ -19,9 +20,10 @@ from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.destination import why_no_dataset
 from streamlic.dataset.lake import LICENSES, TABLES, table_of
 from streamlic.dataset.lake_state import LakeState
+from streamlic.dataset.records import PartFile
 from streamlic.dataset.run_state import RunState
-from streamlic.errors import MachineError, StoreError, UsageError
-from streamlic.storage.base import Store
+from streamlic.errors import IntegrityError, MachineError, StoreError, UsageError
+from streamlic.storage.base import NotFound, Store
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,13 +64,19 @@ class LakeSql:
     """A connection to DuckDB with the tables and views of a lake."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, nights: Sequence[Night], expired: Sequence[str]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        nights: Sequence[Night],
+        expired: Sequence[str],
+        is_damaged: Callable[[], bool],
     ) -> None:
         self.connection = connection
         self.nights = nights
         """Those that the lake has the licenses of, the oldest first."""
         self.expired = expired
         """The runs that have expired."""
+        self.is_damaged = is_damaged
+        """Looks whether part files are what the log promises."""
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Return the rows of a query."""
@@ -88,6 +96,8 @@ class LakeSql:
         except (duckdb.OutOfMemoryException, duckdb.IOException):
             raise
         except duckdb.Error as error:
+            if self.is_damaged():
+                raise
             raise UsageError(f"the query is not valid: {error}") from error
         names = [column[0] for column in result.description or ()]
         rows = iter(result.fetchone, None)
@@ -107,7 +117,7 @@ def open_sql(
 
     ``memory_bytes`` is the target of the whole process; what does not fit is written to a directory
     in ``scratch``. Raises UsageError if there is no lake, it has no night, its rows are raw, or
-    DuckDB is not installed.
+    DuckDB is not installed; IntegrityError if a part file is missing or damaged.
     """
     try:
         import duckdb  # noqa: PLC0415  # an extra
@@ -124,17 +134,25 @@ def open_sql(
         connection.execute("set timezone = 'UTC'")
         _define(connection, store, lake)
         nights = _nights([run for run in ended if run.has_licenses])
-        yield LakeSql(connection, nights, [run.id for run in ended if run.is_expired])
+        yield LakeSql(
+            connection,
+            nights,
+            [run.id for run in ended if run.is_expired],
+            lambda: bool(_damage(store)),
+        )
     except duckdb.OutOfMemoryException as error:
         raise MachineError(
             f"the query needs more than {limit} MiB, or more room in {spill}: {_first_line(error)}",
             advice="give it more with {memory}, or another {scratch}",
         ) from error
-    except (duckdb.IOException, duckdb.InvalidInputException) as error:
-        raise StoreError(
-            f"a file of {store.where()} cannot be read: {_first_line(error)}",
-            advice="`streamlic verify` says which files are damaged",
-        ) from error
+    except duckdb.Error as error:
+        advice = "`streamlic verify` says which files are damaged"
+        if damage := _damage(store):
+            raise IntegrityError(damage, advice=advice) from error
+        # A class of DuckDB's own is a fault of the data; others come from the files' store.
+        kind = IntegrityError if isinstance(error, duckdb.InvalidInputException) else StoreError
+        what = f"a file of {store.where()} cannot be read: {_first_line(error)}"
+        raise kind(what, advice=advice) from error
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
@@ -189,6 +207,28 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _damage(store: Store) -> str | None:
+    """Say which part file is missing or has another size than the log promises, if one is."""
+    for file in _shown(load_lake(store)):
+        where = store.where(file.name)
+        try:
+            with store.open(file.name) as opened:
+                size = opened.seek(0, SEEK_END)
+        except NotFound:
+            return f"{where} is missing"
+        except (StoreError, OSError) as error:
+            return None if isinstance(error, StoreError) else f"{where} cannot be read: {error}"
+        if size != file.bytes:
+            return f"{where} is damaged: expected {file.bytes:,} bytes, got {size:,}"
+    return None
+
+
+def _shown(lake: LakeState) -> list[PartFile]:
+    """Return the part files of the nights."""
+    shown = [file for run in lake.runs.values() if run.is_complete for file in run.live_files]
+    return shown + [one.file for one in lake.live_rewritten]
+
+
 def _first_line(error: Exception) -> str:
     """Return what DuckDB says, without its advice about its own settings."""
     return str(error).partition("\n")[0]
@@ -200,8 +240,7 @@ def not_installed(error: ModuleNotFoundError) -> UsageError:
 
 
 def _define(connection: duckdb.DuckDBPyConnection, store: Store, lake: LakeState) -> None:
-    shown = [file for run in lake.runs.values() if run.is_complete for file in run.live_files]
-    shown += [one.file for one in lake.live_rewritten]
+    shown = _shown(lake)
     is_local = "://" not in store.where()
     if not is_local:
         from streamlic.answers.store_files import StoreFiles  # noqa: PLC0415  # an extra
