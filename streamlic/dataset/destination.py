@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from streamlic.dataset.lake import LOG_DIRECTORY, RECORDS, SNAPSHOTS
-from streamlic.dataset.lake_state import LakeState
+from streamlic.dataset.lake_state import COMMIT, EXPIRE, REMOVE, REWRITE, LakeState
+from streamlic.dataset.run_state import RunState
 from streamlic.errors import RETRY_CAN_HELP, DatasetConflict, StreamlicError
 from streamlic.storage.base import Store
 
@@ -61,8 +62,8 @@ def why_no_dataset(store: Store) -> str | None:
     if store.names(LOG_DIRECTORY):
         return None
     if store.names():
-        return f"{store.where()} is not a streamlic dataset: it has no commit log"
-    return f"there is no dataset in {store.where()}: it is empty or does not exist"
+        return f"{store.where()} is not a streamlic lake: it has no commit log"
+    return f"there is no lake in {store.where()}: it is empty or does not exist"
 
 
 def refuse_foreign(store: Store) -> None:
@@ -70,8 +71,7 @@ def refuse_foreign(store: Store) -> None:
     others = store.names()
     if others and LOG_DIRECTORY not in others:
         raise DatasetConflict(
-            f"{store.where()} is not a streamlic dataset and holds other files, such as "
-            f"{others[0]!r}",
+            f"{store.where()} is not a streamlic lake and holds other files, such as {others[0]!r}",
             advice="choose an empty or new {dest}",
         )
 
@@ -133,6 +133,31 @@ def _writers_of_shards(store: Store) -> Iterator[tuple[int, str]]:
     for name in store.names(_SHARD_LOCKS):
         if name.isdecimal() and (writer := store.writer(f"{_SHARD_LOCKS}/{name}")):
             yield int(name), writer
+
+
+def pending_step(store: Store, lake: LakeState) -> str | None:
+    """Say what is left to do for the last record of the log; None if it is nothing."""
+    record = lake.pending
+    if record is None:
+        return None
+    if record["kind"] == REMOVE:
+        return f"run {record['runs'][0]} is half removed"
+    if record["kind"] in (REWRITE, EXPIRE):
+        return "the maintenance of the tables was interrupted, and readers may see rows twice"
+    run = lake.runs[record["run"]]
+    is_hidden = _is_hidden(store, run)
+    if record["kind"] == COMMIT and not is_hidden:
+        return None
+    hidden = ", and readers do not see all of its rows" if is_hidden else ""
+    return f"run {run.id} was interrupted while it was published{hidden}"
+
+
+def _is_hidden(store: Store, run: RunState) -> bool:
+    """Return whether a part file that readers must see is still in staging."""
+    if run.is_in_place or not run.is_published:
+        return False
+    hidden = [file for file in run.live_files if not store.exists(file.name)]
+    return any(store.exists(run.staged(file.name)) for file in hidden)
 
 
 def delete_partial_files(store: Store) -> None:

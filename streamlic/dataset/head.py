@@ -122,7 +122,7 @@ def rows_of_table(
     lake = load_lake(store)
     runs = lake.oldest_first
     if not runs:
-        raise UsageError(f"{store.where()} is not a streamlic dataset: it has no run")
+        raise UsageError(f"{store.where()} is not a streamlic lake: it has no run")
     shown = [one for one in reversed(runs) if one.is_published]
     only = _run_named(run, shown) if run is not None else None
     files = [file for file in _newest_first(lake, shown, only) if table_of(file.name) == table]

@@ -29,6 +29,7 @@ from streamlic.dataset.nights import Night, Vendor, accounts_as_json, nights_of,
 from streamlic.dataset.records import Format, PartFile
 from streamlic.dataset.rescue_counts import OTHERS, RescueCount, Rescues
 from streamlic.dataset.run_state import RunState
+from streamlic.dataset.verify import interrupted_step
 from streamlic.errors import StoreError, UsageError
 from streamlic.formatting import clipped
 from streamlic.storage.base import NotFound, Store
@@ -74,6 +75,8 @@ class Inspection:
     statuses: dict[str | None, int] = field(default_factory=dict)
     rescues: list[RescueCount] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    interrupted: str = ""
+    """Which step of a writer is not done, so that readers may see something else than this."""
     format: Format = field(default_factory=Format)
     """How the tables are shown."""
 
@@ -140,6 +143,7 @@ def _inspection_of(
         [_run_facts(store, run) for run in runs],
         nights_of(runs),
         expired=len(all_runs) - len(runs),
+        interrupted=interrupted_step(store, lake)[0],
         format=lake.format or Format(),
     )
     newest = next((run for run in reversed(runs) if run.is_complete), None)
@@ -171,7 +175,7 @@ def _loaded(store: Store) -> LakeState:
         raise UsageError(why)
     lake = load_lake(store)
     if not lake.runs:
-        raise UsageError(f"{store.where()} is not a streamlic dataset: it has no run")
+        raise UsageError(f"{store.where()} is not a streamlic lake: it has no run")
     return lake
 
 

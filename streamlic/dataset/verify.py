@@ -23,7 +23,7 @@ from streamlic.dataset.commit_log import (
     read_snapshot,
     record_name,
 )
-from streamlic.dataset.destination import active_writer, why_no_dataset
+from streamlic.dataset.destination import active_writer, pending_step, why_no_dataset
 from streamlic.dataset.lake import (
     ACCOUNTS,
     LICENSES,
@@ -38,16 +38,16 @@ from streamlic.dataset.lake import (
     staged_name,
     table_of,
 )
-from streamlic.dataset.lake_state import COMMIT, COMPLETE, EXPIRE, REMOVE, REWRITE, LakeState
+from streamlic.dataset.lake_state import COMPLETE, EXPIRE, REMOVE, REWRITE, LakeState
 from streamlic.dataset.part_file import problem_in
 from streamlic.dataset.records import PartFile, parsed
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.run_tables import accounts_of
-from streamlic.errors import DatasetConflict, IntegrityError, StoreError
+from streamlic.errors import DatasetConflict, IntegrityError, StoreError, UsageError
 from streamlic.formatting import counted
 from streamlic.storage.base import NotFound, Store
 
-_TIDY = "the next export into this dataset, of whatever mode, completes it first"
+_TIDY = "the next export into this lake, of whatever mode, completes it first"
 
 
 @dataclass
@@ -97,12 +97,11 @@ def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyRepor
     """Read the whole dataset and compare it with its commit log. Nothing is written.
 
     ``on_bytes`` gets the size of each file after it was read. A writer may be active meanwhile: its
-    current step is a note, not a problem.
+    current step is a note, not a problem. Raises UsageError if there is no lake.
     """
     report = VerifyReport()
     if why := why_no_dataset(store):
-        report.problems.append(why)
-        return report
+        raise UsageError(why)
     names = names_in_tables(store)  # Before the log is read: the log promises each of them by then.
     try:
         lake = load_lake(store)
@@ -126,10 +125,21 @@ def verify_dataset(store: Store, on_bytes: OnBytes | None = None) -> VerifyRepor
         for name in (*foreign_names(store), *names)
         if name not in seen
         and not lake.was_hidden(name)
-        and store.exists(name)
+        and _is_there(store, lake, name)
         and not _is_in_progress(store, lake, name)
     )
     return report
+
+
+def _is_there(store: Store, lake: LakeState, name: str) -> bool:
+    """Return whether there is a foreign file, or a directory that the next export would refuse.
+
+    In the tables' directories of formats with logs of their own, other programs have directories.
+    """
+    directory, _, last = name.rpartition("/")
+    if directory and lake.is_in_place:
+        return store.exists(name)
+    return last in store.names(directory)
 
 
 def _in_tables(run: RunState) -> list[PartFile]:
@@ -164,39 +174,26 @@ def _note_no_run(store: Store, report: VerifyReport) -> None:
     if writer := active_writer(store):
         report.notes.append(f"it has no run yet: {writer}")
     elif not load_lake(store).runs:  # A writer may have ended meanwhile.
-        report.problems.append(f"{store.where()} is not a streamlic dataset: it has no run")
+        report.problems.append(f"{store.where()} is not a streamlic lake: it has no run")
 
 
 def _note_pending(store: Store, lake: LakeState, report: VerifyReport) -> None:
-    """Note the step that a writer is in; without a writer it is a problem.
+    """Note the step that a writer is in; without a writer it is a problem."""
+    what, is_written = interrupted_step(store, lake)
+    if what:
+        (report.notes if is_written else report.problems).append(what)
+
+
+def interrupted_step(store: Store, lake: LakeState) -> tuple[str, bool]:
+    """Say which step is not done and who does it, and whether a writer does it now.
 
     A writer that ended since then may have finished the step: so this looks once more.
     """
-    what = _pending_step(store, lake)
+    what = pending_step(store, lake)
     writer = active_writer(store) if what else ""
-    if not what or not _pending_step(store, load_lake(store)):
-        return
-    if writer:
-        report.notes.append(f"{what}: {writer}")
-    else:
-        report.problems.append(f"{what}: {_TIDY}")
-
-
-def _pending_step(store: Store, lake: LakeState) -> str | None:
-    """Say what is left to do for the last record of the log; None if it is nothing."""
-    record = lake.pending
-    if record is None:
-        return None
-    if record["kind"] == REMOVE:
-        return f"run {record['runs'][0]} is half removed"
-    if record["kind"] in (REWRITE, EXPIRE):
-        return "the maintenance of the tables was interrupted, and readers may see rows twice"
-    run = lake.runs[record["run"]]
-    is_hidden = _is_hidden(store, run)
-    if record["kind"] == COMMIT and not is_hidden:
-        return None
-    hidden = ", and readers do not see all of its rows" if is_hidden else ""
-    return f"run {run.id} was interrupted while it was published{hidden}"
+    if not what or not pending_step(store, load_lake(store)):
+        return "", False
+    return f"{what}: {writer or _TIDY}", bool(writer)
 
 
 def _log_problems(store: Store, lake: LakeState) -> list[str]:
@@ -311,14 +308,6 @@ def _problems_of_tables(run: RunState) -> Iterator[str]:
                 f"run {run.id} is {state}: expected "
                 f"{counted(expected.get(table, 0), 'row')} of {table}, got {rows:,}"
             )
-
-
-def _is_hidden(store: Store, run: RunState) -> bool:
-    """Return whether a part file that readers must see is still in staging."""
-    if run.is_in_place or not run.is_published:
-        return False
-    hidden = [file for file in run.live_files if not store.exists(file.name)]
-    return any(store.exists(run.staged(file.name)) for file in hidden)
 
 
 def _is_promised(store: Store, file: PartFile) -> bool:

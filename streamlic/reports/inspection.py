@@ -21,6 +21,8 @@ _SHOWN_VALUES = 20
 def inspection_text(found: Inspection, dest: str, *, is_verbose: bool = False) -> str:
     """Show what is in a lake; ``is_verbose`` adds each run and each column."""
     lines = [*wrapped(_headline(found)), _totals(found, dest)]
+    if found.interrupted:
+        lines += wrapped(f"note: {found.interrupted}")
     lines += [f"problem: {problem}" for problem in found.problems]
     if found.problems:
         lines.append(f"check it: streamlic verify {shlex.quote(dest)}")
@@ -77,7 +79,8 @@ def _totals(found: Inspection, dest: str) -> str:
         nights += f" ({found.expired:,} older expired)"
     files = f"{counted(found.files, 'part file')}, {bytes_text(found.bytes)}"
     tables = "" if found.format.name == "parquet" else f", {found.format.name.capitalize()} tables"
-    return f"{dest}: {nights}, {counted(found.rows, 'license')} that readers see, {files}{tables}"
+    seen = "committed, but not yet all seen by readers" if found.interrupted else "that readers see"
+    return f"{dest}: {nights}, {counted(found.rows, 'license')} {seen}, {files}{tables}"
 
 
 def _night_lines(nights: Sequence[Night]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from streamlic.dataset.commit_log import in_full, load_lake
 from streamlic.dataset.destination import active_shard
-from streamlic.dataset.lake import PART_PREFIX, foreign_names, names_in_tables, run_of
+from streamlic.dataset.lake import foreign_names, names_in_tables, run_of
 from streamlic.dataset.lake_state import LakeState
 from streamlic.dataset.records import AccountDetails, Shards, WantedFormat
 from streamlic.dataset.run_state import PUBLISH, RunState
@@ -264,9 +264,10 @@ def check_nothing_foreign(
         foreign += [name for name in names_in_tables(store) if name not in promised]
     if foreign:
         raise DatasetConflict(
-            f"{store.where()} holds files that are not in the commit log, such as {foreign[0]!r} "
-            f"(part files are called TABLE/{PART_PREFIX}*)",
-            advice="remove them, or choose an empty or new {dest}",
+            f"{store.where()} holds files that are not in the commit log, such as {foreign[0]!r}: "
+            "readers may take them for rows",
+            advice="move them elsewhere (`streamlic verify` names all of them), or choose another "
+            "{dest}",
         )
 
 

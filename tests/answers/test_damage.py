@@ -60,7 +60,7 @@ async def test_a_damaged_part_file_is_named(dest: str, damage: str, table: str) 
         assert damage == "altered" or ("is missing" in ended.err) is (damage == "missing")
 
 
-async def test_a_query_that_is_not_valid_is_no_damage(dest: str) -> None:
+async def test_a_query_that_is_not_valid_is_the_users_mistake(dest: str) -> None:
     ended = await run_cli("sql", dest, "select nope from licenses")
     assert ended.code == 2
     assert "the query is not valid" in ended.err

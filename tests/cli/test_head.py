@@ -346,7 +346,7 @@ def says(ended: Ended, text: str) -> bool:
     ("args", "text"),
     [
         (["missing"], "missing cannot be read: No such file or directory"),
-        (["empty"], "there is no dataset in empty"),
+        (["empty"], "there is no lake in empty"),
         (["body", "--columns", "seats,name"], "no column seats: the columns are id, name, "),
         (["body", "--columns", ","], "expected columns, got none: they are id, name, "),
         (["lake", "--columns", "x,y"], "no columns x, y: the columns are integrated_account_id, "),

@@ -95,8 +95,8 @@ async def test_a_lake_that_is_written_is_refused(tmp_path: Path, command: tuple[
         (["expire", "lake"], "expected how many runs keep their licenses"),
         (["expire", "lake", "--keep", "0"], "0 is not in the range x>=1"),
         (["compact", "lake", "--take-over"], "a lake on a local disk needs no takeover"),
-        (["compact", "no"], "there is no dataset in"),
-        (["expire", "no", "--keep", "1"], "there is no dataset in"),
+        (["compact", "no"], "there is no lake in"),
+        (["expire", "no", "--keep", "1"], "there is no lake in"),
     ],
 )
 async def test_what_is_asked_wrongly_is_refused(

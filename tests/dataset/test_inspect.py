@@ -249,10 +249,10 @@ def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty/_streamlic/lock").touch()
     (tmp_path / "file").touch()
     for name, says in [
-        ("missing", "there is no dataset in {}: it is empty or does not exist"),
+        ("missing", "there is no lake in {}: it is empty or does not exist"),
         ("file", "expected a directory, got {}, which is a file (dest)"),
-        (".", "{} is not a streamlic dataset: it has no commit log"),
-        ("empty", "{} is not a streamlic dataset: it has no run"),
+        (".", "{} is not a streamlic lake: it has no commit log"),
+        ("empty", "{} is not a streamlic lake: it has no run"),
     ]:
         dest = tmp_path / name
         for look in (inspect_dataset, published_bytes):

@@ -24,6 +24,7 @@ from streamlic.dataset.records import PartFile, ResumePoint
 from streamlic.dataset.run_tables import write_run_tables
 from streamlic.dataset.verify import VerifyReport, promised_bytes, verify_dataset
 from streamlic.dataset.writer import DatasetWriter
+from streamlic.errors import DatasetConflict, UsageError
 from streamlic.storage import locks
 from streamlic.storage.base import Store
 from streamlic.storage.local import LocalStore
@@ -541,17 +542,33 @@ def test_any_flipped_bit_of_a_record_is_a_problem(run: LocalRun, number: int) ->
 
 def test_a_directory_without_a_log_is_not_a_dataset(tmp_path: Path) -> None:
     dest = tmp_path / "dest"
-    assert problems(dest) == [f"there is no dataset in {dest}: it is empty or does not exist"]
+    with pytest.raises(UsageError, match="it is empty or does not exist"):
+        problems(dest)
     dest.mkdir()
     (dest / "notes.txt").touch()
     assert promised_bytes(LocalStore(dest)) == 0
-    assert problems(dest) == [f"{dest} is not a streamlic dataset: it has no commit log"]
+    with pytest.raises(UsageError, match="is not a streamlic lake: it has no commit log"):
+        problems(dest)
     (dest / "notes.txt").unlink()
     (dest / "_streamlic").mkdir(parents=True)
     (dest / "_streamlic/lock").touch()
-    assert problems(dest) == [f"{dest} is not a streamlic dataset: it has no run"]
+    assert problems(dest) == [f"{dest} is not a streamlic lake: it has no run"]
 
 
 def test_the_rows_are_those_of_the_files(run: LocalRun) -> None:
     rows = sum(pq.read_metadata(run.store.path(file.name)).num_rows for file in run.license_files)
     assert verify_dataset(run.store).rows == rows
+
+
+@pytest.mark.parametrize("name", ["licenses/_tmp/x.crc", "_tmp/x.crc", ".DS_Store", "runs/.x.crc"])
+def test_what_the_next_export_refuses_is_a_problem(tmp_path: Path, name: str) -> None:
+    land(tmp_path, "one")
+    assert problems(tmp_path) == []
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    [problem] = problems(tmp_path)
+    foreign = problem.removesuffix(": not in the commit log")
+    assert name.startswith(foreign)
+    with pytest.raises(DatasetConflict, match="not in the commit log, such as") as refused:
+        land(tmp_path, "two", mode="append")
+    assert foreign in str(refused.value)
