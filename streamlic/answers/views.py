@@ -32,6 +32,6 @@ def _tables(store: Store, lake_format: Format) -> Iterator[str]:
         source = {
             "parquet": f"read_parquet({quoted(f'{place}/*.parquet')})",
             "delta": f"delta_scan({quoted(place)})",
-            "iceberg": f"{lake_format.catalog}.{table}",
+            "iceberg": f"{lake_format.namespace}.{table}",
         }[lake_format.name]
         yield f"create or replace view {view_of(table)} as from {source}"

@@ -23,6 +23,10 @@ _DIGEST = re.compile(rb', "sha256": "([0-9a-f]{64})"}\n')
 _DIGEST_BYTES = len(', "sha256": ""}') + 64 + 1
 
 
+DEFAULT_NAMESPACE = "streamlic"
+"""That of tables in a catalog that is given without one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """How the tables of a lake are shown to readers; it stays as the first run chose it."""
@@ -36,6 +40,12 @@ class Format:
     def is_in_place(self) -> bool:
         """Whether part files have their names from the start: the format's own log hides them."""
         return self.name != "parquet"
+
+    @property
+    def namespace(self) -> str:
+        """The catalog and the namespace of the tables, as SQL names them."""
+        catalog = self.catalog or ""
+        return catalog if "." in catalog else f"{catalog}.{DEFAULT_NAMESPACE}"
 
 
 @dataclass(frozen=True, kw_only=True)

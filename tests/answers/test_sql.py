@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from streamlic.tables.iceberg.catalog import open_catalog
 from tests.answers.conftest import NIGHTS, Answers
 from tests.support.cli import run_cli
+from tests.tables.iceberg_lake import use_catalog
 
 
 async def ask(answers: Answers, query: str) -> list[dict[str, object]]:
@@ -64,3 +67,19 @@ async def test_only_queries_are_answered(answers: Answers, query: str, says: str
     ended = await run_cli("sql", str(answers.dest), query)
     assert (ended.code, ended.out) == (2, "")
     assert says in ended.err
+
+
+@pytest.mark.parametrize("catalog", ["local", "local.finance"])
+async def test_the_views_name_the_tables_that_are_in_the_catalog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalog: str
+) -> None:
+    use_catalog(tmp_path, monkeypatch.setenv)
+    body, lake = tmp_path / "body.json", str(tmp_path / "lake")
+    body.write_text('{"result": [{"id": "4711"}]}')
+    given = ("--format", "iceberg", "--catalog", catalog, "--quiet")
+    assert (await run_cli("convert", str(body), lake, *given)).code == 0
+    views = (await run_cli("sql", lake, "--views")).out
+    opened = open_catalog("local").catalog
+    [namespace] = opened.list_namespaces()
+    for table in opened.list_tables(namespace):
+        assert f"as from {'.'.join(['local', *table])};" in views

@@ -37,9 +37,9 @@ from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.update import AddSnapshotUpdate, TableRequirement, TableUpdate
 from pyiceberg.utils.config import Config
 
+from streamlic.dataset.records import DEFAULT_NAMESPACE
 from streamlic.errors import IntegrityError, StoreError, StreamlicError, UsageError
 
-DEFAULT_NAMESPACE = "streamlic"
 _SECRET = re.compile(r"secret|token|credential|password|key|connection-string|sas", re.IGNORECASE)
 _DENIED = re.compile(r"ACCESS_DENIED|AccessDenied|Forbidden|\b403\b|AuthorizationFailure")
 _METADATA = re.compile(r"\.(metadata\.json|avro)\b")
