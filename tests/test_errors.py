@@ -194,7 +194,7 @@ def test_accounts_that_failed_say_what_helps_with_each() -> None:
     error = streamlic.ListingTooLarge("expected at most 1 page, got more", parameter="max_pages")
     failed = AccountsFailed(SUMMARY, {ACCOUNT: error})
     said = "1 of 1 account failed, 1 permanently, such as: expected at most 1 page, got more"
-    assert str(failed) == f"{said} (max_pages); run it again to retry them"
+    assert str(failed) == f"{said} (max_pages); a retry cannot help until the cause is gone"
     assert failed.with_advice(option_of).startswith(f"{said} (--max-pages); ")
     assert failed.described().startswith(f"{said}; ")
 

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from streamlic.cli.std_streams import OutputFailed, give_up_output, prepare_streams
 from streamlic.cli.watch import asks_for_json, log_of_command
-from streamlic.errors import RETRY_CAN_HELP, IntegrityError, StreamlicError, UsageError
+from streamlic.errors import RETRY_CAN_HELP, IntegrityError, StoreError, StreamlicError, UsageError
 from streamlic.formatting import counted, memory_text, option_of
 from streamlic.system.machine import (
     USUAL_MEMORY_BYTES,
@@ -160,6 +160,14 @@ def show(
     click.echo(json.dumps(asdict(summary)) if output.as_json else as_text)
 
 
+def _can_be_resumed(error: StreamlicError, log: Log) -> bool:
+    """Return whether the same command resumes what an error ended."""
+    if error.exit_code == RETRY_CAN_HELP:
+        return log.has_pages or not isinstance(error, StoreError)
+    # The same command would fail in the same way, until somebody acts: then it resumes its pages.
+    return log.has_pages and not isinstance(error, UsageError | IntegrityError)
+
+
 def run_command_line(cli: click.Group) -> NoReturn:
     """Run the command line; end the process with one of the documented exit codes."""
     prepare_streams()
@@ -186,8 +194,8 @@ def run_command_line(cli: click.Group) -> NoReturn:
         code = 2
     except StreamlicError as error:
         sys.stdout.flush()
-        if isinstance(error, UsageError | IntegrityError) and error.exit_code != RETRY_CAN_HELP:
-            log.resume_command = None  # The same command would fail in the same way.
+        if not _can_be_resumed(error, log):
+            log.resume_command = None
         log.failure(type(error).__name__, error.with_advice(option_of), error.exit_code)
         code = error.exit_code
     except Interrupted as interrupted:

@@ -73,7 +73,7 @@ def watching(
         def note_run(progress: Progress) -> None:
             log.run = progress.run
 
-        yield note_run if log.is_json else None
+        yield _noting_pages(log, note_run) if log.is_json else None
     elif is_live() and not log.is_json:
         from streamlic.terminal.display import LiveDisplay
 
@@ -81,11 +81,19 @@ def watching(
             title, memory_bytes, is_verbose=output.verbose, expected_pages=expected_pages()
         )
         with shown as display:
-            yield display
+            yield _noting_pages(log, display)
     else:
         from streamlic.terminal.progress_log import ProgressLines
 
-        yield ProgressLines(log, is_verbose=output.verbose)
+        yield _noting_pages(log, ProgressLines(log, is_verbose=output.verbose))
+
+
+def _noting_pages(log: Log, observer: OnProgress) -> OnProgress:
+    def observe(progress: Progress) -> None:
+        log.has_pages |= bool(progress.pages or progress.resumed_rows)
+        observer(progress)
+
+    return observe
 
 
 @contextmanager

@@ -277,6 +277,10 @@ class AccountsFailed(StreamlicError):
         hopeless = sum(not _is_transient(error) for error in errors.values())
         parameter = None
         left = "run it again to retry them"
+        if hopeless == len(errors):
+            left = "a retry cannot help until the cause is gone"
+        elif hopeless:
+            left = f"run it again to retry the other {len(errors) - hopeless:,}"
         if summary.complete:
             left = "the run is complete without them"
             if kept := sum(one.account in errors for one in summary.carried_over):
@@ -286,9 +290,9 @@ class AccountsFailed(StreamlicError):
             left = f"{absent:,} are absent, more than {max_absent}, so nothing is published: {left}"
             parameter = "max_absent"
         elif summary.shard and summary.shard.has_ended:
-            left = f"the shard has ended without them, and until the run is complete you can {left}"
+            left = f"the shard has ended without them; until the run is complete: {left}"
         elif hopeless == len(errors) < len(summary.accounts):
-            left += ", or skip them to complete the run without them"
+            left = "a retry cannot help: skip them to complete the run without them"
             parameter = "skip_failed"
         super().__init__(
             f"{len(errors):,} of {counted(len(summary.accounts), 'account')} failed, "

@@ -38,7 +38,7 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
         head,
         (
             f"{counted(summary.rows - carried_rows, 'row')} of "
-            f"{counted(len(summary.accounts), 'account')} from "
+            f"{_accounts(summary)} from "
             f"{counted(summary.pages, 'page')} in {counted(summary.parts, 'part file')}"
         ),
         (
@@ -66,6 +66,14 @@ def summary_text(summary: Summary, dest: str, resume_command: str | None = None)
     return "\n".join(
         [*lines, "", *_next_steps(dest, summary, None if summary.complete else resume_command)]
     )
+
+
+def _accounts(summary: Summary) -> str:
+    """Count the accounts; of a run that is complete those that it was completed with."""
+    absent = {one.account for one in summary.failed} if summary.complete else set()
+    read = sum(one.account not in absent for one in summary.accounts)
+    of = f" of {len(summary.accounts):,}" if read < len(summary.accounts) else ""
+    return f"{read:,}{of} {'account' if len(summary.accounts) == 1 else 'accounts'}"
 
 
 def _state(summary: Summary) -> str:

@@ -36,6 +36,8 @@ class Log:
     """The run's id, once there is one."""
     account: str | None = None
     """The account, where the command has one only."""
+    has_pages: bool = False
+    """Whether the run has pages, from this command or an earlier one."""
 
     def event(self, name: str, text: str | None = None, **fields: Any) -> None:
         """Write an event; None fields are left out."""

@@ -148,3 +148,20 @@ async def test_a_single_account_ends_with_1_only_where_a_retry_can_help(
         with pytest.raises(StreamlicError) as failed:
             await exported(tmp_path, emulator.url, ids(1))
     assert failed.value.exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("errors", "done", "says"),
+    [
+        ([FOR_GOOD], True, "a retry cannot help: skip them to complete the run without them"),
+        ([FOR_GOOD], False, "a retry cannot help until the cause is gone"),
+        ([FOR_GOOD, FOR_A_TIME], True, "run it again to retry the other 1"),
+        ([FOR_A_TIME], True, "run it again to retry them"),
+    ],
+)
+def test_a_retry_is_advised_where_it_can_help(
+    errors: list[StreamlicError], says: str, *, done: bool
+) -> None:
+    named = {str(number): error for number, error in enumerate(errors)}
+    summary = summary_of(*(False for _ in errors), *([True] if done else []))
+    assert AccountsFailed(summary, named).described().endswith(f"; {says}")

@@ -101,3 +101,16 @@ async def test_what_cannot_be_a_bucket_is_refused_by_every_command(tmp_path: Pat
         assert ended.code == 2, command
         assert "expected " in ended.out + ended.err, command
         assert "secret" not in ended.out + ended.err
+
+
+async def test_a_bucket_that_is_not_there_has_no_run_to_resume(
+    moto: MotoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in moto.environment.items():
+        monkeypatch.setenv(name, value)
+    async with running_emulator(EmulatorConfig(records=5, token=TOKEN)) as emulator:
+        ended = await run_cli(
+            "export", "s3://no-such-bucket/lake", "--account", ACCOUNT, "--base-url", emulator.url
+        )
+    assert (ended.code, "there is no bucket" in ended.err) == (1, True), ended.err
+    assert "resume" not in ended.err

@@ -24,6 +24,7 @@ from streamlic.job.limits import Limits
 from streamlic.job.options import JobOptions
 from streamlic.job.summary import (
     AccountsFailed,
+    AccountSummary,
     CarriedOverAccount,
     FailedAccount,
     SkippedAccount,
@@ -243,7 +244,7 @@ async def test_what_helps_with_a_failed_account_is_spelled_as_its_reader_spells_
     assert [(one["reason"], one["parameter"]) for one in as_json.summary["failed"]] == [
         (message, "max_pages")
     ] * 2
-    assert f"{message} (max_pages); run it again" in str(failed.value)
+    assert f"{message} (max_pages); a retry cannot help" in str(failed.value)
 
 
 REQUEST: dict[str, Any] = {"response_format": "stream", "rows_at": "result"}
@@ -346,3 +347,13 @@ def test_counts_and_clipped_texts() -> None:
     assert counted(0, "retry", "retries") == "0 retries"
     assert clipped("a\n b", 10) == "a b"
     assert clipped("x" * 50, 10) == "x" * 7 + "..."
+
+
+def test_a_run_that_is_complete_without_accounts_counts_those_that_it_has() -> None:
+    accounts = [
+        AccountSummary(account=f"{number:036}", rows=1, rescued=0, pages=1, partial_response=False,
+                       complete=number > 0)
+        for number in range(3)
+    ]  # fmt: skip
+    summary = replace(SUMMARY, rows=2, accounts=accounts, failed=[failing(0)])
+    assert "2 rows of 2 of 3 accounts from" in summary_text(summary, "licenses")

@@ -149,6 +149,16 @@ async def test_an_error_names_its_kind_and_the_resume_command(tmp_path: Path) ->
     assert error["resume_command"].startswith(f"streamlic export {tmp_path} --base-url ")
 
 
+@pytest.mark.parametrize(("fault", "code"), [("status=404@1", 6), ("status=401@1", 4)])
+async def test_what_has_no_page_and_fails_again_has_no_resume_command(
+    tmp_path: Path, fault: str, code: int
+) -> None:
+    ended = await exported(tmp_path, fault=fault)
+    error = events(ended.err)[-1]
+    assert (error["event"], ended.code) == ("error", code)
+    assert "resume_command" not in error
+
+
 async def test_quiet_leaves_errors_alone(tmp_path: Path) -> None:
     assert (await exported(tmp_path / "right", "--quiet")).err == ""
     ended = await exported(tmp_path / "wrong", "--quiet", fault="status=404@2")
