@@ -37,6 +37,11 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def how_to_install(extra: str) -> str:
+    """Return the command that adds an extra, given where streamlic's source is."""
+    return f"pip install '.[{extra}]' in the directory of streamlic's source"
+
+
 def visible(text: str) -> str:
     """Return a text without what a terminal obeys: control characters become escapes."""
     if text.isprintable():

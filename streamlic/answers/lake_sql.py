@@ -23,6 +23,7 @@ from streamlic.dataset.lake_state import LakeState
 from streamlic.dataset.records import PartFile
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import IntegrityError, MachineError, StoreError, UsageError
+from streamlic.formatting import how_to_install
 from streamlic.storage.base import NotFound, Store
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _first_line(error: Exception) -> str:
 
 def not_installed(error: ModuleNotFoundError) -> UsageError:
     """Return the error for a library of the extra that is missing."""
-    return UsageError(f"{error.name} is not installed: pip install 'streamlic[report]'")
+    return UsageError(f"{error.name} is not installed: {how_to_install('report')}")
 
 
 def _define(connection: duckdb.DuckDBPyConnection, store: Store, lake: LakeState) -> None:

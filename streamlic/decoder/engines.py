@@ -87,8 +87,8 @@ def engine_named(engine: str) -> str:
     if engine == "fast" and why_not:
         raise UsageError(
             f"the fast engine is not part of this installation ({why_not}): install a C++17 "
-            "compiler and then streamlic again (pip install --force-reinstall --no-cache-dir "
-            "streamlic), or use the engine auto or reference",
+            "compiler and then streamlic again (pip install --force-reinstall --no-cache-dir . "
+            "in the directory of its source), or use the engine auto or reference",
             parameter="engine",
         )
     return "reference" if engine == "reference" or why_not else "fast"

@@ -12,7 +12,7 @@ from streamlic.errors import StreamlicError
 from streamlic.formatting import option_of
 
 LIBRARIES = ("pyarrow", "ijson", "aiohttp")
-INSTALL = "pip install --force-reinstall --no-cache-dir streamlic"
+INSTALL = "pip install --force-reinstall --no-cache-dir . in the directory of streamlic's source"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,11 +38,21 @@ def check_directory(dest: str) -> None:
     _check_path(dest)
     if os.path.isdir(dest):  # noqa: PTH112  # it never raises
         return
-    suffix = PurePosixPath(dest).suffix.lower()
-    if suffix in _FILE_SUFFIXES:
+    refuse_file_name(dest)
+
+
+def is_file_name(dest: str) -> bool:
+    """Return whether DEST is named as a file."""
+    return PurePosixPath(dest).suffix.lower() in _FILE_SUFFIXES
+
+
+def refuse_file_name(dest: str) -> None:
+    """Raise UsageError for a new DEST that is named as a file."""
+    if is_file_name(dest):
+        suffix = PurePosixPath(dest).suffix.lower()
         raise UsageError(
-            f"expected a directory for part files, got {dest}, which looks like a file: give a "
-            f"name without {suffix}",
+            f"expected a directory for part files, got {clipped(dest, _SHOWN)}, which looks like "
+            f"a file: give a name without {suffix}",
             parameter="dest",
         )
 

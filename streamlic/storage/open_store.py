@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamlic.errors import UsageError
+from streamlic.formatting import how_to_install
 from streamlic.storage.base import Store
+from streamlic.storage.dest_paths import is_file_name, refuse_file_name
 from streamlic.storage.dest_urls import is_url, parsed_url
 from streamlic.storage.local import LocalStore
 
@@ -34,11 +36,14 @@ def open_store(dest: str, settings: StoreSettings | None = None) -> Store:
         from streamlic.storage.object_store import ObjectStore  # noqa: PLC0415  (loads obstore)
     except ImportError as error:
         raise UsageError(
-            f"{url} needs the extra cloud: pip install 'streamlic[cloud]'", parameter="dest"
+            f"{url} needs the extra cloud: {how_to_install('cloud')}", parameter="dest"
         ) from error
-    return ObjectStore(
+    store = ObjectStore(
         url,
         scratch=settings.scratch,
         upload_bytes=settings.upload_bytes,
         takes_over=settings.takes_over,
     )
+    if is_file_name(dest) and not store.names():
+        refuse_file_name(dest)
+    return store

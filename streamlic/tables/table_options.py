@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from streamlic.dataset.records import UNPARTITIONED, Format, WantedFormat
 from streamlic.errors import DatasetConflict, UsageError
+from streamlic.formatting import how_to_install
 
 FORMATS = {"parquet": None, "delta": "deltalake", "iceberg": "pyiceberg"}
 """The table formats, each with the library that it needs. An extra has the format's name."""
@@ -55,7 +56,7 @@ def check_library(format_name: str) -> None:
     library = FORMATS[format_name]
     if library is not None and find_spec(library) is None:
         raise UsageError(
-            f"{library} is not installed: pip install 'streamlic[{format_name}]'",
+            f"{library} is not installed: {how_to_install(format_name)}",
             parameter="format",
         )
 

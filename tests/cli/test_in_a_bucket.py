@@ -114,3 +114,9 @@ async def test_a_bucket_that_is_not_there_has_no_run_to_resume(
         )
     assert (ended.code, "there is no bucket" in ended.err) == (1, True), ended.err
     assert "resume" not in ended.err
+
+
+async def test_a_url_that_is_named_as_a_file_is_refused(dest: str, tmp_path: Path) -> None:
+    (tmp_path / "body.json").write_text('{"result": [{"id": "4711"}]}')
+    ended = await run_cli("convert", str(tmp_path / "body.json"), f"{dest}/out.parquet")
+    assert (ended.code, "which looks like a file" in ended.err) == (2, True), ended.err

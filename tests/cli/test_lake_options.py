@@ -94,7 +94,7 @@ def test_a_missing_library_is_named_with_its_extra(
     monkeypatch.setattr(table_options, "find_spec", lambda _: None)
     with pytest.raises(streamlic.UsageError) as raised:
         streamlic.JobOptions(**given)
-    assert f"{library} is not installed: pip install 'streamlic[{extra}]'" in str(raised.value)
+    assert f"{library} is not installed: pip install '.[{extra}]'" in str(raised.value)
 
 
 def test_a_format_and_a_place_reach_the_job() -> None:

@@ -88,5 +88,5 @@ def test_a_url_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> No
     for name in [name for name in sys.modules if name.startswith("streamlic.storage.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(UsageError, match=r"^s3://b/x needs .*: pip install 'streamlic\[cloud\]'"):
+    with pytest.raises(UsageError, match=r"^s3://b/x needs .*: pip install '.\[cloud\]'"):
         open_store("s3://b/x")

@@ -501,7 +501,7 @@ def test_without_the_extra_the_error_names_it() -> None:
         "except UsageError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'streamlic[delta]'" in done.stdout
+    assert "pip install '.[delta]'" in done.stdout
 
 
 def test_the_old_duckdb_reads_partitions_and_nested_columns(tmp_path: Path) -> None:

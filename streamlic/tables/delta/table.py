@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from streamlic.dataset.lake import run_of, table_of
 from streamlic.errors import DatasetConflict, IntegrityError, StoreError, UsageError
+from streamlic.formatting import how_to_install
 from streamlic.storage.base import Store
 
 try:
@@ -36,7 +37,7 @@ try:
 except ImportError as error:
     raise UsageError(
         "Delta tables need the package deltalake, which is not installed: "
-        "pip install 'streamlic[delta]'",
+        f"{how_to_install('delta')}",
         parameter="format",
     ) from error
 
