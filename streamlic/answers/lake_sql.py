@@ -25,6 +25,7 @@ from streamlic.dataset.run_state import RunState
 from streamlic.errors import IntegrityError, MachineError, StoreError, UsageError
 from streamlic.formatting import how_to_install
 from streamlic.storage.base import NotFound, Store
+from streamlic.storage.scratch import scratch_place
 
 if TYPE_CHECKING:
     import duckdb
@@ -125,7 +126,15 @@ def open_sql(
     except ModuleNotFoundError as error:
         raise not_installed(error) from error
     lake, ended = lake_and_nights(store)
-    spill = tempfile.mkdtemp(prefix="streamlic-sql-", dir=scratch)
+    place = scratch_place(scratch)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        spill = tempfile.mkdtemp(prefix="streamlic-sql-", dir=place)
+    except OSError as error:
+        raise StoreError(
+            f"{place}: {error.strerror}",
+            advice="choose a directory that can be written as {scratch}",
+        ) from error
     connection = duckdb.connect(":memory:")
     try:
         connection.execute("set temp_directory = ?", [spill])

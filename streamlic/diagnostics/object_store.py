@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -106,7 +107,7 @@ def check_clock(endpoint: str) -> Check:
     sent = time.time()
     try:
         date = _date_of(endpoint)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         return Check(name="clock", state="warning", facts=facts,
                      found=f"{endpoint} did not say the time: {reason}",

@@ -8,9 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from streamlic.diagnostics.check import Check
+from streamlic.diagnostics.check import Check, failed
+from streamlic.errors import StoreError
 from streamlic.formatting import memory_text
 from streamlic.job.options import JobOptions
+from streamlic.storage.scratch import scratch_place
 
 _MANY_ACCOUNTS = 10_000
 _IN_MEMORY = ("tmpfs", "ramfs")
@@ -19,20 +21,26 @@ _MOUNTS = Path("/proc/mounts")
 
 def check_scratch(options: JobOptions) -> Check:
     """Check the directory in which part files wait for their upload."""
-    place = Path(options.scratch or tempfile.gettempdir())
     needed = options.scratch_bytes(_MANY_ACCOUNTS)
-    facts: dict[str, Any] = {"scratch": str(place), "needed_bytes": needed, "free_bytes": None}
     try:
-        with tempfile.TemporaryFile(dir=place) as probe:
+        place = scratch_place(options.scratch)
+    except StoreError as error:
+        facts: dict[str, Any] = {"scratch": None, "needed_bytes": needed, "free_bytes": None}
+        return failed("scratch", error, None, facts)
+    facts = {"scratch": str(place), "needed_bytes": needed, "free_bytes": None}
+    try:
+        # A run creates the directory, and a check creates nothing that stays.
+        there = next(one for one in (place, *place.absolute().parents) if one.exists())
+        with tempfile.TemporaryFile(dir=there) as probe:
             probe.write(b"streamlic doctor\n")
             probe.flush()
             os.fsync(probe.fileno())
-        free = shutil.disk_usage(place).free
+        free = shutil.disk_usage(there).free
     except OSError as error:
         return Check(name="scratch", state="failed", facts=facts, exit_code=1,
                      found=f"{place}: {error.strerror}",
                      advice="choose a directory that can be written as --scratch")  # fmt: skip
-    facts |= {"free_bytes": free, "file_system": _file_system_of(place)}
+    facts |= {"free_bytes": free, "file_system": _file_system_of(there)}
     found = f"{place} has {memory_text(free)} free, and a run needs up to {memory_text(needed)}"
     if facts["file_system"] in _IN_MEMORY:
         return Check(name="scratch", state="warning", facts=facts,

@@ -46,7 +46,7 @@ class Scratch:
         """Return a new path for a file of this name. End its use with ``delete``."""
         with self._lock:
             if self._remove is None:
-                place = Path(self._place or tempfile.gettempdir())
+                place = scratch_place(self._place)
                 with explained(place):
                     place.mkdir(parents=True, exist_ok=True)
                     _sweep(place)
@@ -66,6 +66,22 @@ class Scratch:
             if not self._paths and self._remove is not None:
                 self._remove()
                 self._remove = None
+
+
+def scratch_place(place: str | None) -> Path:
+    """Return the directory for files in progress; None is the system's own for temporary files.
+
+    Raises StoreError if the system has none that can be written.
+    """
+    if place:
+        return Path(place)
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        raise StoreError(
+            f"this system has no directory for temporary files: {error.strerror or error}",
+            advice="choose a directory that can be written as {scratch}",
+        ) from error
 
 
 @contextmanager

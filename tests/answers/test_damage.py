@@ -64,3 +64,12 @@ async def test_a_query_that_is_not_valid_is_the_users_mistake(dest: str) -> None
     ended = await run_cli("sql", dest, "select nope from licenses")
     assert ended.code == 2
     assert "the query is not valid" in ended.err
+
+
+async def test_a_directory_for_what_does_not_fit_is_created_or_named(
+    dest: str, tmp_path: Path
+) -> None:
+    query = ("sql", dest, "select count(*) from licenses", "--scratch")
+    assert (await run_cli(*query, str(tmp_path / "new/deep"))).code == 0
+    ended = await run_cli(*query, "/proc/none")
+    assert (ended.code, "--scratch" in ended.err) == (1, True), ended.err

@@ -7,6 +7,7 @@ import email.utils
 import json
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,10 @@ from streamlic.diagnostics import scratch
 from streamlic.diagnostics.credentials_kind import credentials_kind, endpoint_of
 from streamlic.diagnostics.object_store import check_clock
 from streamlic.diagnostics.scratch import check_scratch
+from streamlic.errors import StoreError
 from streamlic.job.options import JobOptions
 from streamlic.storage.dest_urls import Service, parsed_url
+from streamlic.storage.scratch import Scratch
 from tests.support.cli import Ended, run_cli
 from tests.support.policies import ACTIONS, MotoAccount, moto_account
 from tests.support.raw_server import server
@@ -147,8 +150,30 @@ def test_scratch_needs_room_and_a_disk(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "mounts").write_text(f"disk / ext4 rw 0 0\nshm {tmp_path} tmpfs rw 0 0\n")
     in_memory = check_scratch(JobOptions(scratch=str(tmp_path), part_bytes=MIB))
     assert (in_memory.state, "in memory (tmpfs)" in in_memory.found) == ("warning", True)
-    absent = check_scratch(JobOptions(scratch=str(tmp_path / "absent")))
-    assert (absent.state, absent.exit_code) == ("failed", 1)
+    new = check_scratch(JobOptions(scratch=str(tmp_path / "new/deep"), part_bytes=MIB))
+    assert (new.state, (tmp_path / "new").exists()) == ("warning", False), "a run creates it"
+    refused = check_scratch(JobOptions(scratch="/proc/none"))
+    assert (refused.state, refused.exit_code) == ("failed", 1)
+
+
+def test_a_system_without_temporary_files_needs_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the root is read only. An imitation: here some directory can always be written."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
+    check = check_scratch(JobOptions())
+    assert (check.state, check.exit_code) == ("failed", 1)
+    assert "no directory for temporary files: No usable temporary directory" in check.found
+    assert "--scratch" in str(check.advice)
+    with pytest.raises(StoreError, match="choose a directory that can be written as scratch"):
+        Scratch(None).path("part")
+
+
+async def test_an_endpoint_that_cannot_be_a_url_is_a_finding() -> None:
+    _, found = await doctor(
+        "az://container/lake", AZURE_STORAGE_ACCOUNT_NAME="a b", AZURE_STORAGE_ACCOUNT_KEY="a2V5"
+    )
+    assert found["clock"]["state"] == "warning"
+    assert "did not say the time" in found["clock"]["found"]
 
 
 @pytest.mark.parametrize(
