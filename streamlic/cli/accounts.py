@@ -95,8 +95,7 @@ def log_skipped(discovered: Discovered) -> None:
     skipped = discovered.reasons
     for why in sorted(set(skipped.values())):
         ids = [account for account, reason in skipped.items() if reason == why]
-        are = "is" if len(ids) == 1 else "are"
-        text = f"skipped {counted(len(ids), 'account')} that {are} {why}: {_some(ids)}"
+        text = f"skipped {counted(len(ids), 'account')} ({why}): {_some(ids)}"
         log_of_command().event("skipped", text, accounts=len(ids), why=why, ids=ids)
 
 

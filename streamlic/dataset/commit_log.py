@@ -188,7 +188,12 @@ def load_lake(store: Store) -> LakeState:
             return _load_lake(store)
         except (IntegrityError, StoreError) as error:
             if str(error) == before:
-                raise
+                if isinstance(error, StoreError):
+                    raise
+                raise IntegrityError(
+                    f"the log of {store.where()} is damaged: {error}",
+                    advice="restore the file, for example from a backup, or choose another {dest}",
+                ) from error
             before = str(error)
 
 

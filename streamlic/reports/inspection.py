@@ -153,7 +153,9 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
     if run["shards"] and not run["complete"]:
         yield from wrapped(f"  {_shards(run['shards'])}")
     if not run["complete"]:
-        yield "  to resume, with the connection options of that run (--base-url):"
+        is_body = "source" in run["request"]
+        connection = "" if is_body else ", with the connection options of that run (--base-url)"
+        yield f"  to resume{connection}:"
         yield f"  {run['resume_command']}"
 
 

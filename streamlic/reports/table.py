@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -171,19 +172,16 @@ def _records(
 
 
 def _pieces(title: str) -> list[str]:
-    """Break a name at its underscores; those at its start are part of its first word."""
-    word = title.lstrip("_")
-    first = title[: len(title) - len(word)]
-    pieces = word.split("_")
-    return [first + pieces[0], *pieces[1:]]
+    """Break a name after its underscores; those at its start are part of its first word."""
+    return re.findall(r"^_*[^_]*_*|[^_]+_*", title)
 
 
 def _folded(title: str, width: int) -> list[str]:
     """Return a column's name on several lines, if it is wider than the column."""
     lines: list[str] = []
     for piece in _pieces(title):
-        if lines and cell_len(f"{lines[-1]}_{piece}") <= width:
-            lines[-1] += f"_{piece}"
+        if lines and cell_len(lines[-1] + piece) <= width:
+            lines[-1] += piece
         else:
             lines.append(_cut(piece, width))
     return lines

@@ -29,11 +29,11 @@ def expire_text(done: Expiry, dest: str, *, is_dry_run: bool) -> str:
     """Return what expired, or would."""
     lines = ["nothing to expire"]
     if done.expired:
-        would = "would let their" if is_dry_run else "have let their"
+        gone = "would be deleted" if is_dry_run else "were deleted"
         lines = [*wrapped(
-            f"{counted(len(done.expired), 'run')}, the newest {done.expired[0]}, {would} licenses "
-            f"go; {counted(len(done.kept), 'run')} {'is' if len(done.kept) == 1 else 'are'} kept, "
-            f"the oldest {done.kept[-1]}"
+            f"the licenses of {counted(len(done.expired), 'run')}, the newest {done.expired[0]}, "
+            f"{gone}; {counted(len(done.kept), 'run')} {'is' if len(done.kept) == 1 else 'are'} "
+            f"kept, the oldest {done.kept[-1]}"
         )]  # fmt: skip
     would = "would be deleted" if is_dry_run else "deleted"
     if done.records:

@@ -145,7 +145,7 @@ class LeasedObject:
         """Wait for the length of a lease; DatasetConflict if its holder renews it meanwhile."""
         end = time.monotonic() + held.seconds
         _log.warning(
-            "%s has the lease of %s, or had it when it died: waiting %.0f s for its end",
+            "%s writes %s, or died while it did: waiting %.0f s for its lease to end",
             held.writer,
             self.place.name,
             held.seconds,

@@ -51,7 +51,7 @@ class Expiry(Upkeep):
     expired: list[str] = field(default_factory=list)
     """The runs whose licenses go, the newest first."""
     records: int = 0
-    """How many records of the log are deleted."""
+    """How many records of the log are deleted, without those that the command itself writes."""
     old_files: int = 0
     """How many files are deleted that only old versions of the format's tables needed."""
 
@@ -174,6 +174,7 @@ def expire(
         writer.open()
         rewriter = Rewriter(writer, options, on_bytes)
         kept, old = _divided(writer.lake, keep)
+        records = len(old_records(store, lake, old))  # Those of this command go, too, uncounted.
         with writer.fenced():
             if old:
                 whole, mixed = _going(writer.lake, old)
@@ -181,7 +182,7 @@ def expire(
                 files = [rewriter.write([one], without=old) for one in mixed]
                 writer.rewrite(files, [one.file.name for one in (*whole, *mixed)], old)
                 done.take_rewritten(mixed)
-            records = writer.delete_old_records()
+            writer.delete_old_records()
             old_files = writer.forget_versions(KEPT_VERSIONS_DAYS)
     done.take_after(writer.lake)
     return Expiry(done.tables, kept=kept, expired=old, records=records, old_files=len(old_files))

@@ -107,4 +107,6 @@ class _AsWarnings(logging.Handler):
         """Write a record as a warning."""
         error = record.exc_info[1] if record.exc_info else None
         reason = f" ({_named(error)})" if error else ""
-        self._log.warning(f"{record.name}: {record.getMessage()}{reason}")
+        # Each text starts with our own name anyway.
+        source = "" if record.name.partition(".")[0] == "streamlic" else f"{record.name}: "
+        self._log.warning(f"{source}{record.getMessage()}{reason}")

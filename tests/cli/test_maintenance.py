@@ -58,7 +58,7 @@ async def test_expire_says_what_it_did_and_head_says_why_there_is_nothing(tmp_pa
     runs = nights(tmp_path, 3)
     before = digests(tmp_path)
     ended = await run_cli("expire", dest, "--keep", "1", "--dry-run")
-    assert f"2 runs, the newest {runs[1]}, would let their licenses go" in words(ended.out)
+    assert f"the licenses of 2 runs, the newest {runs[1]}, would be deleted" in words(ended.out)
     assert f"1 run is kept, the oldest {runs[2]}" in words(ended.out)
     assert digests(tmp_path) == before
     ended = await run_cli("expire", dest, "--keep", "1", "--json")
@@ -93,7 +93,7 @@ async def test_a_lake_that_is_written_is_refused(tmp_path: Path, command: tuple[
     ("args", "says"),
     [
         (["expire", "lake"], "expected how many runs keep their licenses"),
-        (["expire", "lake", "--keep", "0"], "0 is not in the range x>=1"),
+        (["expire", "lake", "--keep", "0"], "expected 1 or more runs to keep, got 0 (--keep)"),
         (["compact", "lake", "--take-over"], "a lake on a local disk needs no takeover"),
         (["compact", "no"], "there is no lake in"),
         (["expire", "no", "--keep", "1"], "there is no lake in"),

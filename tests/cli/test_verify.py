@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.dataset.test_verify import promise
+from tests.support.batches import land
 from tests.support.cli import run_cli
 
 
@@ -56,3 +57,31 @@ async def test_inspect_says_that_readers_do_not_see_what_was_not_published(
     assert "the next export into this lake, of whatever mode, completes it first" in words
     found = (await run_cli("inspect", str(tmp_path), "--json")).summary
     assert "was interrupted" in found["interrupted"]
+
+
+async def test_a_damaged_log_names_its_lake_and_what_to_do(tmp_path: Path) -> None:
+    assert await converted(tmp_path) == 0
+    lake = tmp_path / "lake"
+    records = sorted((lake / "_streamlic/log").iterdir())
+    records[1].unlink()
+    for command in ("inspect", "report", "compact"):
+        ended = await run_cli(command, str(lake))
+        assert ended.code == 5, command
+        assert f"the log of {lake} is damaged: " in ended.err
+        assert "restore the file, for example from a backup" in ended.err
+    ended = await run_cli("verify", str(lake))
+    assert (ended.code, f"the log of {lake} is damaged" in ended.out) == (5, True)
+
+
+async def test_an_unfinished_conversion_needs_no_connection(tmp_path: Path) -> None:
+    body = {"source": "body.json", "ndjson": None, "raw": False}
+    land(tmp_path / "converted", "one", pages=1, request=body)
+    land(tmp_path / "exported", "one", pages=1)
+    for name, says in (("converted", "to resume:"), ("exported", "to resume, with the connection")):
+        shown = await run_cli("inspect", str(tmp_path / name))
+        assert says in shown.out, shown.out
+
+
+async def test_one_account_that_was_not_read_is_one(tmp_path: Path) -> None:
+    land(tmp_path, "one", failing={"account-a": 0})
+    assert "\n1 account was not read: see --html\n" in (await run_cli("report", str(tmp_path))).out

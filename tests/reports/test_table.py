@@ -68,9 +68,9 @@ def test_columns_without_room_are_named_or_become_records() -> None:
 def test_a_name_is_folded_at_its_underscores() -> None:
     row = {"available_quantity": 5, "_exported_at": 1, "id": "x"}
     assert lines_of([row], 80)[:3] == [
-        "available  _exported",
-        " quantity         at  id",
-        "---------  ---------  --",
+        "available_  _exported_",
+        "  quantity          at  id",
+        "----------  ----------  --",
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import re
 import signal
@@ -16,6 +18,7 @@ import pytest
 from streamlic.dataset.commit_log import load_runs
 from streamlic.emulator import EmulatorConfig, parse_fault, running_emulator
 from streamlic.storage.local import LocalStore
+from streamlic.terminal.log import Log, _AsWarnings
 from tests.support.cli import ACCOUNT, OTHER_ACCOUNT, TOKEN, Ended, asked, run_cli, start_cli
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -281,3 +284,15 @@ async def test_an_error_output_that_takes_nothing_stops_nothing(
     os.close(errors)
     assert process.returncode == (0 if ACCOUNT in more else 2)
     assert [json.loads(line)["rows"] for line in out.splitlines()] == [30] * (ACCOUNT in more)
+
+
+def test_a_warning_of_ours_is_named_once() -> None:
+    stream = io.StringIO()
+    log = Log(stream)
+    for source in ("streamlic", "pyiceberg.io"):
+        record = logging.LogRecord(source, logging.WARNING, "", 1, "it waits", None, None)
+        _AsWarnings(log).emit(record)
+    assert stream.getvalue().splitlines() == [
+        "streamlic: warning: it waits",
+        "streamlic: warning: pyiceberg.io: it waits",
+    ]

@@ -16,7 +16,7 @@ from streamlic.errors import UsageError
 @click.command(cls=SettingsCommand)
 @click.argument("dest", type=click.Path())
 @options(
-    dataset("--keep", type=click.IntRange(1), metavar="N",
+    dataset("--keep", type=int, metavar="N",
             help="How many of the newest complete runs keep their licenses. It has no default."),
     *upkeep_options,
 )  # fmt: skip
