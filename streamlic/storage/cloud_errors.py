@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from obstore import exceptions
 
 from streamlic.errors import StoreError
 from streamlic.storage.base import AlreadyExists, NotFound
+from streamlic.storage.cloud_environment import endpoint_variable
 from streamlic.storage.dest_urls import Service
 
 Action = Literal["read", "list", "write", "copy", "delete"]
@@ -119,10 +121,11 @@ def explained(error: BaseException, action: Action, place: Place) -> StoreError:
     name, bucket = place.name, f"{_BUCKETS[place.service]} {place.bucket}"
     failure = (
         _unusable_key(answer, name, action)
+        or _without_token(answer, name)
         or _refused(answer, name, bucket, place.service)
         or _denied(answer, action, place)
-        or _absent(answer, name)
-        or _not_reached(answer, action, name)
+        or _absent(answer, action, name)
+        or _not_reached(answer, action, place)
     )
     error.args = (f"{action} {name}{answer}",)
     return failure
@@ -162,6 +165,19 @@ def _unusable_key(answer: _Answer, name: str, action: Action) -> StoreError | No
         f"..{such}",
         advice="delete that object with a tool of the store, or choose another {dest}",
     )
+
+
+def _without_token(answer: _Answer, name: str) -> StoreError | None:
+    """Return the error for a service that gives no credentials to this machine."""
+    if not any(one in answer.text for one in _TOKEN_SERVICES):
+        return None
+    if answer.status:
+        return StoreError(
+            f"{name}: the cloud's token service refused to give credentials{answer}",
+            advice="check the role or the identity of this machine, or set the environment that "
+            "the cloud's own tools use",
+        )
+    return StoreError(f"{name}: found no credentials for the store", advice=_NO_CREDENTIALS)
 
 
 def _refused(answer: _Answer, name: str, bucket: str, service: Service) -> StoreError | None:
@@ -204,38 +220,67 @@ def _denied(answer: _Answer, action: Action, place: Place) -> StoreError | None:
     ):
         return StoreError(
             f"{place.name}: not allowed to {action} it{answer}",
-            advice=f"the credentials need {_PERMISSIONS[place.service][action]}",
+            advice=_azure_advice(place.service)
+            or f"the credentials need {_PERMISSIONS[place.service][action]}",
         )
     return None
 
 
-def _absent(answer: _Answer, name: str) -> StoreError | None:
+def _azure_advice(service: Service) -> str:
+    """Return what helps if not a role, but a key or a signature opens the account."""
+    if service != "az":
+        return ""
+    return next((says for name, says in _AZURE_ADVICE.items() if os.environ.get(name)), "")
+
+
+def _absent(answer: _Answer, action: Action, name: str) -> StoreError | None:
     if isinstance(answer.error, exceptions.AlreadyExistsError | FileExistsError):
         return AlreadyExists(f"{name} already exists")
-    if isinstance(answer.error, FileNotFoundError) or answer.status == "404":
+    is_absent = isinstance(answer.error, FileNotFoundError) or answer.status == "404"
+    if is_absent and action != "list":  # What is not there has an empty list.
         return NotFound(f"{name}: there is no such object")
     return None
 
 
-def _not_reached(answer: _Answer, action: Action, name: str) -> StoreError:
+def _not_reached(answer: _Answer, action: Action, place: Place) -> StoreError:
     """Return the error for a store that did not answer, or not with what was asked for."""
+    name = place.name
+    variable = endpoint_variable(place.service)
     if answer.status in ("429", "503") or answer.code in ("SlowDown", "ServerBusy"):
         return StoreError(f"{name}: the store is overloaded{answer}", advice=_LATER)
+    at_endpoint = f"is {variable} the address of an object store?" if variable else ""
     if answer.status:
-        return StoreError(f"{name}: the store refused to {action} it{answer}")
-    if any(one in answer.text for one in _TOKEN_SERVICES):
-        return StoreError(f"{name}: found no credentials for the store", advice=_NO_CREDENTIALS)
+        return StoreError(
+            f"{name}: the store refused to {action} it{answer}",
+            advice=at_endpoint if answer.status < "500" and not answer.code else "",
+        )
+    if answer.code:
+        return StoreError(f"{name}: the store failed to {action} it{answer}", advice=_LATER)
+    later = f"check {variable}, or {_LATER}" if variable else _LATER
     if "operation timed out" in answer.text or "TimedOut" in answer.text:
         what = "the store did not answer in time"
     elif hosts := _HOST.findall(answer.text):
         what = f"no connection to {hosts[0]}"
     else:
-        what = f"could not {action} it"
-    return StoreError(f"{name}: {what}{answer}", advice=_LATER)
+        what, later = f"could not {action} it", at_endpoint or _LATER
+    return StoreError(f"{name}: {what}{answer}", advice=later)
 
 
 _CHOOSE = "create it, or choose another {dest}"
 _PANIC = "check the variables that reach the store"
 _LATER = "give the same command again later"
 _NO_CREDENTIALS = "set the environment that the cloud's own tools use"
-_TOKEN_SERVICES = ("token request", "169.254.169.254", "metadata.google")
+_TOKEN_SERVICES = ("token request", "169.254.169.254", "metadata.google", "/latest/api/token",
+                   "/latest/meta-data/")  # fmt: skip
+_KEY_ADVICE = "check {name}, and the account's network rules: its key needs no role"
+_SIGNATURE_ADVICE = "check {name}: it needs the permissions sp=racwdl, and must not have expired"
+_AZURE_ADVICE = {
+    **{
+        name: _KEY_ADVICE.format(name=name)
+        for name in ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY")
+    },
+    **{
+        name: _SIGNATURE_ADVICE.format(name=name)
+        for name in ("AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_KEY")
+    },
+}

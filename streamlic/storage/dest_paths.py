@@ -27,8 +27,10 @@ _FILE_SUFFIXES = (
 
 def check_directory(dest: str) -> None:
     """Raise UsageError for a DEST that cannot be a local directory: a URL, or a file."""
-    url = _URL.match(dest)  # pathlib writes a URL with one slash.
+    url = _URL.match(dest.strip())  # pathlib writes a URL with one slash.
     if url:
+        if is_url(dest.strip()) and not is_url(dest):
+            raise UsageError("expected a URL without spaces before it", parameter="dest")
         expected = f"a directory, or a URL of {', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]}"
         if is_url(dest):
             expected = "a directory on this machine"

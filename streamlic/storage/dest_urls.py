@@ -55,6 +55,8 @@ def is_url(dest: str) -> bool:
 
 def parsed_url(dest: str) -> DestUrl:
     """Return what the URL of an object store says; UsageError if it is not a usable one."""
+    if dest != dest.strip():
+        raise _refused("a URL without spaces after it")
     match = _URL.match(dest)
     service = _SERVICES.get(match["scheme"].lower()) if match else None
     if match is None or service is None:

@@ -31,15 +31,14 @@ from streamlic.validation import check_text
 
 PROBE_PREFIX = ".streamlic-doctor-"
 """How the names of the directories start in which ``doctor`` tries to write."""
-_NO_HARD_LINKS = frozenset(
-    {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
-)
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 """The errors of a file system without hard links: FAT, SMB, and some on FUSE."""
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL})
 """The errors of a file system without locks: Lustre without ``flock``, NFS without lockd."""
 _NOT_THE_DISKS = {
     errno.EMFILE: "let this process open more files: ulimit -n",
     errno.ENFILE: "the system has too many files open",
+    errno.EXDEV: "a directory of a table is on another disk: all of a lake has to be on one",
 }
 _TRIES = 3
 _WRITER = re.compile(r"process (?P<process>[0-9]+) on (?P<host>.*)", re.DOTALL)

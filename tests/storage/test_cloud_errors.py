@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import socket
@@ -126,7 +127,7 @@ def test_a_store_that_is_out_of_reach_is_named(
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         with pytest.raises(
             StoreError,
-            match=rf"^{dest}/1: no connection to 127\.0\.0\.1:{port}, .* 1 retries; give",
+            match=rf"^{dest}/1: no connection to 127\.0\.0\.1:{port}, .* 1 retries; check AWS_ENDP",
         ) as caught:
             opened(dest, tmp_path, retries=1).read("1")
     check_secrets(caught.value)
@@ -148,7 +149,7 @@ def test_azure_shows_no_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (503, "ServerBusy"),
     ]
     expected = [
-        r"not allowed to read it \(403 .*; the credentials need the role Storage Blob Data Contrib",
+        r"not allowed to read it \(403 .*; check AZURE_STORAGE_SAS_TOKEN: .* sp=racwdl, and must",
         r"there is no container lake .404 ContainerNotFound.; create it, or choose another dest",
         r"the store is overloaded .503 ServerBusy., also after 1 retries",
     ]
@@ -188,3 +189,51 @@ def test_a_key_that_cannot_be_listed_is_named(
     with pytest.raises(StoreError, match=rf"such as {prefix}/.*; delete that object") as caught:
         opened(dest, tmp_path).names(directory)
     check_secrets(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_the_variable_of_a_server_that_is_not_a_store_is_named(
+    dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    with answering([(status, "")]) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        says = rf"refused to list it \({status}\); is AWS_ENDPOINT_URL the address of an object st"
+        with pytest.raises(StoreError, match=says):
+            opened(dest, tmp_path).names()
+
+
+def test_an_error_with_status_200_is_not_taken_for_a_broken_connection(
+    dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 begins to answer a copy before it knows how that ends."""
+    with answering([(404, ""), (200, "InternalError")]) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(StoreError, match=r"the store failed to copy it \(InternalError\)"):
+            opened(dest, tmp_path, retries=0).publish([("staging/part", "part")])
+
+
+def test_a_token_service_that_refuses_is_not_taken_for_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An EC2 machine's metadata service, whose role was taken away."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with answering([(403, "")]) as url:
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", url)
+        says = r"token service refused to give credentials \(403\); check the role or the identity"
+        with pytest.raises(StoreError, match=says):
+            opened("s3://bucket/lake", tmp_path, retries=0).names()
+
+
+def test_a_wrong_key_of_an_azure_account_needs_no_role(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "aHVudGVyMg==")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acc")
+    monkeypatch.setenv("AZURE_ALLOW_HTTP", "true")
+    with answering([(403, "")]) as url:
+        monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", url)
+        with pytest.raises(StoreError, match=r"; check AZURE_STORAGE_ACCOUNT_KEY, and .* no role"):
+            opened("az://lake/x", tmp_path, retries=0).exists("1")

@@ -11,6 +11,7 @@ from streamlic.errors import UsageError
 from streamlic.job.options import JobOptions
 from streamlic.storage.dest_urls import is_url
 from streamlic.storage.local import LocalStore
+from streamlic.storage.open_store import open_store
 from tests.support.cli import ACCOUNT, run_cli
 
 NOWHERE = "http://127.0.0.1:9"
@@ -170,3 +171,10 @@ async def test_part_files_that_a_store_cannot_copy_are_refused(command: tuple[st
     assert "expected at most 3GiB for s3://bucket/lake, got 3.001GiB" in ended.out + ended.err
     assert "--part-bytes" in ended.out + ended.err
     assert JobOptions(part_bytes=3 << 30).open_store("/a/lake")
+
+
+@pytest.mark.parametrize("dest", [" s3://bucket/lake", "s3://bucket/lake ", "\taz://cont/lake"])
+def test_a_url_with_spaces_around_it_is_refused(dest: str) -> None:
+    """It would be a directory with a strange name, or another lake."""
+    with pytest.raises(UsageError, match=r"expected a URL without spaces (before|after) it"):
+        open_store(dest)

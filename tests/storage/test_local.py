@@ -364,6 +364,16 @@ def test_a_refused_link_to_another_users_file_is_an_error_of_that_file(
         store.publish([("staged", "part")])
 
 
+def test_a_table_on_another_disk_is_named_as_such(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a link, or a mount, of a table's directory leads to it."""
+    store.create("staged", b"rows")
+    monkeypatch.setattr(os, "link", failing(errno.EXDEV))
+    with pytest.raises(StoreError, match=r"part: Invalid cross-device link \(.* on another disk"):
+        store.publish([("staged", "part")])
+
+
 @pytest.mark.parametrize("number", names_of(errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK))
 @pytest.mark.filterwarnings("error")
 def test_a_file_system_without_locks_is_refused(
