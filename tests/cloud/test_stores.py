@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from obstore.store import RetryConfig
 
 from streamlic.errors import UsageError
 from streamlic.storage.base import Store
@@ -15,6 +15,9 @@ from streamlic.storage.object_store import ObjectStore
 from tests.cloud.conftest import set_environment
 from tests.storage.store_tests import StoreTests
 from tests.support.object_servers import ObjectServer, RcloneServer
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
 
 SHORT_SECONDS = 0.6
 """A lease that a test can wait for."""
