@@ -196,7 +196,7 @@ async def test_closed_streams_cause_no_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("closed", "arguments", "code", "says"),
     [
-        (["stdout"], "verify {0}/missing", 5, "streamlic: 1 problem found in {0}/missing"),
+        (["stdout"], "verify {0}/lake", 5, "streamlic: 1 problem found in {0}/lake"),
         (["stdin", "stdout"], "export {0}/out --account bad", 2, "streamlic: the account"),
         (["stdout"], "convert {0}/body.json {0}/out --quiet", 0, ""),
     ],
@@ -205,6 +205,8 @@ async def test_closed_output_changes_neither_code_nor_message(
     tmp_path: Path, closed: list[str], arguments: str, code: int, says: str
 ) -> None:
     (tmp_path / "body.json").write_bytes(b'{"result":[{"id":"a"}]}')
+    (tmp_path / "lake/_streamlic").mkdir(parents=True)
+    (tmp_path / "lake/_streamlic/lock").touch()  # A lake without a run.
     streams: dict[str, Any] = dict.fromkeys(closed, CLOSED)
     process = await start_cli(*arguments.format(tmp_path).split(), **streams)
     _, err = await process.communicate()
