@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from asyncio.subprocess import PIPE
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -305,8 +306,11 @@ def test_a_stream_that_was_put_in_place_of_the_output_gets_it(
     monkeypatch.setattr(sys, "argv", ["streamlic", "--version"])
     monkeypatch.setattr(sys, "stdout", output)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with pytest.raises(SystemExit):
-        run_command_line(cli)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(SystemExit),
+    ):  # It keeps a main thread's signals.
+        pool.submit(run_command_line, cli).result()
     assert output.getvalue() == f"streamlic, version {streamlic.__version__}\n"
 
 

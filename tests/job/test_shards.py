@@ -380,7 +380,7 @@ async def test_another_number_of_shards_is_another_request(store: LocalStore) ->
         await read_shard(store, 2, accounts=[*ACCOUNTS, "z"])
     with pytest.raises(DatasetConflict, match="mode was 'error', now is 'append'"):
         await read_shard(store, 2, mode="append")
-    with pytest.raises(DatasetConflict, match="asked to be one of delta"):
+    with pytest.raises(DatasetConflict, match="was asked for delta"):
         await read_shard(store, 2, format="delta")
     assert (await read_shard(store, 2)).complete is False
 
