@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from urllib.parse import SplitResult, urlsplit
 
-from streamlic.errors import UsageError
+from streamlic.errors import StoreError, UsageError
 from streamlic.storage.dest_urls import DestUrl, Service
 
 PREFIXES: dict[Service, tuple[str, ...]] = {
@@ -41,6 +42,8 @@ _BOOLEANS = (
     "VIRTUAL_HOSTED_STYLE_REQUEST", "IMDSV1_FALLBACK", "S3_EXPRESS", "DISABLE_TAGGING",
     "STORAGE_USE_EMULATOR", "USE_AZURE_CLI", "USE_FABRIC_ENDPOINT",
 )  # fmt: skip
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+_LISTENS_SECONDS = 2.0
 _TRUE = frozenset({"1", "true", "on", "yes", "y"})
 _FALSE = frozenset({"0", "false", "off", "no", "n"})
 _WORD = re.compile(r"[!-~]+")
@@ -80,6 +83,29 @@ def check_environment(url: DestUrl) -> None:
         _check_aws()
     if service == "az" and not url.account:
         _check_account()
+
+
+def check_listens(service: Service) -> None:
+    """Raise StoreError if nothing listens at an endpoint that a variable names.
+
+    obstore would ask it for minutes, without a word. Behind a proxy only a request can tell.
+    """
+    variable = endpoint_variable(service)
+    proxies = (option_name(service, "PROXY_URL"), *_PROXIES, *map(str.lower, _PROXIES))
+    if not variable or any(os.environ.get(name) for name in proxies):
+        return
+    parts = urlsplit(os.environ[variable])
+    address = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection(address, _LISTENS_SECONDS).close()
+    except (ConnectionRefusedError, socket.gaierror) as error:
+        raise StoreError(
+            f"no connection to {_host(parts)}:{address[1]}, which {variable} names: "
+            f"{error.strerror}",
+            advice=f"check {variable}, or give the same command again when the store runs",
+        ) from None
+    except OSError:  # It may only be slow.
+        pass
 
 
 def shown_endpoint(endpoint: str) -> str:

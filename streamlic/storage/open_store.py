@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from streamlic.errors import UsageError
 from streamlic.formatting import how_to_install
 from streamlic.storage.base import Store
+from streamlic.storage.cloud_environment import check_environment, check_listens
 from streamlic.storage.dest_paths import is_file_name, refuse_file_name
 from streamlic.storage.dest_urls import is_url, parsed_url
 from streamlic.storage.local import LocalStore
@@ -27,7 +28,10 @@ class StoreSettings:
 
 
 def open_store(dest: str, settings: StoreSettings | None = None) -> Store:
-    """Return the store of ``dest``; UsageError if there can be none, or an extra is missing."""
+    """Return the store of ``dest``; UsageError if there can be none, or an extra is missing.
+
+    Raises StoreError if nothing listens where a variable says that the store is.
+    """
     if not is_url(dest):
         return LocalStore(dest)
     url = parsed_url(dest)
@@ -38,6 +42,8 @@ def open_store(dest: str, settings: StoreSettings | None = None) -> Store:
         raise UsageError(
             f"{url} needs the extra cloud: {how_to_install('cloud')}", parameter="dest"
         ) from error
+    check_environment(url)
+    check_listens(url.service)
     store = ObjectStore(
         url,
         scratch=settings.scratch,

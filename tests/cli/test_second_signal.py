@@ -42,6 +42,9 @@ def test_a_second_signal_ends_a_process_that_waits_for_a_silent_store(
         ) as process:  # fmt: skip
             silent.settimeout(LONG_SECONDS)
             connection, _ = silent.accept()
+            while not connection.recv(1):  # It was only to see whether somebody listens.
+                connection.close()
+                connection, _ = silent.accept()
             assert process.stderr is not None
             process.send_signal(number)
             said = process.stderr.readline()

@@ -7,6 +7,7 @@ import email.utils
 import json
 import os
 import re
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -168,12 +169,23 @@ def test_a_system_without_temporary_files_needs_scratch(monkeypatch: pytest.Monk
         Scratch(None).path("part")
 
 
-async def test_an_endpoint_that_cannot_be_a_url_is_a_finding() -> None:
+def test_an_endpoint_that_cannot_be_a_url_is_a_finding() -> None:
+    check = check_clock("https://a b.blob.core.windows.net")
+    assert check.state == "warning"
+    assert "did not say the time" in check.found
+
+
+async def test_an_endpoint_where_nothing_listens_is_named_at_once() -> None:
+    """A request would be repeated for three minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
     _, found = await doctor(
-        "az://container/lake", AZURE_STORAGE_ACCOUNT_NAME="a b", AZURE_STORAGE_ACCOUNT_KEY="a2V5"
-    )
-    assert found["clock"]["state"] == "warning"
-    assert "did not say the time" in found["clock"]["found"]
+        "s3://bucket/lake", AWS_ACCESS_KEY_ID="k", AWS_SECRET_ACCESS_KEY="s",
+        AWS_ALLOW_HTTP="true", AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",
+    )  # fmt: skip
+    words = f"no connection to 127.0.0.1:{port}, which AWS_ENDPOINT_URL names: Connection refused"
+    assert words in found["dest"]["found"]
+    assert "check AWS_ENDPOINT_URL, or give the same command again" in found["dest"]["advice"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from streamlic.errors import UsageError
+from streamlic.errors import StoreError, UsageError
 from streamlic.storage import credentials
 from streamlic.storage.base import NotFound
 from streamlic.storage.credentials import storage_options
@@ -154,7 +154,20 @@ def test_a_url_without_tls_must_be_allowed(monkeypatch: pytest.MonkeyPatch) -> N
     ):
         open_store("s3://bucket/lake")
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    assert SECRET not in repr(open_store("s3://bucket/lake"))
+    with pytest.raises(StoreError, match="which AWS_ENDPOINT_URL names: Conn"):
+        open_store("s3://bucket/lake")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        assert SECRET not in repr(open_store("s3://bucket/lake"))
+
+
+def test_behind_a_proxy_only_a_request_can_tell_who_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    open_store("s3://bucket/lake")
 
 
 def test_azure_needs_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
