@@ -179,4 +179,4 @@ async def test_mistakes_are_said_clearly(answers: Answers, args: list[str], says
 
 async def test_a_place_without_a_lake_is_said_to_be_one(tmp_path: Path) -> None:
     ended = await run_cli("report", str(tmp_path / "nothing"))
-    assert (ended.code, "there is no dataset" in ended.err) == (2, True)
+    assert (ended.code, "there is no lake" in ended.err) == (2, True)
