@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.rest_catalog import RestCatalog
-from tests.support.server_thread import in_a_thread
 from tests.tables.iceberg_lake import IcebergLake
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RestCatalog]:
-    catalog = RestCatalog(tmp_path / "catalog")
-    with in_a_thread(catalog.running) as running:
-        monkeypatch.setenv("PYICEBERG_CATALOG__PROD__URI", running.url)
-        yield running
 
 
 @pytest.mark.parametrize("partition_by", [None, "export_date"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from streamlic.errors import StoreError, UsageError
 from streamlic.storage.local import LocalStore
 from tests.support.cli import ACCOUNT, files_of, run_cli
 from tests.support.rest_catalog import RestCatalog
-from tests.support.server_thread import in_a_thread
 from tests.tables.iceberg_lake import IcebergLake, use_catalog
 
 pytest.importorskip("pyiceberg")
@@ -29,14 +27,6 @@ FILES = "PYICEBERG_CATALOG__LOCAL__PY_IO_IMPL"
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IcebergLake:
     use_catalog(tmp_path, monkeypatch.setenv)
     return IcebergLake(tmp_path)
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RestCatalog]:
-    catalog = RestCatalog(tmp_path / "catalog")
-    with in_a_thread(catalog.running) as running:
-        monkeypatch.setenv("PYICEBERG_CATALOG__PROD__URI", running.url)
-        yield running
 
 
 def test_a_trial_leaves_nothing(lake: IcebergLake) -> None:
