@@ -124,6 +124,13 @@ class TestIcebergLake(TableFormatTests):
             update.rename_column("name", "license_name")
         with pytest.raises(DatasetConflict, match="has renamed or dropped the column name of"):
             open_run(self.writer(lake.store), **ASKED)
+        with table.update_schema() as update:
+            update.rename_column("license_name", "name")
+            update.add_column("note", StringType())
+        again = self.writer(lake.store)
+        run = open_run(again, **ASKED)
+        complete(again, run, part(again, run, 20))
+        assert self.visible(lake.store) == ids(0, 20)
 
     def test_a_column_of_another_type_is_not_promised(
         self, lake: LakeWriter, capsys: pytest.CaptureFixture[str]

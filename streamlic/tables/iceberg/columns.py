@@ -9,18 +9,20 @@ from pyiceberg.schema import promote
 from pyiceberg.table import Table, Transaction
 from pyiceberg.types import IcebergType, ListType, StructType
 
+from streamlic.dataset.column_meanings import MEANINGS
 from streamlic.errors import DatasetConflict
 
 
-def check_names(found: Table, name: str) -> None:
+def check_names(found: Table, table: str, name: str) -> None:
     """Raise DatasetConflict if another program has renamed or dropped a column of streamlic's.
 
-    The table's name mapping, by which readers find the columns of part files, still has it.
+    The table's name mapping, by which readers find the columns of part files, has all names that a
+    column ever had.
     """
     mapping = found.name_mapping()
     present = {*found.schema().column_names}
     known = [one for field in mapping.root for one in field.names] if mapping else []
-    if gone := [one for one in known if one not in present]:
+    if gone := [one for one in known if one in MEANINGS[table] and one not in present]:
         raise DatasetConflict(
             f"another program has renamed or dropped the column {gone[0]} of the Iceberg table "
             f"{name}",

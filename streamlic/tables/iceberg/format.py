@@ -214,7 +214,7 @@ class IcebergFormat:
         """Raise DatasetConflict unless the table is this lake's, as this lake needs it."""
         name = self.catalog.full_name(table)
         self._check_place(found, table)
-        check_names(found, name)
+        check_names(found, table, name)
         if found.properties.get(LAKE_PROPERTY) != change.lake:
             raise DatasetConflict(
                 f"Iceberg table {name} belongs to another lake, or to another program",
