@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from streamlic.dataset.records import NOT_ASKED_FOR
+
 LICENSES: Final = """
 select
   * exclude (unlimited),
@@ -51,8 +53,6 @@ WHOLE: Final = """(
     and coalesce(request ->> '$.all_of.tenant', '') = ''
 )"""
 """Whether a run has all accounts there are: it listed them without a filter, or it overwrote."""
-
-NOT_ASKED_FOR: Final = "not asked for"
 
 NIGHTS: Final = f"""
 with ended as (

@@ -15,9 +15,9 @@ from typing import Final
 import pyarrow as pa
 
 from streamlic.answers.changes import changes_by, compared, moved_between, night_changes
-from streamlic.answers.definitions import NOT_ASKED_FOR
 from streamlic.answers.lake_sql import LakeSql, Night, quoted
 from streamlic.answers.question import Asked, filter_of
+from streamlic.dataset.records import NOT_ASKED_FOR
 from streamlic.errors import UsageError
 
 MOST_LICENSES: Final = 10_000

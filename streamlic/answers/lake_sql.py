@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -169,23 +170,25 @@ def open_sql(
 
 
 def _nights(runs: Sequence[RunState]) -> list[Night]:
-    """Return runs as nights. Those of one minute are told apart by the second, or else the run."""
-    minutes = [f"{run.started_at.astimezone(UTC):%Y-%m-%d %H:%M}" for run in runs]
-    seconds = [f"{run.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" for run in runs]
+    """Return runs as nights: named by their minute, or more exactly if that is not their own."""
+    taken = Counter(name for run in runs for name in _moments(run))
     return [
         Night(
             run=run.id,
             key=run.key,
             at=run.started_at.isoformat(),
             mode=run.mode,
-            moment=minute
-            if minutes.count(minute) == 1
-            else second
-            if seconds.count(second) == 1
-            else f"{second} ({run.id})",
+            moment=next(name for name in _moments(run) if taken[name] == 1),
         )
-        for run, minute, second in zip(runs, minutes, seconds, strict=True)
+        for run in runs
     ]
+
+
+def _moments(run: RunState) -> tuple[str, str, str]:
+    """Return when a run started, as people write it, more and more exactly."""
+    at = run.started_at.astimezone(UTC)
+    second = f"{at:%Y-%m-%d %H:%M:%S}"
+    return f"{at:%Y-%m-%d %H:%M}", second, f"{second} ({run.id})"
 
 
 def lake_and_nights(store: Store) -> tuple[LakeState, list[RunState]]:

@@ -23,6 +23,9 @@ _DIGEST = re.compile(rb', "sha256": "([0-9a-f]{64})"}\n')
 _DIGEST_BYTES = len(', "sha256": ""}') + 64 + 1
 
 
+NOT_ASKED_FOR = "not asked for"
+"""Why an account was not read: its run did not ask for it."""
+
 DEFAULT_NAMESPACE = "streamlic"
 """That of tables in a catalog that is given without one."""
 

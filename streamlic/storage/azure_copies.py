@@ -47,7 +47,7 @@ def await_copy(size_of: Callable[[str], int], staged: str, final: str, place: Pl
             return
         if time.monotonic() > end:
             raise StoreError(
-                f"{place.name}: the store has not finished to copy it: expected {expected:,} "
+                f"{place.name}: the store has not finished copying it: expected {expected:,} "
                 f"bytes, got {copied:,}",
                 advice="give the same command again later",
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from streamlic.errors import UsageError
 from streamlic.formatting import how_to_install
 from streamlic.storage.base import Store
-from streamlic.storage.cloud_environment import check_environment, check_listens
+from streamlic.storage.cloud_environment import check_listens
 from streamlic.storage.dest_paths import is_file_name, refuse_file_name
 from streamlic.storage.dest_urls import is_url, parsed_url
 from streamlic.storage.local import LocalStore
@@ -42,14 +42,13 @@ def open_store(dest: str, settings: StoreSettings | None = None) -> Store:
         raise UsageError(
             f"{url} needs the extra cloud: {how_to_install('cloud')}", parameter="dest"
         ) from error
-    check_environment(url)
-    check_listens(url.service)
     store = ObjectStore(
         url,
         scratch=settings.scratch,
         upload_bytes=settings.upload_bytes,
         takes_over=settings.takes_over,
     )
+    check_listens(url.service)
     if is_file_name(dest) and not store.names():
         refuse_file_name(dest)
     return store

@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any
 
 from streamlic.dataset.commit_log import in_full, load_lake
-from streamlic.dataset.records import UNKNOWN, AccountDetails, Carried, written
+from streamlic.dataset.records import NOT_ASKED_FOR, UNKNOWN, AccountDetails, Carried, written
 from streamlic.dataset.run_state import RunState
 from streamlic.errors import DatasetConflict
 from streamlic.formatting import counted
@@ -29,7 +29,6 @@ from streamlic.storage.base import Store
 from streamlic.tables.carry_over import Carrying
 
 ABSENT_ACCOUNTS = ("keep", "drop")
-NOT_ASKED_FOR = "not asked for"
 NOT_LISTED = "not listed"
 
 

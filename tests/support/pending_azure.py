@@ -1,4 +1,4 @@
-"""A server that stands for Azure's Blob service in one respect: its copies are pending for a while.
+"""An imitation of Azure's Blob service, whose copies take a while.
 
 Azurite copies at once. Here a copy ends when its destination has been looked at a few times, and
 fails if its source is gone by then, as Azure documents it.

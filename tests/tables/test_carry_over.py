@@ -20,7 +20,7 @@ import streamlic
 from streamlic.dataset.commit_log import load_runs
 from streamlic.dataset.inspect import inspect_dataset
 from streamlic.dataset.lake import ACCOUNT_COLUMN, RECORDS, STAGING
-from streamlic.dataset.records import AccountDetails, Carried, ResumePoint, written
+from streamlic.dataset.records import NOT_ASKED_FOR, AccountDetails, Carried, ResumePoint, written
 from streamlic.dataset.run_state import RunState
 from streamlic.dataset.verify import verify_dataset
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
@@ -31,7 +31,7 @@ from streamlic.job.progress import Progress
 from streamlic.storage.local import LocalStore
 from streamlic.tables.carry_over import Copying
 from streamlic.tables.completion import Ending, complete_run
-from streamlic.tables.kept_accounts import NOT_ASKED_FOR, carrying
+from streamlic.tables.kept_accounts import carrying
 from tests.job.test_many_accounts import exported, faulty, ids, refused
 from tests.support.batches import (
     ACCOUNTS,
