@@ -5,7 +5,9 @@ Rules:
    one footer at the end lists the row groups of all.
 2. Copied offset indexes are written again, because they hold offsets in the file. The old ones stay
    as bytes that nothing refers to: a few hundred for each row group.
-3. The file lacks its footer until ``close``, which hands it over to the store.
+3. The file lacks its footer until ``end`` or ``close``, which hands it over to the store.
+4. Of two files that would be too large together, the larger one is closed, and the smaller one
+   waits for more.
 """
 
 from __future__ import annotations
@@ -17,6 +19,65 @@ from streamlic.dataset.parquet_footer import MAGIC, TRAILER_BYTES, Footer, Unkno
 from streamlic.dataset.part_file import Part
 
 _COPY_BYTES = 1 << 20
+_MOST_JOINED = 1.25
+"""How large a joined file may be, in ``part_bytes``."""
+
+
+class JoinedParts:
+    """Files of about ``part_bytes``, joined from part files that ended early.
+
+    ``closed`` are handed over to the store. The others wait for more rows, until ``close``.
+    """
+
+    def __init__(self, part_bytes: int) -> None:
+        self.closed: list[Part] = []
+        self._part_bytes = part_bytes
+        self._unfilled: list[JoinedPart] = []  # One at most, but while two are joined.
+
+    @property
+    def bytes(self) -> int:
+        """The size of all files together."""
+        return sum(part.bytes for part in self.closed) + sum(part.bytes for part in self._unfilled)
+
+    def add(self, part: Part) -> None:
+        """End a part file, unless it has ended; join it with the one that waits if both fit."""
+        new = JoinedPart(part)
+        unfilled = [*self._unfilled]
+        self._unfilled.append(new)  # At once, for ``discard``.
+        part.end()
+        for joined in unfilled:
+            room = self._part_bytes * _MOST_JOINED - joined.bytes
+            if new.bytes <= room and joined.append(part):
+                self._unfilled.remove(new)
+            else:
+                self._close(max(joined, new, key=lambda one: one.bytes))
+        for joined in [*self._unfilled]:
+            if joined.bytes >= self._part_bytes:
+                self._close(joined)
+
+    def take(self, other: JoinedParts) -> None:
+        """Take the files of another one; join those that wait. It has none then."""
+        closed, other.closed = other.closed, []
+        self.closed += closed
+        while other._unfilled:
+            other._unfilled[-1].end()
+            self.add(other._unfilled.pop().part)
+
+    def close(self) -> None:
+        """Close the file that waits, too."""
+        for joined in [*self._unfilled]:
+            self._close(joined)
+
+    def discard(self) -> None:
+        """Delete all files."""
+        parts = [*self.closed, *(joined.part for joined in self._unfilled)]
+        self.closed, self._unfilled = [], []
+        for part in parts:
+            part.discard()
+
+    def _close(self, joined: JoinedPart) -> None:
+        self.closed.append(joined.close())
+        self._unfilled.remove(joined)
 
 
 class JoinedPart:
@@ -52,20 +113,23 @@ class JoinedPart:
         other.discard()
         return True
 
+    def end(self) -> None:
+        """Write the footer, unless the file has it."""
+        if self._footer is None:
+            return
+        footer = self._footer.to_bytes()
+        with self.part.translated(), self.part.path.open("r+b") as target:
+            target.seek(self._end)
+            target.write(footer + len(footer).to_bytes(4, "little") + MAGIC)
+            target.truncate()
+            self.part.bytes = target.tell()
+        self._footer = None
+
     def close(self) -> Part:
         """Write the footer, and hand the file over to the store."""
-        if self._footer is not None:
-            footer = self._footer.to_bytes()
-            with self.part.translated(), self.part.path.open("r+b") as target:
-                target.seek(self._end)
-                target.write(footer + len(footer).to_bytes(4, "little") + MAGIC)
-                target.truncate()
+        self.end()
         self.part.keep()
         return self.part
-
-    def discard(self) -> None:
-        """Delete the file."""
-        self.part.discard()
 
 
 def _append(target: BinaryIO, source: BinaryIO, footer: Footer, end: int) -> int:

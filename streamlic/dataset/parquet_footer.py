@@ -110,25 +110,27 @@ class Footer:
             raise UnknownFooter("it would have too many row groups")
         row_groups = bytes(other.row_groups)
         walk = _Walk(row_groups)
-        for _ in range(other.count):
+        moved, indexes = bytearray(), bytearray()
+        for _ in range(other.count):  # Each for itself: the numbers of all take much memory.
+            start, old_index_at = walk.at, 0
+            walk.found.clear()
             walk.struct(_ROW_GROUP)
-        indexes = bytearray()
-        numbers: list[tuple[_Found, int]] = []
-        old_index_at = 0
-        for found in walk.found:
-            value = found.value
-            if found.kind == _OFFSET:
-                value += shift if value else 0  # Zero is none.
-            elif found.kind == _ORDINAL:
-                value += self.count
-            elif found.kind == _INDEX_OFFSET:
-                old_index_at, value = value, index_at + len(indexes)
-            else:
-                index = _moved_index(read(old_index_at, value), shift)
-                indexes += index
-                value = len(index)
-            numbers.append((found, value))
-        self.row_groups += _replaced(row_groups, numbers)
+            numbers: list[tuple[_Found, int]] = []
+            for found in walk.found:
+                value = found.value
+                if found.kind == _OFFSET:
+                    value += shift if value else 0  # Zero is none.
+                elif found.kind == _ORDINAL:
+                    value += self.count
+                elif found.kind == _INDEX_OFFSET:
+                    old_index_at, value = value, index_at + len(indexes)
+                else:
+                    index = _moved_index(read(old_index_at, value), shift)
+                    indexes += index
+                    value = len(index)
+                numbers.append((found, value))
+            moved += _replaced(row_groups, numbers, start, walk.at)
+        self.row_groups += moved
         self.rows += other.rows
         self.count += other.count
         return bytes(indexes)
@@ -137,15 +139,15 @@ class Footer:
 def _moved_index(index: bytes, shift: int) -> bytes:
     walk = _Walk(index)
     walk.struct(_OFFSET_INDEX)
-    return _replaced(index, [(found, found.value + shift) for found in walk.found])
+    return _replaced(index, [(found, found.value + shift) for found in walk.found], 0, len(index))
 
 
-def _replaced(data: bytes, numbers: list[tuple[_Found, int]]) -> bytes:
-    pieces, at = [], 0
+def _replaced(data: bytes, numbers: list[tuple[_Found, int]], start: int, end: int) -> bytes:
+    pieces, at = [], start
     for found, value in numbers:
         pieces += [data[at : found.start], _zigzag(value)]
         at = found.end
-    return b"".join([*pieces, data[at:]])
+    return b"".join([*pieces, data[at:end]])
 
 
 class _Walk:
@@ -154,42 +156,42 @@ class _Walk:
     def __init__(self, data: bytes) -> None:
         self.found: list[_Found] = []
         self._data = data
-        self._at = 0
+        self.at = 0
 
     def struct(self, shape: _Shape) -> None:
         """Read a structure of this shape."""
         data, field = self._data, 0
-        while head := data[self._at]:
-            self._at += 1
+        while head := data[self.at]:
+            self.at += 1
             kind = head & 15
             if not head >> 4:
                 raise UnknownFooter("a field far from the one before it")
             field += head >> 4
             if field not in shape:
                 raise UnknownFooter(f"field {field} is not known")
-            known, start = shape[field], self._at
+            known, start = shape[field], self.at
             if known is None:
-                self._at = _skipped(data, start, kind)
+                self.at = _skipped(data, start, kind)
             elif type(known) is int:
                 self._number(known, kind)
             elif type(known) is dict:
                 self.struct(known)
             else:
-                size, self._at = _list_header(data, start)
+                size, self.at = _list_header(data, start)
                 for _ in range(size):
                     self.struct(known[0])
-        self._at += 1
+        self.at += 1
 
     def _number(self, known: int, kind: int) -> None:
-        start = self._at
+        start = self.at
         if known == _ROW_GROUPS:
-            value, self._at = 0, _skipped(self._data, start, kind)
+            value, self.at = 0, _skipped(self._data, start, kind)
         elif kind in _VARINTS:
-            number, self._at = _read_varint(self._data, start)
+            number, self.at = _read_varint(self._data, start)
             value = number >> 1 ^ -(number & 1)
         else:
             raise UnknownFooter(f"expected a number, got type {kind}")
-        self.found.append(_Found(known, start, self._at, value))
+        self.found.append(_Found(known, start, self.at, value))
 
 
 def _skipped(data: bytes, at: int, kind: int) -> int:

@@ -62,6 +62,8 @@ class Part:
         without_dictionary = long_text_columns | unique_columns | lists
         self.name = name
         self.rows = 0
+        self.row_groups = 0
+        """How many were written to the file."""
         self.bytes = 0
         """The file's size, after ``end``."""
         self.sha256 = ""
@@ -121,7 +123,9 @@ class Part:
             self._write_row_group()
 
     def end(self) -> None:
-        """Write the gathered rows and the footer."""
+        """Write the gathered rows and the footer, unless the file has ended."""
+        if self._writer is None:
+            return
         self._write_row_group()
         with self.translated():
             self._writer.add_key_value_metadata(
@@ -173,6 +177,7 @@ class Part:
         table = pa.Table.from_batches(gathered).unify_dictionaries()
         with self.translated():
             self._writer.write_table(table, row_group_size=table.num_rows)
+        self.row_groups += 1
 
 
 def _lists(schema: pa.Schema) -> frozenset[str]:

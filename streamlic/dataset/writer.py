@@ -8,7 +8,9 @@ Rules:
    page is complete, its last file, which is not full, is joined with those of other pages.
 3. Row groups are gathered up to ``row_group_bytes``; in a page's own part files to
    ``page_row_group_bytes``, since each page in progress may have one open.
-4. A part file counts only when ``finish`` returned it: it was closed then, and is durable. The next
+4. Until a footer is written, Arrow keeps 20 to 60 kB of each row group. So a file ends after
+   ``row_groups_at_once``, whatever its size, and is joined with the next one.
+5. A part file counts only when ``finish`` returned it: it was closed then, and is durable. The next
    one is written while a store that is far away takes it.
 """
 
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from streamlic.dataset.joined_part import JoinedPart
+from streamlic.dataset.joined_part import JoinedParts
 from streamlic.dataset.lake import REPEATED_COLUMNS, licenses_schema, with_dictionaries
 from streamlic.dataset.part_file import Part
 from streamlic.dataset.records import UNKNOWN, AccountDetails, PartFile
@@ -30,8 +32,6 @@ from streamlic.storage.base import Store
 
 COMPRESSIONS = ("zstd", "snappy", "none")
 _MIB = 1 << 20
-_MOST_JOINED = 1.25
-"""How large a joined part file may be, in part files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ class WriteOptions:
     row_group_bytes: int = 16 * _MIB
     page_row_group_bytes: int = 16 * _MIB
     page_buffer_bytes: int = 8 * _MIB
+    row_groups_at_once: int = 64
+    """How many row groups are written before a footer."""
     compression: str = "zstd"
     long_text_columns: frozenset[str] = frozenset()
     """Columns of long texts: a dictionary or statistics of them do not pay."""
@@ -54,7 +56,10 @@ class WriteOptions:
                 f"expected one of {', '.join(COMPRESSIONS)}, got {self.compression!r}",
                 parameter="compression",
             )
-        for name in ("part_bytes", "row_group_bytes", "page_row_group_bytes", "page_buffer_bytes"):
+        for name in (
+            "part_bytes", "row_group_bytes", "page_row_group_bytes", "page_buffer_bytes",
+            "row_groups_at_once",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UsageError(f"expected 1 or more, got {getattr(self, name)}", parameter=name)
 
@@ -85,17 +90,19 @@ class DatasetWriter:
         self._batch_schema = with_dictionaries(self._schema, REPEATED_COLUMNS)
         self._in_progress: list[PageWriter] = []
         self._shared: Part | None = None
-        self._unfilled: list[JoinedPart] = []  # One at most, but while two are joined.
-        self._closed: list[Part] = []
-        self._closed_bytes = 0
-        self.bytes_written = 0
+        self._ended = JoinedParts(self.options.part_bytes)
+        self._finished_bytes = 0
 
     @property
     def is_full(self) -> bool:
         """Whether a part file's size was written, so that a commit is due."""
         shared_bytes = self._shared.file_bytes if self._shared else 0
-        unfilled_bytes = sum(part.bytes for part in self._unfilled)
-        return self._closed_bytes + unfilled_bytes + shared_bytes >= self.options.part_bytes
+        return self._ended.bytes + shared_bytes >= self.options.part_bytes
+
+    @property
+    def bytes_written(self) -> int:
+        """The bytes of all part files that have ended, but for pages in progress."""
+        return self._finished_bytes + self._ended.bytes
 
     def write_whole(self, batch: pa.RecordBatch, rows_of: Sequence[tuple[str | None, int]]) -> None:
         """Take complete pages in one batch: each account with its number of rows, in order."""
@@ -121,14 +128,14 @@ class DatasetWriter:
         ``with_empty`` returns one file without rows instead of none. Pages in progress
         are not affected.
         """
-        if with_empty and not (self._shared or self._unfilled or self._closed):
+        if with_empty and not (self._shared or self._ended.bytes):
             self._shared = self.open_part(self.options.row_group_bytes)
         self._end_shared()
-        for joined in [*self._unfilled]:
-            self._close(joined)
-        for part in self._closed:
+        self._ended.close()
+        for part in self._ended.closed:
             part.wait()
-        closed, self._closed, self._closed_bytes = self._closed, [], 0
+        closed, self._ended.closed = self._ended.closed, []
+        self._finished_bytes += sum(part.bytes for part in closed)
         return [PartFile(part.name, part.rows, part.bytes, part.sha256) for part in closed]
 
     def discard(self) -> None:
@@ -138,12 +145,7 @@ class DatasetWriter:
         shared, self._shared = self._shared, None
         if shared:
             shared.discard()
-        unfilled, self._unfilled = self._unfilled, []
-        for joined in unfilled:
-            joined.discard()
-        closed, self._closed = self._closed, []
-        for part in closed:
-            part.discard()
+        self._ended.discard()
 
     # For pages
 
@@ -167,14 +169,18 @@ class DatasetWriter:
             dictionary_columns=REPEATED_COLUMNS,
         )
 
-    def take_page(self, page: PageWriter, own: list[Part], held: list[pa.RecordBatch]) -> None:
+    def take_page(self, page: PageWriter, own: JoinedParts, held: list[pa.RecordBatch]) -> None:
         """Take a complete page: the part files that it filled, or the batches that waited."""
-        self._in_progress.remove(page)
-        for part in own[:-1]:
-            self._take(part)
-        for part in own[-1:]:
-            self._join(part)
+        self._ended.take(own)
         self._share(held)
+        self._in_progress.remove(page)
+
+    def is_part_full(self, part: Part) -> bool:
+        """Whether a part file is to be ended, and the next one opened."""
+        options = self.options
+        return (
+            part.file_bytes >= options.part_bytes or part.row_groups >= options.row_groups_at_once
+        )
 
     def forget_page(self, page: PageWriter) -> None:
         """Drop a page that was abandoned."""
@@ -187,7 +193,7 @@ class DatasetWriter:
                 if self._shared is None:
                     self._shared = self.open_part(self.options.row_group_bytes)
                 self._shared.write(batch)
-        if self._shared and self._shared.file_bytes >= self.options.part_bytes:
+        if self._shared and self.is_part_full(self._shared):
             self._end_shared()
 
     def _completed(
@@ -207,32 +213,7 @@ class DatasetWriter:
     def _end_shared(self) -> None:
         shared, self._shared = self._shared, None
         if shared:
-            self._join(shared)
-
-    def _join(self, part: Part) -> None:
-        """End a part file. Join it with the unfilled one, or leave the smaller of the two open."""
-        new = JoinedPart(part)
-        unfilled = [*self._unfilled]
-        self._unfilled.append(new)  # At once, for ``discard``.
-        part.end()
-        most_bytes = self.options.part_bytes * _MOST_JOINED
-        for joined in unfilled:
-            if joined.bytes + new.bytes <= most_bytes and joined.append(part):
-                self._unfilled.remove(new)
-            else:
-                self._close(max(joined, new, key=lambda one: one.bytes))
-        for joined in [*self._unfilled]:
-            if joined.bytes >= self.options.part_bytes:
-                self._close(joined)
-
-    def _close(self, joined: JoinedPart) -> None:
-        self._take(joined.close())
-        self._unfilled.remove(joined)
-
-    def _take(self, part: Part) -> None:
-        self._closed.append(part)
-        self._closed_bytes += part.bytes
-        self.bytes_written += part.bytes
+            self._ended.add(shared)
 
 
 def _repeated(rows_of: Sequence[tuple[str | None, int]]) -> pa.DictionaryArray:
@@ -262,14 +243,15 @@ class PageWriter:
         self._account = account
         self._held: list[pa.RecordBatch] = []
         self._held_bytes = 0
-        self._own: list[Part] = []
+        self._open: Part | None = None
+        self._ended = JoinedParts(writer.options.part_bytes)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take a batch."""
         if not batch.num_rows:
             return
         whole = self._writer.completed(batch, self._account)
-        if self._own:
+        if self._open:
             self._write_own(whole)
             return
         self._held.append(whole)
@@ -281,22 +263,28 @@ class PageWriter:
 
     def end(self) -> None:
         """Complete the page: its rows belong to the next commit."""
-        self._writer.take_page(self, self._own, self._held)
-        self._own, self._held = [], []
+        self._end_open()
+        self._writer.take_page(self, self._ended, self._held)
+        self._held = []
 
     def abandon(self) -> None:
         """Drop the page; it will be fetched again."""
         self._held = []
-        own, self._own = self._own, []
-        for part in own:
-            part.discard()
+        opened, self._open = self._open, None
+        if opened:
+            opened.discard()
+        self._ended.discard()
         self._writer.forget_page(self)
 
     def _write_own(self, batch: pa.RecordBatch) -> None:
         """Write a batch into the page's own part files; start the next one when one is full."""
-        options = self._writer.options
-        if not self._own or self._own[-1].file_bytes >= options.part_bytes:
-            for part in self._own[-1:]:
-                part.close()
-            self._own.append(self._writer.open_part(options.page_row_group_bytes))
-        self._own[-1].write(batch)
+        if self._open and self._writer.is_part_full(self._open):
+            self._end_open()
+        if self._open is None:
+            self._open = self._writer.open_part(self._writer.options.page_row_group_bytes)
+        self._open.write(batch)
+
+    def _end_open(self) -> None:
+        opened, self._open = self._open, None
+        if opened:
+            self._ended.add(opened)

@@ -37,6 +37,7 @@ _COPIES = {"fast": 12, "reference": 36}
 _MOST_RECORD_BYTES = 64 * _MIB
 _SMALL_BODY_BYTES = 128 * 1024
 _MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
+_ROW_GROUP_SHARE = 4 << 20  # 60 kB of 4 MiB: all of a footer take 1.5 %.
 _READ_BUFFER_BYTES = 256 * 1024
 _MOST_KEY_CHARACTERS = 200
 MOST_OBJECT_BYTES = 3 << 30
@@ -161,6 +162,7 @@ class JobOptions(JobSettings):
             row_group_bytes=self.memory_bytes // 20,
             page_row_group_bytes=self.memory_bytes // 20,
             page_buffer_bytes=self.memory_bytes // 32 // self._engine_share,
+            row_groups_at_once=self.memory_bytes // _ROW_GROUP_SHARE,
             compression=self.compression,
             long_text_columns=LICENSES.long_text_columns,
             unique_columns=LICENSES.unique_columns,

@@ -21,7 +21,7 @@ from streamlic.errors import PageMismatch, StreamlicError
 from streamlic.truto.retry import Failures, Retry, RetryPolicy, given_up, retry_cause
 from streamlic.truto.wait_reasons import WaitCause
 
-_REMEMBERED_CURSORS = 20_000
+_REMEMBERED_CURSORS = 4_096
 
 
 class PageRequest(Protocol):

@@ -20,6 +20,7 @@ import pytest
 
 from streamlic.dataset import parquet_footer
 from streamlic.dataset.lake import STAGING, licenses_schema
+from streamlic.dataset.part_file import Part
 from streamlic.dataset.records import PartFile
 from streamlic.dataset.writer import DatasetWriter, WriteOptions
 from streamlic.errors import StoreError, UsageError
@@ -300,6 +301,35 @@ def test_row_groups_gather_batches_and_are_bounded(run: LocalRun) -> None:
     assert sum(rows) == 2000
     assert 3 < len(rows) < 30
     assert max(rows) * batch_bytes / 5 < 2 * 50_000
+
+
+@pytest.mark.parametrize("page_rows", [20, 300], ids=["small pages", "a large page"])
+def test_a_file_of_many_row_groups_is_written_in_pieces(
+    run: LocalRun, monkeypatch: pytest.MonkeyPatch, page_rows: int
+) -> None:
+    """Arrow keeps what it knows of a file's row groups in memory until the file ends."""
+    opened: list[Part] = []
+    open_part = DatasetWriter.open_part
+
+    def open_seen(writer: DatasetWriter, row_group_bytes: int) -> Part:
+        opened.append(open_part(writer, row_group_bytes))
+        return opened[-1]
+
+    monkeypatch.setattr(DatasetWriter, "open_part", open_seen)
+    options = WriteOptions(
+        row_group_bytes=1,
+        page_row_group_bytes=1,
+        page_buffer_bytes=license_batch(0, 50).nbytes,
+        row_groups_at_once=4,
+    )
+    writer = open_writer(run, options)
+    for first in range(0, 300, page_rows):
+        write_page(writer, first, page_rows, batch_rows=20)
+    [file] = writer.finish()
+    assert [part.row_groups for part in opened] == [4, 4, 4, 3]
+    assert pq.read_metadata(run.store.path(run.staged(file.name))).num_row_groups == 15
+    assert ids(run, [file]) == numbered(0, 300)
+    assert staged(run) == staged_names(run, [file])
 
 
 @pytest.mark.parametrize("rows", [0, 1])

@@ -1,5 +1,6 @@
 #include "core/arrow/buffer.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -28,11 +29,18 @@ constexpr bool kIsKept = !__has_feature(address_sanitizer);
 constexpr bool kIsKept = true;
 #endif
 
+// The unused blocks of one size.
+struct Unused {
+  std::vector<uint8_t*> blocks;
+  size_t fewest = 0;  // How many there were at least since the last sweep: nobody needed those.
+};
+
 // The unused blocks, by size: a power of two each.
 struct Cache {
   std::mutex mutex;
-  std::vector<uint8_t*> waiting[kClasses];
+  Unused unused[kClasses];
   size_t bytes = 0;
+  size_t taken = 0;  // The bytes taken since the last sweep, from the cache or new.
 };
 
 Cache& cache() {
@@ -77,6 +85,21 @@ unsigned class_of(size_t bytes) {
   return number;
 }
 
+// Frees the blocks that nobody needed since the last sweep. Without it, the cache would keep the most
+// blocks that were ever needed of each size, and a long export would take more memory than a short one.
+void sweep(Cache& cache) {
+  for (unsigned number = 0; number < kClasses; ++number) {
+    Unused& unused = cache.unused[number];
+    for (; unused.fewest; --unused.fewest) {
+      free_block(unused.blocks.back(), kSmallest << number);
+      unused.blocks.pop_back();
+      cache.bytes -= kSmallest << number;
+    }
+    unused.fewest = unused.blocks.size();
+  }
+  cache.taken = 0;
+}
+
 }  // namespace
 
 uint8_t* take_block(size_t* bytes) {
@@ -84,10 +107,13 @@ uint8_t* take_block(size_t* bytes) {
     const unsigned number = class_of(*bytes);
     *bytes = kSmallest << number;
     const std::lock_guard<std::mutex> lock(cache().mutex);
-    std::vector<uint8_t*>& waiting = cache().waiting[number];
-    if (!waiting.empty()) {
-      uint8_t* const block = waiting.back();
-      waiting.pop_back();
+    cache().taken += *bytes;
+    if (cache().taken >= kSweepBytes) sweep(cache());
+    Unused& unused = cache().unused[number];
+    if (!unused.blocks.empty()) {
+      uint8_t* const block = unused.blocks.back();
+      unused.blocks.pop_back();
+      unused.fewest = std::min(unused.fewest, unused.blocks.size());
       cache().bytes -= *bytes;
       return block;
     }
@@ -102,7 +128,7 @@ void give_back_block(uint8_t* block, size_t bytes) {
     const std::lock_guard<std::mutex> lock(cache().mutex);
     if (cache().bytes + bytes <= kCacheBytes) {
       try {
-        cache().waiting[class_of(bytes)].push_back(block);
+        cache().unused[class_of(bytes)].blocks.push_back(block);
         cache().bytes += bytes;
         return;
       } catch (const std::bad_alloc&) {  // The list cannot grow: free the block.

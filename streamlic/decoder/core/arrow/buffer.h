@@ -2,7 +2,8 @@
 //
 // Unused blocks are cached for the next batches: getting new memory from the system for every batch would
 // take longer than filling it. A row group's batches come back at once, so the cache holds kCacheBytes; it
-// keeps no block larger than kMostCachedBytes, because few batches have such a column.
+// keeps no block larger than kMostCachedBytes, because few batches have such a column. Whenever
+// kSweepBytes were taken, it frees what nobody needed meanwhile.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +18,7 @@ struct CapacityExceeded {};
 
 constexpr size_t kCacheBytes = size_t{32} << 20;
 constexpr size_t kMostCachedBytes = size_t{4} << 20;
+constexpr size_t kSweepBytes = size_t{256} << 20;  // Several row groups, with any memory up to 1 GiB.
 
 // Returns a block of at least `*bytes`, and sets `*bytes` to its size. Throws std::bad_alloc.
 uint8_t* take_block(size_t* bytes);
