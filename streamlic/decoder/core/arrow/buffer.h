@@ -18,7 +18,7 @@ struct CapacityExceeded {};
 
 constexpr size_t kCacheBytes = size_t{32} << 20;
 constexpr size_t kMostCachedBytes = size_t{4} << 20;
-constexpr size_t kSweepBytes = size_t{256} << 20;  // Several row groups, with any memory up to 1 GiB.
+constexpr size_t kSweepBytes = size_t{256} << 20;  // Several row groups of up to 1 GiB of memory.
 
 // Returns a block of at least `*bytes`, and sets `*bytes` to its size. Throws std::bad_alloc.
 uint8_t* take_block(size_t* bytes);
