@@ -37,7 +37,8 @@ _COPIES = {"fast": 12, "reference": 36}
 _MOST_RECORD_BYTES = 64 * _MIB
 _SMALL_BODY_BYTES = 128 * 1024
 _MOST_BATCH_BYTES = 64 * _MIB  # More makes nothing faster.
-_ROW_GROUP_SHARE = 4 << 20  # 60 kB of 4 MiB: all of a footer take 1.5 %.
+# A footer may have one row group for each of these bytes: at up to 60 kB, 1.5 % of the memory.
+_MEMORY_OF_ROW_GROUP = 4 << 20
 _READ_BUFFER_BYTES = 256 * 1024
 _MOST_KEY_CHARACTERS = 200
 MOST_OBJECT_BYTES = 3 << 30
@@ -162,7 +163,7 @@ class JobOptions(JobSettings):
             row_group_bytes=self.memory_bytes // 20,
             page_row_group_bytes=self.memory_bytes // 20,
             page_buffer_bytes=self.memory_bytes // 32 // self._engine_share,
-            row_groups_at_once=self.memory_bytes // _ROW_GROUP_SHARE,
+            row_groups_at_once=self.memory_bytes // _MEMORY_OF_ROW_GROUP,
             compression=self.compression,
             long_text_columns=LICENSES.long_text_columns,
             unique_columns=LICENSES.unique_columns,
