@@ -21,6 +21,8 @@ CASES = [
     ("azurite", "iceberg", "sql"), ("gcs", "parquet", ""), ("gcs", "delta", ""),
     ("gcs", "iceberg", "sql"),
 ]  # fmt: skip
+PAGES = 2
+"""Of each account."""
 STRIDES = {"parquet": 29, "delta": 31, "sql": 97, "glue": 127}
 """Under a minute each. The slow form takes every step, both before and after the request."""
 
@@ -32,11 +34,11 @@ STRIDES = {"parquet": 29, "delta": 31, "sql": 97, "glue": 127}
     ]
 )
 def lakes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lakes]:
-    """Return lakes of each format on each server."""
+    """Return lakes of each format on each server, with the pages that the module asks for."""
     name, table_format, catalog = request.param
     server: ObjectServer = request.getfixturevalue(name)
     with Processes(tmp_path) as processes:
-        yield Lakes(table_format, processes, tmp_path, server, catalog)
+        yield Lakes(table_format, processes, tmp_path, server, catalog, pages=request.module.PAGES)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from streamlic.dataset.commit_log import load_lake
 from streamlic.dataset.lake import STAGING
 from streamlic.dataset.verify import verify_dataset
 from streamlic.storage.open_store import open_store
-from tests.support.matrix import CATALOG
+from tests.support.matrix import CATALOG, Nights
 from tests.support.matrix_process import CONFLICT, STOPPED, Processes
 from tests.support.matrix_proxy import NEVER, Step, SteppedProxy, When, stepped_proxy
 from tests.support.matrix_reader import Reader
@@ -75,7 +75,7 @@ class Lakes:
 
     def __init__(
         self, table_format: str, processes: Processes, directory: Path,
-        server: ObjectServer | None = None, catalog: str = "",
+        server: ObjectServer | None = None, catalog: str = "", *, pages: int = 2,
     ) -> None:  # fmt: skip
         self.table_format = table_format
         self.kind = catalog or table_format
@@ -84,6 +84,7 @@ class Lakes:
         self.server = server
         self._directory = directory
         self._catalog = catalog
+        self._nights = Nights(pages)
 
     def __str__(self) -> str:
         server = self.server.name if self.server else "local disk"
@@ -110,7 +111,8 @@ class Lakes:
             else:
                 dest, prefix, env = str(self._directory / name), name, {}
                 files = Files(self._directory)  # type: ignore[assignment]
-            reader = stack.enter_context(Reader(files, prefix, dest, self.table_format, env))
+            reader = Reader(files, prefix, dest, self.table_format, env, nights=self._nights)
+            stack.enter_context(reader)
             envs = [self.env(name, port) for port in ports or (0,)]
             yield Lake(dest, self.table_format, reader, envs[0], envs[-1])
 
@@ -133,6 +135,7 @@ class Lakes:
             "env": lake.env,
             "dest": lake.dest,
             "table_format": lake.table_format,
+            "pages": self._nights.pages,
             "catalog": f"{CATALOG}.{lake.reader.namespace}" if self._catalog else None,
         }
         return self.processes.start(**job | given)
@@ -169,14 +172,14 @@ def stop_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Stops:
     """Stop a writer at every so many-th step, and let a rival take over and finish, or be stopped.
 
     Stops are before a step and after one in turn. The first one then runs again, and its request,
-    or the answer, is passed on; then the rival does. Reads are steps, too: what a writer has read
-    may have changed when it writes.
+    or the answer, is passed on; then the rival does. First reads are steps, too: what a writer has
+    read may have changed when it writes.
     """
     assert lakes.server
     found, port = Stops(), lakes.server.port
     with (
-        stepped_proxy(port, counts_reads=True) as ours,
-        stepped_proxy(port, counts_reads=True) as theirs,
+        stepped_proxy(port, "first reads") as ours,
+        stepped_proxy(port, "first reads") as theirs,
     ):
         with lakes.new(ours.port) as lake:
             code, found.steps = _ran(lakes, lake, ours, NEVER)

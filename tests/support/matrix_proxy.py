@@ -22,9 +22,11 @@ from yarl import URL
 from tests.support.server_thread import in_a_thread
 
 When = Literal["before", "after"]
+Counted = Literal["writes", "first reads", "all"]
 HOST = "127.0.0.1"
 WAIT_SECONDS = 120
 _READS = frozenset({"GET", "HEAD"})
+_RECORDS = (".json", ".avro")
 _OF_A_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding"})
 _ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 """What a client of aiohttp adds, and what is signed is passed on as it came."""
@@ -45,16 +47,21 @@ NEVER = Step(0)
 class SteppedProxy:
     """Counts the requests of one process, and acts at one of them.
 
-    Requests that only read count if ``counts_reads``. Each takes ``more_seconds`` on its way.
+    "writes" are requests that change something. "first reads" count as well: all that read, but for
+    records that were read before. These never change, so that it makes no difference whether a
+    process is stopped there, or at the request before. Each request takes ``more_seconds`` on its
+    way.
     """
 
-    def __init__(self, port: int, *, counts_reads: bool = False, more_seconds: float = 0.0) -> None:
+    def __init__(self, port: int, counted: Counted = "writes", more_seconds: float = 0.0) -> None:
         self.port = 0
-        self.counts_reads = counts_reads
+        self.counted = counted
         self.count = 0
         self.log: list[str] = []
         """The requests that were counted."""
         self._more_seconds = more_seconds
+        self._records: set[str] = set()
+        """Those that are there, of streamlic's log and of Delta's and Iceberg's metadata."""
         self._server = port
         self._step = NEVER
         self._process = 0
@@ -66,6 +73,7 @@ class SteppedProxy:
     def watch(self, step: Step) -> None:
         """Count from here on, for the next process."""
         self._step, self.count, self.log = step, 0, []
+        self._records.clear()
         self._has_process.clear()
         self._is_released.clear()
 
@@ -84,7 +92,8 @@ class SteppedProxy:
     async def serving(self) -> AsyncIterator[None]:
         """Listen while the context lasts."""
         self._loop = asyncio.get_running_loop()
-        connector = TCPConnector(limit=0, force_close=True)
+        # Servers close what is idle for longer, just when a request may be on its way.
+        connector = TCPConnector(limit=0, keepalive_timeout=1)
         self._session = ClientSession(
             connector=connector,
             auto_decompress=False,
@@ -110,7 +119,7 @@ class SteppedProxy:
         if self._more_seconds:
             await asyncio.sleep(self._more_seconds)
         is_it = False
-        if self.counts_reads or request.method not in _READS:
+        if self._is_counted(request):
             self.count += 1
             self.log.append(f"{request.method} {request.raw_path.partition('?')[0]}")
             is_it = self.count == self._step.number
@@ -123,6 +132,11 @@ class SteppedProxy:
             await self._act()
         return answer
 
+    def _is_counted(self, request: web.Request) -> bool:
+        if request.method not in _READS or self.counted == "all":
+            return True
+        return self.counted == "first reads" and request.path not in self._records
+
     async def _answer(self, request: web.Request, body: bytes) -> web.Response:
         assert self._session is not None
         url = URL(f"http://{HOST}:{self._server}{request.raw_path}", encoded=True)
@@ -131,6 +145,8 @@ class SteppedProxy:
             allow_redirects=False,
         ) as answer:  # fmt: skip
             data = await answer.read()
+            if answer.ok and request.path.endswith(_RECORDS):
+                self._records.add(request.path)
             return web.Response(body=data, status=answer.status, headers=_passed(answer.headers))
 
     async def _act(self) -> None:
@@ -148,10 +164,10 @@ def _passed(headers: object) -> CIMultiDict[str]:
 
 @contextmanager
 def stepped_proxy(
-    port: int, *, counts_reads: bool = False, more_seconds: float = 0.0
+    port: int, counted: Counted = "writes", more_seconds: float = 0.0
 ) -> Iterator[SteppedProxy]:
     """Run a proxy before the server on this port of loopback."""
-    proxy = SteppedProxy(port, counts_reads=counts_reads, more_seconds=more_seconds)
+    proxy = SteppedProxy(port, counted, more_seconds)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[SteppedProxy]:

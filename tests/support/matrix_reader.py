@@ -12,6 +12,7 @@ import json
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import obstore
@@ -20,10 +21,9 @@ import pyarrow.parquet as pq
 from obstore.store import ObjectStore
 
 from streamlic.dataset.lake import run_of
-from tests.support.matrix import CATALOG, ONE, STATES, THREE, TWO, WHOLE_FROM
+from tests.support.matrix import CATALOG, Nights
 from tests.support.nights import Poller
 
-_EACH_NIGHT = dict.fromkeys((ONE.key, TWO.key, THREE.key), 1)
 Rows = list[dict[str, Any]]
 _PAUSE_SECONDS = {"parquet": 0.1, "delta": 0.5, "iceberg": 1.0}
 """A look is up to dozens of requests: without a pause, looks take more than what they look at."""
@@ -37,8 +37,9 @@ class Reader(Poller):
     """Reads the tables of a lake in a bucket, below a prefix, or at a URL."""
 
     def __init__(
-        self, files: ObjectStore, prefix: str, url: str, table_format: str, env: Mapping[str, str]
-    ) -> None:
+        self, files: ObjectStore, prefix: str, url: str, table_format: str,
+        env: Mapping[str, str], *, nights: Nights,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.pause_seconds = _PAUSE_SECONDS[table_format]
         self._turn = threading.Lock()
@@ -49,7 +50,9 @@ class Reader(Poller):
         self._url = url
         self._format = table_format
         self._env = env
+        self._nights = nights
         self._state = 0
+        self._contents: dict[tuple[str, str], bytes] = {}
         self.looks = 0
 
     def check_end(self) -> None:
@@ -57,8 +60,8 @@ class Reader(Poller):
         self.look()
         assert not self.wrong, self.wrong
         ids, nights = self._column("licenses", "id"), self._column("runs", "run_key")
-        assert Counter(ids) == dict.fromkeys(STATES[-1], 1), sorted(ids)
-        assert Counter(nights) == _EACH_NIGHT, nights
+        assert Counter(ids) == dict.fromkeys(self._nights.states[-1], 1), sorted(ids)
+        assert Counter(nights) == dict.fromkeys(self._nights.whole_from, 1), nights
         accounts = self._rows("accounts", ["_run", "integrated_account_id"])
         assert len({tuple(row.values()) for row in accounts}) == len(accounts) == 5
 
@@ -79,12 +82,15 @@ class Reader(Poller):
     def _look_at_table(self, nights: Sequence[str]) -> None:
         ids = self._column("licenses", "id")
         assert len({*ids}) == len(ids), f"doubled: {Counter(ids).most_common(3)}"
-        assert frozenset(ids) in STATES, f"neither before nor after a commit: {sorted(ids)}"
-        state = STATES.index(frozenset(ids))
+        states = self._nights.states
+        assert frozenset(ids) in states, f"neither before nor after a commit: {sorted(ids)}"
+        state = states.index(frozenset(ids))
         assert state >= self._state, f"readers saw state {self._state}, and now {state}"
         self._state = state
         for night in nights:
-            assert state >= WHOLE_FROM[night], f"{night} is in runs, and licenses are at {state}"
+            assert state >= self._nights.whole_from[night], (
+                f"{night} is in runs, and licenses are at {state}"
+            )
 
     def _look_at_files(self, nights: Sequence[str]) -> None:
         try:
@@ -98,9 +104,9 @@ class Reader(Poller):
         assert not early, f"{early}, which the log does not show yet"
         if self._column("runs", "run_key") != nights:
             return  # Another night has just been published, and its rows may replace these.
-        newest = max((WHOLE_FROM[night] for night in nights), default=0)
+        newest = max((self._nights.whole_from[night] for night in nights), default=0)
         ids = frozenset(id_ for _, id_ in rows)
-        lost = STATES[newest] - ids
+        lost = self._nights.states[newest] - ids
         assert not lost, f"{nights} are in runs, and licenses lack {sorted(lost)}"
 
     def _shown_files(self) -> set[str]:
@@ -108,10 +114,10 @@ class Reader(Poller):
         directory = f"{self._prefix}/_streamlic/log/"
         shown, commits = set[str](), set[str]()
         promised: dict[str, set[str]] = defaultdict(set)
-        for key in self._keys(directory):
+        for key, tag in self._keys(directory).items():
             if key.rpartition("/")[2].startswith("."):
                 continue  # A disk's file in progress.
-            record = json.loads(self._get(key))
+            record = json.loads(self._get(key, tag))
             if record["kind"] == "begin" and record["publish"] == "commits":
                 commits.add(record["run"])
             if record["kind"] in ("commit", "complete"):
@@ -139,23 +145,27 @@ class Reader(Poller):
 
     def _files_of(self, table: str, columns: list[str]) -> dict[str, Rows]:
         """Return the rows of each Parquet file in a table's directory, by its name in the lake."""
-        keys = [key for key in self._keys(f"{self._prefix}/{table}/") if key.endswith(".parquet")]
         return {
-            key.removeprefix(f"{self._prefix}/"): pq.ParquetFile(io.BytesIO(self._get(key)))
+            key.removeprefix(f"{self._prefix}/"): pq.ParquetFile(io.BytesIO(self._get(key, tag)))
             .read(columns=columns)
             .to_pylist()
-            for key in keys
+            for key, tag in self._keys(f"{self._prefix}/{table}/").items()
+            if key.endswith(".parquet")
         }
 
-    def _keys(self, directory: str) -> list[str]:
+    def _keys(self, directory: str) -> dict[str, str]:
+        """Return the files in a directory, with their entity tags."""
         found = obstore.list(self._files, directory.strip("/")).collect()
-        return sorted(one["path"] for one in found)
+        return {one["path"]: one["e_tag"] or "" for one in sorted(found, key=itemgetter("path"))}
 
-    def _get(self, key: str) -> bytes:
-        try:
-            return bytes(obstore.get(self._files, key).bytes())
-        except FileNotFoundError as error:
-            raise Vanished(key) from error
+    def _get(self, key: str, tag: str) -> bytes:
+        """Return the content that has this tag. It is read once: so there is time to look often."""
+        if not tag or (key, tag) not in self._contents:
+            try:
+                self._contents[key, tag] = bytes(obstore.get(self._files, key).bytes())
+            except FileNotFoundError as error:
+                raise Vanished(key) from error
+        return self._contents[key, tag]
 
 
 def _delta_rows(url: str, columns: list[str], env: Mapping[str, str]) -> Rows:

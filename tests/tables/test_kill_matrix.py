@@ -56,5 +56,6 @@ def test_a_lake_in_a_bucket_is_exact_wherever_a_writer_dies(
 def test_a_lake_in_a_bucket_is_exact_whenever_a_writer_is_overtaken(
     tmp_path: Path, processes: Processes, moto: MotoServer
 ) -> None:
-    found = stop_at_each_step(Lakes("parquet", processes, tmp_path, moto), every=300, first=63)
+    lakes = Lakes("parquet", processes, tmp_path, moto, pages=1)
+    found = stop_at_each_step(lakes, every=300, first=90)
     assert found.overtaken
