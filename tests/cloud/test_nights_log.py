@@ -32,7 +32,7 @@ def test_a_long_log_is_opened_with_few_requests(
     for number in range(commits):
         point = ResumePoint(cursor=str(number), pages=number + 1)
         lake.commit(run, Promise(points={f"account-{number % 100}": point}))
-    with stepped_proxy(moto.port, "all", ROUND_TRIP_SECONDS) as proxy:
+    with stepped_proxy(moto.port, counts_reads=True, more_seconds=ROUND_TRIP_SECONDS) as proxy:
         for name, value in moto.environment_at(proxy.port).items():
             monkeypatch.setenv(name, value)
         proxy.watch(NEVER)

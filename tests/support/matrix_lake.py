@@ -17,7 +17,7 @@ from streamlic.dataset.lake import STAGING
 from streamlic.dataset.verify import verify_dataset
 from streamlic.storage.open_store import open_store
 from tests.support.matrix import CATALOG, Nights
-from tests.support.matrix_process import CONFLICT, STOPPED, Processes
+from tests.support.matrix_process import Processes
 from tests.support.matrix_proxy import NEVER, Step, SteppedProxy, When, stepped_proxy
 from tests.support.matrix_reader import Reader
 from tests.support.object_servers import ObjectServer, catalog_variables
@@ -35,8 +35,6 @@ class Lake:
     reader: Reader
     env: Mapping[str, str] = field(default_factory=dict)
     """What is in the environment of its processes."""
-    rival_env: Mapping[str, str] = field(default_factory=dict)
-    """What is in that of a second writer."""
 
     def check(self) -> None:
         """Compare the lake with what it must be when all nights were written."""
@@ -56,17 +54,6 @@ class Kills:
 
     steps: int = 0
     kills: int = 0
-    looks: int = 0
-
-
-@dataclass
-class Stops:
-    """What a matrix of stopped writers came to."""
-
-    steps: int = 0
-    stops: int = 0
-    overtaken: int = 0
-    """Writers that ended because another one had taken over."""
     looks: int = 0
 
 
@@ -91,10 +78,10 @@ class Lakes:
         return f"{server} | {self.table_format} {self._catalog}".rstrip()
 
     @contextmanager
-    def new(self, *ports: int) -> Iterator[Lake]:
+    def new(self, port: int = 0) -> Iterator[Lake]:
         """Make a lake whose reader looks while the context lasts; it is gone afterwards.
 
-        The ports are those by which its processes reach the server, and those of a second writer.
+        Its processes reach the server by the port, if one is given.
         """
         name = f"lake{uuid4().hex[:8]}"
         with ExitStack() as stack:
@@ -113,8 +100,7 @@ class Lakes:
                 files = Files(self._directory)  # type: ignore[assignment]
             reader = Reader(files, prefix, dest, self.table_format, env, nights=self._nights)
             stack.enter_context(reader)
-            envs = [self.env(name, port) for port in ports or (0,)]
-            yield Lake(dest, self.table_format, reader, envs[0], envs[-1])
+            yield Lake(dest, self.table_format, reader, self.env(name, port))
 
     def env(self, name: str, port: int) -> dict[str, str]:
         """Return the variables with which a process reaches the server by a port."""
@@ -150,59 +136,20 @@ def kill_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Kills:
     """
     found = Kills()
     with stepped_proxy(lakes.server.port) if lakes.server else nullcontext() as proxy:
-        ports = [proxy.port] if proxy else []
-        with lakes.new(*ports) as lake:
+        port = proxy.port if proxy else 0
+        with lakes.new(port) as lake:
             code, found.steps = _ran(lakes, lake, proxy, NEVER)
             assert code == 0
             lake.check()
         for number in range(first, found.steps + 1, every):
             for when in _whens(number // every, both=every == 1):
-                with lakes.new(*ports) as lake:
+                with lakes.new(port) as lake:
                     where = f"step {number} of {found.steps}, {when}"
                     try:
                         found.kills += _killed(lakes, lake, proxy, Step(number, when))
                         lake.check()
                     except AssertionError as error:
                         raise AssertionError(where) from error
-                    found.looks += lake.reader.looks
-    return found
-
-
-def stop_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Stops:
-    """Stop a writer at every so many-th step, and let a rival take over and finish, or be stopped.
-
-    Stops are before a step and after one in turn. The first one then runs again, and its request,
-    or the answer, is passed on; then the rival does. First reads are steps, too: what a writer has
-    read may have changed when it writes.
-    """
-    assert lakes.server
-    found, port = Stops(), lakes.server.port
-    with (
-        stepped_proxy(port, "first reads") as ours,
-        stepped_proxy(port, "first reads") as theirs,
-    ):
-        with lakes.new(ours.port) as lake:
-            code, found.steps = _ran(lakes, lake, ours, NEVER)
-            assert code == 0
-        for number in range(first, found.steps + 1, every):
-            for when in _whens(number // every, both=False):
-                # At most steps the rival takes over, and is stopped somewhere in its own work.
-                second = 1 + number * 7 % found.steps
-                where = f"step {number} of {found.steps}, {when}, the rival at {second}"
-                with lakes.new(ours.port, theirs.port) as lake:
-                    ours.watch(Step(number, when, signal.SIGSTOP))
-                    theirs.watch(Step(second, "after", signal.SIGSTOP))
-                    codes = _met(lakes, lake, ours, theirs)
-                    assert {*codes} <= {0, CONFLICT}, where
-                    if 0 not in codes:
-                        code, _ = _ran(lakes, lake, ours, NEVER)
-                        assert code == 0, where
-                    try:
-                        lake.check()
-                    except AssertionError as error:
-                        raise AssertionError(where) from error
-                    found.stops += 1
-                    found.overtaken += codes.count(CONFLICT)
                     found.looks += lake.reader.looks
     return found
 
@@ -216,26 +163,6 @@ def _killed(lakes: Lakes, lake: Lake, proxy: SteppedProxy | None, step: Step) ->
         deaths += code != 0
         lake.reader.look()
     return deaths
-
-
-def _met(lakes: Lakes, lake: Lake, ours: SteppedProxy, theirs: SteppedProxy) -> list[int]:
-    """Let two writers meet, and return their exit codes."""
-    env = [lake.env, lake.rival_env]
-    ended: list[int] = []
-    running = []
-    for proxy, one in zip((ours, theirs), env, strict=True):
-        process = lakes.start(lake, env=one, restarts=False)
-        proxy.has_process(process)
-        running.append((proxy, process, lakes.processes.wait(process)))
-        lake.reader.look()
-    for proxy, process, code in running:
-        if code == STOPPED:
-            proxy.release()
-            code = lakes.processes.wait(process)  # noqa: PLW2901
-        if code not in (0, CONFLICT):
-            print(lakes.processes.said(process))
-        ended.append(code)
-    return ended
 
 
 def _whens(number: int, *, both: bool) -> tuple[When, ...]:

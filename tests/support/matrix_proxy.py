@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Literal
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
@@ -22,11 +24,18 @@ from yarl import URL
 from tests.support.server_thread import in_a_thread
 
 When = Literal["before", "after"]
-Counted = Literal["writes", "first reads", "all"]
 HOST = "127.0.0.1"
 WAIT_SECONDS = 120
 _READS = frozenset({"GET", "HEAD"})
 _RECORDS = (".json", ".avro")
+_LOCK = "/lock"
+_ANY_NAME = re.compile(
+    r"lake[0-9a-f]{8}|part-\w+-\w+-\d+|(?:log|snapshots)/\d{8}(?=\.)|snap-\d+|[0-9a-f]{8}-[-0-9a-f]{27}"
+    r"|[0-9a-f]{16,}(?!\d*\.json)"
+)
+"""What differs from lake to lake, and from writer to writer. The numbers of part files stay."""
+_NAMES = re.compile(r"lake[0-9a-f]{8}/[^<\"\s?]+")
+"""What a request says to delete, or a catalog to show."""
 _OF_A_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding"})
 _ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 """What a client of aiohttp adds, and what is signed is passed on as it came."""
@@ -34,48 +43,94 @@ _ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 @dataclass(frozen=True)
 class Step:
-    """A request, by its number from 1, at which the process gets a signal; 0 is none."""
+    """A request, by its number from 1, at which the process is killed; 0 is none."""
 
     number: int
     when: When = "before"
-    signal: signal.Signals = signal.SIGKILL
 
 
 NEVER = Step(0)
 
 
-class SteppedProxy:
-    """Counts the requests of one process, and acts at one of them.
+Place = tuple[int, str, int]
+"""A night, a change, and how many requests came after it."""
 
-    "writes" are requests that change something. "first reads" count as well: all that read, but for
-    records that were read before. These never change, so that it makes no difference whether a
-    process is stopped there, or at the request before. Each request takes ``more_seconds`` on its
-    way.
+
+class Places:
+    """Where writers of lakes may be stopped: each place once, or every so many-th one.
+
+    A place is a request of a writer: the first, second, ... since its last change of the lake, in
+    a night. It makes no difference when a record is read that is there, so that is none.
     """
 
-    def __init__(self, port: int, counted: Counted = "writes", more_seconds: float = 0.0) -> None:
+    def __init__(self, every: int = 1) -> None:
+        self.claims = 0
+        """How often a writer has taken a lake over, or was its first."""
+        self._every = every
+        self._seen: set[Place] = set()
+        self.alone: set[Place] = set()
+        """Where a writer was stopped and nobody took the lake over."""
+        self._nights: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def start_lake(self) -> None:
+        """Begin with the first night again."""
+        self._nights.clear()
+
+    def new(self, change: str, requests: int) -> Place | None:
+        """Return the place so many requests after a writer's last change if it is to stop there."""
+        place, seen = (len(self._nights), change, requests), len(self._seen)
+        self._seen.add(place)
+        if len(self._seen) == seen or seen % self._every:
+            return None
+        self.alone.discard(place)
+        return place
+
+    def forget(self, place: Place) -> None:
+        """Let a writer stop there again: nobody took the lake over from the last one."""
+        self._seen.discard(place)
+        self.alone.add(place)
+
+    def landed(self, body: bytes) -> None:
+        """Note what a record says that was created."""
+        self.claims += _word(body, "kind") == "claim"
+        if night := _word(body, "night"):
+            self._nights.add(night)
+
+
+class SteppedProxy:
+    """Counts the requests of one process, and acts at one of them, or at each place that is new.
+
+    Requests that only read count if ``counts_reads``. Each takes ``more_seconds`` on its way.
+    """
+
+    def __init__(self, port: int, *, counts_reads: bool = False, more_seconds: float = 0.0) -> None:
         self.port = 0
-        self.counted = counted
+        self.counts_reads = counts_reads
         self.count = 0
         self.log: list[str] = []
         """The requests that were counted."""
         self._more_seconds = more_seconds
-        self._records: set[str] = set()
-        """Those that are there, of streamlic's log and of Delta's and Iceberg's metadata."""
         self._server = port
         self._step = NEVER
+        self._places: Places | None = None
+        self._change, self._since = "", 0
+        """The last change that the process has asked for, and its requests since."""
         self._process = 0
         self._has_process = threading.Event()
+        self.held_at: Place | None = None
+        """Where the process is stopped."""
         self._is_released = asyncio.Event()
         self._session: ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def watch(self, step: Step) -> None:
-        """Count from here on, for the next process."""
+    def watch(self, step: Step, places: Places | None = None) -> None:
+        """Count from here on, for the next process. It is stopped before each place that is new."""
         self._step, self.count, self.log = step, 0, []
-        self._records.clear()
+        self._places, self._change, self._since = places, "", 0
         self._has_process.clear()
-        self._is_released.clear()
 
     def has_process(self, process: int) -> None:
         """Set the process that gets the signal."""
@@ -84,6 +139,7 @@ class SteppedProxy:
 
     def release(self) -> None:
         """Let a process that was stopped run again, and pass its request or its answer on."""
+        self.held_at = None
         os.kill(self._process, signal.SIGCONT)
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._is_released.set)
@@ -119,23 +175,24 @@ class SteppedProxy:
         if self._more_seconds:
             await asyncio.sleep(self._more_seconds)
         is_it = False
-        if self._is_counted(request):
+        if self.counts_reads or request.method not in _READS:
             self.count += 1
             self.log.append(f"{request.method} {request.raw_path.partition('?')[0]}")
             is_it = self.count == self._step.number
         if is_it and self._step.when == "before":
-            await self._act()
-            if self._step.signal == signal.SIGKILL:
-                return web.Response(status=503)  # To nobody.
+            await self._act(signal.SIGKILL)
+            return web.Response(status=503)  # To nobody.
+        reads_record = request.method in _READS and request.path.endswith(_RECORDS)
+        if not reads_record and self._is_new_place(request, body):
+            await self._act(signal.SIGSTOP)
         answer = await self._answer(request, body)
+        # A record that is there never changes: it is all the same when it is read.
+        is_missing = reads_record and answer.status == HTTPStatus.NOT_FOUND
+        if is_missing and self._is_new_place(request, body):
+            await self._act(signal.SIGSTOP)
         if is_it and self._step.when == "after":
-            await self._act()
+            await self._act(signal.SIGKILL)
         return answer
-
-    def _is_counted(self, request: web.Request) -> bool:
-        if request.method not in _READS or self.counted == "all":
-            return True
-        return self.counted == "first reads" and request.path not in self._records
 
     async def _answer(self, request: web.Request, body: bytes) -> web.Response:
         assert self._session is not None
@@ -145,15 +202,39 @@ class SteppedProxy:
             allow_redirects=False,
         ) as answer:  # fmt: skip
             data = await answer.read()
-            if answer.ok and request.path.endswith(_RECORDS):
-                self._records.add(request.path)
+            if answer.ok and request.method == "PUT" and self._places is not None:
+                self._places.landed(body)
             return web.Response(body=data, status=answer.status, headers=_passed(answer.headers))
 
-    async def _act(self) -> None:
+    def _is_new_place(self, request: web.Request, body: bytes) -> bool:
+        if self._places is None or self.held_at:
+            return False
+        self._since += 1
+        self.held_at = self._places.new(self._change, self._since)
+        if request.method not in _READS and not request.path.endswith(_LOCK):
+            self._change, self._since = _change(request, body), 0
+        return self.held_at is not None
+
+    async def _act(self, number: signal.Signals) -> None:
         await asyncio.to_thread(self._has_process.wait, WAIT_SECONDS)
-        os.kill(self._process, self._step.signal)
-        if self._step.signal == signal.SIGSTOP:
+        self._is_released.clear()
+        os.kill(self._process, number)
+        if number == signal.SIGSTOP:
             await self._is_released.wait()
+
+
+def _change(request: web.Request, body: bytes) -> str:
+    """Name what a request changes: each lake and each writer have the same names."""
+    names = _NAMES.findall(body.decode(errors="replace")) if request.method == "POST" else []
+    masked = [_ANY_NAME.sub("*", name) for name in (request.path, *sorted(names))]
+    kind = request.headers.get("X-Amz-Target") or _word(body, "kind")
+    return " ".join((request.method, *masked, kind))
+
+
+def _word(body: bytes, name: str) -> str:
+    """Return the word that a record has under a name, or nothing."""
+    found = re.search(rf'"{name}": "(\w+)"'.encode(), body)
+    return found[1].decode() if found else ""
 
 
 def _passed(headers: object) -> CIMultiDict[str]:
@@ -164,10 +245,10 @@ def _passed(headers: object) -> CIMultiDict[str]:
 
 @contextmanager
 def stepped_proxy(
-    port: int, counted: Counted = "writes", more_seconds: float = 0.0
+    port: int, *, counts_reads: bool = False, more_seconds: float = 0.0
 ) -> Iterator[SteppedProxy]:
     """Run a proxy before the server on this port of loopback."""
-    proxy = SteppedProxy(port, counted, more_seconds)
+    proxy = SteppedProxy(port, counts_reads=counts_reads, more_seconds=more_seconds)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[SteppedProxy]:

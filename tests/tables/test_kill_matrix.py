@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.matrix_lake import Lakes, kill_at_each_step, stop_at_each_step
+from tests.support.matrix_lake import Lakes, kill_at_each_step
 from tests.support.matrix_process import Processes
+from tests.support.matrix_rivals import stop_at_each_place
 from tests.support.object_servers import MotoServer
 
 FORMATS = ("parquet", "delta", "iceberg")
@@ -57,5 +58,5 @@ def test_a_lake_in_a_bucket_is_exact_whenever_a_writer_is_overtaken(
     tmp_path: Path, processes: Processes, moto: MotoServer
 ) -> None:
     lakes = Lakes("parquet", processes, tmp_path, moto, pages=1)
-    found = stop_at_each_step(lakes, every=300, first=90)
+    found = stop_at_each_place(lakes, every=150)
     assert found.overtaken

@@ -1,0 +1,128 @@
+"""Writers of a lake that are stopped anywhere, while others take it over and are stopped, too.
+
+A writer continues where another one was stopped. So this is quick: with a lake of its own for each
+stop it takes ten times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from tests.support.matrix_lake import Lake, Lakes
+from tests.support.matrix_process import CONFLICT, STOPPED
+from tests.support.matrix_proxy import NEVER, Places, SteppedProxy, stepped_proxy
+
+
+@dataclass
+class Stops:
+    """What a matrix of stopped writers came to."""
+
+    lakes: int = 0
+    places: int = 0
+    """Which writers came to. If ``every`` is 1, one was stopped and overtaken at each."""
+    alone: int = 0
+    """Further ones, where a writer was stopped when nothing was left that another one could do."""
+    stops: int = 0
+    overtaken: int = 0
+    conflicts: int = 0
+    """Writers that ended because of that."""
+    looks: int = 0
+
+
+def stop_at_each_place(lakes: Lakes, every: int = 1) -> Stops:
+    """Stop writers at every so many-th place, let rivals take over, and check each lake's end.
+
+    A writer is stopped before a request, and its request arrives when a rival has taken over, which
+    is then stopped, too. A lake so comes to its end by many writers. There are new lakes until one
+    has no place left at which no writer was overtaken yet. Places are reads, too: what a writer has
+    read may have changed when it writes.
+    """
+    found, places = Stops(), Places(every)
+    with ExitStack() as stack:
+        meeting = _Meeting(lakes, places, stack, found)
+        before = -1
+        while found.overtaken > before:
+            before = found.overtaken
+            with lakes.new() as lake:
+                places.start_lake()
+                meeting.write(lake)
+                lake.check()
+                found.looks += lake.reader.looks
+            found.lakes += 1
+            found.places, found.alone = len(places), len(places.alone)
+    return found
+
+
+@dataclass
+class _Writer:
+    """A process, the proxy that it reaches the store by, and when it was stopped."""
+
+    proxy: SteppedProxy
+    process: int = 0
+    claims: int = 0
+    """How often lakes had been taken over then."""
+
+
+class _Meeting:
+    """Writers of one lake of whom all are stopped but one."""
+
+    def __init__(self, lakes: Lakes, places: Places, stack: ExitStack, found: Stops) -> None:
+        self._lakes = lakes
+        self._places = places
+        self._stack = stack
+        self._found = found
+        self._proxies: list[SteppedProxy] = []
+        self._stopped: list[_Writer] = []
+
+    def write(self, lake: Lake) -> None:
+        """Let writers take the lake over from each other until all its nights are written."""
+        is_written = False
+        while not is_written:
+            is_written = self._waited_for(lake, self._started(lake))
+            for writer in self._overtaken():
+                is_written |= self._waited_for(lake, writer)
+        while self._stopped:
+            writer = self._stopped.pop()
+            if writer.claims < self._places.claims:
+                self._found.overtaken += 1
+            elif writer.proxy.held_at:
+                self._places.forget(writer.proxy.held_at)
+            writer.proxy.release()
+            self._waited_for(lake, writer)
+
+    def _started(self, lake: Lake) -> _Writer:
+        assert self._lakes.server
+        if not self._proxies:
+            proxy = stepped_proxy(self._lakes.server.port)
+            self._proxies.append(self._stack.enter_context(proxy))
+        writer = _Writer(self._proxies.pop())
+        writer.proxy.watch(NEVER, self._places)
+        env = self._lakes.env(lake.reader.namespace, writer.proxy.port)
+        writer.process = self._lakes.start(lake, env=env, restarts=False)
+        writer.proxy.has_process(writer.process)
+        return writer
+
+    def _overtaken(self) -> Iterator[_Writer]:
+        """Let those run again that were stopped before the lake was taken over."""
+        for writer in [one for one in self._stopped if one.claims < self._places.claims]:
+            self._stopped.remove(writer)
+            self._found.overtaken += 1
+            writer.proxy.release()
+            yield writer
+
+    def _waited_for(self, lake: Lake, writer: _Writer) -> bool:
+        """Wait until a writer is stopped or ends, and tell if it has written all nights."""
+        code = self._lakes.processes.wait(writer.process)
+        lake.reader.look()
+        assert not lake.reader.wrong, lake.reader.wrong
+        if code == STOPPED:
+            self._found.stops += 1
+            writer.claims = self._places.claims
+            self._stopped.append(writer)
+            return False
+        assert code in (0, CONFLICT), self._lakes.processes.said(writer.process)
+        self._found.conflicts += code == CONFLICT
+        self._proxies.append(writer.proxy)
+        return code == 0
