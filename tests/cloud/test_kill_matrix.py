@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.matrix_lake import Lakes, kill_at_each_step
+from tests.support.matrix_lake import Lakes
+from tests.support.matrix_places import kill_at_each_place
 from tests.support.matrix_process import Processes
 from tests.support.object_servers import ObjectServer
 
@@ -23,8 +24,8 @@ CASES = [
 ]  # fmt: skip
 PAGES = 2
 """Of each account."""
-STRIDES = {"parquet": 29, "delta": 31, "sql": 97, "glue": 127}
-"""Under a minute each. The slow form takes every step, both before and after the request."""
+STRIDES = {"parquet": 7, "delta": 9, "sql": 17, "glue": 23}
+"""Under a minute each. The slow form takes every place, both before and after the request."""
 
 
 @pytest.fixture(
@@ -45,6 +46,6 @@ def lakes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lakes]:
     "every", [0, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "every"]
 )
 def test_a_lake_is_exact_whichever_request_a_writer_dies_at(lakes: Lakes, every: int) -> None:
-    found = kill_at_each_step(lakes, every or STRIDES[lakes.kind])
+    found = kill_at_each_place(lakes, every or STRIDES[lakes.kind])
     print(f"| {lakes} | {found} |")
     assert found.kills

@@ -10,7 +10,7 @@ import pytest
 from streamlic.dataset.records import Promise, ResumePoint
 from streamlic.storage.open_store import StoreSettings, open_store
 from streamlic.tables.base import LakeWriter
-from tests.support.matrix_proxy import NEVER, stepped_proxy
+from tests.support.matrix_proxy import stepped_proxy
 from tests.support.object_servers import MotoServer
 from tests.tables.lake_tests import start
 
@@ -35,7 +35,7 @@ def test_a_long_log_is_opened_with_few_requests(
     with stepped_proxy(moto.port, counts_reads=True, more_seconds=ROUND_TRIP_SECONDS) as proxy:
         for name, value in moto.environment_at(proxy.port).items():
             monkeypatch.setenv(name, value)
-        proxy.watch(NEVER)
+        proxy.watch()
         store, started = open_store(dest, StoreSettings(takes_over=True)), time.monotonic()
         with store.lock("_streamlic/lock"):
             [found] = LakeWriter(store).open()

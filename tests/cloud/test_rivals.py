@@ -6,7 +6,7 @@ import pytest
 
 from tests.cloud.test_kill_matrix import lakes
 from tests.support.matrix_lake import Lakes
-from tests.support.matrix_rivals import stop_at_each_place
+from tests.support.matrix_places import stop_at_each_place
 
 __all__ = ["lakes"]
 PAGES = 1

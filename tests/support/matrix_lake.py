@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -18,7 +18,6 @@ from streamlic.dataset.verify import verify_dataset
 from streamlic.storage.open_store import open_store
 from tests.support.matrix import CATALOG, Nights
 from tests.support.matrix_process import Processes
-from tests.support.matrix_proxy import NEVER, Step, SteppedProxy, When, stepped_proxy
 from tests.support.matrix_reader import Reader
 from tests.support.object_servers import ObjectServer, catalog_variables
 
@@ -130,62 +129,51 @@ class Lakes:
 def kill_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Kills:
     """Kill a process at every so many-th step, the next one while it recovers, and check the end.
 
-    A step is a request that changes something in a store, or what changes a local lake. At odd
-    steps the process dies before it is carried out, at even ones after it; if ``every`` is 1, at
-    each step both.
+    A step is what changes a local lake. At odd steps the process dies before it is carried out, at
+    even ones after it; if ``every`` is 1, at each step both.
     """
     found = Kills()
-    with stepped_proxy(lakes.server.port) if lakes.server else nullcontext() as proxy:
-        port = proxy.port if proxy else 0
-        with lakes.new(port) as lake:
-            code, found.steps = _ran(lakes, lake, proxy, NEVER)
-            assert code == 0
-            lake.check()
-        for number in range(first, found.steps + 1, every):
-            for when in _whens(number // every, both=every == 1):
-                with lakes.new(port) as lake:
-                    where = f"step {number} of {found.steps}, {when}"
-                    try:
-                        found.kills += _killed(lakes, lake, proxy, Step(number, when))
-                        lake.check()
-                    except AssertionError as error:
-                        raise AssertionError(where) from error
-                    found.looks += lake.reader.looks
+    with lakes.new() as lake:
+        code, found.steps = _ran(lakes, lake, 0, "before")
+        assert code == 0
+        lake.check()
+    for number in range(first, found.steps + 1, every):
+        for when in _whens(number // every, both=every == 1):
+            with lakes.new() as lake:
+                try:
+                    found.kills += _killed(lakes, lake, number, when)
+                    lake.check()
+                except AssertionError as error:
+                    raise AssertionError(f"step {number} of {found.steps}, {when}") from error
+                found.looks += lake.reader.looks
     return found
 
 
-def _killed(lakes: Lakes, lake: Lake, proxy: SteppedProxy | None, step: Step) -> int:
+def _killed(lakes: Lakes, lake: Lake, number: int, when: str) -> int:
     """Kill a process at a step, and the next one; let a third one end; return how many died."""
     deaths = 0
-    for one in (step, Step(1 + step.number % _RECOVERY_STEPS, step.when), NEVER):
-        code, _ = _ran(lakes, lake, proxy, one)
-        assert code == 0 or (code == -signal.SIGKILL and one != NEVER), code
+    for one in (number, 1 + number % _RECOVERY_STEPS, 0):
+        code, _ = _ran(lakes, lake, one, when)
+        assert code == 0 or (code == -signal.SIGKILL and one), code
         deaths += code != 0
         lake.reader.look()
     return deaths
 
 
-def _whens(number: int, *, both: bool) -> tuple[When, ...]:
+def _whens(number: int, *, both: bool) -> tuple[str, ...]:
     if both:
         return ("before", "after")
     return ("before",) if number % 2 else ("after",)
 
 
-def _ran(lakes: Lakes, lake: Lake, proxy: SteppedProxy | None, step: Step) -> tuple[int, int]:
+def _ran(lakes: Lakes, lake: Lake, number: int, when: str) -> tuple[int, int]:
     """Run a process to its end, or to a step; return its exit code and how many steps it took.
 
-    Only one that ends knows the steps of a local lake.
+    Only one that ends knows its steps.
     """
-    if proxy:
-        proxy.watch(step)
-        process = lakes.start(lake)
-        proxy.has_process(process)
-    else:
-        process = lakes.start(lake, kills=(step.number, step.when))
+    process = lakes.start(lake, kills=(number, when))
     code = lakes.processes.wait(process)
     said = lakes.processes.said(process)
     if code not in (0, -signal.SIGKILL):
         print(said)
-    if proxy:
-        return code, proxy.count
     return code, int(said.split()[-1]) if code == 0 else 0

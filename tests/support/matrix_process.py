@@ -17,6 +17,8 @@ from typing import Any, Self
 
 CONFLICT = 2
 """The exit code of a process that another writer has overtaken, or keeps out."""
+LATE = 3
+"""That of a process whose request took too long: it was stopped meanwhile."""
 STOPPED = 1000
 """What is returned for a process that was stopped."""
 
@@ -93,7 +95,7 @@ def _serve() -> None:
 
 def _run(matrix: Any, log: str, env: dict[str, str], **job: Any) -> int:
     """Write the lake in this process, and return its exit code."""
-    from streamlic.errors import DatasetConflict
+    from streamlic.errors import DatasetConflict, StoreError
 
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number in (0, 1, 2):
@@ -104,6 +106,11 @@ def _run(matrix: Any, log: str, env: dict[str, str], **job: Any) -> int:
     except DatasetConflict as error:
         print(f"DatasetConflict: {error}", file=sys.stderr)
         return CONFLICT
+    except StoreError as error:
+        if "did not answer in time" not in str(error):
+            raise
+        print(f"StoreError: {error}", file=sys.stderr)
+        return LATE
     return 0
 
 

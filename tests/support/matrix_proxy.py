@@ -13,9 +13,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 from multidict import CIMultiDict
@@ -23,7 +21,6 @@ from yarl import URL
 
 from tests.support.server_thread import in_a_thread
 
-When = Literal["before", "after"]
 HOST = "127.0.0.1"
 WAIT_SECONDS = 120
 _READS = frozenset({"GET", "HEAD"})
@@ -41,29 +38,20 @@ _ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 """What a client of aiohttp adds, and what is signed is passed on as it came."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """A request, by its number from 1, at which the process is killed; 0 is none."""
-
-    number: int
-    when: When = "before"
-
-
-NEVER = Step(0)
-
-
 Place = tuple[int, str, int]
 """A night, a change, and how many requests came after it."""
 
 
 class Places:
-    """Where writers of lakes may be stopped: each place once, or every so many-th one.
+    """Where writers of lakes are stopped or killed: each place once, or every so many-th one.
 
     A place is a request of a writer: the first, second, ... since its last change of the lake, in
-    a night. It makes no difference when a record is read that is there, so that is none.
+    a night. It makes no difference when a record is read that is there, so that is none. Writers
+    are stopped before a request, or killed before one or after one that changes something.
     """
 
-    def __init__(self, every: int = 1) -> None:
+    def __init__(self, every: int = 1, *, kills: bool = False) -> None:
+        self.kills = kills
         self.claims = 0
         """How often a writer has taken a lake over, or was its first."""
         self._every = every
@@ -80,7 +68,7 @@ class Places:
         self._nights.clear()
 
     def new(self, change: str, requests: int) -> Place | None:
-        """Return the place so many requests after a writer's last change if it is to stop there."""
+        """Return the place so many requests after a writer's last change if it must end there."""
         place, seen = (len(self._nights), change, requests), len(self._seen)
         self._seen.add(place)
         if len(self._seen) == seen or seen % self._every:
@@ -101,7 +89,7 @@ class Places:
 
 
 class SteppedProxy:
-    """Counts the requests of one process, and acts at one of them, or at each place that is new.
+    """Counts the requests of one process, and stops or kills it at each place that is new.
 
     Requests that only read count if ``counts_reads``. Each takes ``more_seconds`` on its way.
     """
@@ -114,22 +102,21 @@ class SteppedProxy:
         """The requests that were counted."""
         self._more_seconds = more_seconds
         self._server = port
-        self._step = NEVER
         self._places: Places | None = None
         self._change, self._since = "", 0
         """The last change that the process has asked for, and its requests since."""
         self._process = 0
         self._has_process = threading.Event()
         self.held_at: Place | None = None
-        """Where the process is stopped."""
+        """Where the process was stopped, or killed."""
         self._is_released = asyncio.Event()
         self._session: ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def watch(self, step: Step, places: Places | None = None) -> None:
-        """Count from here on, for the next process. It is stopped before each place that is new."""
-        self._step, self.count, self.log = step, 0, []
-        self._places, self._change, self._since = places, "", 0
+    def watch(self, places: Places | None = None) -> None:
+        """Count from here on, for the next process."""
+        self.count, self.log = 0, []
+        self._places, self._change, self._since, self.held_at = places, "", 0, None
         self._has_process.clear()
 
     def has_process(self, process: int) -> None:
@@ -174,24 +161,29 @@ class SteppedProxy:
         body = await request.read()
         if self._more_seconds:
             await asyncio.sleep(self._more_seconds)
-        is_it = False
-        if self.counts_reads or request.method not in _READS:
+        is_read = request.method in _READS
+        if self.counts_reads or not is_read:
             self.count += 1
             self.log.append(f"{request.method} {request.raw_path.partition('?')[0]}")
-            is_it = self.count == self._step.number
-        if is_it and self._step.when == "before":
-            await self._act(signal.SIGKILL)
-            return web.Response(status=503)  # To nobody.
-        reads_record = request.method in _READS and request.path.endswith(_RECORDS)
-        if not reads_record and self._is_new_place(request, body):
-            await self._act(signal.SIGSTOP)
+        places = self._places
+        if places is None:
+            return await self._answer(request, body)
+        is_of_record = is_read and request.path.endswith(_RECORDS)
+        if not is_of_record and self._is_new_place(places, request, body):
+            await self._act(places)
+            if places.kills:
+                return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)  # To nobody.
         answer = await self._answer(request, body)
+        if answer.status < HTTPStatus.BAD_REQUEST and request.method == "PUT":
+            places.landed(body)
         # A record that is there never changes: it is all the same when it is read.
-        is_missing = reads_record and answer.status == HTTPStatus.NOT_FOUND
-        if is_missing and self._is_new_place(request, body):
-            await self._act(signal.SIGSTOP)
-        if is_it and self._step.when == "after":
-            await self._act(signal.SIGKILL)
+        is_missing = is_of_record and answer.status == HTTPStatus.NOT_FOUND
+        if is_missing and self._is_new_place(places, request, body):
+            await self._act(places)
+        if places.kills and not is_read and not self.held_at:
+            self.held_at = places.new(self._change, 0)
+            if self.held_at:
+                await self._act(places)
         return answer
 
     async def _answer(self, request: web.Request, body: bytes) -> web.Response:
@@ -202,24 +194,24 @@ class SteppedProxy:
             allow_redirects=False,
         ) as answer:  # fmt: skip
             data = await answer.read()
-            if answer.ok and request.method == "PUT" and self._places is not None:
-                self._places.landed(body)
             return web.Response(body=data, status=answer.status, headers=_passed(answer.headers))
 
-    def _is_new_place(self, request: web.Request, body: bytes) -> bool:
-        if self._places is None or self.held_at:
+    def _is_new_place(self, places: Places, request: web.Request, body: bytes) -> bool:
+        """Take a request into account, and tell if the process must end before it."""
+        is_read = request.method in _READS
+        if self.held_at or (is_read and places.kills):
             return False
         self._since += 1
-        self.held_at = self._places.new(self._change, self._since)
-        if request.method not in _READS and not request.path.endswith(_LOCK):
+        self.held_at = places.new(self._change, self._since)
+        if not is_read and not request.path.endswith(_LOCK):
             self._change, self._since = _change(request, body), 0
         return self.held_at is not None
 
-    async def _act(self, number: signal.Signals) -> None:
+    async def _act(self, places: Places) -> None:
         await asyncio.to_thread(self._has_process.wait, WAIT_SECONDS)
         self._is_released.clear()
-        os.kill(self._process, number)
-        if number == signal.SIGSTOP:
+        os.kill(self._process, signal.SIGKILL if places.kills else signal.SIGSTOP)
+        if not places.kills:
             await self._is_released.wait()
 
 
@@ -228,12 +220,14 @@ def _change(request: web.Request, body: bytes) -> str:
     names = _NAMES.findall(body.decode(errors="replace")) if request.method == "POST" else []
     masked = [_ANY_NAME.sub("*", name) for name in (request.path, *sorted(names))]
     kind = request.headers.get("X-Amz-Target") or _word(body, "kind")
+    if kind == "commit":  # A night has some: they count from the record that a writer began with.
+        kind += str(int(_word(body, "number")) - int(_word(body, "epoch")))
     return " ".join((request.method, *masked, kind))
 
 
 def _word(body: bytes, name: str) -> str:
     """Return the word that a record has under a name, or nothing."""
-    found = re.search(rf'"{name}": "(\w+)"'.encode(), body)
+    found = re.search(rf'"{name}": "?(\w+)'.encode(), body)
     return found[1].decode() if found else ""
 
 

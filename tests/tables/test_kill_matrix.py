@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.matrix_lake import Lakes, kill_at_each_step
+from tests.support.matrix_places import kill_at_each_place, stop_at_each_place
 from tests.support.matrix_process import Processes
-from tests.support.matrix_rivals import stop_at_each_place
 from tests.support.object_servers import MotoServer
 
 FORMATS = ("parquet", "delta", "iceberg")
@@ -50,7 +50,7 @@ def moto() -> Iterator[MotoServer]:
 def test_a_lake_in_a_bucket_is_exact_wherever_a_writer_dies(
     tmp_path: Path, processes: Processes, moto: MotoServer
 ) -> None:
-    found = kill_at_each_step(Lakes("parquet", processes, tmp_path, moto), every=60, first=40)
+    found = kill_at_each_place(Lakes("parquet", processes, tmp_path, moto), every=40)
     assert found.kills
 
 

@@ -1,18 +1,30 @@
-"""Writers of a lake that are stopped anywhere, while others take it over and are stopped, too.
+"""Writers of a lake that are killed anywhere, or stopped while others take it over.
 
-A writer continues where another one was stopped. So this is quick: with a lake of its own for each
-stop it takes ten times as long.
+A writer continues where another one ended. So this is quick: with a lake of its own for each kill
+or stop it takes ten times as long.
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from tests.support.matrix_lake import Lake, Lakes
-from tests.support.matrix_process import CONFLICT, STOPPED
-from tests.support.matrix_proxy import NEVER, Places, SteppedProxy, stepped_proxy
+from tests.support.matrix_process import CONFLICT, LATE, STOPPED
+from tests.support.matrix_proxy import Places, SteppedProxy, stepped_proxy
+
+
+@dataclass
+class Kills:
+    """What a matrix of kills came to."""
+
+    lakes: int = 0
+    places: int = 0
+    """Which writers came to. If ``every`` is 1, one died at each."""
+    kills: int = 0
+    looks: int = 0
 
 
 @dataclass
@@ -28,7 +40,44 @@ class Stops:
     overtaken: int = 0
     conflicts: int = 0
     """Writers that ended because of that."""
+    late: int = 0
+    """Those that ended because they were stopped for longer than a request may take."""
     looks: int = 0
+
+
+def kill_at_each_place(lakes: Lakes, every: int = 1) -> Kills:
+    """Kill writers at every so many-th place, also while they recover, and check each lake's end.
+
+    They die before a request that changes something, and after one. There are new lakes until
+    nobody dies in one.
+    """
+    assert lakes.server
+    found, places = Kills(), Places(every, kills=True)
+    with stepped_proxy(lakes.server.port) as proxy:
+        before = -1
+        while found.kills > before:
+            before = found.kills
+            with lakes.new(proxy.port) as lake:
+                places.start_lake()
+                while _is_killed(lakes, lake, proxy, places):
+                    found.kills += 1
+                lake.check()
+                found.looks += lake.reader.looks
+            found.lakes += 1
+            found.places = len(places)
+    return found
+
+
+def _is_killed(lakes: Lakes, lake: Lake, proxy: SteppedProxy, places: Places) -> bool:
+    """Run a writer, and tell if it died."""
+    proxy.watch(places)
+    process = lakes.start(lake)
+    proxy.has_process(process)
+    code = lakes.processes.wait(process)
+    lake.reader.look()
+    assert not lake.reader.wrong, lake.reader.wrong
+    assert code in (0, -signal.SIGKILL), lakes.processes.said(process)
+    return code != 0
 
 
 def stop_at_each_place(lakes: Lakes, every: int = 1) -> Stops:
@@ -98,7 +147,7 @@ class _Meeting:
             proxy = stepped_proxy(self._lakes.server.port)
             self._proxies.append(self._stack.enter_context(proxy))
         writer = _Writer(self._proxies.pop())
-        writer.proxy.watch(NEVER, self._places)
+        writer.proxy.watch(self._places)
         env = self._lakes.env(lake.reader.namespace, writer.proxy.port)
         writer.process = self._lakes.start(lake, env=env, restarts=False)
         writer.proxy.has_process(writer.process)
@@ -122,7 +171,8 @@ class _Meeting:
             writer.claims = self._places.claims
             self._stopped.append(writer)
             return False
-        assert code in (0, CONFLICT), self._lakes.processes.said(writer.process)
+        assert code in (0, CONFLICT, LATE), self._lakes.processes.said(writer.process)
         self._found.conflicts += code == CONFLICT
+        self._found.late += code == LATE
         self._proxies.append(writer.proxy)
         return code == 0
