@@ -218,7 +218,7 @@ class SteppedProxy:
 def _change(request: web.Request, body: bytes) -> str:
     """Name what a request changes: each lake and each writer have the same names."""
     names = _NAMES.findall(body.decode(errors="replace")) if request.method == "POST" else []
-    masked = [_ANY_NAME.sub("*", name) for name in (request.path, *sorted(names))]
+    masked = sorted({_ANY_NAME.sub("*", name) for name in (request.path, *names)})
     kind = request.headers.get("X-Amz-Target") or _word(body, "kind")
     if kind == "commit":  # A night has some: they count from the record that a writer began with.
         kind += str(int(_word(body, "number")) - int(_word(body, "epoch")))
