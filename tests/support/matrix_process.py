@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -29,6 +30,7 @@ class Processes:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._logs: dict[int, Path] = {}
+        self._running: set[int] = set()
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "tests.support.matrix_process"]
@@ -42,6 +44,8 @@ class Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for process in self._running:  # Those that a failed test has left stopped.
+            os.kill(process, signal.SIGKILL)
         self._server.communicate()
 
     def start(self, **job: Any) -> int:
@@ -49,11 +53,15 @@ class Processes:
         log = self._directory / f"process-{len(self._logs)}.log"
         process = self._ask(do="start", log=str(log), **job)
         self._logs[process] = log
+        self._running.add(process)
         return process
 
     def wait(self, process: int) -> int:
         """Wait until it ends or is stopped, and return its exit code or STOPPED."""
-        return self._ask(do="wait", process=process)
+        code = self._ask(do="wait", process=process)
+        if code != STOPPED:
+            self._running.discard(process)
+        return code
 
     def said(self, process: int) -> str:
         """Return what a process has said."""
