@@ -11,7 +11,7 @@ from tests.support.matrix_places import stop_at_each_place
 __all__ = ["lakes"]
 PAGES = 1
 """All kinds of requests are there with one page an account."""
-STRIDES = {"parquet": 23, "delta": 47, "sql": 53, "glue": 71}
+STRIDES = {"parquet": 53, "delta": 97, "sql": 101, "glue": 127}
 """About half a minute each. The slow form takes every place."""
 
 
