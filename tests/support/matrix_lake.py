@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,8 +32,6 @@ class Lake:
     dest: str
     table_format: str
     reader: Reader
-    env: Mapping[str, str] = field(default_factory=dict)
-    """What is in the environment of its processes."""
 
     def check(self) -> None:
         """Compare the lake with what it must be when all nights were written."""
@@ -77,11 +75,8 @@ class Lakes:
         return f"{server} | {self.table_format} {self._catalog}".rstrip()
 
     @contextmanager
-    def new(self, port: int = 0) -> Iterator[Lake]:
-        """Make a lake whose reader looks while the context lasts; it is gone afterwards.
-
-        Its processes reach the server by the port, if one is given.
-        """
+    def new(self) -> Iterator[Lake]:
+        """Make a lake whose reader looks while the context lasts; it is gone afterwards."""
         name = f"lake{uuid4().hex[:8]}"
         with ExitStack() as stack:
             patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -99,7 +94,7 @@ class Lakes:
                 files = Files(self._directory)  # type: ignore[assignment]
             reader = Reader(files, prefix, dest, self.table_format, env, nights=self._nights)
             stack.enter_context(reader)
-            yield Lake(dest, self.table_format, reader, self.env(name, port))
+            yield Lake(dest, self.table_format, reader)
 
     def env(self, name: str, port: int) -> dict[str, str]:
         """Return the variables with which a process reaches the server by a port."""
@@ -114,16 +109,16 @@ class Lakes:
             given["uri"] = f"sqlite:///{self._directory}/{name}.db"
         return env | catalog_variables(CATALOG, given)
 
-    def start(self, lake: Lake, **given: object) -> int:
-        """Start a process that writes a lake."""
-        job = {
-            "env": lake.env,
-            "dest": lake.dest,
-            "table_format": lake.table_format,
-            "pages": self._nights.pages,
-            "catalog": f"{CATALOG}.{lake.reader.namespace}" if self._catalog else None,
-        }
-        return self.processes.start(**job | given)
+    def start(self, lake: Lake, port: int = 0, **given: object) -> int:
+        """Start a process that writes a lake, and reaches the server by a port."""
+        return self.processes.start(
+            env=self.env(lake.reader.namespace, port),
+            dest=lake.dest,
+            table_format=lake.table_format,
+            pages=self._nights.pages,
+            catalog=f"{CATALOG}.{lake.reader.namespace}" if self._catalog else None,
+            **given,
+        )
 
 
 def kill_at_each_step(lakes: Lakes, every: int, first: int = 1) -> Kills:

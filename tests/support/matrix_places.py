@@ -7,7 +7,7 @@ or stop it takes ten times as long.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -17,23 +17,24 @@ from tests.support.matrix_proxy import Places, SteppedProxy, stepped_proxy
 
 
 @dataclass
-class Kills:
-    """What a matrix of kills came to."""
-
+class _Found:
     lakes: int = 0
     places: int = 0
-    """Which writers came to. If ``every`` is 1, one died at each."""
-    kills: int = 0
+    """Which writers came to. If ``every`` is 1, one was killed, or overtaken, at each."""
     looks: int = 0
 
 
 @dataclass
-class Stops:
+class Kills(_Found):
+    """What a matrix of kills came to."""
+
+    kills: int = 0
+
+
+@dataclass
+class Stops(_Found):
     """What a matrix of stopped writers came to."""
 
-    lakes: int = 0
-    places: int = 0
-    """Which writers came to. If ``every`` is 1, one was stopped and overtaken at each."""
     alone: int = 0
     """Further ones, where a writer was stopped when nothing was left that another one could do."""
     stops: int = 0
@@ -42,7 +43,6 @@ class Stops:
     """Writers that ended because of that."""
     late: int = 0
     """Those that ended because they were stopped for longer than a request may take."""
-    looks: int = 0
 
 
 def kill_at_each_place(lakes: Lakes, every: int = 1) -> Kills:
@@ -54,30 +54,17 @@ def kill_at_each_place(lakes: Lakes, every: int = 1) -> Kills:
     assert lakes.server
     found, places = Kills(), Places(every, kills=True)
     with stepped_proxy(lakes.server.port) as proxy:
-        before = -1
-        while found.kills > before:
+
+        def write(lake: Lake) -> int:
             before = found.kills
-            with lakes.new(proxy.port) as lake:
-                places.start_lake()
-                while _is_killed(lakes, lake, proxy, places):
-                    found.kills += 1
-                lake.check()
-                found.looks += lake.reader.looks
-            found.lakes += 1
-            found.places = len(places)
+            while True:
+                process = _started(lakes, lake, proxy, places)
+                if not _waited_for(lakes, lake, process, 0, -signal.SIGKILL):
+                    return found.kills - before
+                found.kills += 1
+
+        _write_lakes(lakes, places, found, write)
     return found
-
-
-def _is_killed(lakes: Lakes, lake: Lake, proxy: SteppedProxy, places: Places) -> bool:
-    """Run a writer, and tell if it died."""
-    proxy.watch(places)
-    process = lakes.start(lake)
-    proxy.has_process(process)
-    code = lakes.processes.wait(process)
-    lake.reader.look()
-    assert not lake.reader.wrong, lake.reader.wrong
-    assert code in (0, -signal.SIGKILL), lakes.processes.said(process)
-    return code != 0
 
 
 def stop_at_each_place(lakes: Lakes, every: int = 1) -> Stops:
@@ -90,18 +77,38 @@ def stop_at_each_place(lakes: Lakes, every: int = 1) -> Stops:
     """
     found, places = Stops(), Places(every)
     with ExitStack() as stack:
-        meeting = _Meeting(lakes, places, stack, found)
-        before = -1
-        while found.overtaken > before:
-            before = found.overtaken
-            with lakes.new() as lake:
-                places.start_lake()
-                meeting.write(lake)
-                lake.check()
-                found.looks += lake.reader.looks
-            found.lakes += 1
-            found.places, found.alone = len(places), len(places.alone)
+        _write_lakes(lakes, places, found, _Meeting(lakes, places, stack, found).write)
+    found.alone = len(places.alone)
     return found
+
+
+def _write_lakes(lakes: Lakes, places: Places, found: _Found, write: Callable[[Lake], int]) -> None:
+    """Write and check lakes until one has no new place: ``write`` returns how many there were."""
+    is_new = True
+    while is_new:
+        with lakes.new() as lake:
+            places.start_lake()
+            is_new = write(lake) > 0
+            lake.check()
+            found.looks += lake.reader.looks
+        found.lakes += 1
+        found.places = len(places)
+
+
+def _started(lakes: Lakes, lake: Lake, proxy: SteppedProxy, places: Places, **given: object) -> int:
+    proxy.watch(places)
+    process = lakes.start(lake, proxy.port, **given)
+    proxy.has_process(process)
+    return process
+
+
+def _waited_for(lakes: Lakes, lake: Lake, process: int, *ends: int) -> int:
+    """Wait for a process, look at what it leaves, and return its exit code: one of ``ends``."""
+    code = lakes.processes.wait(process)
+    lake.reader.look()
+    assert not lake.reader.wrong, lake.reader.wrong
+    assert code in ends, lakes.processes.said(process)
+    return code
 
 
 @dataclass
@@ -109,7 +116,7 @@ class _Writer:
     """A process, the proxy that it reaches the store by, and when it was stopped."""
 
     proxy: SteppedProxy
-    process: int = 0
+    process: int
     claims: int = 0
     """How often lakes had been taken over then."""
 
@@ -125,9 +132,12 @@ class _Meeting:
         self._proxies: list[SteppedProxy] = []
         self._stopped: list[_Writer] = []
 
-    def write(self, lake: Lake) -> None:
-        """Let writers take the lake over from each other until all its nights are written."""
-        is_written = False
+    def write(self, lake: Lake) -> int:
+        """Let writers take the lake over from each other until all its nights are written.
+
+        Returns how many of those that were stopped were overtaken.
+        """
+        before, is_written = self._found.overtaken, False
         while not is_written:
             is_written = self._waited_for(lake, self._started(lake))
             for writer in self._overtaken():
@@ -140,18 +150,15 @@ class _Meeting:
                 self._places.forget(writer.proxy.held_at)
             writer.proxy.release()
             self._waited_for(lake, writer)
+        return self._found.overtaken - before
 
     def _started(self, lake: Lake) -> _Writer:
         assert self._lakes.server
         if not self._proxies:
-            proxy = stepped_proxy(self._lakes.server.port)
-            self._proxies.append(self._stack.enter_context(proxy))
-        writer = _Writer(self._proxies.pop())
-        writer.proxy.watch(self._places)
-        env = self._lakes.env(lake.reader.namespace, writer.proxy.port)
-        writer.process = self._lakes.start(lake, env=env, restarts=False)
-        writer.proxy.has_process(writer.process)
-        return writer
+            opened = stepped_proxy(self._lakes.server.port)
+            self._proxies.append(self._stack.enter_context(opened))
+        proxy = self._proxies.pop()
+        return _Writer(proxy, _started(self._lakes, lake, proxy, self._places, restarts=False))
 
     def _overtaken(self) -> Iterator[_Writer]:
         """Let those run again that were stopped before the lake was taken over."""
@@ -163,15 +170,13 @@ class _Meeting:
 
     def _waited_for(self, lake: Lake, writer: _Writer) -> bool:
         """Wait until a writer is stopped or ends, and tell if it has written all nights."""
-        code = self._lakes.processes.wait(writer.process)
-        lake.reader.look()
-        assert not lake.reader.wrong, lake.reader.wrong
+        ends = (0, CONFLICT, LATE, STOPPED)
+        code = _waited_for(self._lakes, lake, writer.process, *ends)
         if code == STOPPED:
             self._found.stops += 1
             writer.claims = self._places.claims
             self._stopped.append(writer)
             return False
-        assert code in (0, CONFLICT, LATE), self._lakes.processes.said(writer.process)
         self._found.conflicts += code == CONFLICT
         self._found.late += code == LATE
         self._proxies.append(writer.proxy)

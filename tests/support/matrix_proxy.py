@@ -98,8 +98,6 @@ class SteppedProxy:
         self.port = 0
         self.counts_reads = counts_reads
         self.count = 0
-        self.log: list[str] = []
-        """The requests that were counted."""
         self._more_seconds = more_seconds
         self._server = port
         self._places: Places | None = None
@@ -114,8 +112,8 @@ class SteppedProxy:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def watch(self, places: Places | None = None) -> None:
-        """Count from here on, for the next process."""
-        self.count, self.log = 0, []
+        """Count from here on, for the next process. It ends at each of the places that is new."""
+        self.count = 0
         self._places, self._change, self._since, self.held_at = places, "", 0, None
         self._has_process.clear()
 
@@ -164,7 +162,6 @@ class SteppedProxy:
         is_read = request.method in _READS
         if self.counts_reads or not is_read:
             self.count += 1
-            self.log.append(f"{request.method} {request.raw_path.partition('?')[0]}")
         places = self._places
         if places is None:
             return await self._answer(request, body)
